@@ -1,0 +1,50 @@
+# A virtual environment sets itself up on first use; after that nothing here needs a network.
+#   make demo PYTHON=python3.12    another Python
+#   make test VENV=/elsewhere      another place for the environment
+
+VENV ?= .venv
+PYTHON ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+USABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
+FIND = for p in $(CANDIDATES); do "$$p" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$p" && break; done
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make demo    learn the ten handwritten digits one after another, results in runs/demo"
+	@echo "make test    run the tests"
+	@echo "make lint    check the style"
+	@echo "make setup   only set up the environment in $(VENV)"
+	@echo "make clean   remove the environment, the caches, what was built and runs/demo"
+
+setup: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt
+	@found=$$($(FIND)); \
+	if [ -z "$$found" ]; then \
+	  echo "error: need Python 3.10, 3.11, 3.12 or 3.13 with its venv module; none of" \
+	    "'$(CANDIDATES)' is that; install one (on Debian and Ubuntu python3-venv, too)" \
+	    "or name one: make PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	fi; \
+	echo "setting up $(VENV) with $$($$found --version) (TensorFlow is large: a few minutes)"; \
+	"$$found" -m venv "$(VENV)"
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch "$@"
+
+demo: $(READY)
+	"$(BIN)/python" -m trainers.split_digits --run_dir=runs/demo
+
+test: $(READY)
+	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	"$(BIN)/python" -m ruff check .
+
+clean:
+	rm -rf "$(VENV)" runs/demo .build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

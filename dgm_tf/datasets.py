@@ -1,0 +1,633 @@
+"""Where images come from: TensorFlow Datasets, a folder of images, arrays, the bundled digits.
+
+Every source ends in one record, `ImageData`: uint8 images and integer labels, held in memory, for
+training and for test. Only the splits `train` and `test` are ever read.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import difflib
+import functools
+import hashlib
+import http.client
+import logging
+import os
+import pathlib
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from dgm_tf import _checks, randomness
+from dgm_tf.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+# Training and test images of the official splits.
+_OFFICIAL_COUNTS = {
+    "mnist": (60_000, 10_000),
+    "fashion_mnist": (60_000, 10_000),
+    "svhn_cropped": (73_257, 26_032),
+    "cifar10": (50_000, 10_000),
+}
+NAMES = ("digits", *_OFFICIAL_COUNTS)
+
+_DEFAULT_SIZE = 32
+_DIGITS_SIZE = 16
+_DIGITS_TEST_FRACTION = 0.2
+_SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
+_RECORDS_PER_READ = 1024
+_PROBE_SECONDS = 10.0
+
+_IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+)
+# Pillow recognises a file by its content, whatever it is called, and knows formats that are
+# programs (EPS starts Ghostscript). Only these are opened.
+_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_MAX_PIXELS = 64_000_000
+_NO_IMAGE_FOLDERS = ("__MACOSX", "__pycache__")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images with one label each, in memory.
+
+    Attributes:
+        name: short name, used in reports and as a folder's name.
+        train_images: uint8 [N, H, W, C] with C 1 or 3.
+        train_labels: int64 [N], class ids from 0; every class has images in both splits.
+        test_images: uint8 [M, H, W, C].
+        test_labels: int64 [M].
+        class_names: names of the classes, by class id; at least two.
+        source: where the images come from, one line.
+        image_size: side of the square images that the networks see unless told otherwise.
+
+    Raises:
+        InputError: the arrays do not fit this description.
+    """
+
+    name: str
+    train_images: np.ndarray = dataclasses.field(repr=False)
+    train_labels: np.ndarray = dataclasses.field(repr=False)
+    test_images: np.ndarray = dataclasses.field(repr=False)
+    test_labels: np.ndarray = dataclasses.field(repr=False)
+    class_names: tuple[str, ...]
+    source: str
+    image_size: int = _DEFAULT_SIZE
+
+    def __post_init__(self):
+        _checks.image_size(self.image_size)
+        splits = (
+            ("training", self.train_images, self.train_labels),
+            ("test", self.test_images, self.test_labels),
+        )
+        for split, images, labels in splits:
+            _check_arrays(f"{split} images of {self.name}", images, labels)
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise InputError(
+                f"training and test images of {self.name} must have one shape, "
+                f"got {self.train_images.shape[1:]} and {self.test_images.shape[1:]}"
+            )
+        if len(self.class_names) < 2:
+            raise InputError(
+                f"{self.name} must have at least two classes, got {len(self.class_names)}"
+            )
+        for split, _, labels in splits:
+            _check_classes(f"{split} images of {self.name}", labels, self.class_names)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 over all images and labels."""
+        digest = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+
+def _check_arrays(what: str, images: Any, labels: Any) -> None:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        raise InputError(
+            f"{what} must be a uint8 array with values 0 to 255, "
+            f"got {getattr(images, 'dtype', type(images).__name__)}: scale and convert them first"
+        )
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        raise InputError(
+            f"{what} must have shape [N, height, width, 1 or 3 channels], got {images.shape}"
+        )
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64:
+        raise InputError(
+            f"labels of the {what} must be an int64 array, "
+            f"got {getattr(labels, 'dtype', type(labels).__name__)}"
+        )
+    if labels.shape != images.shape[:1]:
+        raise InputError(
+            f"{what} need one label each: {len(images)} images, labels of shape {labels.shape}"
+        )
+
+
+def _check_classes(what: str, labels: np.ndarray, class_names: Sequence[str]) -> None:
+    last = len(class_names) - 1
+    if labels.min() < 0 or labels.max() > last:
+        raise InputError(
+            f"labels of the {what} must lie in 0 to {last}, one id for each of the {last + 1} "
+            f"classes, got {labels.min()} to {labels.max()}"
+        )
+    counts = np.bincount(labels, minlength=last + 1)
+    if not counts.all():
+        missing = int(np.argmin(counts))
+        raise InputError(
+            f"every class needs {what}, there are none of class {missing} ({class_names[missing]})"
+        )
+
+
+def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
+    """Loads one of the data sets that the library knows by name.
+
+    Args:
+        name: "digits" (scikit-learn's, no download), or "mnist", "fashion_mnist", "svhn_cropped",
+            "cifar10" (TensorFlow Datasets).
+        data_dir: folder of data prepared by TensorFlow Datasets; what is missing there is
+            downloaded into it. None takes TFDS's own default (the environment variable
+            TFDS_DATA_DIR, else ~/tensorflow_datasets). For SVHN also a folder that holds, itself
+            or in a subfolder, the original files train_32x32.mat and test_32x32.mat: they are
+            read directly, which saves a download of 1.5 GB.
+
+    Raises:
+        InputError: the name is unknown, or the data can be neither found nor fetched.
+    """
+    if name == "digits":
+        return _load_digits()
+    if name not in NAMES:
+        close = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.5)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(f"unknown data set {name!r}{hint}: choose one of {', '.join(NAMES)}")
+    folder = _existing_folder(data_dir)
+    svhn_files = _find_svhn_files(folder) if folder and name == "svhn_cropped" else None
+    return _load_svhn_files(*svhn_files) if svhn_files else _load_tfds(name, folder)
+
+
+def from_arrays(
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    test_images: ArrayLike,
+    test_labels: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    name: str = "arrays",
+) -> ImageData:
+    """Takes images that are in memory already; they are not copied.
+
+    Args:
+        images: uint8 [N, H, W, C] or [N, H, W], C 1 or 3.
+        labels: integers [N] or [N, 1], class ids from 0.
+        test_images: as `images`.
+        test_labels: as `labels`.
+        class_names: names by class id; None names each class by its id.
+        name: short name of the data.
+
+    Raises:
+        InputError: the arrays are of another kind, or a class has no images.
+    """
+    train = _as_images(images), _as_labels(labels, "labels")
+    test = _as_images(test_images), _as_labels(test_labels, "test_labels")
+    if class_names is None:
+        highest = max((int(part.max()) for part in (train[1], test[1]) if part.size), default=-1)
+        # An id far beyond the number of images is an error that `ImageData` reports; a list of
+        # that many names must not be built for it.
+        count = min(highest, train[1].size) + 1
+        class_names = [str(class_id) for class_id in range(count)]
+    names = tuple(str(text) for text in class_names)
+    return ImageData(name, *train, *test, names, _counted("arrays", train[1], test[1]))
+
+
+def _as_images(images: ArrayLike) -> np.ndarray:
+    try:
+        images = np.asarray(images)
+    except ValueError as error:
+        raise InputError(f"images must form one array: {_checks.one_line(error)}") from error
+    return images[..., np.newaxis] if images.ndim == 3 else images
+
+
+def _as_labels(labels: ArrayLike, name: str) -> np.ndarray:
+    try:
+        labels = np.asarray(labels)
+    except ValueError as error:
+        raise InputError(f"{name} must form one array: {_checks.one_line(error)}") from error
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"{name} must be integers (class ids from 0), got {labels.dtype}")
+    labels = labels.astype(np.int64, copy=False)
+    return labels[:, 0] if labels.shape[1:] == (1,) else labels
+
+
+def _counted(source: str, train_labels: np.ndarray, test_labels: np.ndarray) -> str:
+    return f"{source}, {train_labels.size} training and {test_labels.size} test images"
+
+
+def _provenance(name: str, origin: str, train_labels: np.ndarray, test_labels: np.ndarray) -> str:
+    """Origin and counts, and that they are not the published splits where this is so."""
+    source = _counted(origin, train_labels, test_labels)
+    if (train_labels.size, test_labels.size) == _OFFICIAL_COUNTS[name]:
+        return source
+    return source + " (not the official {} and {})".format(*_OFFICIAL_COUNTS[name])
+
+
+# The bundled digits.
+
+
+def _load_digits() -> ImageData:
+    """1,797 real images, 8x8, values 0 to 16; cut into training and test once and for all."""
+    # Imported here: scikit-learn takes a second to import, and only the digits need it.
+    from sklearn.datasets import load_digits
+
+    bundle = load_digits()
+    images = np.round(bundle.images[..., np.newaxis] * (255 / 16)).astype(np.uint8)
+    labels = bundle.target.astype(np.int64)
+    train, test = stratified_cut(labels, _DIGITS_TEST_FRACTION, seed=0, use="digits")
+    return ImageData(
+        name="digits",
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        class_names=tuple(str(digit) for digit in range(10)),
+        source=_counted("scikit-learn digits", train, test),
+        image_size=_DIGITS_SIZE,
+    )
+
+
+def stratified_cut(
+    labels: np.ndarray, fraction: float, *, seed: int, use: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts rows into a kept and a held-out part, each class for itself.
+
+    The cut of a class depends on the seed, `use` and its id alone. Of a class with two or more
+    rows something is held out (unless `fraction` is 0), and of every class something is kept.
+
+    Args:
+        labels: integers [N], class ids from 0.
+        fraction: share that is held out, in [0, 1).
+        seed: integer, 0 or more.
+        use: what the cut is for; the same seed cuts differently for another use.
+
+    Returns:
+        Row numbers (kept, held out), each int64 and ascending.
+    """
+    held_out = []
+    for class_id in np.unique(labels):
+        rows = np.flatnonzero(labels == class_id)
+        wanted = max(round(fraction * len(rows)), 1 if fraction else 0)
+        # NumPy froze the stream of its legacy generator: a seed's cut stays for ever.
+        shuffle = np.random.RandomState(randomness.derive(seed, use, int(class_id)))
+        held_out.append(shuffle.permutation(rows)[: min(wanted, len(rows) - 1)])
+    held_out = np.sort(np.concatenate(held_out))
+    return np.setdiff1d(np.arange(len(labels)), held_out, assume_unique=True), held_out
+
+
+# TensorFlow Datasets.
+
+
+def _existing_folder(data_dir: str | os.PathLike[str] | None) -> pathlib.Path | None:
+    if data_dir is None:
+        return None
+    folder = pathlib.Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"data_dir {str(data_dir)!r} is no folder: name the folder of prepared data, or make "
+            "it first if the data shall be downloaded into it"
+        )
+    return folder
+
+
+def _load_tfds(name: str, folder: pathlib.Path | None) -> ImageData:
+    builder = _tfds_builder(name, folder)
+    if not builder.info.splits:
+        _download(name, builder)
+    if str(builder.info.file_format.value) != "tfrecord":
+        raise InputError(
+            f"{name} in {builder.data_path} is stored as {builder.info.file_format.value}: "
+            "prepare it as tfrecord, TensorFlow Datasets' default"
+        )
+    train, test = (_read_split(builder, split) for split in ("train", "test"))
+    return ImageData(
+        name,
+        *train,
+        *test,
+        class_names=tuple(builder.info.features["label"].names),
+        source=_provenance(name, f"tfds {name} {builder.version}", train[1], test[1]),
+    )
+
+
+def _tfds_builder(name: str, folder: pathlib.Path | None) -> Any:
+    # Imported here: only the data sets that TFDS provides need it.
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=folder)
+    except Exception as error:
+        raise InputError(
+            f"the prepared data of {name} cannot be read: {_reason(error)}; "
+            "prepare it anew, or name another data_dir"
+        ) from error
+
+
+def _read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 [N, H, W, C], int64 [N]) of one split.
+
+    TFDS says where the records lie and decodes them; the records are read and parsed in blocks,
+    since TFDS's own pipeline, which handles each example alone, takes four times as long.
+    """
+    info = builder.info
+    if split not in info.splits:
+        raise InputError(f"{info.name} in {builder.data_path} has no split {split!r}")
+    count = info.splits[split].num_examples
+    images = np.empty((count, *info.features["image"].shape), np.uint8)
+    labels = np.empty(count, np.int64)
+    fields = {
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "label": tf.io.FixedLenFeature((), tf.int64),
+    }
+
+    def decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = tf.io.parse_example(records, fields)
+        pixels = tf.TensorSpec(images.shape[1:], tf.uint8)
+        decoded = tf.map_fn(
+            info.features["image"].decode_example, parsed["image"], fn_output_signature=pixels
+        )
+        return decoded, parsed["label"]
+
+    done = 0
+    try:
+        files = [os.fspath(path) for path in info.splits[split].filepaths]
+        blocks = tf.data.TFRecordDataset(files).batch(_RECORDS_PER_READ).map(decode).prefetch(1)
+        for block_images, block_labels in blocks.as_numpy_iterator():
+            images[done : done + len(block_labels)] = block_images
+            labels[done : done + len(block_labels)] = block_labels
+            done += len(block_labels)
+        if done != count:
+            raise ValueError(f"{count} records were expected, {done} found")
+    except (tf.errors.OpError, ValueError, OSError) as error:
+        raise InputError(
+            f"split {split!r} of {info.name} in {builder.data_path} is damaged: {_reason(error)}; "
+            "delete that folder and prepare the data anew"
+        ) from error
+    return images, labels
+
+
+def _download(name: str, builder: Any) -> None:
+    """Lets TFDS fetch and prepare the data; says in one line why that did not work."""
+    # All files of a data set lie on one host.
+    unreachable = _unreachable(next(iter(builder.url_infos)))
+    if unreachable:
+        raise InputError(_no_data_text(name, builder, unreachable))
+    if name == "svhn_cropped":
+        _log.warning(
+            "TensorFlow Datasets fetches SVHN with its split 'extra', which is not used here: "
+            "1.5 GB in all. A data_dir that holds %s and %s (245 MB) saves the download.",
+            *_SVHN_FILES,
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        raise InputError(_no_data_text(name, builder, _reason(error))) from error
+
+
+def _unreachable(url: str) -> str | None:
+    """Why the address does not answer, or None if it does.
+
+    Where there is no network TFDS retries for minutes; this takes seconds.
+    """
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):
+            return None
+    except urllib.error.HTTPError:
+        return None  # The server answered; what it says is for TFDS to judge.
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        host = urllib.parse.urlsplit(url).hostname
+        return f"{host} cannot be reached, {_checks.one_line(getattr(error, 'reason', error))}"
+
+
+def _no_data_text(name: str, builder: Any, reason: str) -> str:
+    folder = builder.data_path.parent.parent  # <data_dir>/<name>/<version>
+    files = f", or the files {' and '.join(_SVHN_FILES)}," if name == "svhn_cropped" else ""
+    return (
+        f"{name} is not in {folder} and cannot be fetched ({reason}); give --data_dir a folder "
+        f"with the data as TensorFlow Datasets prepares it{files} or take 'digits', which needs "
+        "no download"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return _checks.one_line(text.splitlines()[0], limit=200)
+
+
+# SVHN's original files.
+
+
+def _find_svhn_files(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path] | None:
+    try:
+        places = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
+    except OSError as error:
+        raise InputError(f"data_dir {str(folder)!r} cannot be listed: {_reason(error)}") from error
+    for place in places:
+        train, test = (place / file for file in _SVHN_FILES)
+        if train.is_file() and test.is_file():
+            return train, test
+    return None
+
+
+def _load_svhn_files(train: pathlib.Path, test: pathlib.Path) -> ImageData:
+    train_arrays, test_arrays = _read_svhn_file(train), _read_svhn_file(test)
+    return ImageData(
+        "svhn_cropped",
+        *train_arrays,
+        *test_arrays,
+        class_names=tuple(str(digit) for digit in range(10)),
+        source=_provenance(
+            "svhn_cropped", "SVHN's original files", train_arrays[1], test_arrays[1]
+        ),
+    )
+
+
+def _read_svhn_file(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 [N, 32, 32, 3], int64 [N]); the file's label 10 is the digit 0."""
+    import scipy.io
+
+    try:
+        # Named variables only: MATLAB objects of any other kind stay unread.
+        content = scipy.io.loadmat(path, variable_names=("X", "y"))
+        pixels, labels = content["X"], content["y"].reshape(-1)
+        if pixels.dtype != np.uint8 or pixels.shape != (32, 32, 3, len(labels)):
+            raise ValueError(f"X is {pixels.dtype} {pixels.shape}, y has {len(labels)} labels")
+    except Exception as error:
+        raise InputError(
+            f"{path} is not one of SVHN's original files of cropped digits: {_reason(error)}"
+        ) from error
+    return np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)), labels.astype(np.int64) % 10
+
+
+# A folder of images.
+
+
+def from_folder(
+    path: str | os.PathLike[str],
+    *,
+    image_size: int = _DEFAULT_SIZE,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> ImageData:
+    """Reads a folder that has one subfolder of images per class.
+
+    Classes take their ids from the subfolders' names in ascending order. An image is turned
+    upright (EXIF), cut to its central square and resized. Of an animation the first frame is
+    taken, transparent parts become white, 16-bit grey is scaled to 8 bits, every other colour
+    model is converted to RGB. If all images are grey, one channel is kept.
+
+    Args:
+        path: the folder. Files in it, hidden entries, and files in the subfolders that are not
+            called like images are passed over.
+        image_size: side of the images, a multiple of 8 and at least 16.
+        test_fraction: share of each class's images that becomes the test split.
+        seed: determines that split.
+
+    Raises:
+        InputError: no folder, fewer than two classes, a class with fewer than two images, or an
+            image that cannot be read.
+    """
+    image_size = _checks.image_size(image_size)
+    test_fraction = _checks.share(test_fraction, "test_fraction", zero=False)
+    seed = _checks.integer(seed, "seed", low=0)
+    folder = pathlib.Path(path).expanduser()
+    files_by_class = _list_classes(folder)
+    files = [file for files in files_by_class.values() for file in files]
+    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
+    images = _read_images(files, image_size)
+    train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
+    name = folder.resolve().name or "folder"
+    return ImageData(
+        name=name,
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        class_names=tuple(files_by_class),
+        source=_counted(f"folder {name} cut with seed {seed}", train, test),
+        image_size=image_size,
+    )
+
+
+def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    try:
+        if not folder.is_dir():
+            raise InputError(
+                f"{str(folder)!r} is no folder: name one that has a subfolder of images per class"
+            )
+        classes = {
+            entry.name: sorted(file for file in entry.iterdir() if _is_image_name(file))
+            for entry in sorted(folder.iterdir())
+            if entry.is_dir() and not _is_passed_over(entry)
+        }
+    except OSError as error:
+        raise InputError(f"{str(folder)!r} cannot be listed: {_reason(error)}") from error
+    if len(classes) < 2:
+        raise InputError(
+            f"{str(folder)!r} must have at least two subfolders, one per class, got {len(classes)}"
+        )
+    for name, files in classes.items():
+        if len(files) < 2:
+            raise InputError(
+                f"class folder {str(folder / name)!r} must hold at least two images (one to "
+                f"train, one to test), got {len(files)}; images are files called "
+                f"{', '.join(sorted(_IMAGE_SUFFIXES))}"
+            )
+    return classes
+
+
+def _is_passed_over(entry: pathlib.Path) -> bool:
+    return entry.name.startswith(".") or entry.name in _NO_IMAGE_FOLDERS
+
+
+def _is_image_name(file: pathlib.Path) -> bool:
+    return file.suffix.lower() in _IMAGE_SUFFIXES and not _is_passed_over(file) and file.is_file()
+
+
+def _read_images(files: Sequence[pathlib.Path], size: int) -> np.ndarray:
+    """uint8 [N, size, size, 3], or one channel if every image is grey."""
+    images = np.empty((len(files), size, size, 3), np.uint8)
+    # Pillow decodes without holding Python's lock.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        reading = collections.deque(pool.submit(_read_image, file, size) for file in files)
+        try:
+            for row in range(len(files)):
+                images[row] = reading.popleft().result()
+        finally:
+            for waiting in reading:
+                waiting.cancel()
+    if (images[..., :1] == images).all():
+        return np.ascontiguousarray(images[..., :1])
+    return images
+
+
+def _read_image(file: pathlib.Path, size: int) -> np.ndarray:
+    """One image as uint8 [size, size, 3]."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file, formats=_pillow_formats()) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise ValueError(
+                    f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}"
+                )
+            # A large JPEG is decoded at a fraction of its size, still twice what is needed.
+            image.draft(image.mode, (2 * size, 2 * size))
+            upright = ImageOps.exif_transpose(image)
+            square = _central_square(_to_rgb(upright))
+            return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    # Decoders of damaged files raise nearly anything.
+    except Exception as error:
+        raise InputError(
+            f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; "
+            "repair or remove it"
+        ) from error
+
+
+def _central_square(image: Any) -> Any:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+@functools.cache
+def _pillow_formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in _PILLOW_FORMATS if name in Image.OPEN)
+
+
+def _to_rgb(image: Any) -> Any:
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if image.mode.startswith("I"):
+        # Pillow's own conversion cuts 16-bit values off at 255.
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError("its pixels are wider than 16 bits")
+        grey = np.round(levels / 257).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image)
+    return image.convert("RGB")

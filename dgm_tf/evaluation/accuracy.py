@@ -1,0 +1,251 @@
+"""Accuracy on the real test images of all classes seen, and what follows from it over tasks.
+
+Every mean is a mean over classes, never over images or batches, so that a class with few test
+images weighs as much as any other. A value that is not defined is None, never 0.
+"""
+
+import collections
+import csv
+import dataclasses
+import io
+import os
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dgm_tf.errors import InputError
+from dgm_tf.files import write_atomically
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a classifier made of a set of test images.
+
+    Attributes:
+        class_accuracy: for each class in the set, the share of its images classified right, 0 to 1.
+        test_images: for each class in the set, its number of images.
+        predictions: for each class that was predicted, the number of images it was given to.
+    """
+
+    class_accuracy: dict[int, float]
+    test_images: dict[int, int]
+    predictions: dict[int, int]
+
+    @property
+    def average_accuracy(self) -> float:
+        """A_t, 0 to 1: the mean of the class accuracies."""
+        return statistics.fmean(self.class_accuracy.values())
+
+    def newest_class_share(self, classes: Iterable[int]) -> dict[str, float]:
+        """How often the given classes are predicted against how often they are there, 0 to 1.
+
+        Only the newest classes have real images in training, so a critic that merely tells real
+        from generated gives them every real test image: `predictions` far above `test_set` is
+        how that looks.
+        """
+        classes = set(classes)
+        images = sum(self.test_images.values())
+        return {
+            "predictions": sum(self.predictions.get(c, 0) for c in classes) / images,
+            "test_set": sum(self.test_images.get(c, 0) for c in classes) / images,
+        }
+
+    def __str__(self) -> str:
+        count = len(self.class_accuracy)
+        return (
+            f"accuracy {100 * self.average_accuracy:.2f} % (mean over {count} "
+            f"{'class' if count == 1 else 'classes'}, {sum(self.test_images.values())} test images)"
+        )
+
+
+def evaluate(
+    classify: Callable[[np.ndarray], Any], dataset: Iterable[tuple[Any, Any]]
+) -> Evaluation:
+    """Classifies a data set batch by batch; only one batch is held at a time.
+
+    Args:
+        classify: class ids, integers [N], of images float32 [N, H, W, C].
+        dataset: batches (images [N, H, W, C], class ids [N]) such as `TaskStream.seen_test`.
+
+    Raises:
+        InputError: the data set is empty.
+        ValueError: `classify` does not return one class per image.
+    """
+    right, there, predicted = collections.Counter(), collections.Counter(), collections.Counter()
+    for images, labels in dataset:
+        labels = np.asarray(labels)  # [N]
+        guesses = np.asarray(classify(np.asarray(images)))  # [N]
+        if guesses.shape != labels.shape:
+            raise ValueError(
+                f"one class per image was wanted, shape {labels.shape}; "
+                f"classify returned shape {guesses.shape}"
+            )
+        right.update(labels[guesses == labels].tolist())
+        there.update(labels.tolist())
+        predicted.update(guesses.tolist())
+    if not there:
+        raise InputError("test images were wanted, the data set is empty; give it at least one")
+    return Evaluation(
+        class_accuracy={label: right[label] / there[label] for label in sorted(there)},
+        test_images=dict(sorted(there.items())),
+        predictions=dict(sorted(predicted.items())),
+    )
+
+
+class AccuracyMatrix:
+    """Accuracy of each class after each task: rows are tasks, columns classes in arrival order.
+
+    Example:
+
+    >>> matrix = AccuracyMatrix()
+    >>> matrix.add(1, {7: 1.0})
+    >>> matrix.add(2, {7: 0.75, 4: 0.5})
+    >>> matrix.average(2), matrix.forgetting(2), matrix.forgetting(1)
+    (0.625, 0.25, None)
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[dict[int, float]] = []
+        self._arrival: dict[int, int] = {}  # class -> task that brought it, in arrival order
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "AccuracyMatrix":
+        """The matrix of a run, from its rows of metrics.jsonl (`task` and `class_accuracy`)."""
+        matrix = cls()
+        for row in rows:
+            matrix.add(row["task"], row["class_accuracy"])
+        return matrix
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> "AccuracyMatrix":
+        """Reads what `to_csv` wrote.
+
+        Raises:
+            InputError: the file cannot be read or is no accuracy matrix.
+        """
+        matrix = cls()
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                (_, *classes), *rows = csv.reader(file)
+            for task, *cells in rows:
+                row = zip(classes, cells, strict=True)
+                matrix.add(int(task), {int(c): float(cell) for c, cell in row if cell})
+        except (OSError, ValueError) as error:
+            why = " ".join(str(error).split())  # the line stays one line
+            raise InputError(
+                f"an accuracy matrix was wanted, {path} cannot be read as one ({why}); "
+                "give the accuracy_matrix.csv of a run"
+            ) from error
+        return matrix
+
+    def add(self, task: int, class_accuracy: Mapping[Any, float]) -> None:
+        """Adds the row of a finished task.
+
+        Args:
+            task: index of the task, from 1; one more than the last one added.
+            class_accuracy: accuracy in 0..1 of every class seen so far. Keys that are not known
+                yet are the classes of this task; text such as JSON's keys counts as its number.
+
+        Raises:
+            ValueError: a task out of turn, no new class, a known class left out, or a value
+                outside 0..1.
+        """
+        row = {int(label): float(value) for label, value in class_accuracy.items()}
+        if task != len(self) + 1:
+            raise ValueError(f"task {len(self) + 1} was wanted, task {task} was given")
+        missing = [label for label in self._arrival if label not in row]
+        if missing:
+            raise ValueError(f"task {task} gives no accuracy for the known classes {missing}")
+        if len(row) == len(self._arrival):
+            raise ValueError(f"task {task} brings no new class")
+        wrong = {label: value for label, value in row.items() if not 0.0 <= value <= 1.0}
+        if wrong:
+            raise ValueError(f"accuracies between 0 and 1 were wanted, task {task} gives {wrong}")
+        for label in row:
+            self._arrival.setdefault(label, task)
+        self._rows.append({label: row[label] for label in self._arrival})
+
+    def __len__(self) -> int:
+        """Number of tasks."""
+        return len(self._rows)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Class ids in order of arrival: the columns."""
+        return tuple(self._arrival)
+
+    def row(self, task: int) -> dict[int, float]:
+        """Accuracy of each class seen, after task `task` (from 1)."""
+        if not 1 <= task <= len(self):
+            raise ValueError(f"a task from 1 to {len(self)} was wanted, {task} was given")
+        return dict(self._rows[task - 1])
+
+    def average(self, task: int) -> float:
+        """A_t: mean accuracy over the classes seen after task `task`, 0 to 1."""
+        return statistics.fmean(self.row(task).values())
+
+    def forgetting_by_class(self, task: int) -> dict[int, float]:
+        """For each class of an earlier task, its best accuracy so far less the one now.
+
+        `f_j = max(a_lj for l < t) - a_tj` (Chaudhry et al. 2018), from -1 to 1: negative where
+        later tasks helped.
+        """
+        now = self.row(task)
+        return {
+            label: max(row[label] for row in self._rows[arrival - 1 : task - 1]) - now[label]
+            for label, arrival in self._earlier(task).items()
+        }
+
+    def forgetting(self, task: int) -> float | None:
+        """Mean of `forgetting_by_class`; None for the first task, which has no earlier class."""
+        return _mean(self.forgetting_by_class(task).values())
+
+    def backward_transfer(self, task: int) -> float | None:
+        """Mean over the classes of earlier tasks of accuracy now less accuracy on arrival.
+
+        `BWT = mean(a_tj - a_jj)` (Lopez-Paz and Ranzato 2017), from -1 to 1: negative where
+        classes were forgotten. None for the first task.
+        """
+        now = self.row(task)
+        return _mean(
+            now[label] - self._rows[arrival - 1][label]
+            for label, arrival in self._earlier(task).items()
+        )
+
+    def summary(self, task: int) -> dict[str, float | None]:
+        """The measures after a task by name, as they stand in metrics.jsonl.
+
+        Forward transfer compares accuracy on a class before it is learnt; a single-head
+        classifier has no output for a class that has not come yet, so it is always None.
+        """
+        return {
+            "average_accuracy": self.average(task),
+            "forgetting": self.forgetting(task),
+            "backward_transfer": self.backward_transfer(task),
+            "forward_transfer": None,
+        }
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes the matrix, atomically: a column per class, a row per task, unseen cells empty.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["task", *self.classes])
+        for task, row in enumerate(self._rows, start=1):
+            # repr keeps every bit, so that from_csv gives the same matrix.
+            cells = (repr(row[label]) if label in row else "" for label in self.classes)
+            writer.writerow([task, *cells])
+        write_atomically(path, text.getvalue().encode())
+
+    def _earlier(self, task: int) -> dict[int, int]:
+        return {label: arrival for label, arrival in self._arrival.items() if arrival < task}
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return statistics.fmean(values) if values else None

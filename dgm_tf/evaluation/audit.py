@@ -1,0 +1,196 @@
+"""The memory audit: are the images of finished tasks still the same, bit for bit?
+
+When a task ends, a fixed set of its images is generated and kept with its SHA-256. After every
+later task the same set is generated again and compared with what was kept.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+import pathlib
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dgm_tf.errors import InputError
+from dgm_tf.files import write_atomically
+
+# generate(labels int32 [N], seed=int) -> float32 [N, H, W, C]
+Generate = Callable[..., Any]
+
+# Part of what is audited: with other seeds the images of an old record would not come back.
+_FIRST_SEED = 20181
+
+_REMEDY = "restore it or begin a new run folder"
+# What NumPy and zipfile raise over a damaged file, depending on where the damage is.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, SyntaxError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class MemoryAudit:
+    """Fixed images of every finished task, kept in a folder, one file per task.
+
+    What a task costs is fixed: `images_per_class` images per class on disk, nothing in memory, and
+    one call of the generator per class and check, always with the same number of images, so that a
+    traced generator need not be traced anew.
+
+    Example:
+
+        audit = MemoryAudit(run_dir / "audit")
+        for task in stream:
+            model.learn(task)
+            print(audit.check(model.generate))      # {1: 0, 2: 0}: differing pixels by task
+            audit.remember(task.index, task.classes, model.generate)
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        finished_tasks: int | None = None,
+        images_per_class: int = 16,
+    ) -> None:
+        """Opens the records in `folder`, which need not exist yet, and verifies each.
+
+        Args:
+            folder: where the records are and go.
+            finished_tasks: how many tasks the learner has finished. Their records must all be
+                there; the record of a later task comes from an attempt that was cut short: it is
+                left out, and replaced when the task is remembered again. None takes every record.
+            images_per_class: images of each class in the records still to come.
+
+        Raises:
+            InputError: a record is missing, cannot be read, or is not what was written.
+        """
+        self._folder = pathlib.Path(folder)
+        self._images_per_class = images_per_class
+        found = {
+            int(match[1])
+            for path in self._folder.glob("task-*.npz")
+            if (match := re.fullmatch(r"task-(\d+)\.npz", path.name))
+        }
+        wanted = found if finished_tasks is None else set(range(1, finished_tasks + 1))
+        if missing := wanted - found:
+            raise InputError(
+                f"an audit record of each of {finished_tasks} finished tasks was wanted, "
+                f"{self._path(min(missing))} is missing; {_REMEDY}"
+            )
+        self._pixels = {task: _pixels(_read(self._path(task)).images) for task in sorted(wanted)}
+
+    @property
+    def pixels(self) -> dict[int, int]:
+        """For each task on record, how many pixels are compared."""
+        return dict(self._pixels)
+
+    def remember(self, task: int, classes: Sequence[int], generate: Generate) -> None:
+        """Generates and keeps the fixed images of a task that has just ended.
+
+        Args:
+            task: index of the task, from 1.
+            classes: ids of the classes that the task brought.
+            generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
+
+        Raises:
+            ValueError: the task is on record already: a second record would hide a change.
+            InputError: the folder cannot be written.
+        """
+        if task in self._pixels:
+            raise ValueError(f"task {task} is on record already")
+        classes = np.asarray(classes, dtype=np.int32)
+        seeds = _FIRST_SEED + np.arange(len(classes), dtype=np.int64)
+        images = _generate(generate, classes, seeds, self._images_per_class)
+        record = _Record(classes, seeds, images)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **vars(record), sha256=np.array(record.digest()))
+        write_atomically(self._path(task), buffer.getvalue())
+        self._pixels[task] = _pixels(images)
+
+    def check(self, generate: Generate) -> dict[int, int]:
+        """Differing pixels of each task on record; 0 means that its images are bit-identical.
+
+        Bits are compared, not values: 0.0 and -0.0 differ. A pixel differs when any of its
+        channels does.
+
+        Args:
+            generate: as in `remember`.
+
+        Raises:
+            InputError: a record is no longer what was written.
+        """
+        return {task: self._differing_pixels(task, generate) for task in self._pixels}
+
+    def _differing_pixels(self, task: int, generate: Generate) -> int:
+        record = _read(self._path(task))
+        count = len(record.images) // len(record.classes)
+        images = _generate(generate, record.classes, record.seeds, count)
+        if images.shape != record.images.shape:
+            raise ValueError(
+                f"images of task {task} have the shape {images.shape}, "
+                f"the ones on record {record.images.shape}"
+            )
+        differ = images.view(np.uint32) != record.images.view(np.uint32)  # [N, H, W, C]
+        return int(differ.any(axis=-1).sum())
+
+    def _path(self, task: int) -> pathlib.Path:
+        return self._folder / f"task-{task:02d}.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """The fixed images of one task and what they were made from."""
+
+    classes: np.ndarray  # int32 [K]
+    seeds: np.ndarray  # int64 [K]
+    images: np.ndarray  # float32 [K * images_per_class, H, W, C], class by class
+
+    def digest(self) -> str:
+        """SHA-256 over names, types, shapes and bytes of all fields."""
+        sha = hashlib.sha256()
+        for name, array in vars(self).items():
+            sha.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+            sha.update(array.tobytes())
+        return sha.hexdigest()
+
+
+def _read(path: pathlib.Path) -> _Record:
+    try:
+        # NumPy leaves a damaged file open; this one closes.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            fields = (stored[field.name] for field in dataclasses.fields(_Record))
+            record, sha256 = _Record(*fields), str(stored["sha256"])
+    except _UNREADABLE as error:
+        why = " ".join(str(error).split())  # the line stays one line
+        raise InputError(f"audit record {path} cannot be read ({why}); {_REMEDY}") from error
+    if record.digest() != sha256:
+        raise InputError(
+            f"audit record {path} does not match its own SHA-256, so it was changed after it was "
+            f"written; {_REMEDY}"
+        )
+    return record
+
+
+def _generate(generate: Generate, classes: np.ndarray, seeds: np.ndarray, count: int) -> np.ndarray:
+    """`count` images of each class, float32 [K * count, H, W, C]."""
+    batches = [
+        np.asarray(generate(np.full(count, label, np.int32), seed=int(seed)))
+        for label, seed in zip(classes, seeds, strict=True)
+    ]
+    images = np.concatenate(batches)
+    # A cast to float32 here could round a difference away.
+    if images.dtype != np.float32 or images.ndim != 4 or len(images) != count * len(classes):
+        raise ValueError(
+            f"{count} float32 images [N, H, W, C] per class were wanted, "
+            f"{images.dtype} {images.shape} came for {len(classes)} classes"
+        )
+    return images
+
+
+def _pixels(images: np.ndarray) -> int:
+    return int(np.prod(images.shape[:-1]))

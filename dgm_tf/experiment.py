@@ -1,0 +1,275 @@
+"""One stream through one learner: learn, evaluate, audit, write down, go on where it stopped."""
+
+import dataclasses
+import itertools
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgm_tf import datasets, pictures, provenance, report
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
+from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.learners.base import Learner
+from dgm_tf.learners.dgm import DGM
+from dgm_tf.progress import TaskProgress, task_summary
+from dgm_tf.run_folder import RunFolder, check_writable
+from dgm_tf.settings import DGMSettings
+from dgm_tf.stream import Task, TaskStream, class_incremental
+
+DEFAULT_RUNS = Path("runs")
+FOLDER = "folder"  # the data set's name when the images come from a folder
+
+# Pictures of a class in a sample grid, and where their randomness comes from.
+_PICTURES = 10
+_PICTURES_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Everything that a training command decides.
+
+    Attributes:
+        dataset: name of a data set, or "folder" for the images in `images`.
+        settings: the learner's settings; their seed also decides the stream.
+        images: folder with one subfolder of images per class.
+        data_dir: where prepared data is.
+        classes_per_task: as in `class_incremental`.
+        class_order: as in `class_incremental`.
+        tasks: stop after that many tasks; None learns all.
+        validation_fraction: share of a task's training images that is held out, 0 to 1.
+        image_size: side of the square images; None for the data set's own default.
+        run_dir: the run's folder; None for runs/<data set>-<tasks>/<learner>/seed<seed>.
+        command: the command line, for the record.
+        quiet: print nothing before the final report.
+    """
+
+    dataset: str
+    settings: DGMSettings
+    images: str | None = None
+    data_dir: str | None = None
+    classes_per_task: int | Sequence[int] = 1
+    class_order: str | Sequence[int] | None = None
+    tasks: int | None = None
+    validation_fraction: float = 0.15
+    image_size: int | None = None
+    run_dir: str | None = None
+    command: str = ""
+    quiet: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind.
+
+    Attributes:
+        run_dir: its folder.
+        learner: the learner after the last task.
+        rows: the rows of metrics.jsonl, one per finished task.
+    """
+
+    run_dir: Path
+    learner: Learner
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def accuracy(self) -> AccuracyMatrix:
+        """Accuracy of each class after each task."""
+        return AccuracyMatrix.from_rows(self.rows)
+
+
+def train(training: Training) -> RunResult:
+    """Trains DGM on a stream as a training command asks.
+
+    Raises:
+        InputError: something that was asked for cannot be done.
+    """
+    # Before the data, which may take a download.
+    check_writable(training.run_dir or DEFAULT_RUNS)
+    stream = open_stream(training)
+    _check_batch(stream, training)
+    learner = DGM.from_settings(training.settings)
+    default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
+    return run(
+        stream,
+        learner,
+        run_dir=training.run_dir or DEFAULT_RUNS / default,
+        settings=dataclasses.asdict(training.settings),
+        tasks=training.tasks,
+        command=training.command,
+        quiet=training.quiet,
+    )
+
+
+def open_stream(training: Training) -> TaskStream:
+    """The stream that a training command asks for.
+
+    Raises:
+        InputError: the data cannot be had or cannot be cut as asked.
+    """
+    data: Any = training.dataset
+    size = {} if training.image_size is None else {"image_size": training.image_size}
+    if training.dataset == FOLDER:
+        data = datasets.from_folder(training.images, seed=training.settings.seed, **size)
+    return class_incremental(
+        data,
+        classes_per_task=training.classes_per_task,
+        class_order=training.class_order,
+        validation_fraction=training.validation_fraction,
+        seed=training.settings.seed,
+        data_dir=training.data_dir,
+        **size,
+    )
+
+
+def _check_batch(stream: TaskStream, training: Training) -> None:
+    """Finds a batch larger than a class now, not when that class arrives."""
+    batch_size = training.settings.batch_size
+    counts = stream.describe()["train_images"]
+    for class_id in itertools.chain(*stream.task_classes[: training.tasks]):
+        if batch_size > counts[class_id]:
+            raise InputError(
+                f"a batch must not be larger than a class: class {class_id} has "
+                f"{counts[class_id]} training images, --batch_size is {batch_size}; "
+                "choose a smaller one"
+            )
+
+
+def run(
+    stream: TaskStream,
+    learner: Learner,
+    *,
+    run_dir: str | Path,
+    settings: Mapping[str, Any],
+    tasks: int | None = None,
+    command: str = "",
+    quiet: bool = False,
+) -> RunResult:
+    """Learns the tasks of a stream that the run folder does not have yet, and reports.
+
+    Each task is learnt, evaluated on the real test images of all classes seen, audited and
+    committed to the folder (see `dgm_tf.run_folder`); a run that was stopped goes on after the last
+    task committed, with the numbers it would have had.
+
+    Args:
+        stream: the tasks, none of them opened yet.
+        learner: a learner that has learnt nothing; it is replaced by the restored one when the
+            run goes on.
+        run_dir: the run's folder, made where it does not exist.
+        settings: JSON-able; a folder with others is refused.
+        tasks: stop after that many tasks; None learns all.
+        command: the command line, for the record.
+        quiet: print the final report alone.
+
+    Raises:
+        InputError: the folder belongs to another run or cannot be used.
+    """
+    last = len(stream) if tasks is None else tasks
+    if not 1 <= last <= len(stream):
+        raise InputError(f"expected --tasks from 1 to {len(stream)}, received {tasks}")
+    folder = RunFolder(run_dir)
+    folder.open(_description(stream, learner, settings, command), tasks=last)
+    rows: list[dict[str, Any]] = []
+    if (restored := folder.restore()) is not None:
+        rows, meta, arrays = restored
+        learner = type(learner).from_state(meta, arrays)
+    audit = MemoryAudit(folder.audit, finished_tasks=len(rows))
+    if not quiet:
+        _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")
+    remaining = stream.tasks(start=len(rows) + 1)
+    for task in itertools.islice(remaining, max(0, last - len(rows))):
+        row = _learn(learner, task, audit=audit, stream=stream, rows=rows, quiet=quiet)
+        row["epochs"] = settings.get("epochs")
+        _draw_samples(learner, folder.sample_file(task.index))
+        rows = folder.commit([*rows, row], *learner.state())
+        if not quiet:
+            _say(task_summary(rows[-1], title=str(task), seconds_left=_seconds_left(rows, last)))
+    _say("\n" + report.run_report(rows, scenario=stream.scenario, pictures=f"{folder.samples}/"))
+    return RunResult(folder.path, learner, tuple(rows))
+
+
+def _learn(
+    learner: Learner,
+    task: Task,
+    *,
+    audit: MemoryAudit,
+    stream: TaskStream,
+    rows: Sequence[Mapping[str, Any]],
+    quiet: bool,
+) -> dict[str, Any]:
+    """Learns one task and gives its row of metrics.jsonl."""
+    start = time.monotonic()
+    title = f"task {task.index} of {len(stream)}"
+    with TaskProgress(title, live=False if quiet else None) as progress:
+        history = learner.learn(task, callbacks=[progress])
+    seconds = time.monotonic() - start
+    evaluation = evaluate(learner.classify, stream.seen_test(task))
+    matrix = AccuracyMatrix.from_rows(rows)
+    matrix.add(task.index, evaluation.class_accuracy)
+    differing_pixels = audit.check(learner.generate)
+    audit.remember(task.index, task.classes, learner.generate)
+    return {
+        "task": task.index,
+        "classes": list(task.classes),
+        "classes_seen": list(learner.classes_seen),
+        **matrix.summary(task.index),
+        "class_accuracy": evaluation.class_accuracy,
+        "newest_class_share": evaluation.newest_class_share(task.classes),
+        "audit": differing_pixels,
+        "audit_pixels": audit.pixels,
+        **learner.growth(),
+        "steps": progress.steps,
+        "last_epoch": {name: values[-1] for name, values in history.items() if values},
+        "seconds": round(seconds, 3),
+        "evaluation_seconds": round(time.monotonic() - start - seconds, 3),
+    }
+
+
+def _draw_samples(learner: Learner, path: Path) -> None:
+    """Writes a row of generated pictures for each class seen."""
+    # Class by class: a call always has the same shape, so that nothing is traced anew.
+    images = [
+        learner.generate(np.full(_PICTURES, label, np.int32), seed=_PICTURES_SEED)
+        for label in learner.classes_seen
+    ]
+    labels = np.repeat(learner.classes_seen, _PICTURES).tolist()
+    pictures.sample_grid(np.concatenate(images), _PICTURES, path, labels=labels)
+
+
+def _description(
+    stream: TaskStream, learner: Learner, settings: Mapping[str, Any], command: str
+) -> dict[str, Any]:
+    # The scenario is made of the other values: it would repeat what differs.
+    described = {key: value for key, value in stream.describe().items() if key != "scenario"}
+    return {
+        "scenario": stream.scenario,
+        "learner": learner.name,
+        "settings": settings,
+        "stream": described,
+        "command": command,
+        "seed": settings.get("seed"),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "date": provenance.today(),
+    }
+
+
+def _continued(rows: Sequence[Mapping[str, Any]], last: int) -> str:
+    if not rows:
+        return ""
+    if len(rows) >= last:
+        return ", finished before"
+    return f", going on after task {len(rows)}"
+
+
+def _seconds_left(rows: Sequence[Mapping[str, Any]], last: int) -> float:
+    each = statistics.fmean(row["seconds"] + row["evaluation_seconds"] for row in rows[-3:])
+    return each * (last - len(rows))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

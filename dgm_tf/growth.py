@@ -1,0 +1,48 @@
+"""How many units a layer gets after a task, so that each task starts with equal free capacity."""
+
+
+def added_units(*, needed: int, taps: int, inputs: int) -> int:
+    """Outputs to add so that at least `needed` free weights arrive: `ceil(needed / (p k^2))`.
+
+    Args:
+        needed: free weights missing, may be negative.
+        taps: k^2, the kernel's spatial size.
+        inputs: p, inputs that each new output is connected to.
+    """
+    return max(0, -(-needed // (inputs * taps)))
+
+
+def widened_by_weights(
+    *,
+    inputs: int,
+    units: int,
+    taps: int,
+    reserved: int,
+    initial_free: int,
+    new_inputs: int,
+) -> int:
+    """Units of one layer of variant w after a task.
+
+    The widened input of the layer (the layer below grew first) has already brought
+    `(new_inputs - inputs) * units * taps` free weights; only what is still missing is added.
+
+    Args:
+        inputs: inputs before growth (p).
+        units: units before growth (n).
+        taps: spatial size of the kernel (k^2; 1 for a dense layer).
+        reserved: weights reserved by all finished tasks.
+        initial_free: free weights before the first task.
+        new_inputs: inputs after the layer below has grown.
+
+    Returns:
+        The new number of units, at least `units`.
+    """
+    if new_inputs < inputs:
+        raise ValueError(f"a layer's inputs cannot shrink, from {inputs} to {new_inputs}")
+    free = new_inputs * units * taps - reserved
+    return units + added_units(needed=initial_free - free, taps=taps, inputs=new_inputs)
+
+
+def widened_by_units(*, units: int, newly_reserved: int) -> int:
+    """Units of one layer of variant a after a task: as many more as were newly reserved."""
+    return units + newly_reserved

@@ -1,0 +1,447 @@
+"""Layers that learn a binary mask per task, keep what finished tasks use, and can be widened."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.ops import convert_to_numpy as to_numpy
+
+from dgm_tf import randomness
+from dgm_tf.errors import InputError
+from dgm_tf.layers import masks
+from dgm_tf.layers.task_batch_norm import TaskBatchNormalization
+
+VARIANTS = ("w", "a")
+
+
+class MaskedLayer(keras.layers.Layer):
+    """What `MaskedDense`, `MaskedConv2D` and `MaskedConv2DTranspose` share.
+
+    `y = mask_a(activation(norm((mask_w * kernel) x)))`, where variant `w` masks the kernel (Eq. 1)
+    and variant `a` masks the units, last of all: a masked unit is exactly 0 whatever its
+    normalisation and activation say. There is no bias: an offset shared by the tasks would let a
+    later one move an earlier one; `normalize=True` gives each task its own.
+
+    One task is being learnt, with a real-valued mask embedding; the finished ones are kept as bits.
+    A layer is never widened in place: `finish_task` and `widen` return a new, built layer with
+    every old number bit for bit, so no stale graph or optimizer can go on with detached variables.
+
+    Args:
+        units: outputs (filters) of the layer.
+        variant: `"w"` (masks on weights) or `"a"` (masks on units).
+        activation: anything that `keras.activations.get` takes.
+        normalize: put a `TaskBatchNormalization` between product and activation.
+        kernel_initializer: for new weights, those of a wider layer included.
+        seed: where the new weights' numbers come from.
+        finished: `(inputs, units)` of each finished task; set by `finish_task`, seldom by hand.
+    """
+
+    _in_axis: ClassVar[int] = -2
+    _out_axis: ClassVar[int] = -1
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        variant: str = "w",
+        activation: Any = None,
+        normalize: bool = False,
+        kernel_initializer: Any = "dgm_normal",
+        seed: int = 0,
+        finished: Sequence[Sequence[int]] = (),
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if variant not in VARIANTS:
+            raise InputError(f"variant must be 'w' (weights) or 'a' (units), not {variant!r}")
+        if int(units) < 1:
+            raise InputError(f"units must be a positive number, not {units!r}")
+        self.units = int(units)
+        self.variant = variant
+        self.activation = keras.activations.get(activation)
+        self.normalize = normalize
+        if kernel_initializer == "dgm_normal":
+            kernel_initializer = keras.initializers.RandomNormal(stddev=0.02)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.seed = int(seed)
+        self.finished = tuple((int(inputs), int(outputs)) for inputs, outputs in finished)
+
+    # What a subclass adds: the kernel's form and the product.
+
+    def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def _product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        raise NotImplementedError
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        self.inputs = int(input_shape[-1])
+        shape = self._kernel_shape(self.inputs, self.units)
+        self.kernel = self.add_weight(
+            shape=shape, initializer=self._seeded_initializer(), name="kernel"
+        )
+        # Never in half precision: there a small negative embedding is 0, and its mask open.
+        self.embedding = self.add_weight(
+            shape=self._mask_shape(self.inputs, self.units),
+            initializer="zeros",
+            autocast=False,
+            name="embedding",
+        )
+        # Eq. 4's m^{<t}. It can be had from the bits below, but is needed in every step.
+        self.reserved = self.add_weight(
+            shape=self.embedding.shape,
+            initializer="zeros",
+            trainable=False,
+            dtype="uint8",
+            name="reserved",
+        )
+        self.finished_masks = [
+            self.add_weight(
+                shape=(masks.packed_size(self._mask_shape(*widths)),),
+                initializer="zeros",
+                trainable=False,
+                dtype="uint8",
+                name=f"mask_{task}",
+            )
+            for task, widths in enumerate(self.finished, start=1)
+        ]
+        self.norm = None
+        if self.normalize:
+            self.norm = TaskBatchNormalization(
+                finished=[units for _, units in self.finished], dtype=self.dtype_policy, name="norm"
+            )
+            self.norm.build((None, self.units))
+
+    def _seeded_initializer(self) -> Any:
+        config = self.kernel_initializer.get_config()
+        if "seed" not in config:
+            return self.kernel_initializer
+        # Another draw for every width: a wider layer's new weights must not repeat the old ones.
+        config["seed"] = randomness.derive(
+            self.seed, "kernel", self.inputs, self.units, len(self.finished)
+        )
+        return type(self.kernel_initializer).from_config(config)
+
+    def _mask_shape(self, inputs: int, units: int) -> tuple[int, ...]:
+        return self._kernel_shape(inputs, units) if self.variant == "w" else (units,)
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        *,
+        scale: tf.Tensor | float | None = None,
+        task: int | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """The layer's outputs float32 [..., units].
+
+        Args:
+            inputs: float32 [..., inputs]; for a finished task [..., inputs then].
+            scale: steepness s of the soft mask (Eq. 2); None applies the binary mask.
+            task: a finished task, from 1; None for the one being learnt.
+            training: use batch statistics in the normalisation.
+        """
+        if task is not None:
+            return self.recall(inputs, task)
+        kernel = tf.convert_to_tensor(self.kernel)
+        mask = tf.cast(self.mask(scale), kernel.dtype)
+        if self.variant == "w":
+            kernel *= mask
+        outputs = self._product(inputs, kernel)
+        if self.norm is not None:
+            outputs = self.norm(outputs, training=training)
+        outputs = self.activation(outputs)
+        return outputs * mask if self.variant == "a" else outputs
+
+    def recall(
+        self,
+        inputs: tf.Tensor,
+        task: int,
+        *,
+        used_inputs: np.ndarray | None = None,
+        used_units: np.ndarray | None = None,
+    ) -> tf.Tensor:
+        """Outputs of a finished task, in its own widths or only on the units given.
+
+        The product always has the shape it had when the task ended, however wide the layer has
+        become. That, not only the zeros of the mask, is what keeps images bit-identical: a wider
+        product may be summed in another order.
+
+        Args:
+            inputs: float32 [..., inputs then], or [..., len(used_inputs)].
+            task: a finished task, from 1.
+            used_inputs: indices int [n] of the inputs given; None for all.
+            used_units: indices int [m] of the units wanted; None for all.
+        """
+        inputs = tf.convert_to_tensor(inputs)
+        inputs_then, units_then = self._widths_of(task)
+        used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
+        used_units = np.arange(units_then) if used_units is None else used_units
+        kernel = self._taken(tf.convert_to_tensor(self.kernel), used_inputs, used_units)
+        kernel = tf.cast(kernel, inputs.dtype)
+        mask = self.finished_mask(task) > 0
+        # Selections, not products: what later tasks made of a weight leaves no trace, be it the
+        # sign of a zero or a NaN.
+        if self.variant == "w":
+            mask = self._taken(mask, used_inputs, used_units)
+            kernel = tf.where(mask, kernel, tf.zeros_like(kernel))
+        outputs = self._product(inputs, kernel)
+        if self.norm is not None:
+            affine = tf.gather(self.norm.affine_of(task), used_units, axis=1)
+            scale, shift = tf.unstack(tf.cast(affine, outputs.dtype))
+            outputs = outputs * scale + shift
+        outputs = self.activation(outputs)
+        if self.variant == "a":
+            return tf.where(tf.gather(mask, used_units), outputs, tf.zeros_like(outputs))
+        return outputs
+
+    def _taken(self, kernel: tf.Tensor, inputs: np.ndarray, units: np.ndarray) -> tf.Tensor:
+        kernel = tf.gather(kernel, inputs, axis=self._in_axis)
+        return tf.gather(kernel, units, axis=self._out_axis)
+
+    def _widths_of(self, task: int) -> tuple[int, int]:
+        if not 1 <= task <= len(self.finished):
+            raise InputError(
+                f"task must be one of the {len(self.finished)} finished tasks, counted from 1, "
+                f"not {task}"
+            )
+        return self.finished[task - 1]
+
+    # Masks, gate and sparsity.
+
+    def mask(self, scale: tf.Tensor | float | None = None) -> tf.Tensor:
+        """Mask of the task being learnt: soft at steepness `scale`, binary for None."""
+        embedding = tf.convert_to_tensor(self.embedding)
+        return masks.binary_mask(embedding) if scale is None else masks.soft_mask(embedding, scale)
+
+    def finished_mask(self, task: int) -> tf.Tensor:
+        """Binary mask float32 of a finished task (from 1), in its own widths."""
+        shape = self._mask_shape(*self._widths_of(task))
+        return masks.unpack_bits(self.finished_masks[task - 1], shape)
+
+    def reserved_weights(self, reserved_inputs: tf.Tensor | None = None) -> tf.Tensor:
+        """Which weights finished tasks have reserved: bool of the kernel's shape.
+
+        Variant a (HAT): those between a reserved input and a reserved unit,
+        `min(m_acc_out[j], m_acc_in[i])`; with no masked layer below, by the output side alone.
+
+        Args:
+            reserved_inputs: the layer below's reserved units, [inputs]; variant a only.
+        """
+        reserved = tf.cast(self.reserved, tf.bool)
+        if self.variant == "w":
+            return reserved
+        frozen = tf.reshape(reserved, self._broadcast_shape(self._out_axis))
+        if reserved_inputs is not None:
+            below = tf.reshape(
+                tf.cast(reserved_inputs, tf.bool), self._broadcast_shape(self._in_axis)
+            )
+            frozen = tf.logical_and(frozen, below)
+        return tf.broadcast_to(frozen, self.kernel.shape)
+
+    def _broadcast_shape(self, axis: int) -> list[int]:
+        shape = [1] * len(self.kernel.shape)
+        shape[axis] = -1
+        return shape
+
+    def gate(self, gradient: tf.Tensor, reserved_inputs: tf.Tensor | None = None) -> tf.Tensor:
+        """Eq. 4: the kernel's gradient, 0 where a finished task has reserved the weight.
+
+        A selection, not a product with `1 - m_acc`: NaN times 0 would still reach the weight.
+        """
+        reserved = self.reserved_weights(reserved_inputs)
+        return tf.where(reserved, tf.zeros_like(gradient), gradient)
+
+    def sparsity_terms(self, scale: tf.Tensor | float | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """This layer's share of Eq. 5's numerator and denominator, float32 scalars."""
+        free = 1.0 - tf.cast(self.reserved, tf.float32)
+        return tf.reduce_sum(self.mask(scale) * free), tf.reduce_sum(free)
+
+    def newly_reserved(self) -> int:
+        """What `finish_task` would reserve beyond the finished tasks: weights (w) or units (a)."""
+        wanted = to_numpy(self.embedding) >= 0.0
+        return int(np.sum(wanted & (to_numpy(self.reserved) == 0)))
+
+    # The next layer: one task further, or wider.
+
+    def finish_task(self) -> "MaskedLayer":
+        """A new layer in which the present task is finished and a fresh one can be learnt."""
+        return self._successor(self.inputs, self.units, finish=True)
+
+    def widen(self, *, inputs: int | None = None, units: int | None = None) -> "MaskedLayer":
+        """A new layer with more inputs or units; every old weight and mask keeps its exact bits.
+
+        Args:
+            inputs: new number of inputs, None for the present.
+            units: new number of units, None for the present.
+
+        Raises:
+            InputError: narrower than the present layer.
+        """
+        inputs, units = inputs or self.inputs, units or self.units
+        if inputs < self.inputs or units < self.units:
+            raise InputError(
+                f"a layer can only be widened: it has {self.inputs} inputs and {self.units} units, "
+                f"asked for {inputs} and {units}"
+            )
+        return self._successor(inputs, units, finish=False)
+
+    def _successor(self, inputs: int, units: int, *, finish: bool) -> "MaskedLayer":
+        config = self.get_config()
+        config["units"] = units
+        if finish:
+            config["finished"] = [*self.finished, (self.inputs, self.units)]
+        layer = type(self).from_config(config)
+        layer.build((None, inputs))
+        layer.inherit(self)
+        return layer
+
+    def inherit(self, old: "MaskedLayer") -> None:
+        """Takes over the state of a narrower layer with the same tasks, or one less (now finished).
+
+        Args:
+            old: a built layer of the same kind; its kernel becomes the leading part of this one's.
+        """
+        corner = tuple(slice(size) for size in old.kernel.shape)
+        mask_corner = tuple(slice(size) for size in old.embedding.shape)
+        _assign_part(self.kernel, corner, to_numpy(old.kernel))
+        _assign_part(self.reserved, mask_corner, to_numpy(old.reserved))
+        for mine, its in zip(self.finished_masks, old.finished_masks, strict=False):
+            mine.assign(its)
+        if len(self.finished) > len(old.finished):
+            mask = (to_numpy(old.embedding) >= 0.0).astype(np.uint8)
+            self.finished_masks[-1].assign(masks.pack_bits(mask))
+            _assign_part(self.reserved, mask_corner, np.maximum(mask, to_numpy(old.reserved)))
+        else:
+            _assign_part(self.embedding, mask_corner, to_numpy(old.embedding))
+        if self.norm is not None:
+            self.norm.inherit(old.norm)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "variant": self.variant,
+            "activation": keras.activations.serialize(self.activation),
+            "normalize": self.normalize,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "seed": self.seed,
+            "finished": [list(widths) for widths in self.finished],
+        }
+
+
+def _assign_part(variable: keras.Variable, part: tuple[slice, ...], value: np.ndarray) -> None:
+    whole = to_numpy(variable)
+    whole[part] = value
+    variable.assign(whole)
+
+
+@keras.saving.register_keras_serializable("dgm_tf")
+class MaskedDense(MaskedLayer):
+    """A dense layer with a mask per task: [..., inputs] -> [..., units], kernel [inputs, units].
+
+    Example:
+
+    >>> layer = MaskedDense(4, variant="w", activation="relu")
+    >>> layer(tf.ones([2, 3]), scale=100.0).shape
+    TensorShape([2, 4])
+    >>> wider = layer.finish_task().widen(units=6)
+    >>> wider(tf.ones([2, 3]), task=1).shape
+    TensorShape([2, 4])
+    """
+
+    def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
+        return (inputs, units)
+
+    def _product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.linalg.matmul(inputs, kernel)
+
+
+class _MaskedConvolution(MaskedLayer):
+    """Square kernels and strides; images are [B, height, width, inputs]."""
+
+    def __init__(
+        self,
+        units: int,
+        kernel_size: int,
+        *,
+        strides: int = 1,
+        padding: str = "same",
+        **kwargs: Any,
+    ):
+        super().__init__(units, **kwargs)
+        if padding not in ("same", "valid"):
+            raise InputError(f"padding must be 'same' or 'valid', not {padding!r}")
+        self.kernel_size = int(kernel_size)
+        self.strides = int(strides)
+        self.padding = padding
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+
+    def _output_size(self, size: Any) -> Any:
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        sizes = (None if size is None else self._output_size(size) for size in input_shape[1:3])
+        return (input_shape[0], *sizes, self.units)
+
+
+@keras.saving.register_keras_serializable("dgm_tf")
+class MaskedConv2D(_MaskedConvolution):
+    """A 2-D convolution with a mask per task; kernel [k, k, inputs, units]."""
+
+    def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
+        return (self.kernel_size, self.kernel_size, inputs, units)
+
+    def _product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper())
+
+    def _output_size(self, size: Any) -> Any:
+        taps = 1 if self.padding == "same" else self.kernel_size
+        return (size - taps) // self.strides + 1
+
+
+@keras.saving.register_keras_serializable("dgm_tf")
+class MaskedConv2DTranspose(_MaskedConvolution):
+    """A transposed 2-D convolution with a mask per task; kernel [k, k, units, inputs]."""
+
+    _in_axis: ClassVar[int] = -1
+    _out_axis: ClassVar[int] = -2
+
+    def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
+        return (self.kernel_size, self.kernel_size, units, inputs)
+
+    def _product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if self.padding == "valid" and inputs.shape[1:3] == (1, 1):
+            # One input pixel: the kernel is the whole output, and a matrix product is faster.
+            flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
+            outputs = tf.linalg.matmul(inputs[:, 0, 0, :], flat, transpose_b=True)
+            return tf.reshape(outputs, [-1, self.kernel_size, self.kernel_size, kernel.shape[-2]])
+        shape = tf.shape(inputs)
+        output_shape = tf.stack(
+            [shape[0], self._output_size(shape[1]), self._output_size(shape[2]), kernel.shape[-2]]
+        )
+        outputs = tf.nn.conv2d_transpose(
+            inputs, kernel, output_shape, self.strides, self.padding.upper()
+        )
+        sizes = [None if size is None else self._output_size(size) for size in inputs.shape[1:3]]
+        outputs.set_shape([inputs.shape[0], *sizes, kernel.shape[-2]])
+        return outputs
+
+    def _output_size(self, size: Any) -> Any:
+        extra = 0 if self.padding == "same" else max(self.kernel_size - self.strides, 0)
+        return size * self.strides + extra

@@ -1,0 +1,92 @@
+"""Masks: Eq. 2 and 3 of the paper, the gradient of their embeddings, and their storage as bits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+EMBEDDING_LIMIT = 6.0
+_COSH_LIMIT = 50.0
+
+
+def soft_mask(embedding: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
+    """Eq. 2, `m = sigmoid(s e)`: float32 in [0, 1], of the embedding's shape."""
+    return tf.sigmoid(scale * embedding)
+
+
+def binary_mask(embedding: tf.Tensor) -> tf.Tensor:
+    """The mask of a finished task, float32 of zeros and ones: 1 where `sigmoid(s_max e) >= 0.5`.
+
+    For every s_max > 0 that is `e >= 0`; an embedding that was never moved keeps its weight.
+    """
+    return tf.cast(embedding >= 0.0, tf.float32)
+
+
+def annealed_scales(
+    step: tf.Tensor | int, *, steps_per_epoch: int, epochs: int, s_max: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Eq. 3: the steepness at one training step.
+
+        s_max_i = 1/s_max + (s_max - 1/s_max) (i-1)/(I-1)
+        s       = 1/s_max_i + (s_max_i - 1/s_max_i) (b-1)/(B-1)
+
+    With I = 1, s_max_i = s_max; with B = 1, s = s_max_i. In the first epoch s_max_i = 1/s_max, so
+    that s runs downwards there; embeddings start at 0, where the mask does not depend on s.
+
+    Args:
+        step: steps done in this task, from 0 (b - 1 + B (i - 1)); int, may be a graph tensor.
+        steps_per_epoch: B, at least 1.
+        epochs: I, at least 1.
+        s_max: the steepest scale.
+
+    Returns:
+        `(s_max_i, s)`, float32 scalars.
+    """
+    step = tf.cast(step, tf.int64)
+    low, high = tf.constant(1.0 / s_max, tf.float32), tf.constant(s_max, tf.float32)
+    epoch_scale = high
+    if epochs > 1:
+        epoch_scale = _between(low, high, step // steps_per_epoch, epochs)
+    if steps_per_epoch == 1:
+        return epoch_scale, epoch_scale
+    scale = _between(1.0 / epoch_scale, epoch_scale, step % steps_per_epoch, steps_per_epoch)
+    return epoch_scale, scale
+
+
+def _between(first: tf.Tensor, last: tf.Tensor, index: tf.Tensor, count: int) -> tf.Tensor:
+    # Not first + (last - first) share: in float32 that is 0 at the end of the first epoch, where
+    # first is 1e4 and last 1e-4, and a scale of 0 makes the compensated gradient NaN.
+    share = tf.cast(index, tf.float32) / (count - 1)
+    return first * (1.0 - share) + last * share
+
+
+def compensated_gradient(
+    gradient: tf.Tensor, embedding: tf.Tensor, *, scale: tf.Tensor, epoch_scale: tf.Tensor
+) -> tf.Tensor:
+    """Takes the annealing back out of an embedding's gradient (HAT, Serra et al. 2018, Eq. 6).
+
+        g' = g (s_max_i / s) (cosh(clip(s e, -50, 50)) + 1) / (cosh(e) + 1)
+
+    Without it a steep sigmoid passes no gradient and the embeddings stop moving.
+    """
+    steep = tf.cosh(tf.clip_by_value(scale * embedding, -_COSH_LIMIT, _COSH_LIMIT)) + 1.0
+    return gradient * (epoch_scale / scale) * steep / (tf.cosh(embedding) + 1.0)
+
+
+def packed_size(shape: Sequence[int]) -> int:
+    """Bytes that a mask of this shape takes as bits."""
+    return -(-int(np.prod(shape)) // 8)
+
+
+def pack_bits(mask: np.ndarray) -> np.ndarray:
+    """A mask of zeros and ones as uint8 [ceil(size / 8)], first element in the highest bit."""
+    return np.packbits(np.asarray(mask).astype(bool).reshape(-1))
+
+
+def unpack_bits(bits: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """The float32 mask of the given shape from `pack_bits`; usable inside a graph."""
+    shifts = tf.constant([7, 6, 5, 4, 3, 2, 1, 0], tf.uint8)
+    shifted = tf.bitwise.right_shift(tf.convert_to_tensor(bits)[:, None], shifts)
+    spread = tf.bitwise.bitwise_and(shifted, tf.constant(1, tf.uint8))
+    flat = tf.reshape(spread, [-1])[: int(np.prod(shape))]
+    return tf.cast(tf.reshape(flat, shape), tf.float32)

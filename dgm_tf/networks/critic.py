@@ -1,0 +1,109 @@
+"""The critic: tells real from generated images and is the classifier of all classes seen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from dgm_tf import randomness
+
+_SLOPE = 0.2
+
+
+@keras.saving.register_keras_serializable("dgm_tf")
+class Critic(keras.Model):
+    """Three 5x5 convolutions of stride 2 (d, 2d, 4d channels, leaky ReLU 0.2) and two heads.
+
+    Args:
+        image_shape: (S, S, channels).
+        classes: logits of the class head, one per class seen.
+        size: d.
+        norm: `"batch"` puts batch norm after the second and third convolution (the reference),
+            `"none"` leaves it out: a gradient penalty is about single images, and batch norm ties
+            the images of a batch together.
+        seed: where the weights come from.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        classes: int,
+        *,
+        size: int = 32,
+        norm: str = "none",
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(int(n) for n in image_shape)
+        self.classes = int(classes)
+        self.size = int(size)
+        self.norm = norm
+        self.seed = int(seed)
+        self.convolutions = [
+            keras.layers.Conv2D(
+                size * 2**layer,
+                5,
+                strides=2,
+                padding="same",
+                use_bias=norm == "none" or layer == 0,
+                kernel_initializer=self._initializer("convolution", layer),
+                name=f"convolution_{layer + 1}",
+            )
+            for layer in range(3)
+        ]
+        self.norms = [
+            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"norm_{layer}")
+            if norm == "batch"
+            else None
+            for layer in (2, 3)
+        ]
+        self.source_head = keras.layers.Dense(
+            1, kernel_initializer=self._initializer("source", 0), name="source"
+        )
+        self.class_head = keras.layers.Dense(
+            self.classes, kernel_initializer=self._initializer("class", 0), name="class"
+        )
+
+    def _initializer(self, part: str, index: int) -> keras.initializers.Initializer:
+        seed = randomness.derive(self.seed, part, index)
+        return keras.initializers.RandomNormal(stddev=0.02, seed=seed)
+
+    def build(self, input_shape: Any = None) -> None:
+        shape = (None, *self.image_shape)
+        for convolution, norm in zip(self.convolutions, [None, *self.norms], strict=True):
+            convolution.build(shape)
+            shape = convolution.compute_output_shape(shape)
+            if norm is not None:
+                norm.build(shape)
+        features = (None, shape[1] * shape[2] * shape[3])
+        self.source_head.build(features)
+        self.class_head.build(features)
+        self.built = True
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """Source scores float32 [B] (higher: more real) and class logits float32 [B, classes].
+
+        Args:
+            images: float32 [B, S, S, channels] in [-1, 1].
+            training: batch statistics where there is batch norm.
+        """
+        outputs = images
+        for convolution, norm in zip(self.convolutions, [None, *self.norms], strict=True):
+            outputs = convolution(outputs)
+            if norm is not None:
+                outputs = norm(outputs, training=training)
+            outputs = tf.nn.leaky_relu(outputs, _SLOPE)
+        features = tf.reshape(outputs, [-1, outputs.shape[1] * outputs.shape[2] * outputs.shape[3]])
+        return self.source_head(features)[:, 0], self.class_head(features)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "image_shape": list(self.image_shape),
+            "classes": self.classes,
+            "size": self.size,
+            "norm": self.norm,
+            "seed": self.seed,
+        }

@@ -1,0 +1,359 @@
+"""The conditional generator: masked, growing, with one output layer per task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.ops import convert_to_numpy as to_numpy
+
+from dgm_tf import growth, randomness
+from dgm_tf.errors import InputError
+from dgm_tf.layers import MaskedConv2DTranspose
+from dgm_tf.layers.masks import EMBEDDING_LIMIT, compensated_gradient
+
+_KERNEL = 4
+
+
+@keras.saving.register_keras_serializable("dgm_tf")
+class Generator(keras.Model):
+    """Noise and label to image, by three masked blocks and an output layer per task.
+
+    z [B, latent] -> transposed convolution to S/8 x S/8 x n1 -> 4x4, stride 2 -> n2 -> 4x4,
+    stride 2 -> n3 -> (per task, unmasked) 4x4, stride 2 -> S x S x channels, tanh. Batch norm per
+    task and ReLU in each block, no biases.
+
+    Like its layers, a generator never changes its shape: `finish_task` and `widen` return a new
+    one.
+
+    Args:
+        image_shape: (S, S, channels), S a multiple of 8.
+        widths: units of the three blocks now.
+        initial_widths: units before the first task; None when these are they.
+        variant: `"w"` or `"a"`.
+        latent_dim: length of the input vector.
+        seed: where new weights come from.
+        finished: number of classes of each finished task.
+        finished_widths: widths of the blocks at the end of each finished task.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        widths: Sequence[int],
+        *,
+        initial_widths: Sequence[int] | None = None,
+        variant: str = "w",
+        latent_dim: int = 128,
+        seed: int = 0,
+        finished: Sequence[int] = (),
+        finished_widths: Sequence[Sequence[int]] = (),
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(int(size) for size in image_shape)
+        if self.image_shape[0] != self.image_shape[1] or self.image_shape[0] % 8:
+            raise InputError(
+                f"image_shape must be (S, S, channels) with S a multiple of 8, not {image_shape}"
+            )
+        self.widths = tuple(int(units) for units in widths)
+        self.initial_widths = tuple(int(units) for units in initial_widths or widths)
+        self.variant = variant
+        self.latent_dim = int(latent_dim)
+        self.seed = int(seed)
+        self.finished = tuple(int(count) for count in finished)
+        self.finished_widths = tuple(tuple(int(n) for n in row) for row in finished_widths)
+        self.blocks = [self._block(layer) for layer in range(len(self.widths))]
+        self.heads = [
+            self._head(task) for task in range(1, len(self.finished) + 2)
+        ]  # the last one belongs to the task being learnt
+        self._used: dict[int, list[np.ndarray]] = {}
+
+    def _block(self, layer: int) -> MaskedConv2DTranspose:
+        inputs = [(self.latent_dim, *row)[layer] for row in self.finished_widths]
+        units = [row[layer] for row in self.finished_widths]
+        first = layer == 0
+        return MaskedConv2DTranspose(
+            self.widths[layer],
+            self.image_shape[0] // 8 if first else _KERNEL,
+            strides=1 if first else 2,
+            padding="valid" if first else "same",
+            variant=self.variant,
+            activation="relu",
+            normalize=True,
+            seed=randomness.derive(self.seed, "block", layer),
+            finished=list(zip(inputs, units, strict=True)),
+            name=f"block_{layer + 1}",
+        )
+
+    def _head(self, task: int) -> keras.layers.Conv2DTranspose:
+        return keras.layers.Conv2DTranspose(
+            self.image_shape[-1],
+            _KERNEL,
+            strides=2,
+            padding="same",
+            activation="tanh",
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomNormal(
+                stddev=0.02, seed=randomness.derive(self.seed, "head", task)
+            ),
+            name=f"head_{task}",
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        shape = (None, 1, 1, self.latent_dim)
+        for block in self.blocks:
+            block.build(shape)
+            shape = block.compute_output_shape(shape)
+        for head, widths in zip(self.heads, [*self.finished_widths, self.widths], strict=True):
+            head.build((*shape[:-1], widths[-1]))
+        self.built = True
+
+    # Images.
+
+    def latent(self, noise: tf.Tensor, positions: tf.Tensor, classes: int) -> tf.Tensor:
+        """The generator's input: noise whose first entries are overwritten by the one-hot label.
+
+        Args:
+            noise: float32 [B, latent].
+            positions: int32 [B], each class's position in order of arrival, in [0, classes).
+            classes: classes seen when the task was learnt, its own included.
+        """
+        label = tf.one_hot(positions, classes)
+        return tf.concat([label, noise[:, classes:]], axis=1)
+
+    def call(
+        self, latent: tf.Tensor, *, scale: tf.Tensor | float | None = None, training: bool = False
+    ) -> tf.Tensor:
+        """Images float32 [B, S, S, channels] in (-1, 1) of the task being learnt.
+
+        Args:
+            latent: float32 [B, latent], from `latent`.
+            scale: steepness of the masks (Eq. 2); None for binary masks.
+            training: batch statistics instead of moving ones.
+        """
+        outputs = latent[:, None, None, :]
+        for block in self.blocks:
+            outputs = block(outputs, scale=scale, training=training)
+        return self.heads[-1](outputs)
+
+    def recall(self, latent: tf.Tensor, task: int) -> tf.Tensor:
+        """Images of a finished task (from 1), by its binary masks, on the units it uses.
+
+        Units that came later, that are masked or that nothing reads are cut away; see
+        `MaskedLayer.recall` for why the same shapes make the same bits.
+        """
+        used = self.used_units(task)
+        outputs = latent[:, None, None, :]
+        used_inputs = np.arange(self.latent_dim)
+        for block, used_units in zip(self.blocks, used, strict=True):
+            outputs = block.recall(outputs, task, used_inputs=used_inputs, used_units=used_units)
+            used_inputs = used_units
+        kernel = tf.gather(self.heads[task - 1].kernel, used_inputs, axis=-1)
+        return self._head_product(outputs, kernel)
+
+    def _head_product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        shape = (tf.shape(inputs)[0], *self.image_shape)
+        images = tf.nn.conv2d_transpose(inputs, kernel, tf.stack(shape), 2, "SAME")
+        images.set_shape([inputs.shape[0], *self.image_shape])
+        return tf.tanh(images)
+
+    def used_units(self, task: int) -> list[np.ndarray]:
+        """Indices of the units that a finished task's images depend on, a row per block.
+
+        A unit is needed if its output can differ from 0 and something above reads it. The output
+        layer reads every unit of the last block.
+        """
+        if task not in self._used:
+            with tf.init_scope():  # values, also while a graph is traced
+                self._used[task] = self._find_used(task)
+        return self._used[task]
+
+    def _find_used(self, task: int) -> list[np.ndarray]:
+        masks = [block.finished_mask(task).numpy() for block in self.blocks]
+        alive = []
+        for block, mask in zip(self.blocks, masks, strict=True):
+            if self.variant == "a":
+                alive.append(mask > 0)
+                continue
+            # Without a weight a unit is the constant relu(shift): it matters only above 0.
+            connected = mask.max(axis=(0, 1, 3)) > 0
+            alive.append(connected | (to_numpy(block.norm.affine_of(task))[1] > 0))
+        used = [alive[-1]]
+        for layer in range(len(masks) - 2, -1, -1):
+            wanted = alive[layer]
+            if self.variant == "w":
+                above = masks[layer + 1][:, :, used[0], :]
+                wanted = wanted & (above.max(axis=(0, 1, 2), initial=0) > 0)
+            used.insert(0, wanted)
+        # A product needs one unit at least; an unused one brings zeros.
+        return [np.flatnonzero(row) if row.any() else np.zeros(1, int) for row in used]
+
+    # Training: what the learner's step needs.
+
+    def embeddings(self) -> list[keras.Variable]:
+        """Mask embeddings of the task being learnt, a variable per block."""
+        return [block.embedding for block in self.blocks]
+
+    def learning_variables(self) -> list[keras.Variable]:
+        """What training the present task moves: nothing of the finished ones."""
+        variables = list(self.heads[-1].trainable_variables)
+        for block in self.blocks:
+            variables += block.trainable_variables
+        return variables
+
+    def gated(
+        self,
+        gradients: Sequence[tf.Tensor],
+        variables: Sequence[keras.Variable],
+        *,
+        scale: tf.Tensor,
+        epoch_scale: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        """Gradients as they may be applied: Eq. 4 for kernels, compensated for embeddings."""
+        by_id = {id(variable): index for index, variable in enumerate(variables)}
+        gated = list(gradients)
+        below = None
+        for block in self.blocks:
+            index = by_id[id(block.kernel)]
+            gated[index] = block.gate(gated[index], below)
+            index = by_id[id(block.embedding)]
+            gated[index] = compensated_gradient(
+                gated[index],
+                tf.convert_to_tensor(block.embedding),
+                scale=scale,
+                epoch_scale=epoch_scale,
+            )
+            below = block.reserved
+        return gated
+
+    def clip_embeddings(self) -> None:
+        """Keeps embeddings where a later task's gradient can still move them (HAT)."""
+        for embedding in self.embeddings():
+            embedding.assign(tf.clip_by_value(embedding, -EMBEDDING_LIMIT, EMBEDDING_LIMIT))
+
+    def sparsity(self, scale: tf.Tensor | float | None = None) -> tf.Tensor:
+        """Eq. 5, `sum m (1 - m_acc) / sum (1 - m_acc)` over all blocks; a scalar in [0, 1]."""
+        terms = [block.sparsity_terms(scale) for block in self.blocks]
+        return tf.add_n([taken for taken, _ in terms]) / tf.add_n([free for _, free in terms])
+
+    def relative_size(self) -> float:
+        """Maskable elements now over those before the first task."""
+        now, first = (
+            sum(self.capacity(layer, widths) for layer in range(len(self.blocks)))
+            for widths in (self.widths, self.initial_widths)
+        )
+        return now / first
+
+    def capacity(self, layer: int, widths: Sequence[int]) -> int:
+        """Weights (w) or units (a) that the masks of one block cover at the given widths."""
+        if self.variant == "a":
+            return widths[layer]
+        inputs = (self.latent_dim, *widths)[layer]
+        return inputs * widths[layer] * self.blocks[layer].kernel_size ** 2
+
+    # Growth.
+
+    def calibrate(self, latent: tf.Tensor) -> None:
+        """Measures the present task's normalisation statistics under its binary masks.
+
+        Training ends on soft masks and on moving averages over masks that have since moved.
+
+        Args:
+            latent: float32 [B, latent], a large batch of the task's inputs.
+        """
+        momenta = [block.norm.momentum for block in self.blocks]
+        try:
+            for block in self.blocks:
+                block.norm.momentum = 0.0
+            self(latent, training=True)
+        finally:
+            for block, momentum in zip(self.blocks, momenta, strict=True):
+                block.norm.momentum = momentum
+
+    def finish_task(self, classes: int) -> "Generator":
+        """A new generator in which the present task is finished.
+
+        Args:
+            classes: classes of the task that ends.
+        """
+        return self._successor(
+            finished=[*self.finished, classes],
+            finished_widths=[*self.finished_widths, self.widths],
+        )
+
+    def grown_widths(self) -> tuple[int, ...]:
+        """Widths that give every block at least the free capacity it had before the first task."""
+        widths: list[int] = []
+        for layer, block in enumerate(self.blocks):
+            reserved = int(to_numpy(block.reserved).sum())
+            if self.variant == "a":
+                missing = self.initial_widths[layer] - (block.units - reserved)
+                widths.append(growth.widened_by_units(units=block.units, newly_reserved=missing))
+                continue
+            widths.append(
+                growth.widened_by_weights(
+                    inputs=block.inputs,
+                    units=block.units,
+                    taps=block.kernel_size**2,
+                    reserved=reserved,
+                    initial_free=self.capacity(layer, self.initial_widths),
+                    new_inputs=widths[-1] if widths else block.inputs,
+                )
+            )
+        return tuple(widths)
+
+    def widen(self, widths: Sequence[int]) -> "Generator":
+        """A new, wider generator; every finished task's images stay the same, bit for bit."""
+        return self._successor(widths=list(widths))
+
+    def _successor(self, **changes: Any) -> "Generator":
+        generator = type(self).from_config({**self.get_config(), **changes})
+        generator.build()
+        for mine, its in zip(generator.blocks, self.blocks, strict=True):
+            mine.inherit(its)
+        for mine, its in zip(generator.heads, self.heads, strict=False):
+            value = to_numpy(mine.kernel)
+            value[..., : its.kernel.shape[-1]] = to_numpy(its.kernel)
+            mine.kernel.assign(value)
+        return generator
+
+    def parameters(self) -> int:
+        """Weights of blocks and output layers plus two normalisation vectors per task and block."""
+        kernels = sum(int(np.prod(block.kernel.shape)) for block in self.blocks)
+        heads = sum(int(np.prod(head.kernel.shape)) for head in self.heads)
+        norms = 2 * sum(sum(row) for row in (*self.finished_widths, self.widths))
+        return kernels + heads + norms
+
+    def layer_report(self) -> list[dict[str, Any]]:
+        """Per block: sizes, and how much is reserved and free (weights for w, units for a)."""
+        rows = []
+        for layer, block in enumerate(self.blocks):
+            capacity = self.capacity(layer, self.widths)
+            reserved = int(to_numpy(block.reserved).sum())
+            rows.append(
+                {
+                    "layer": block.name,
+                    "inputs": block.inputs,
+                    "units": block.units,
+                    "weights": int(np.prod(block.kernel.shape)),
+                    "reserved": reserved,
+                    "free": capacity - reserved,
+                    "initial_free": self.capacity(layer, self.initial_widths),
+                }
+            )
+        return rows
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "image_shape": list(self.image_shape),
+            "widths": list(self.widths),
+            "initial_widths": list(self.initial_widths),
+            "variant": self.variant,
+            "latent_dim": self.latent_dim,
+            "seed": self.seed,
+            "finished": list(self.finished),
+            "finished_widths": [list(row) for row in self.finished_widths],
+        }

@@ -1,0 +1,94 @@
+"""Grids of images as PNG files."""
+
+import io
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dgm_tf.files import write_atomically
+
+_BACKGROUND = 255
+_GAP = 2  # pixels between pictures and around them
+
+
+def sample_grid(
+    images: np.ndarray,
+    columns: int,
+    path: str | os.PathLike[str],
+    *,
+    labels: Sequence[int | str] | None = None,
+    zoom: int = 2,
+) -> None:
+    """Writes images side by side as a PNG file, atomically.
+
+    Args:
+        images: [N, H, W, C] with one or three channels, values in [-1, 1].
+        columns: pictures in a row.
+        path: the file to write; missing folders are made.
+        labels: N class ids or names. Each class then starts a row of its own, in the order in
+            which classes first appear, with its label in front.
+        zoom: each image pixel becomes a square of this side.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        InputError: the file cannot be written.
+    """
+    pixels = _to_rgb(np.asarray(images)).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    rows = _rows(len(pixels), columns, labels)
+    margin = max(_text_width(text) for text, _ in rows)
+    height, width = (side + _GAP for side in pixels.shape[1:3])
+    shape = (len(rows) * height + _GAP, margin + columns * width + _GAP, 3)
+    canvas = np.full(shape, _BACKGROUND, np.uint8)
+    for row, (_, indices) in enumerate(rows):
+        for column, index in enumerate(indices):
+            top, left = row * height + _GAP, margin + column * width + _GAP
+            canvas[top : top + height - _GAP, left : left + width - _GAP] = pixels[index]
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    for row, (text, _) in enumerate(rows):
+        middle = _GAP, row * height + _GAP + (height - _GAP) // 2
+        draw.text(middle, text, fill=(0, 0, 0), font=ImageFont.load_default(), anchor="lm")
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Maps [-1, 1] to 0..255, nearest; what lies outside is clipped and NaN becomes 0."""
+    images = np.clip(np.nan_to_num(np.asarray(images, np.float64), nan=-1.0), -1.0, 1.0)
+    return np.rint((images + 1.0) * 127.5).astype(np.uint8)
+
+
+def _to_rgb(images: np.ndarray) -> np.ndarray:
+    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"images [N, H, W, C] with one or three channels were wanted, got {images.shape}"
+        )
+    return to_uint8(np.broadcast_to(images, (*images.shape[:3], 3)))
+
+
+def _rows(
+    count: int, columns: int, labels: Sequence[int | str] | None
+) -> list[tuple[str, list[int]]]:
+    """The label and the image indices of each row of the grid."""
+    if columns < 1:
+        raise ValueError(f"at least one column was wanted, got {columns}")
+    if labels is None:
+        labels = [""] * count
+    if len(labels) != count:
+        raise ValueError(f"{count} labels were wanted, one per image, got {len(labels)}")
+    groups: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        groups.setdefault(str(label), []).append(index)
+    return [
+        (text if start == 0 else "", indices[start : start + columns])
+        for text, indices in groups.items()
+        for start in range(0, len(indices), columns)
+    ]
+
+
+def _text_width(text: str) -> int:
+    return math.ceil(ImageFont.load_default().getlength(text)) + _GAP if text else 0

@@ -1,0 +1,72 @@
+"""Where a number comes from: versions, machine class and date."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import tensorflow as tf
+
+import dgm_tf
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide about numbers."""
+    found = {"python": platform.python_version(), "dgm_tf": getattr(dgm_tf, "__version__", "none")}
+    for package in ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "none"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The class of machine, without anything that names this one.
+
+    Returns:
+        `cores` this process may use, `cpu` model, `memory_gib`, `gpus` (their models), `system`.
+    """
+    return {
+        "cores": _cores(),
+        "cpu": _cpu_model(),
+        "memory_gib": _memory_gib(),
+        "gpus": [_gpu_model(device) for device in tf.config.list_physical_devices("GPU")],
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def today() -> str:
+    """The date in UTC, as 2018-12-01."""
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on macOS and Windows.
+        return os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:  # Not a Linux machine.
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):  # Windows.
+        return None
+
+
+def _gpu_model(device: Any) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return details.get("device_name", device.device_type)

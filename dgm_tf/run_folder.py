@@ -1,0 +1,243 @@
+"""The folder of a run: what stands where, what it belongs to, and how it is continued.
+
+A task counts as finished once its checkpoint has its name; the checkpoint also holds the row of
+`metrics.jsonl` of every task so far. The tables are written anew from these rows after each commit
+and before a run goes on, so that a run killed at any moment neither loses nor doubles a line.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dgm_tf import checkpoint
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation.accuracy import AccuracyMatrix
+from dgm_tf.files import write_atomically
+
+# A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
+_MIB_PER_TASK = 30
+
+# What a run must share with the folder that it continues.
+_IDENTITY = ("learner", "settings", "stream")
+
+# The key of a checkpoint's dictionary that is not the learner's.
+_ROWS = "rows"
+
+_LAYER_COLUMNS = ["layer", "inputs", "units", "weights", "reserved", "free", "initial_free"]
+
+
+class RunFolder:
+    """Paths, settings, tables and checkpoints of one run.
+
+    Attributes:
+        path: the folder itself.
+        audit: where the memory audit keeps its records.
+        samples: where the pictures are.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Names the folder; nothing is read or written yet."""
+        self.path = Path(path)
+        self.audit = self.path / "audit"
+        self.samples = self.path / "samples"
+
+    def open(self, description: Mapping[str, Any], *, tasks: int) -> None:
+        """Takes the folder for a run, or makes sure that it is this run's already.
+
+        Args:
+            description: what goes to `settings.json`. Its `learner`, `settings` and `stream` tell
+                whether a run is the same; everything else may differ when it is continued, and
+                then stays as the first start wrote it.
+            tasks: tasks still to be learnt at most, for the space they take.
+
+        Raises:
+            InputError: the folder holds a run with other settings or something else, cannot be
+                written, or has too little space.
+        """
+        missing = [key for key in _IDENTITY if key not in description]
+        if missing:
+            raise ValueError(f"a run is described by {_IDENTITY}, {missing} is missing")
+        description = _plain(description)
+        settings = self.path / "settings.json"
+        if settings.exists():
+            self._compare(_read_json(settings), description)
+        elif (self.path / "metrics.jsonl").exists() or self._finished():
+            raise InputError(
+                f"{self.path} holds results without settings.json, so it cannot be told whether "
+                "they belong to this run; choose another --run_dir"
+            )
+        check_writable(self.path, mib=_MIB_PER_TASK * tasks)
+        if not settings.exists():
+            text = json.dumps(description, indent=2, ensure_ascii=False)
+            write_atomically(settings, f"{text}\n".encode())
+
+    def restore(self) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]] | None:
+        """The last finished task's state; brings the tables to it.
+
+        Returns:
+            The rows of metrics.jsonl and the learner's dictionary and arrays, or None if no task is
+            finished.
+
+        Raises:
+            InputError: the checkpoint is damaged or not this run's.
+        """
+        finished = self._finished()
+        if not finished:
+            self._write_tables([])
+            return None
+        folder = self._checkpoint(finished[-1])
+        meta, arrays = checkpoint.load(folder)
+        rows = meta.pop(_ROWS, None)
+        if not isinstance(rows, list) or [row.get("task") for row in rows] != list(
+            range(1, finished[-1] + 1)
+        ):
+            raise InputError(
+                f"the checkpoint {folder} does not hold the results of tasks 1 to {finished[-1]}; "
+                "restore it or begin a new run folder"
+            )
+        self._write_tables(rows)
+        return rows, meta, arrays
+
+    def commit(
+        self, rows: Sequence[Mapping[str, Any]], meta: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Makes the last row's task a finished one, then writes the tables.
+
+        Args:
+            rows: one row per finished task, in order.
+            meta: the learner's dictionary.
+            arrays: the learner's arrays.
+
+        Returns:
+            The rows as JSON has them, the way `restore` gives them.
+
+        Raises:
+            InputError: the folder cannot be written; the task is not finished then.
+        """
+        if _ROWS in meta:
+            raise ValueError(f"the key {_ROWS} of a checkpoint is taken by the run")
+        rows = _plain(rows)
+        checkpoint.save(self._checkpoint(len(rows)), {**meta, _ROWS: rows}, arrays)
+        self._write_tables(rows)
+        return rows
+
+    def sample_file(self, task: int) -> Path:
+        """Where the pictures made after a task (from 1) go."""
+        return self.samples / f"task-{task:02d}.png"
+
+    def _checkpoint(self, task: int) -> Path:
+        return self.path / "checkpoints" / f"task-{task:02d}"
+
+    def _finished(self) -> list[int]:
+        """Tasks that have a checkpoint, in order."""
+        names = (path.name for path in (self.path / "checkpoints").glob("task-*"))
+        return sorted(
+            int(match[1]) for name in names if (match := re.fullmatch(r"task-(\d+)", name))
+        )
+
+    def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        differences = []
+        for key in _IDENTITY:
+            differences += _differences(key, found.get(key), wanted[key])
+        if differences:
+            raise InputError(
+                f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
+                "choose another --run_dir or delete that one"
+            )
+
+    def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomically(self.path / "metrics.jsonl", lines.encode())
+        AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv")
+        write_atomically(self.path / "growth.csv", _growth_csv(rows).encode())
+
+
+def check_writable(folder: str | Path, *, mib: float = 0) -> None:
+    """Tries to write where a folder is or would be made, and looks at the space left.
+
+    Args:
+        folder: the folder. It is not made: a run that is refused later leaves nothing behind.
+        mib: space that will be needed, in MiB.
+
+    Raises:
+        InputError: the folder cannot be made or written, or has less space.
+    """
+    there = Path(folder)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    probe = there / f".probe-{uuid.uuid4().hex}"
+    try:
+        write_atomically(probe, b"probe")
+        probe.unlink()
+        free = shutil.disk_usage(there).free / 2**20
+    except (InputError, OSError) as error:
+        reason = error.__cause__ or error
+        raise InputError(
+            f"cannot write to {folder}: {getattr(reason, 'strerror', None) or reason}; "
+            "name another --run_dir"
+        ) from error
+    if free < mib:
+        raise InputError(
+            f"a run here needs up to {mib:.0f} MiB, {folder} has {free:.0f} MiB left; free some "
+            "space or name another --run_dir"
+        )
+
+
+def _differences(name: str, found: Any, wanted: Any) -> list[str]:
+    """Leaves in which two JSON values differ, as "settings.epochs is 16 there, 20 here"."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = sorted({*found, *wanted})
+        return [
+            line
+            for key in keys
+            for line in _differences(f"{name}.{key}", found.get(key), wanted.get(key))
+        ]
+    if found == wanted:
+        return []
+    return [f"{name} is {_short(found)} there, {_short(wanted)} here"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    # Of the layer's quantities those that have no column are left out.
+    columns = ["task", *_LAYER_COLUMNS]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerows({"task": row["task"], **layer} for layer in row["layers"])
+    return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON makes of a value, with null for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a NumPy number
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path} ({error}); choose another --run_dir") from error
+    if not isinstance(content, dict):
+        raise InputError(f"expected the settings of a run in {path}; choose another --run_dir")
+    return content

@@ -1,0 +1,625 @@
+"""A data set cut into tasks, and the only door to training images.
+
+In class-incremental learning the classes arrive task by task, and the images of a finished task
+may not be kept. Here that is not a promise but a mechanism: the training images of the open task
+lie in one store which is destroyed when the stream moves on, so that neither the task, nor a
+dataset made from it earlier, nor an iterator that is already running can read them any longer.
+
+Two doors stay open, each named for what it is: `TaskStream.seen_test` (real test images, for
+evaluation only) and `TaskStream.joint_batches` (real training images of all classes so far, for
+joint training, the upper reference).
+"""
+
+import functools
+import operator
+import uuid
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import _checks, datasets, randomness
+from dgm_tf.errors import InputError
+
+_CPU = "CPU:0"
+
+
+class TaskClosed(InputError):
+    """The training images of a finished task were asked for; they are gone."""
+
+
+def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
+    """Turns stored pixels into what the networks see.
+
+    Bilinear resize (to a square, whatever the image's aspect ratio), with antialiasing where the
+    image shrinks, then `x / 127.5 - 1`.
+
+    Args:
+        images: uint8 [B, H, W, C].
+        size: side S of the square images that are wanted.
+
+    Returns:
+        float32 [B, S, S, C] in [-1, 1].
+    """
+    images = tf.convert_to_tensor(images)
+    height, width = images.shape[1], images.shape[2]
+    pixels = tf.cast(images, tf.float32)
+    if (height, width) != (size, size):
+        shrinks = height > size or width > size
+        pixels = tf.image.resize(pixels, (size, size), method="bilinear", antialias=shrinks)
+    return tf.clip_by_value(pixels / 127.5 - 1.0, -1.0, 1.0)
+
+
+class _ImageStore:
+    """Images and labels in TensorFlow's memory that can be taken away from everyone at once.
+
+    A dataset that captures arrays or tensors keeps them alive for as long as it lives itself.
+    This one captures a resource handle, and `close` destroys the resource behind it. The raw
+    operations stand in for `tf.Variable`, which a distribution strategy's scope would mirror.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, closed_text: str):
+        self.size = len(labels)
+        self.closed_text = closed_text
+        self._image_shape = images.shape[1:]
+        with tf.init_scope(), tf.device(_CPU):
+            self._images = _new_resource(images, tf.uint8)
+            self._labels = _new_resource(labels, tf.int32)
+        self.close = weakref.finalize(self, _destroy, self._images, self._labels)
+        # When the process ends TensorFlow may be gone before this runs, and frees it anyway.
+        self.close.atexit = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.close.alive
+
+    def check_open(self) -> None:
+        if not self.is_open:
+            raise TaskClosed(self.closed_text)
+
+    def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rows [B] -> (uint8 [B, H, W, C], int32 [B]), for use in a tf.data graph."""
+        with tf.control_dependencies([self._assert_open()]):
+            images = tf.raw_ops.ResourceGather(resource=self._images, indices=rows, dtype=tf.uint8)
+            labels = tf.raw_ops.ResourceGather(resource=self._labels, indices=rows, dtype=tf.int32)
+        images = tf.ensure_shape(images, [rows.shape[0], *self._image_shape])
+        return images, tf.ensure_shape(labels, rows.shape)
+
+    def guard(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Lets a finished batch through only while the store is open."""
+        with tf.control_dependencies([self._assert_open()]):
+            return tf.identity(images), tf.identity(labels)
+
+    def _assert_open(self) -> tf.Operation:
+        is_open = tf.raw_ops.VarIsInitializedOp(resource=self._images)
+        return tf.debugging.Assert(is_open, [self.closed_text])
+
+
+def _new_resource(values: np.ndarray, dtype: tf.DType) -> tf.Tensor:
+    handle = tf.raw_ops.VarHandleOp(
+        dtype=dtype, shape=values.shape, shared_name=f"dgm_tf_images_{uuid.uuid4().hex}"
+    )
+    tf.raw_ops.AssignVariableOp(resource=handle, value=tf.constant(values, dtype))
+    return handle
+
+
+def _destroy(*handles: tf.Tensor) -> None:
+    # Garbage may be collected while a graph is being traced.
+    with tf.init_scope():
+        for handle in handles:
+            tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+
+
+class _TaskDataset(tf.data.Dataset):
+    """A dataset over an `_ImageStore` that says in one line that its images are gone."""
+
+    def __init__(self, dataset: tf.data.Dataset, store: _ImageStore):
+        self._dataset = dataset
+        self._store = store
+        super().__init__(dataset._variant_tensor)
+
+    def _inputs(self):
+        return [self._dataset]
+
+    @property
+    def element_spec(self):
+        return self._dataset.element_spec
+
+    def __iter__(self):
+        if not tf.executing_eagerly():
+            return super().__iter__()
+        self._store.check_open()
+        return _iterator_class()(self, self._store)
+
+
+@functools.cache
+def _iterator_class() -> type:
+    """TensorFlow's own iterator, so that `fit` takes it, which raises `TaskClosed`.
+
+    Inside a compiled function the error is TensorFlow's, with the same text.
+    """
+    base = type(iter(tf.data.Dataset.range(0)))
+
+    class TaskIterator(base):
+        def __init__(self, dataset: _TaskDataset, store: _ImageStore):
+            super().__init__(dataset)
+            self._store = store
+
+        def __next__(self):
+            return self._unless_closed(super().__next__)
+
+        def get_next(self):
+            return self._unless_closed(super().get_next)
+
+        def _unless_closed(self, read):
+            if tf.executing_eagerly():
+                self._store.check_open()
+            return read()
+
+    return TaskIterator
+
+
+class Task:
+    """One task of a stream: the only thing that hands out training images.
+
+    Its images can be read until the stream moves on to the next task.
+
+    Attributes:
+        index: position in the stream, from 1.
+        classes: data-set class ids that arrive with this task.
+        class_names: their names.
+        image_shape: (S, S, C) of the images that `batches` yields.
+        train_size: training images, the validation part excluded.
+        validation_size: images held out.
+        seen_classes: class ids in order of arrival, up to and including this task.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        count: int,
+        classes: tuple[int, ...],
+        class_names: tuple[str, ...],
+        seen_classes: tuple[int, ...],
+        image_shape: tuple[int, int, int],
+        train: tuple[np.ndarray, np.ndarray],
+        validation: tuple[np.ndarray, np.ndarray],
+    ):
+        self.index = index
+        self.classes = classes
+        self.class_names = class_names
+        self.seen_classes = seen_classes
+        self.image_shape = image_shape
+        self._count = count
+        closed = (
+            f"{self} is finished and its training images are gone: "
+            "only the task the stream stands at can be read"
+        )
+        self._train = _ImageStore(*train, closed)
+        self._validation = _ImageStore(*validation, closed)
+        self.train_size = self._train.size
+        self.validation_size = self._validation.size
+        self._smallest_class = int(np.bincount(train[1])[list(classes)].min())
+
+    def __str__(self) -> str:
+        return f"task {self.index} of {self._count}: {_class_list(self.classes)}"
+
+    __repr__ = __str__
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the training images can still be read."""
+        return self._train.is_open
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Full batches in one pass over the task: `train_size // batch_size`.
+
+        Raises:
+            InputError: `batch_size` is no positive integer, or larger than the task's smallest
+                class.
+        """
+        batch_size = _checks.integer(batch_size, "batch_size", low=1)
+        if batch_size > self._smallest_class:
+            raise InputError(
+                f"a batch must not be larger than a class: {self} has a class of "
+                f"{self._smallest_class} training images, batch_size is {batch_size}; "
+                "choose a smaller one"
+            )
+        return self.train_size // batch_size
+
+    def batches(
+        self, batch_size: int, *, epochs: int, seed: int, start: int = 0
+    ) -> tf.data.Dataset:
+        """Training batches in random order, `epochs` passes in one dataset.
+
+        The order of pass e is a pure function of (seed, e), so the same call with `start=k` goes
+        on exactly where an interrupted pass stopped.
+
+        Args:
+            batch_size: images per batch B; a pass drops its last, incomplete batch.
+            epochs: number of passes.
+            seed: integer that determines the order.
+            start: number of batches to leave out at the beginning.
+
+        Returns:
+            `epochs * steps_per_epoch(batch_size) - start` pairs of images, float32 [B, S, S, C]
+            in [-1, 1], and data-set class ids, int32 [B].
+
+        Raises:
+            TaskClosed: the stream has moved on. A dataset made before raises it too.
+            InputError: an argument is out of range.
+        """
+        self._train.check_open()
+        steps = self.steps_per_epoch(batch_size)
+        epochs = _checks.integer(epochs, "epochs", low=1)
+        start = _checks.integer(start, "start", low=0, high=epochs * steps)
+        rows = _shuffled_rows(self.train_size, batch_size, steps, epochs, _seed(seed), start)
+        return self._dataset(rows, self._train)
+
+    def validation(self, batch_size: int = 256) -> tf.data.Dataset:
+        """The task's own held-out images, in fixed order; the last batch may be smaller.
+
+        Returns:
+            Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B].
+
+        Raises:
+            TaskClosed: the stream has moved on. A dataset made before raises it too.
+        """
+        self._validation.check_open()
+        batch_size = _checks.integer(batch_size, "batch_size", low=1)
+        rows = tf.data.Dataset.range(self._validation.size).batch(batch_size)
+        return self._dataset(rows, self._validation)
+
+    def _dataset(self, rows: tf.data.Dataset, store: _ImageStore) -> tf.data.Dataset:
+        size = self.image_shape[0]
+
+        def load(batch):
+            images, labels = store.gather(batch)
+            return to_float(images, size), labels
+
+        # The second look at the store stands behind the prefetch: a batch that already waits in
+        # its buffer when the task is closed is not handed out either. TensorFlow must not add a
+        # buffer of its own behind it.
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        options.experimental_optimization.map_parallelization = False
+        guarded = rows.map(load).prefetch(2).map(store.guard).with_options(options)
+        return _TaskDataset(guarded, store)
+
+    def _close(self) -> None:
+        self._train.close()
+        self._validation.close()
+
+
+def _shuffled_rows(
+    size: int, batch_size: int, steps: int, epochs: int, seed: int, start: int
+) -> tf.data.Dataset:
+    """Row numbers [B] of every batch, from batch `start` on; pass e depends on (seed, e) alone."""
+
+    def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(size, dtype=tf.int64), seed=tf.stack([seed, epoch]), alg="philox"
+        )
+        return tf.data.Dataset.from_tensor_slices(
+            tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        )
+
+    first = start // steps
+    rows = tf.data.Dataset.range(first, epochs).flat_map(one_pass).skip(start - first * steps)
+    return rows.apply(tf.data.experimental.assert_cardinality(epochs * steps - start))
+
+
+class TaskStream:
+    """The tasks of one data set, in order, each readable until the next one begins.
+
+    Iterate over it once. `tasks(start=k)` goes on at task k, as a resumed run does.
+
+    Attributes:
+        name: name of the data set.
+        source: where its images come from, one line.
+        class_order: class ids in order of arrival.
+        task_classes: class ids of each task.
+        class_names: names of the classes, by class id.
+        image_shape: (S, S, C) of the images that the networks see.
+    """
+
+    def __init__(
+        self,
+        data: datasets.ImageData,
+        *,
+        task_classes: tuple[tuple[int, ...], ...],
+        image_size: int,
+        validation_fraction: float,
+        seed: int,
+    ):
+        self.name = data.name
+        self.source = data.source
+        self.task_classes = task_classes
+        self.class_order = tuple(c for classes in task_classes for c in classes)
+        self.class_names = data.class_names
+        self.image_shape = (image_size, image_size, data.train_images.shape[-1])
+        self.validation_fraction = validation_fraction
+        self.seed = seed
+        self._data = data
+        kept, held_out = datasets.stratified_cut(
+            data.train_labels, validation_fraction, seed=seed, use="validation"
+        )
+        classes = range(len(data.class_names))
+        self._train_rows = [kept[data.train_labels[kept] == c] for c in classes]
+        self._validation_rows = [held_out[data.train_labels[held_out] == c] for c in classes]
+        self._test_rows = [np.flatnonzero(data.test_labels == c) for c in classes]
+        self._next_index = 1
+        self._open_task: Task | None = None
+
+    def __len__(self) -> int:
+        return len(self.task_classes)
+
+    def __iter__(self) -> Iterator[Task]:
+        return self.tasks()
+
+    def tasks(self, start: int = 1) -> Iterator[Task]:
+        """Yields the tasks from number `start` on; earlier ones are passed over unread.
+
+        Moving on closes the task before, and so does reaching the end.
+
+        Args:
+            start: first task to open, 1 to T; T + 1 yields nothing.
+
+        Raises:
+            TaskClosed: the stream is past that task.
+            InputError: there is no such task.
+        """
+        start = _checks.integer(start, "start", low=1, high=len(self) + 1)
+        self._check_ahead(start)
+        return self._walk(start)
+
+    def _walk(self, start: int) -> Iterator[Task]:
+        for index in range(start, len(self) + 1):
+            yield self._open(index)
+        self._move_to(len(self) + 1)
+
+    def _check_ahead(self, index: int) -> None:
+        if index < self._next_index:
+            raise TaskClosed(
+                f"a stream goes forward once: task {index} of {len(self)} was handed out already "
+                "or passed over; make a new stream to see its images again"
+            )
+
+    def _move_to(self, index: int) -> None:
+        if self._open_task is not None:
+            self._open_task._close()
+            self._open_task = None
+        self._next_index = index
+
+    def _open(self, index: int) -> Task:
+        self._check_ahead(index)
+        self._move_to(index + 1)
+        classes = self.task_classes[index - 1]
+        self._open_task = Task(
+            index=index,
+            count=len(self),
+            classes=classes,
+            class_names=tuple(self.class_names[c] for c in classes),
+            seen_classes=self.seen_classes(index),
+            image_shape=self.image_shape,
+            train=self._take(self._train_rows, classes),
+            validation=self._take(self._validation_rows, classes),
+        )
+        return self._open_task
+
+    def _take(self, rows: list[np.ndarray], classes: Sequence[int]):
+        chosen = np.concatenate([rows[c] for c in classes])
+        return self._data.train_images[chosen], self._data.train_labels[chosen].astype(np.int32)
+
+    def seen_classes(self, task: Task | int) -> tuple[int, ...]:
+        """Class ids in order of arrival, up to and including `task`."""
+        index = task.index if isinstance(task, Task) else task
+        index = _checks.integer(index, "task", low=1, high=len(self))
+        if isinstance(task, Task) and task.classes != self.task_classes[index - 1]:
+            raise InputError(f"{task} belongs to another stream than {self.scenario}")
+        return tuple(c for classes in self.task_classes[:index] for c in classes)
+
+    def seen_test(self, task: Task | int, batch_size: int = 256) -> tf.data.Dataset:
+        """Real test images of all classes seen up to and including `task`: for evaluation only.
+
+        Args:
+            task: a task of this stream, or its number (from 1).
+            batch_size: images per batch; the last one may be smaller.
+
+        Returns:
+            Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B], class by
+            class in order of arrival.
+        """
+        batch_size = _checks.integer(batch_size, "batch_size", low=1)
+        chosen = np.concatenate([self._test_rows[c] for c in self.seen_classes(task)])
+        rows = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
+        return self._open_door(rows, *self._test_tensors)
+
+    @functools.cached_property
+    def _test_tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return _on_cpu(self._data.test_images, self._data.test_labels)
+
+    def joint_batches(
+        self, task: Task | int, batch_size: int, *, epochs: int, seed: int
+    ) -> tf.data.Dataset:
+        """Real training images of ALL classes up to and including `task`: joint training.
+
+        The one named exception to the rule that a finished task's images cannot be read. It
+        exists for the upper reference (joint training) and for oracles that measure image
+        quality; a continual learner never gets it, since tasks do not lead here.
+
+        Args and result are those of `Task.batches`; the validation parts are left out.
+        """
+        images, labels = self._take(self._train_rows, self.seen_classes(task))
+        batch_size = _checks.integer(batch_size, "batch_size", low=1, high=len(labels))
+        epochs = _checks.integer(epochs, "epochs", low=1)
+        steps = len(labels) // batch_size
+        rows = _shuffled_rows(len(labels), batch_size, steps, epochs, _seed(seed), 0)
+        return self._open_door(rows, *_on_cpu(images, labels))
+
+    def _open_door(self, rows, images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
+        size = self.image_shape[0]
+
+        def load(batch):
+            return to_float(tf.gather(images, batch), size), tf.gather(labels, batch)
+
+        return rows.map(load).prefetch(2)
+
+    @property
+    def scenario(self) -> str:
+        """One line that belongs beside every number measured on this stream."""
+        sizes = sorted({len(classes) for classes in self.task_classes})
+        per_task = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        noun = "class" if sizes == [1] else "classes"
+        tasks = "task" if len(self) == 1 else "tasks"
+        return (
+            f"class-incremental, {len(self)} {tasks} of {per_task} {noun}, "
+            f"order {_order_text(self.class_order)}, single head, {self.name} ({self.source})"
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that determines the stream, JSON-able."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "fingerprint": self._data.fingerprint,
+            "scenario": self.scenario,
+            "task_classes": [list(classes) for classes in self.task_classes],
+            "class_names": list(self.class_names),
+            "image_shape": list(self.image_shape),
+            "validation_fraction": self.validation_fraction,
+            "seed": self.seed,
+            "train_images": [len(rows) for rows in self._train_rows],
+            "validation_images": [len(rows) for rows in self._validation_rows],
+            "test_images": [len(rows) for rows in self._test_rows],
+        }
+
+
+def class_incremental(
+    data: str | datasets.ImageData | tuple,
+    *,
+    classes_per_task: int | Sequence[int] = 1,
+    class_order: str | Sequence[int] | None = None,
+    image_size: int | None = None,
+    validation_fraction: float = 0.15,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> TaskStream:
+    """Cuts a data set into tasks of new classes.
+
+    Example:
+
+    ```python
+    stream = class_incremental("digits", classes_per_task=2)
+    for task in stream:
+        for images, labels in task.batches(32, epochs=1, seed=0):
+            ...
+    ```
+
+    Args:
+        data: a data set's name (see `datasets.load`), an `ImageData`, or arrays (images, labels,
+            test_images, test_labels) as `datasets.from_arrays` takes them.
+        classes_per_task: a number, or one number per task where they differ.
+        class_order: None for ascending ids, "random" for an order drawn from `seed`, or a
+            permutation of the class ids.
+        image_size: side S of the square images that the networks see, a multiple of 8 and at
+            least 16; None takes the data's own default (32; digits 16).
+        validation_fraction: share of each class's training images that is held out, in [0, 1).
+        seed: determines the validation part and a random class order.
+        data_dir: folder of prepared data, for data sets given by name.
+
+    Returns:
+        A stream that is iterated once.
+
+    Raises:
+        InputError: the data cannot be had, or an argument does not fit it.
+    """
+    data = _image_data(data, data_dir)
+    seed = _checks.integer(seed, "seed", low=0)
+    validation_fraction = _checks.share(validation_fraction, "validation_fraction", zero=True)
+    order = _class_order(class_order, len(data.class_names), seed)
+    return TaskStream(
+        data,
+        task_classes=_cut(order, classes_per_task),
+        image_size=_checks.image_size(data.image_size if image_size is None else image_size),
+        validation_fraction=validation_fraction,
+        seed=seed,
+    )
+
+
+def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
+    if isinstance(data, datasets.ImageData):
+        return data
+    if isinstance(data, str):
+        return datasets.load(data, data_dir=data_dir)
+    if isinstance(data, tuple | list) and len(data) == 4:
+        images, labels, test_images, test_labels = data
+        return datasets.from_arrays(
+            images, labels, test_images=test_images, test_labels=test_labels
+        )
+    raise InputError(
+        "data must be a data set's name, an ImageData, or the tuple (images, labels, test_images, "
+        f"test_labels), got {type(data).__name__}"
+    )
+
+
+def _class_order(order: str | Sequence[int] | None, classes: int, seed: int) -> tuple[int, ...]:
+    if order is None:
+        return tuple(range(classes))
+    if isinstance(order, str) and order == "random":
+        # NumPy froze the stream of its legacy generator: a seed's order stays for ever.
+        shuffle = np.random.RandomState(randomness.derive(seed, "class_order"))
+        return tuple(shuffle.permutation(classes).tolist())
+    try:
+        ids = tuple(operator.index(c) for c in order)
+    except TypeError:
+        ids = ()
+    if sorted(ids) != list(range(classes)):
+        raise InputError(
+            f'class_order must be None, "random" or a permutation of the class ids 0 to '
+            f"{classes - 1}, got {order!r}"
+        )
+    return ids
+
+
+def _cut(order: tuple[int, ...], per_task: int | Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    if isinstance(per_task, Sequence | np.ndarray) and not isinstance(per_task, str):
+        sizes = [_checks.integer(size, "each of classes_per_task", low=1) for size in per_task]
+        if sum(sizes) != len(order):
+            raise InputError(
+                f"classes_per_task must sum up to the {len(order)} classes of the data, "
+                f"{sizes} sums up to {sum(sizes)}"
+            )
+    else:
+        size = _checks.integer(per_task, "classes_per_task", low=1)
+        if len(order) % size:
+            raise InputError(
+                f"classes_per_task {size} does not divide the {len(order)} classes of the data: "
+                "give one number per task"
+            )
+        sizes = [size] * (len(order) // size)
+    ends = np.cumsum(sizes)
+    return tuple(order[end - size : end] for size, end in zip(sizes, ends, strict=True))
+
+
+def _on_cpu(images: np.ndarray, labels: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    with tf.init_scope(), tf.device(_CPU):
+        return tf.constant(images), tf.constant(labels, tf.int32)
+
+
+def _seed(seed: int) -> int:
+    return _checks.integer(seed, "seed", low=-(2**63), high=2**63 - 1)
+
+
+def _class_list(classes: Sequence[int]) -> str:
+    noun = "class" if len(classes) == 1 else "classes"
+    return f"{noun} {', '.join(str(c) for c in classes)}"
+
+
+def _order_text(order: Sequence[int]) -> str:
+    if list(order) == list(range(len(order))):
+        return f"0..{len(order) - 1}"
+    return ",".join(str(c) for c in order)

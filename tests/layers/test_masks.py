@@ -1,0 +1,146 @@
+"""Eq. 2 and 3, the compensation of the embeddings' gradient, and masks as bits."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dgm_tf.layers import masks
+
+RANDOM = np.random.RandomState(0)
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-np.asarray(x, np.float64)))
+
+
+def annealing(step, *, steps_per_epoch, epochs, s_max):
+    """Eq. 3 as the paper writes it, with i and b from 1, in float64."""
+    i, b = step // steps_per_epoch + 1, step % steps_per_epoch + 1
+    low, high = 1.0 / s_max, s_max
+    s_max_i = high if epochs == 1 else low + (high - low) * (i - 1) / (epochs - 1)
+    if steps_per_epoch == 1:
+        return s_max_i, s_max_i
+    return s_max_i, 1 / s_max_i + (s_max_i - 1 / s_max_i) * (b - 1) / (steps_per_epoch - 1)
+
+
+def test_soft_mask_is_the_sigmoid_of_scale_times_embedding():
+    embedding = RANDOM.uniform(-6, 6, (3, 4)).astype(np.float32)
+    for scale in (1e-4, 0.5, 7.0):
+        np.testing.assert_allclose(
+            masks.soft_mask(embedding, scale), sigmoid(scale * embedding), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
+def test_every_mask_starts_at_one_half(scale):
+    assert np.all(masks.soft_mask(tf.zeros([5]), scale) == 0.5)
+
+
+def test_binary_mask_is_one_where_the_steepest_soft_mask_reaches_one_half():
+    embedding = np.array([-6, -1e-4, -1e-30, -0.0, 0.0, 1e-30, 1e-4, 6], np.float32)
+    binary = masks.binary_mask(embedding).numpy()
+    assert binary.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+    assert binary.dtype == np.float32
+    embedding = RANDOM.uniform(-6, 6, 200).astype(np.float32)
+    expected = sigmoid(100.0 * embedding.astype(np.float64)) >= 0.5
+    np.testing.assert_array_equal(masks.binary_mask(embedding), expected)
+
+
+@pytest.mark.parametrize(
+    "epochs, steps_per_epoch, s_max",
+    [(3, 4, 1e4), (2, 5, 1e5), (4, 1, 1e4), (1, 5, 1e4), (1, 1, 1e5), (3, 3, 1.0)],
+)
+def test_annealing_follows_the_equation_at_every_step(epochs, steps_per_epoch, s_max):
+    for step in range(epochs * steps_per_epoch):
+        settings = {"steps_per_epoch": steps_per_epoch, "epochs": epochs, "s_max": s_max}
+        expected = annealing(step, **settings)
+        found = [float(scale) for scale in masks.annealed_scales(step, **settings)]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=f"step {step}")
+
+
+def test_a_single_epoch_ends_at_the_steepest_scale_and_a_single_batch_is_at_its_epochs():
+    one_epoch = masks.annealed_scales(6, steps_per_epoch=7, epochs=1, s_max=1e4)
+    assert [float(scale) for scale in one_epoch] == [1e4, 1e4]
+    epoch_scale, scale = masks.annealed_scales(1, steps_per_epoch=1, epochs=3, s_max=1e4)
+    assert float(epoch_scale) == float(scale)
+    np.testing.assert_allclose(float(scale), (1e4 + 1e-4) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("s_max", [1e4, 1e5])
+@pytest.mark.parametrize("steps_per_epoch", [2, 93, 1001])
+def test_the_first_epoch_ends_at_a_scale_above_zero(steps_per_epoch, s_max):
+    # 1e4 + (1e-4 - 1e4) is 0 in float32, and a scale of 0 makes the compensation NaN.
+    epoch_scale, scale = masks.annealed_scales(
+        steps_per_epoch - 1, steps_per_epoch=steps_per_epoch, epochs=2, s_max=s_max
+    )
+    np.testing.assert_allclose(float(scale), 1 / s_max, rtol=1e-5)
+    embedding = tf.constant([-6.0, 0.0, 6.0])
+    gradient = masks.compensated_gradient(
+        tf.ones([3]), embedding, scale=scale, epoch_scale=epoch_scale
+    )
+    assert np.all(np.isfinite(gradient))
+
+
+def test_annealing_runs_in_a_graph_from_the_step_counter():
+    traces = []
+
+    @tf.function(autograph=False)
+    def next_scale(step):
+        traces.append(step)
+        epoch_scale, scale = masks.annealed_scales(step, steps_per_epoch=3, epochs=2, s_max=100.0)
+        step.assign_add(1)
+        return epoch_scale, scale
+
+    step = tf.Variable(0, dtype=tf.int64)
+    for number in range(6):
+        expected = annealing(number, steps_per_epoch=3, epochs=2, s_max=100.0)
+        np.testing.assert_allclose([float(s) for s in next_scale(step)], expected, rtol=1e-4)
+    assert len(traces) == 1
+
+
+def test_compensation_multiplies_by_the_ratio_of_the_slopes():
+    embedding = np.array([-6, -2, -0.3, 0, 0.01, 1, 6], np.float32)
+    gradient = RANDOM.normal(size=7).astype(np.float32)
+    for scale, epoch_scale in ((0.01, 100.0), (3.0, 50.0), (1e3, 1e3)):
+        e = embedding.astype(np.float64)
+        steep = np.cosh(np.clip(scale * e, -50, 50)) + 1
+        expected = gradient * (epoch_scale / scale) * steep / (np.cosh(e) + 1)
+        found = masks.compensated_gradient(
+            gradient, embedding, scale=tf.constant(scale), epoch_scale=tf.constant(epoch_scale)
+        )
+        np.testing.assert_allclose(found, expected, rtol=2e-5)
+
+
+def test_compensation_takes_the_annealing_out_of_the_gradient():
+    # What is left of d sigmoid(s e) / de is s_max_i sigmoid'(e), the same at every s.
+    embedding = tf.constant([-2.0, -0.5, 0.0, 0.7, 2.0])
+    e = embedding.numpy().astype(np.float64)
+    for scale in (1e-3, 0.2, 1.0, 4.0):
+        with tf.GradientTape() as tape:
+            tape.watch(embedding)
+            mask = masks.soft_mask(embedding, scale)
+        gradient = masks.compensated_gradient(
+            tape.gradient(mask, embedding),
+            embedding,
+            scale=tf.constant(scale),
+            epoch_scale=tf.constant(10.0),
+        )
+        np.testing.assert_allclose(gradient, 10.0 * sigmoid(e) * sigmoid(-e), rtol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(1,), (8,), (9,), (3, 5), (4, 4, 2, 3)])
+def test_masks_come_back_from_bits(shape):
+    mask = RANDOM.randint(0, 2, shape)
+    bits = masks.pack_bits(mask)
+    assert bits.dtype == np.uint8
+    assert bits.shape == (masks.packed_size(shape),) == (-(-mask.size // 8),)
+    unpacked = masks.unpack_bits(bits, shape)
+    assert unpacked.dtype == tf.float32
+    np.testing.assert_array_equal(unpacked, mask)
+    in_graph = tf.function(lambda: masks.unpack_bits(tf.constant(bits), shape), autograph=False)
+    np.testing.assert_array_equal(in_graph(), mask)
+
+
+def test_the_first_element_lies_in_the_highest_bit():
+    # Stored runs depend on it.
+    assert masks.pack_bits(np.array([1, 0, 0, 0, 0, 0, 1, 0, 1])).tolist() == [130, 128]

@@ -1,0 +1,710 @@
+"""Sources of images: what they yield, and the one line each says when they cannot."""
+
+import contextlib
+import http.server
+import io
+import logging
+import os
+import pathlib
+import struct
+import threading
+import urllib.error
+import zlib
+
+import numpy as np
+import pytest
+import scipy.io
+import sklearn.datasets
+import tensorflow_datasets as tfds
+from PIL import EpsImagePlugin, Image, PngImagePlugin
+
+from dgm_tf import datasets
+from dgm_tf.datasets import ImageData, from_arrays, from_folder, load, stratified_cut
+from dgm_tf.errors import InputError
+from tests import tfds_fixture
+
+
+@contextlib.contextmanager
+def refused(*texts):
+    """The body raises `InputError` in one line that holds all of `texts`."""
+    with pytest.raises(InputError) as error:
+        yield
+    line = str(error.value)
+    assert "\n" not in line
+    for text in texts:
+        assert text in line
+
+
+# The record that every source fills.
+
+
+def arrays(*, images=8, classes=2, channels=1, side=6):
+    labels = np.arange(images) % classes
+    pixels = np.random.RandomState(0).randint(0, 256, (images, side, side, channels))
+    return {
+        "images": pixels.astype(np.uint8),
+        "labels": labels,
+        "test_images": pixels[::-1].astype(np.uint8),
+        "test_labels": labels[::-1],
+    }
+
+
+def test_arrays_are_taken_as_they_are():
+    given = arrays(channels=3)
+    data = from_arrays(**given, class_names=["left", "right"], name="sides")
+    np.testing.assert_array_equal(data.train_images, given["images"])
+    np.testing.assert_array_equal(data.test_labels, given["test_labels"])
+    assert np.shares_memory(data.train_images, given["images"])
+    assert (data.name, data.class_names) == ("sides", ("left", "right"))
+    assert data.source == "arrays, 8 training and 8 test images"
+
+
+def test_arrays_without_channels_and_labels_in_a_column_are_understood():
+    given = arrays(classes=3)
+    flat = {
+        "images": given["images"][..., 0],
+        "labels": given["labels"][:, np.newaxis].astype(np.uint8),
+        "test_images": given["test_images"][..., 0],
+        "test_labels": given["test_labels"].tolist(),
+    }
+    data = from_arrays(**flat)
+    np.testing.assert_array_equal(data.train_images, given["images"])
+    np.testing.assert_array_equal(data.train_labels, given["labels"])
+    assert data.train_labels.dtype == data.test_labels.dtype == np.int64
+    assert data.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("changed", "texts"),
+    [
+        ({"images": np.zeros((8, 6, 6, 1), np.float32)}, ["uint8", "0 to 255", "got float32"]),
+        ({"images": np.zeros((8, 6, 6, 1), np.int64)}, ["uint8", "got int64"]),
+        ({"images": np.full((8, 6, 6, 1), None)}, ["uint8", "got object"]),
+        ({"images": [[1, 2], [3]]}, ["must form one array"]),
+        ({"images": np.zeros((8, 36), np.uint8)}, ["[N, height, width", "got (8, 36)"]),
+        ({"images": np.zeros((8, 6, 6, 2), np.uint8)}, ["1 or 3 channels", "(8, 6, 6, 2)"]),
+        ({"images": np.zeros((0, 6, 6, 1), np.uint8)}, ["training images", "(0, 6, 6, 1)"]),
+        ({"test_images": np.zeros((8, 5, 6, 1), np.uint8)}, ["one shape", "(5, 6, 1)"]),
+        ({"labels": np.arange(7)}, ["one label each: 8 images"]),
+        ({"labels": np.eye(8, dtype=int)}, ["one label each", "(8, 8)"]),
+        ({"labels": 3}, ["one label each"]),
+        ({"labels": np.linspace(0, 1, 8)}, ["labels must be integers", "got float64"]),
+        ({"test_labels": np.array(list("abababab"))}, ["test_labels must be integers"]),
+        ({"labels": np.full(8, True)}, ["labels must be integers", "got bool"]),
+        ({"labels": np.array([0, 1, 0, 1, 0, 1, 0, -1])}, ["0 to 1", "got -1 to 1"]),
+        ({"labels": np.array([0, 1, 0, 1, 0, 1, 0, 10**15])}, ["got 0 to 1000000000000000"]),
+        ({"labels": np.array([0, 2] * 4)}, ["every class needs training images", "class 1 (1)"]),
+        ({"test_labels": np.zeros(8, int)}, ["every class needs test images", "class 1 (1)"]),
+        ({"class_names": ["a"]}, ["at least two classes, got 1"]),
+        ({"class_names": ["a", "b", "c"]}, ["none of class 2 (c)"]),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(changed, texts):
+    with refused(*texts):
+        from_arrays(**{**arrays(), **changed})
+
+
+def test_a_record_made_by_hand_is_checked_too():
+    given = arrays()
+    fields = dict(
+        name="mine", train_images=given["images"], train_labels=given["labels"],
+        test_images=given["test_images"], test_labels=given["test_labels"],
+        class_names=("a", "b"), source="by hand",
+    )  # fmt: skip
+    assert ImageData(**fields).image_size == 32
+    with refused("int64", "got int32"):
+        ImageData(**{**fields, "train_labels": given["labels"].astype(np.int32)})
+    with refused("uint8", "got list"):
+        ImageData(**{**fields, "train_images": given["images"].tolist()})
+    with refused("multiple of 8"):
+        ImageData(**{**fields, "image_size": 30})
+
+
+def test_a_fingerprint_tells_one_changed_pixel_or_label_apart():
+    original = from_arrays(**arrays()).fingerprint
+    assert from_arrays(**arrays()).fingerprint == original
+    for field in ("images", "labels", "test_images", "test_labels"):
+        given = arrays(images=9)
+        base = from_arrays(**given).fingerprint
+        given[field] = given[field].copy()
+        given[field].flat[0] ^= 1
+        assert from_arrays(**given).fingerprint != base
+
+
+# The cut into two parts.
+
+
+def test_a_cut_takes_its_share_of_each_class():
+    labels = np.random.RandomState(0).permutation(np.repeat([0, 1, 2], [50, 9, 100]))
+    kept, held_out = stratified_cut(labels, 0.2, seed=0, use="test")
+    assert sorted([*kept, *held_out]) == list(range(159))
+    assert np.bincount(labels[held_out]).tolist() == [10, 2, 20]
+    assert (np.diff(kept) > 0).all() and (np.diff(held_out) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "fraction", "expected"), [(1, 0.5, 0), (2, 0.01, 1), (2, 0.99, 1), (5, 0.0, 0)]
+)
+def test_a_cut_leaves_no_class_without_a_kept_row(rows, fraction, expected):
+    _, held_out = stratified_cut(np.zeros(rows, int), fraction, seed=0, use="test")
+    assert len(held_out) == expected
+
+
+def test_a_cut_depends_on_seed_and_use_and_on_no_other_class():
+    labels = np.repeat([0, 1], [40, 40])
+    base = stratified_cut(labels, 0.25, seed=0, use="test")[1].tolist()
+    assert stratified_cut(labels, 0.25, seed=0, use="test")[1].tolist() == base
+    assert stratified_cut(labels, 0.25, seed=1, use="test")[1].tolist() != base
+    assert stratified_cut(labels, 0.25, seed=0, use="validation")[1].tolist() != base
+    alone = stratified_cut(labels[:40], 0.25, seed=0, use="test")[1].tolist()
+    assert [row for row in base if row < 40] == alone
+
+
+# The bundled digits.
+
+
+def test_digits_are_scikit_learns_scaled_to_8_bits_and_cut_for_good():
+    data = load("digits")
+    bundle = sklearn.datasets.load_digits()
+    assert data.train_images.shape == (1438, 8, 8, 1) and data.test_images.shape == (359, 8, 8, 1)
+    assert data.train_images.dtype == np.uint8
+    assert data.train_images.min() == 0 and data.train_images.max() == 255
+    original = {
+        (np.floor(image * 255 / 16 + 0.5).astype(np.uint8).tobytes(), label)
+        for image, label in zip(bundle.images, bundle.target, strict=True)
+    }
+    loaded = [
+        (image.tobytes(), label)
+        for images, labels in (
+            (data.train_images, data.train_labels),
+            (data.test_images, data.test_labels),
+        )
+        for image, label in zip(images, labels, strict=True)
+    ]
+    assert len(loaded) == 1797 and set(loaded) == original
+    assert np.bincount(data.test_labels).tolist() == [36, 36, 35, 37, 36, 36, 36, 36, 35, 36]
+    assert data.fingerprint == "1c4561764c008f52"  # Golden: other numbers mean another split.
+
+
+# TensorFlow Datasets.
+
+
+SPLIT = tfds_fixture.small_split("mnist", 1, seed=0)
+
+
+def test_complete_data_says_no_more_than_its_origin_and_counts(tmp_path, monkeypatch):
+    tfds_fixture.write_small("mnist", tmp_path)
+    monkeypatch.setitem(datasets._OFFICIAL_COUNTS, "mnist", (60, 20))
+    source = load("mnist", data_dir=tmp_path).source
+    assert source == "tfds mnist 3.0.1, 60 training and 20 test images"
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "svhn_cropped", "cifar10"])
+def test_prepared_data_is_what_tfds_itself_loads(name, tmp_path):
+    tfds_fixture.write_small(name, tmp_path)
+    data = load(name, data_dir=tmp_path)
+    for split, images, labels in (
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        expected = tfds.load(
+            name, data_dir=tmp_path, download=False, split=split, batch_size=-1, as_supervised=True
+        )
+        np.testing.assert_array_equal(images, expected[0])
+        np.testing.assert_array_equal(labels, expected[1])
+    assert data.class_names[3] == ("Dress" if name == "fashion_mnist" else "3")
+    official = {"svhn_cropped": "73257 and 26032", "cifar10": "50000 and 10000"}
+    assert data.source == (
+        f"tfds {name} {tfds_fixture.VERSIONS[name]}, 60 training and 20 test images "
+        f"(not the official {official.get(name, '60000 and 10000')})"
+    )
+
+
+def test_more_images_than_one_read_takes_keep_their_labels(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "_RECORDS_PER_READ", 7)
+    written = tfds_fixture.write_small("mnist", tmp_path)
+    data = load("mnist", data_dir=tmp_path)
+    np.testing.assert_array_equal(data.train_images, written["train"][0])
+    np.testing.assert_array_equal(data.train_labels, written["train"][1])
+
+
+def test_no_other_split_than_train_and_test_is_read(tmp_path):
+    splits = {
+        split: tfds_fixture.small_split("svhn_cropped", 1, seed=0)
+        for split in ("train", "test", "extra")
+    }
+    folder = tfds_fixture.write("svhn_cropped", tmp_path, splits)
+    for file in folder.glob("*extra*"):
+        file.unlink()
+    assert len(load("svhn_cropped", data_dir=tmp_path).train_labels) == 10
+
+
+def cut_short(folder):
+    (file,) = folder.glob("*-train.tfrecord-*")
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def flip_a_byte(folder):
+    (file,) = folder.glob("*-train.tfrecord-*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+
+
+def lose_records(folder):
+    (train,) = folder.glob("*-train.tfrecord-*")
+    (test,) = folder.glob("*-test.tfrecord-*")
+    train.write_bytes(test.read_bytes())
+
+
+def remove_records(folder):
+    (file,) = folder.glob("*-train.tfrecord-*")
+    file.unlink()
+
+
+def garble_description(folder):
+    (folder / "dataset_info.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_short, flip_a_byte, lose_records, remove_records, garble_description],
+)
+def test_damaged_data_is_refused_in_one_line(damage, tmp_path, caplog):
+    tfds_fixture.write_small("mnist", tmp_path)
+    damage(tmp_path / "mnist" / "3.0.1")
+    caplog.clear()
+    with refused("mnist", "anew"):
+        load("mnist", data_dir=tmp_path)
+    assert not caplog.records
+
+
+def test_data_in_another_file_format_is_refused(tmp_path):
+    folder = tfds_fixture.write("mnist", tmp_path, {"train": SPLIT, "test": SPLIT})
+    description = folder / "dataset_info.json"
+    text = description.read_text().replace('"tfrecord"', '"array_record"')
+    description.write_text(text)
+    with refused("mnist", "stored as array_record", "prepare it as tfrecord"):
+        load("mnist", data_dir=tmp_path)
+
+
+def test_data_without_a_test_split_is_refused(tmp_path):
+    tfds_fixture.write("mnist", tmp_path, {"train": SPLIT})
+    with refused("mnist", "no split 'test'"):
+        load("mnist", data_dir=tmp_path)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def fail(request, timeout):
+        assert timeout <= 30
+        raise urllib.error.URLError("Name or service not known")
+
+    def download(self, **_):
+        raise AssertionError("a download began")
+
+    monkeypatch.setattr(datasets.urllib.request, "urlopen", fail)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_without_a_network_one_line_says_what_to_do(tmp_path, caplog):
+    with refused("mnist is not in", str(tmp_path), "cannot be reached", "--data_dir", "'digits'"):
+        load("mnist", data_dir=tmp_path)
+    with refused("svhn_cropped is not in", "train_32x32.mat and test_32x32.mat", "--data_dir"):
+        load("svhn_cropped", data_dir=tmp_path)
+    assert not caplog.records and not list(tmp_path.iterdir())
+
+
+def test_the_size_of_svhns_download_is_said_before_it_begins(tmp_path, monkeypatch, caplog):
+    said_before = []
+
+    def download(self, **_):
+        said_before.extend(record.getMessage() for record in caplog.records)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(datasets, "_unreachable", lambda url: None)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
+    with caplog.at_level(logging.WARNING), refused("svhn_cropped", "No space left on device"):
+        load("svhn_cropped", data_dir=tmp_path)
+    assert len(said_before) == 1
+    assert "1.5 GB" in said_before[0] and "'extra'" in said_before[0]
+    said_before.clear(), caplog.clear()
+    with refused("mnist", "No space left on device"):
+        load("mnist", data_dir=tmp_path)
+    assert said_before == []
+
+
+def test_data_that_is_missing_is_downloaded_into_the_folder_that_was_named(tmp_path, monkeypatch):
+    def download(self, **_):
+        assert pathlib.Path(self.data_path) == tmp_path / "mnist" / "3.0.1"
+        monkeypatch.undo()
+        tfds_fixture.write_small("mnist", tmp_path)
+        self.info.read_from_directory(self.data_path)
+
+    monkeypatch.setattr(datasets, "_unreachable", lambda url: None)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
+    assert len(load("mnist", data_dir=tmp_path).train_labels) == 60
+
+
+def test_a_host_counts_as_reachable_when_it_answers_whatever_it_says(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+    class Refuser(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):  # noqa: N802
+            self.send_error(403)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Refuser)
+    url = f"http://127.0.0.1:{server.server_port}/file"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        assert datasets._unreachable(url) is None
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert "127.0.0.1 cannot be reached" in datasets._unreachable(url)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("mnits", ["unknown data set 'mnits'", "did you mean 'mnist'?", "digits, mnist"]),
+        ("svhn", ["did you mean 'svhn_cropped'?"]),
+        ("imagenet_resized/64x64", ["unknown data set", "cifar10"]),
+        ("", ["unknown data set ''"]),
+        ("two\nlines", ["unknown data set"]),
+        (None, ["unknown data set None"]),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_names_there_are(name, texts):
+    with refused(*texts):
+        load(name)
+
+
+def test_a_data_dir_that_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "typo", tmp_path / "file"):
+        with refused("data_dir", "is no folder"):
+            load("mnist", data_dir=place)
+
+
+# SVHN's original files.
+
+
+def write_svhn_files(folder, *, seed=0):
+    written = []
+    for file, count in (("train_32x32.mat", 20), ("test_32x32.mat", 10)):
+        pixels = np.random.RandomState(seed).randint(0, 256, (32, 32, 3, count)).astype(np.uint8)
+        labels = (np.arange(count) % 10 + 1).astype(np.uint8)[:, np.newaxis]  # 1 to 10
+        scipy.io.savemat(folder / file, {"X": pixels, "y": labels}, do_compression=True)
+        written.append((pixels, labels))
+    return written
+
+
+@pytest.mark.parametrize("place", [".", "svhn"])
+def test_svhns_original_files_are_read_directly(place, tmp_path, no_network):
+    (tmp_path / place).mkdir(exist_ok=True)
+    (train_pixels, _), (test_pixels, _) = write_svhn_files(tmp_path / place)
+    data = load("svhn_cropped", data_dir=tmp_path)
+    assert data.train_images.shape == (20, 32, 32, 3)
+    np.testing.assert_array_equal(data.train_images[4], train_pixels[:, :, :, 4])
+    np.testing.assert_array_equal(data.test_images[9], test_pixels[:, :, :, 9])
+    # The file's label 10 is the digit 0; image i has label i + 1.
+    assert data.train_labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * 2
+    assert data.source == (
+        "SVHN's original files, 20 training and 10 test images (not the official 73257 and 26032)"
+    )
+
+
+@pytest.mark.usefixtures("no_network")
+def test_one_of_the_two_svhn_files_is_not_enough(tmp_path):
+    write_svhn_files(tmp_path)
+    (tmp_path / "test_32x32.mat").unlink()
+    with refused("svhn_cropped is not in", "train_32x32.mat and test_32x32.mat"):
+        load("svhn_cropped", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"X": np.zeros((32, 32, 3, 9), np.uint8), "y": np.ones((8, 1))},
+        {"X": np.zeros((9, 32, 32, 3), np.uint8), "y": np.ones((9, 1))},
+        {"X": np.zeros((32, 32, 3, 9)), "y": np.ones((9, 1))},
+        {"y": np.ones((9, 1))},
+        b"no MATLAB file",
+        b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(100),
+    ],
+)
+def test_other_files_of_svhns_names_are_refused(content, tmp_path):
+    write_svhn_files(tmp_path)
+    if isinstance(content, bytes):
+        (tmp_path / "test_32x32.mat").write_bytes(content)
+    else:
+        scipy.io.savemat(tmp_path / "test_32x32.mat", content)
+    with refused("test_32x32.mat", "is not one of SVHN's original files"):
+        load("svhn_cropped", data_dir=tmp_path)
+
+
+# A folder of images.
+
+
+SIDE = 16
+
+
+def save(path, image, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+def flat(colour, mode="RGB", size=(SIDE, SIDE)):
+    return Image.new(mode, size, colour)
+
+
+def two_classes(folder, *, count=5):
+    """Classes "cats" (red, brighter with its number) and "dogs" (blue)."""
+    for index in range(count):
+        save(folder / "cats" / f"{index}.png", flat((100 + index, 0, 0)))
+        save(folder / "dogs" / f"{index}.png", flat((0, 0, 100 + index)))
+    return folder
+
+
+def folder_with(tmp_path, image, name="special.png", **options):
+    """A folder whose only image of class "a" beside a black one is `image`."""
+    save(tmp_path / "a" / name, image, **options)
+    save(tmp_path / "a" / "zz.png", flat((0, 0, 0)))
+    for index in range(2):
+        save(tmp_path / "b" / f"{index}.png", flat((1, 2, 3)))
+    return tmp_path
+
+
+def pixels_of(data, class_id=0):
+    """All images of a class, brightest first."""
+    images = np.concatenate([data.train_images, data.test_images])
+    labels = np.concatenate([data.train_labels, data.test_labels])
+    chosen = images[labels == class_id]
+    return chosen[np.argsort(-chosen.sum(axis=(1, 2, 3), dtype=int))]
+
+
+def test_subfolders_are_classes_in_ascending_order_of_their_names(tmp_path):
+    data = from_folder(two_classes(tmp_path / "pets"), image_size=SIDE)
+    assert data.class_names == ("cats", "dogs") and data.name == "pets"
+    assert data.train_images.shape == (8, SIDE, SIDE, 3) and data.train_images.dtype == np.uint8
+    assert data.test_labels.tolist() == [0, 1]
+    assert (pixels_of(data, 0)[:, 0, 0] == [[c, 0, 0] for c in (104, 103, 102, 101, 100)]).all()
+    assert (pixels_of(data, 1)[:, 0, 0] == [[0, 0, c] for c in (104, 103, 102, 101, 100)]).all()
+    assert data.source == "folder pets cut with seed 0, 8 training and 2 test images"
+    assert data.image_size == SIDE
+
+
+def test_the_test_split_is_a_share_of_each_class_and_follows_the_seed(tmp_path):
+    two_classes(tmp_path, count=10)
+    cuts = [from_folder(tmp_path, image_size=SIDE, test_fraction=0.3, seed=s) for s in (1, 1, 2)]
+    assert cuts[0].test_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert cuts[0].fingerprint == cuts[1].fingerprint != cuts[2].fingerprint
+
+
+def test_what_is_no_image_is_passed_over(tmp_path):
+    two_classes(tmp_path)
+    for path in ("notes.txt", "cats/Thumbs.db", "cats/.hidden.png", "dogs/labels.csv"):
+        (tmp_path / path).write_text("not an image")
+    for path in (".git", "__MACOSX", "dogs/more.png"):
+        (tmp_path / path).mkdir()
+    data = from_folder(tmp_path, image_size=SIDE)
+    assert len(data.train_labels) + len(data.test_labels) == 10 and len(data.class_names) == 2
+
+
+def test_an_image_is_cut_to_its_central_square_and_resized(tmp_path):
+    wide = flat((255, 0, 0), size=(96, 32))
+    wide.paste((0, 255, 0), (32, 0, 64, 32))
+    data = from_folder(folder_with(tmp_path, wide), image_size=SIDE)
+    assert (pixels_of(data)[0] == [0, 255, 0]).all()
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    lying = flat((0, 0, 0), size=(SIDE, SIDE))
+    lying.paste((255, 255, 255), (0, 0, SIDE // 2, SIDE))  # white left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise: the left half is on top
+    data = from_folder(folder_with(tmp_path, lying, exif=exif.tobytes()), image_size=SIDE)
+    upright = pixels_of(data)[0]
+    assert (upright[: SIDE // 2] == 255).all() and (upright[SIDE // 2 :] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "expected"),
+    [
+        (flat((0, 255, 255, 0), "CMYK"), "x.tif", (255, 0, 0)),
+        (flat((200, 100, 50, 255), "RGBA"), "x.png", (200, 100, 50)),
+        (flat((200, 100, 50, 0), "RGBA"), "x.png", (255, 255, 255)),
+        (flat((10, 0), "LA"), "x.png", (255, 255, 255)),
+        (flat((200, 100, 50)).quantize(4), "x.gif", (200, 100, 50)),
+        (flat(1, "1"), "x.png", (255, 255, 255)),
+        (flat(77, "L"), "x.bmp", (77, 77, 77)),
+        (Image.fromarray(np.full((SIDE, SIDE), 51400, np.uint16)), "x.png", (200, 200, 200)),
+        (Image.fromarray(np.full((SIDE, SIDE), 65535, np.uint16)), "x.tiff", (255, 255, 255)),
+        (Image.fromarray(np.full((SIDE, SIDE), 25700, np.int32)), "x.tif", (100, 100, 100)),
+    ],
+)
+def test_every_colour_model_becomes_rgb(image, name, expected, tmp_path):
+    data = from_folder(folder_with(tmp_path, image, name), image_size=SIDE)
+    assert (pixels_of(data)[0] == expected).all()
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path):
+    frames = [flat((0, 0, 200)), flat((200, 0, 0))]
+    folder = folder_with(
+        tmp_path, frames[0], "x.gif", save_all=True, append_images=frames[1:], duration=50
+    )
+    assert (pixels_of(from_folder(folder, image_size=SIDE))[0] == [0, 0, 200]).all()
+
+
+def test_grey_images_keep_one_channel_and_one_coloured_pixel_makes_three(tmp_path):
+    for name in ("a", "b"):
+        for index in range(3):
+            save(tmp_path / name / f"{index}.png", flat(50 * index, "L"))
+    save(tmp_path / "b" / "rgb.png", flat((9, 9, 9)))
+    assert from_folder(tmp_path, image_size=SIDE).train_images.shape[-1] == 1
+    dotted = flat((9, 9, 9))
+    dotted.putpixel((3, 3), (9, 10, 9))
+    save(tmp_path / "b" / "rgb.png", dotted)
+    assert from_folder(tmp_path, image_size=SIDE).train_images.shape[-1] == 3
+
+
+def test_many_images_keep_their_labels(tmp_path):
+    for class_id in range(3):
+        for index in range(40):
+            save(tmp_path / f"c{class_id}" / f"{index}.png", flat((class_id * 60, index, 0)))
+    data = from_folder(tmp_path, image_size=SIDE)
+    for images, labels in (
+        (data.train_images, data.train_labels),
+        (data.test_images, data.test_labels),
+    ):
+        np.testing.assert_array_equal(images[:, 0, 0, 0], labels * 60)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    (tmp_path / "file.png").touch()
+    for place in (tmp_path / "typo", tmp_path / "file.png"):
+        with refused("is no folder"):
+            from_folder(place)
+
+
+def test_a_folder_with_fewer_than_two_classes_is_refused(tmp_path):
+    with refused("at least two subfolders", "got 0"):
+        from_folder(tmp_path)
+    save(tmp_path / "only" / "0.png", flat((1, 2, 3)))
+    with refused("at least two subfolders", "got 1"):
+        from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_class_without_two_images_is_refused(count, tmp_path):
+    two_classes(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
+    for index in range(count):
+        save(tmp_path / "empty" / f"{index}.png", flat((1, 2, 3)))
+    with refused("empty", "at least two images", f"got {count}", ".png"):
+        from_folder(tmp_path)
+
+
+def test_a_folder_that_may_not_be_listed_is_refused(tmp_path, monkeypatch):
+    def deny(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", deny)
+    with refused("cannot be listed", "Permission denied"):
+        from_folder(tmp_path)
+    with refused("cannot be listed", "Permission denied"):
+        load("svhn_cropped", data_dir=tmp_path)
+
+
+def encoded(image, kind):
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def noise():
+    pixels = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def png_that_claims(width, height):
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    image_data = zlib.compress(bytes(1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", image_data)
+        + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    two_classes(tmp_path)
+    (tmp_path / "cats" / "bomb.png").write_bytes(png_that_claims(9000, 8000))
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    with refused("bomb.png", "9000 x 8000 pixels are more than 64,000,000"):
+        datasets._read_image(tmp_path / "cats" / "bomb.png", SIDE)
+
+
+def test_a_program_that_is_called_an_image_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was run"))
+    two_classes(tmp_path)
+    (tmp_path / "cats" / "program.png").write_bytes(POSTSCRIPT)
+    with refused("program.png"):
+        from_folder(tmp_path)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("text.png", b"this is no image"),
+        ("empty.jpg", b""),
+        ("truncated.png", encoded(noise(), "PNG")[:-3000]),
+        ("truncated.jpg", encoded(noise(), "JPEG")[:-1000]),
+        ("truncated.gif", encoded(noise(), "GIF")[:-1000]),
+        ("float.tif", encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")),
+        ("wide.tif", encoded(Image.fromarray(np.full((4, 4), 70000, np.int32)), "TIFF")),
+        ("bomb.png", png_that_claims(60000, 60000)),
+        ("two\nlines.png", b"this is no image"),
+    ],
+)
+def test_an_image_that_cannot_be_read_is_named_in_one_line(name, content, tmp_path):
+    two_classes(tmp_path)
+    (tmp_path / "cats" / name).write_bytes(content)
+    with refused("cannot be read", name.split("\n")[0], "repair or remove it"):
+        from_folder(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_called_like_an_image_is_not_waited_for(tmp_path):
+    two_classes(tmp_path)
+    os.mkfifo(tmp_path / "cats" / "pipe.png")
+    assert len(from_folder(tmp_path).train_labels) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"image_size": 20}, "multiple of 8"),
+        ({"image_size": "32"}, "got '32'"),
+        ({"test_fraction": 0}, "between 0 and 1, got 0"),
+        ({"test_fraction": 1.0}, "between 0 and 1, got 1.0"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+    ],
+)
+def test_a_folders_arguments_out_of_range_are_refused_before_it_is_read(options, text, tmp_path):
+    with refused(text):
+        from_folder(tmp_path / "not there", **options)

@@ -1,0 +1,432 @@
+"""A run writes what it promises, goes on after any interruption, and refuses another's folder."""
+
+import csv
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dgm_tf import checkpoint, experiment, run_folder
+from dgm_tf.datasets import ImageData
+from dgm_tf.errors import InputError
+from dgm_tf.learners.base import Learner
+from dgm_tf.settings import DGMSettings
+from dgm_tf.stream import class_incremental
+
+SETTINGS = {"seed": 3, "epochs": 2}
+
+
+class NearestMean(Learner):
+    """A toy that keeps the contract: one mean image per class, generated with noise around it."""
+
+    name = "nearest-mean"
+
+    def __init__(self, seed=3):
+        self._seed = seed
+        self._tasks = 0
+        self._means = {}
+
+    @property
+    def classes_seen(self):
+        return tuple(self._means)
+
+    @property
+    def finished_tasks(self):
+        return self._tasks
+
+    def learn(self, task, *, epochs=2, callbacks=()):
+        steps = task.steps_per_epoch(4)
+        seen = {label: [] for label in task.classes}
+        for callback in callbacks:
+            callback.set_params({"epochs": epochs, "steps": steps})
+            callback.on_train_begin()
+        batches = task.batches(4, epochs=epochs, seed=self._seed + task.index)
+        for index, (images, labels) in enumerate(batches):
+            for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+                seen[int(label)].append(image)
+            for callback in callbacks:
+                callback.on_train_batch_end(index % steps, {"critic_loss": float(index)})
+                if index % steps == steps - 1:
+                    callback.on_epoch_end(index // steps, {"critic_loss": float(index)})
+        self._means |= {label: np.mean(images, axis=0) for label, images in seen.items()}
+        self._tasks += 1
+        return {"critic_loss": [float(epoch) for epoch in range(epochs)], "broken": [np.nan]}
+
+    def classify(self, images):
+        labels = np.array(self.classes_seen, np.int32)
+        means = np.stack(list(self._means.values()))  # [K, H, W, C]
+        distances = np.square(images[:, None] - means).sum(axis=(2, 3, 4))  # [N, K]
+        return labels[distances.argmin(axis=1)]
+
+    def generate(self, labels, *, seed=0):
+        means = np.stack([self._means[int(label)] for label in labels])
+        noise = np.random.RandomState(seed).uniform(-0.2, 0.2, means.shape)
+        return np.clip(means + noise, -1, 1).astype(np.float32)
+
+    def growth(self):
+        units = 4 * (self._tasks + 1)
+        layer = {
+            "layer": "block_1", "inputs": 8, "units": units, "weights": 8 * units,
+            "reserved": 32 * self._tasks, "free": 32, "initial_free": 32,
+        }  # fmt: skip
+        return {
+            "initial_layer_widths": [4],
+            "layer_widths": [units],
+            "generator_parameters": 8 * units,
+            "free_fraction": 32 / (8 * units),
+            "layers": [layer],
+        }
+
+    def state(self):
+        meta = {"seed": self._seed, "tasks": self._tasks, "classes": list(self._means)}
+        return meta, {f"mean/{label}": mean for label, mean in self._means.items()}
+
+    @classmethod
+    def from_state(cls, meta, arrays):
+        learner = cls(meta["seed"])
+        learner._tasks = meta["tasks"]
+        learner._means = {label: arrays[f"mean/{label}"] for label in meta["classes"]}
+        return learner
+
+
+def new_stream(*, seed=0):
+    """Three tasks over four classes of coloured squares; class 3 looks much like class 1."""
+    random = np.random.RandomState(0)
+    levels = np.array([20, 90, 220, 110])
+    labels = np.repeat(np.arange(4), 12)
+    noise = random.randint(-20, 20, (48, 16, 16, 1))
+    images = np.clip(levels[labels][:, None, None, None] + noise, 0, 255).astype(np.uint8)
+    data = ImageData(
+        name="squares", train_images=images, train_labels=labels, test_images=images[::2],
+        test_labels=labels[::2], class_names=("a", "b", "c", "d"), source="made for this test",
+    )  # fmt: skip
+    return class_incremental(data, classes_per_task=(1, 2, 1), image_size=16, seed=seed)
+
+
+def run(folder, *, learner=None, settings=SETTINGS, stream=None, **options):
+    learner = learner or NearestMean()
+    stream = stream or new_stream()
+    return experiment.run(stream, learner, run_dir=folder, settings=settings, quiet=True, **options)
+
+
+def content(folder):
+    """Everything in a run folder by path, without times and dates; hidden names are leftovers."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_dir() or "/." in f"/{name}":
+            continue
+        if path.name == "metrics.jsonl":
+            lines = path.read_text().splitlines()
+            found[name] = [without_times(json.loads(line)) for line in lines]
+        elif path.name == "settings.json":
+            found[name] = {**json.loads(path.read_text()), "date": None}
+        elif path.name == "state.json":
+            meta, arrays = checkpoint.load(path.parent)
+            rows = [without_times(row) for row in meta.pop("rows")]
+            found[name] = (meta, rows, {key: array.tobytes() for key, array in arrays.items()})
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def without_times(row):
+    return {key: value for key, value in row.items() if "seconds" not in key}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, run(folder, command="python -m trainers.toy --seed=3"), content(folder)
+
+
+def test_a_run_writes_every_file_that_it_promises(finished):
+    folder, _, files = finished
+    assert sorted(files) == sorted(
+        ["settings.json", "metrics.jsonl", "accuracy_matrix.csv", "growth.csv"]
+        + [f"samples/task-0{task}.png" for task in (1, 2, 3)]
+        + [f"audit/task-0{task}.npz" for task in (1, 2, 3)]
+        + [f"checkpoints/task-0{t}/{f}" for t in (1, 2, 3) for f in ("state.json", "arrays.npz")]
+    )
+    assert not [path for path in folder.rglob(".*")]
+
+
+def test_metrics_hold_one_object_per_task(finished):
+    _, result, files = finished
+    rows = files["metrics.jsonl"]
+    assert [row["task"] for row in rows] == [1, 2, 3]
+    assert [row["classes_seen"] for row in rows] == [[0], [0, 1, 2], [0, 1, 2, 3]]
+    assert [row["audit"] for row in rows] == [{}, {"1": 0}, {"1": 0, "2": 0}]
+    assert [row["layer_widths"] for row in rows] == [[8], [12], [16]]
+    # 12 images of a class less 2 for validation, in batches of 4, twice.
+    assert [row["steps"] for row in rows] == [4, 10, 4]
+    assert [row["epochs"] for row in rows] == [2, 2, 2]
+    last = rows[-1]
+    assert last["average_accuracy"] == np.mean(list(last["class_accuracy"].values()))
+    assert last["last_epoch"] == {"critic_loss": 1.0, "broken": None}  # JSON has no NaN
+    assert all(row["seconds"] >= 0 for row in result.rows)
+    assert last["generator_parameters"] == 128 and last["free_fraction"] == 0.25
+
+
+def test_accuracy_is_that_of_the_learner_on_the_real_test_images(finished):
+    _, result, _ = finished
+    stream, learner, right = new_stream(), NearestMean(), {label: [] for label in range(4)}
+    for task in stream:
+        learner.learn(task)
+    for images, labels in stream.seen_test(3):
+        for label, guess in zip(labels.numpy(), learner.classify(images.numpy()), strict=True):
+            right[int(label)].append(label == guess)
+    expected = {str(label): np.mean(values) for label, values in right.items()}
+    assert result.rows[-1]["class_accuracy"] == expected
+    assert 0.25 < result.rows[-1]["average_accuracy"]
+    assert result.accuracy.average(3) == result.rows[-1]["average_accuracy"]
+
+
+def test_growth_has_a_row_per_task_and_layer(finished):
+    folder, _, _ = finished
+    with open(folder / "growth.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["task"], row["layer"], row["units"], row["free"]) for row in rows] == [
+        ("1", "block_1", "8", "32"), ("2", "block_1", "12", "32"), ("3", "block_1", "16", "32"),
+    ]  # fmt: skip
+
+
+def test_pictures_show_all_classes_seen(finished):
+    folder, _, _ = finished
+    heights = []
+    for task in (1, 2, 3):
+        with Image.open(folder / f"samples/task-0{task}.png") as picture:
+            heights.append(picture.height)
+    row = (heights[1] - heights[0]) // 2
+    assert row >= 16 and heights[2] == heights[1] + row
+
+
+def test_settings_say_where_the_numbers_come_from(finished):
+    _, _, files = finished
+    settings = files["settings.json"]
+    assert settings["learner"] == "nearest-mean"
+    assert settings["settings"] == SETTINGS and settings["seed"] == 3
+    described = json.loads(json.dumps(new_stream().describe()))
+    assert {**settings["stream"], "scenario": settings["scenario"]} == described
+    assert settings["command"] == "python -m trainers.toy --seed=3"
+    assert {"python", "tensorflow", "keras", "dgm_tf"} <= set(settings["versions"])
+    assert settings["machine"]["cores"] >= 1 and settings["machine"]["memory_gib"] > 0
+
+
+def test_a_run_stopped_between_tasks_goes_on_with_the_same_numbers(finished, tmp_path):
+    _, result, expected = finished
+    run(tmp_path, tasks=1, command="python -m trainers.toy --seed=3")
+    assert len(content(tmp_path)["metrics.jsonl"]) == 1
+    again = run(tmp_path, command="python -m trainers.toy --other")
+    assert content(tmp_path) == expected
+    assert [without_times(row) for row in again.rows] == [without_times(row) for row in result.rows]
+
+
+class Killed(BaseException):
+    """Stands in for the end of the process: nobody catches it."""
+
+
+@pytest.mark.parametrize("finished_before", [0, 1])
+def test_a_run_killed_before_any_of_its_renames_goes_on_with_the_same_files(
+    finished_before, tmp_path, monkeypatch
+):
+    last = finished_before + 1
+    start = tmp_path / "start"
+    start.mkdir()
+    if finished_before:
+        run(start, tasks=finished_before)
+    run(tmp_path / "whole", tasks=last)
+    expected = content(tmp_path / "whole")
+    for deadline in range(1, 100):
+        folder = shutil.copytree(start, tmp_path / str(deadline))
+        count = kill_at_rename(deadline, monkeypatch)
+        try:
+            run(folder, tasks=last)
+            break
+        except Killed:
+            pass
+        finally:
+            monkeypatch.undo()
+        run(folder, tasks=last)
+        assert content(folder) == expected, f"killed before rename {deadline}"
+    # The probe and the tables at the start; audit, picture, checkpoint and tables of a task.
+    assert len(count) >= 4 + 7
+
+
+def kill_at_rename(deadline, monkeypatch):
+    """Every file of a run gets its name by a rename, so this stops at each state of the disk."""
+    count = []
+
+    def counted(rename):
+        def call(*args):
+            count.append(args)
+            if len(count) == deadline:
+                raise Killed
+            rename(*args)
+
+        return call
+
+    monkeypatch.setattr(os, "replace", counted(os.replace))
+    monkeypatch.setattr(os, "rename", counted(os.rename))
+    return count
+
+
+def test_metrics_beyond_the_last_checkpoint_are_cut(finished, tmp_path):
+    folder, _, expected = finished
+    copy = shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(copy / "checkpoints" / "task-03")
+    with open(copy / "metrics.jsonl", "a") as file:
+        file.write('{"task": 3, "half')
+    run(copy, tasks=2)
+    assert content(copy)["metrics.jsonl"] == expected["metrics.jsonl"][:2]
+    assert content(copy)["growth.csv"].count(b"\n") == 1 + 2
+    run(copy)
+    assert content(copy) == expected
+
+
+def test_a_finished_run_learns_nothing_and_prints_its_tables(finished, tmp_path, capsys):
+    folder, _, expected = finished
+    copy = shutil.copytree(folder, tmp_path / "run")
+    capsys.readouterr()
+    stream = new_stream()
+    experiment.run(stream, Untaught(), run_dir=copy, settings=SETTINGS)
+    output = capsys.readouterr().out
+    assert "finished before" in output and "Memory audit" in output and "Growth" in output
+    assert f"{copy}/samples/" in output and stream.scenario in output
+    assert content(copy) == expected
+
+
+class Untaught(NearestMean):
+    def learn(self, task, *, epochs=2, callbacks=()):
+        raise AssertionError("this run is finished")
+
+
+def test_output_names_each_task_unless_quiet(tmp_path, capsys):
+    experiment.run(new_stream(), NearestMean(), run_dir=tmp_path / "a", settings=SETTINGS, tasks=1)
+    assert "task 1 of 3: class 0: learnt in" in capsys.readouterr().out
+    run(tmp_path / "b", tasks=1)
+    assert "learnt in" not in capsys.readouterr().out
+
+
+def test_a_learner_that_forgets_is_found_out(tmp_path):
+    class Drifting(NearestMean):
+        def learn(self, task, *, epochs=2, callbacks=()):
+            for mean in self._means.values():
+                mean[0, 0] = np.nextafter(mean[0, 0], np.float32(2))
+            return super().learn(task, epochs=epochs, callbacks=callbacks)
+
+    rows = run(tmp_path, learner=Drifting(), tasks=2).rows
+    assert rows[1]["audit"]["1"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        ({"settings": {"seed": 3, "epochs": 7}}, "settings.epochs is 2 there, 7 here"),
+        ({"settings": {"seed": 3}}, "settings.epochs is 2 there, null here"),
+        ({"stream_seed": 1}, "stream.seed is 0 there, 1 here"),
+    ],
+)
+def test_a_folder_with_other_settings_is_refused_untouched(finished, options, difference):
+    folder, _, expected = finished
+    stream = new_stream(seed=options.pop("stream_seed", 0))
+    with pytest.raises(InputError) as error:
+        run(folder, stream=stream, **options)
+    assert difference in str(error.value) and str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert content(folder) == expected
+
+
+def test_results_without_settings_are_not_overwritten(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("precious\n")
+    with pytest.raises(InputError, match="without settings.json"):
+        run(tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("text", ["not json", "[]"])
+def test_settings_that_cannot_be_read_are_an_input_error(tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(InputError, match="settings.json"):
+        run(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_an_input_error(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    (copy / "checkpoints" / "task-03" / "arrays.npz").write_bytes(b"?")
+    with pytest.raises(InputError, match="task-03 is damaged"):
+        run(copy)
+
+
+def test_a_checkpoint_of_something_else_is_an_input_error(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    checkpoint.save(copy / "checkpoints" / "task-03", {"rows": [{"task": 1}]}, {})
+    with pytest.raises(InputError, match="does not hold the results of tasks 1 to 3"):
+        run(copy)
+
+
+def test_no_right_to_write_is_found_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        run(tmp_path / "file" / "run", learner=Untaught())
+
+
+def test_a_full_disk_is_found_before_any_work(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
+    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="has 1 MiB left"):
+        run(tmp_path / "run", learner=Untaught())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tasks", [0, -1, 4])
+def test_a_number_of_tasks_that_the_stream_does_not_have_is_refused(tmp_path, tasks):
+    with pytest.raises(InputError, match="--tasks from 1 to 3"):
+        run(tmp_path / "run", tasks=tasks)
+    assert not (tmp_path / "run").exists()
+
+
+def digits(**options):
+    return experiment.Training("digits", DGMSettings(**options.pop("settings", {})), **options)
+
+
+def test_a_batch_larger_than_a_class_is_found_before_any_work(tmp_path):
+    run_dir = str(tmp_path / "run")
+    training = digits(settings={"batch_size": 140}, run_dir=run_dir, classes_per_task=5)
+    with pytest.raises(InputError, match="class 0 has .* --batch_size is 140"):
+        experiment.train(training)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_data_is_fetched(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(experiment, "class_incremental", lambda *args, **options: 1 / 0)
+    with pytest.raises(InputError, match="cannot write"):
+        experiment.train(digits(run_dir=str(tmp_path / "file" / "run")))
+
+
+def test_the_stream_is_the_one_that_was_asked_for(tmp_path):
+    training = digits(
+        settings={"seed": 5}, classes_per_task=(7, 3), class_order="random",
+        validation_fraction=0.3, image_size=24,
+    )  # fmt: skip
+    expected = class_incremental(
+        "digits", classes_per_task=(7, 3), class_order="random",
+        validation_fraction=0.3, image_size=24, seed=5,
+    )  # fmt: skip
+    assert experiment.open_stream(training).describe() == expected.describe()
+
+
+def test_a_folder_of_images_is_read_in_the_size_that_was_asked_for(tmp_path):
+    for name, level in (("cats", 40), ("dogs", 200)):
+        (tmp_path / name).mkdir()
+        for index in range(10):
+            Image.new("RGB", (20, 20), (level, index, 0)).save(tmp_path / name / f"{index}.png")
+    training = experiment.Training(
+        experiment.FOLDER, DGMSettings(), images=str(tmp_path), image_size=24
+    )
+    stream = experiment.open_stream(training)
+    assert stream.class_names == ("cats", "dogs") and stream.image_shape == (24, 24, 3)

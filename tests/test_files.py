@@ -1,0 +1,33 @@
+import pytest
+
+from dgm_tf.errors import InputError
+from dgm_tf.files import write_atomically
+
+
+def test_writes_the_content_and_makes_the_folders(tmp_path):
+    write_atomically(tmp_path / "a" / "b" / "file.bin", b"content")
+    assert (tmp_path / "a" / "b" / "file.bin").read_bytes() == b"content"
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 1
+
+
+def test_who_reads_the_former_file_reads_it_whole(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_bytes(b"former")
+    with open(path, "rb") as reader:
+        write_atomically(path, b"new and longer")
+        assert reader.read() == b"former"
+    assert path.read_bytes() == b"new and longer"
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "os.replace"])
+def test_a_write_that_fails_leaves_the_former_file_and_nothing_else(tmp_path, monkeypatch, step):
+    path = tmp_path / "file.txt"
+    path.write_bytes(b"former")
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(step, no_space)
+    with pytest.raises(InputError, match="cannot write .*No space left on device"):
+        write_atomically(path, b"new")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"former"]

@@ -1,0 +1,163 @@
+"""The live line on a terminal, silence elsewhere, the step count, and the lines after a task."""
+
+import io
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from dgm_tf import progress
+from dgm_tf.progress import TaskProgress, task_summary
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("CI", raising=False)
+    return Terminal()
+
+
+def train(callback, *, epochs=2, steps=3, logs=None):
+    """Calls a callback the way `fit` does."""
+    callback.set_params({"epochs": epochs, "steps": steps})
+    callback.on_train_begin()
+    for epoch in range(epochs):
+        callback.on_epoch_begin(epoch)
+        for step in range(steps):
+            callback.on_train_batch_end(step, logs)
+        callback.on_epoch_end(epoch, logs)
+    callback.on_train_end()
+
+
+def test_the_live_line_shows_losses_sparsity_epoch_and_time_left(terminal, monkeypatch):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    logs = {"critic_loss": -1.5, "generator_loss": 0.25, "mask_sparsity": 0.375, "other": 9.0}
+    with TaskProgress("task 3 of 10", file=terminal) as callback:
+        callback.set_params({"epochs": 2, "steps": 2})
+        callback.on_train_begin()
+        callback.on_epoch_begin(0)
+        callback.on_train_batch_end(0, logs)  # The time before the first step's end is no measure.
+        callback.on_train_batch_end(1, logs)  # 10 s later: half done, two steps to go.
+        callback._bar.console.print(callback._bar.get_renderable())
+    shown = terminal.getvalue()
+    for text in (
+        "task 3 of 10", "50 %", "20.0 s left", "epoch 1/2",
+        "critic -1.5", "generator 0.25", "sparsity 0.38",
+    ):  # fmt: skip
+        assert text in shown
+    assert "other" not in shown
+
+
+def test_the_live_line_is_gone_when_the_task_ends(terminal):
+    with TaskProgress("a task", file=terminal) as callback:
+        train(callback, logs={"critic_loss": 1.0})
+    assert "a task" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[2K")  # "erase the line"
+    assert "\x1b[?25h" in terminal.getvalue()  # the cursor is back
+
+
+def test_a_later_phase_of_a_task_is_named(terminal):
+    with TaskProgress("task 2 of 3", file=terminal) as callback:
+        callback.set_model(types.SimpleNamespace(phase="adversarial"))
+        train(callback)
+        callback.set_model(types.SimpleNamespace(phase="consolidation"))
+        train(callback)
+    assert "adversarial" not in terminal.getvalue()
+    assert "task 2 of 3  consolidation  starting" in terminal.getvalue()
+
+
+def test_the_line_is_gone_when_training_fails(terminal):
+    with pytest.raises(KeyboardInterrupt), TaskProgress("a task", file=terminal) as callback:
+        callback.set_params({"epochs": 1, "steps": 2})
+        callback.on_train_begin()
+        raise KeyboardInterrupt
+    assert "\x1b[?25h" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"CI": "true"}, {}])
+def test_nothing_is_written_where_no_line_can_be_redrawn(terminal, monkeypatch, setting):
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    file = terminal if setting else io.StringIO()  # a pipe, with a good environment
+    with TaskProgress("a task", file=file) as callback:
+        train(callback)
+    assert file.getvalue() == ""
+    assert callback.steps == 6
+
+
+def test_steps_are_counted_over_all_calls_of_fit():
+    callback = TaskProgress("a task", file=io.StringIO())
+    train(callback, epochs=2, steps=3)
+    train(callback, epochs=1, steps=4)
+    assert callback.steps == 10
+
+
+def test_steps_are_counted_under_keras_with_several_steps_per_execution():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", steps_per_execution=3)
+    callback = TaskProgress("a task", file=io.StringIO())
+    data = np.zeros((14, 1), np.float32)
+    model.fit(data, data, batch_size=2, epochs=2, verbose=0, callbacks=[callback])
+    assert callback.steps == 14
+
+
+ROW = {
+    "task": 3,
+    "seconds": 61.0,
+    "steps": 320,
+    "average_accuracy": 0.985,
+    "forgetting": 0.0125,
+    "newest_class_share": {"predictions": 0.34, "test_set": 0.33},
+    "audit": {1: 0, 2: 0},
+    "layer_widths": [120, 50, 24],
+    "generator_parameters": 143210,
+    "free_fraction": 0.5,
+    "last_epoch": {"critic_loss": 0.5},
+}
+
+
+def test_the_summary_of_a_task_names_accuracy_forgetting_audit_and_size():
+    text = task_summary(ROW, title="task 3 of 10: class 2", seconds_left=420.0)
+    assert text.splitlines() == [
+        "task 3 of 10: class 2: learnt in 1 min 01 s, 320 steps, about 7 min 00 s to go",
+        "  A3 98.50 %, forgetting 1.25 %, newest classes 34.00 % of predictions, 33.00 % of images",
+        "  memory audit: images of 2 earlier tasks identical",
+        "  generator: 120, 50, 24 units, 143,210 parameters, 50.00 % free",
+    ]
+
+
+def test_the_summary_of_the_first_task_leaves_out_what_is_not_defined():
+    row = {**ROW, "task": 1, "forgetting": None, "audit": {}}
+    text = task_summary(row, title="task 1 of 10: class 0", seconds_left=0.0)
+    assert "forgetting" not in text and "audit" not in text and "to go" not in text
+
+
+def test_the_summary_says_where_images_differ():
+    text = task_summary({**ROW, "audit": {"1": 0, "2": 17}}, title="task 3 of 10")
+    assert "memory audit: images differ (task 2: 17 pixels)" in text
+
+
+def test_the_summary_warns_of_losses_that_are_no_numbers():
+    row = {**ROW, "last_epoch": {"critic_loss": None, "generator_loss": 1.0}}
+    text = task_summary(row, title="task 3 of 10")
+    assert text.endswith("warning: not a finite number at the end: critic_loss")
+
+
+def test_the_line_fits_a_terminal_of_80_columns(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    logs = {"critic_loss": -1.53, "generator_loss": 0.256, "mask_sparsity": 0.375}
+    with TaskProgress("task 10 of 10", file=terminal) as callback:
+        train(callback, logs=logs)
+        console = callback._bar.console
+        lines = console.render_lines(callback._bar.get_renderable())
+    assert len(lines) == 1
+    text = "".join(segment.text for segment in lines[0])
+    assert "left  critic -1.5  generator 0.26  sparsity 0.38" in text

@@ -1,0 +1,86 @@
+"""What README.md says can be typed, named and run."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgm_tf import settings
+from dgm_tf.datasets import NAMES
+from trainers import flags
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
+COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT, re.M)
+
+
+def _example(start):
+    (found,) = [example for example in EXAMPLES if start in example]
+    return found
+
+
+def test_every_make_target_named_exists():
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    named = re.findall(r"^make (?:\w+=\S+ )?([a-z]+)", "\n".join(COMMANDS), re.M)
+    named += re.findall(r"`make (?:\w+=\S+ )?([a-z]+)`", TEXT)
+    assert {"demo", "test"} <= set(named) <= set(targets)
+
+
+@pytest.mark.parametrize(
+    "command", [line for line in COMMANDS if line.startswith("python -m trainers.")]
+)
+def test_the_trainers_take_the_commands(command):
+    program, *arguments = command.split()[2:]
+    trainer = program.removeprefix("trainers.")
+    assert (ROOT / "trainers" / f"{trainer}.py").is_file()
+    dataset = {"svhn": "svhn_cropped"}.get(name := trainer.removeprefix("split_"), name)
+    defined = flags.define(dataset, images=dataset == "folder")
+    assert defined.parse(arguments, program=program, about="")
+
+
+def test_every_flag_named_is_a_flag_of_some_trainer():
+    known = {"help"}
+    for dataset in ("mnist", "folder"):
+        known |= set(flags.define(dataset, images=dataset == "folder").values)
+    named = set(re.findall(r"--(\w+)", TEXT))
+    assert {name.removeprefix("no") if name not in known else name for name in named} <= known
+
+
+def test_the_data_sets_and_presets_named_are_those_there_are():
+    for name in (*NAMES, *settings.PRESETS):
+        assert re.search(rf"\b{name}\b", TEXT), name
+
+
+def test_links_lead_to_headings():
+    headings = {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", TEXT, re.M)
+    }
+    assert set(re.findall(r"\]\(#([^)]*)\)", TEXT)) <= headings
+
+
+def test_the_layer_example_runs():
+    names = {}
+    exec(_example("MaskedDense"), names)
+    assert names["gradient"].shape == (16, 8)
+    assert names["layer"].units == 12
+    assert names["old"].shape == (32, 8)
+
+
+def test_the_first_example_runs(capsys):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, [40, 16, 16, 1], np.uint8)
+    labels = np.repeat([0, 1], 20)
+    example = _example("class_incremental")
+    # The same six lines on two small classes, with steps enough to go through every phase.
+    brief = "epochs=1, batch_size=8, consolidation_steps=2, generator_size=4"
+    small = example.replace('"digits"', "data, image_size=16").replace(
+        'variant="w"', f'variant="w", {brief}'
+    )
+    assert small.count("data,") == small.count(brief) == 1
+    exec(small, {"data": (images, labels, images, labels)})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("task 1 of 2: class 0")
+    assert second.startswith("task 2 of 2: class 1")

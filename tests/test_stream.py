@@ -1,0 +1,701 @@
+"""Streams: what a task hands out, in which order, and that a finished task hands out nothing."""
+
+import gc
+import itertools
+import json
+import time
+import types
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dgm_tf import stream as stream_module
+from dgm_tf.datasets import ImageData
+from dgm_tf.errors import InputError
+from dgm_tf.stream import TaskClosed, class_incremental, to_float
+from tests import tfds_fixture
+
+SIDE = 16
+COUNTS = (20, 31, 24, 27)  # training images of classes 0 to 3
+TEST_COUNTS = (5, 3, 4, 6)
+TEST_OFFSET = 10_000  # numbers of test images start here
+
+
+def numbered_images(numbers):
+    """uint8 [N, 16, 16, 1] images that carry their number in the first two pixels."""
+    images = np.full((len(numbers), SIDE, SIDE, 1), 77, np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.divmod(numbers, 256)
+    return images
+
+
+def numbers_of(images):
+    pixels = np.round((np.asarray(images)[:, 0, :2, 0] + 1) * 127.5).astype(int)
+    return (pixels[:, 0] * 256 + pixels[:, 1]).tolist()
+
+
+def numbered_data(counts=COUNTS, test_counts=TEST_COUNTS):
+    """Classes mixed in the data set's order; image number = row."""
+    shuffle = np.random.RandomState(7)
+    labels = shuffle.permutation(np.repeat(np.arange(len(counts)), counts))
+    test_labels = shuffle.permutation(np.repeat(np.arange(len(counts)), test_counts))
+    return ImageData(
+        name="numbered",
+        train_images=numbered_images(np.arange(len(labels))),
+        train_labels=labels,
+        test_images=numbered_images(TEST_OFFSET + np.arange(len(test_labels))),
+        test_labels=test_labels,
+        class_names=("ant", "bee", "cat", "dog")[: len(counts)],
+        source="made for this test",
+        image_size=SIDE,
+    )
+
+
+def numbered_stream(**options):
+    return class_incremental(numbered_data(), **options)
+
+
+def read(dataset):
+    """[(image numbers, labels)] of each batch."""
+    return [(numbers_of(images), labels.numpy().tolist()) for images, labels in dataset]
+
+
+def numbers_in(dataset):
+    return [number for numbers, _ in read(dataset) for number in numbers]
+
+
+def one_line(error):
+    text = str(error.value)
+    assert text and "\n" not in text
+    return text
+
+
+# What the networks see.
+
+
+def bilinear_reference(image, size):
+    """Bilinear resize of [H, W], pixel centres at half-integers, edges repeated; plain loops."""
+    height, width = image.shape
+    out = np.empty((size, size))
+    for row in range(size):
+        for column in range(size):
+            y = np.clip((row + 0.5) * height / size - 0.5, 0, height - 1)
+            x = np.clip((column + 0.5) * width / size - 0.5, 0, width - 1)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            v, u = y - top, x - left
+            out[row, column] = (1 - v) * (
+                (1 - u) * image[top, left] + u * image[top, right]
+            ) + v * ((1 - u) * image[bottom, left] + u * image[bottom, right])
+    return out
+
+
+def test_pixels_0_to_255_become_minus_1_to_1():
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    result = to_float(levels, 16)
+    assert result.dtype == tf.float32
+    np.testing.assert_allclose(result[0, :, :, 0], levels[0, :, :, 0] / 127.5 - 1, atol=1e-6)
+    assert result.numpy().min() == -1.0 and result.numpy().max() == 1.0
+
+
+def test_a_smaller_image_is_enlarged_bilinearly():
+    image = np.random.RandomState(0).randint(0, 256, (28, 28)).astype(np.uint8)
+    result = to_float(image[None, :, :, None], 32)[0, :, :, 0]
+    np.testing.assert_allclose(result, bilinear_reference(image, 32) / 127.5 - 1, atol=1e-5)
+
+
+def test_a_larger_image_is_averaged_not_thinned_out():
+    stripes = np.zeros((1, 64, 64, 3), np.uint8)
+    stripes[:, :, ::4] = stripes[:, :, 3::4] = 255
+    result = to_float(stripes, 16).numpy()
+    # Half of every window of four is white, its two middle pixels are black: without antialiasing
+    # the image would be black.
+    np.testing.assert_allclose(result[:, :, 1:-1], 0.0, atol=1e-6)
+
+
+def test_no_resize_leaves_the_range():
+    images = np.random.RandomState(1).choice([0, 255], (8, 23, 29, 3)).astype(np.uint8)
+    for size in (16, 24, 32, 64):
+        result = to_float(images, size).numpy()
+        assert result.shape == (8, size, size, 3)
+        assert result.min() >= -1.0 and result.max() <= 1.0
+
+
+# How classes are cut into tasks.
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ((0,), (1,), (2,), (3,))),
+        ({"classes_per_task": 2}, ((0, 1), (2, 3))),
+        ({"classes_per_task": 4}, ((0, 1, 2, 3),)),
+        ({"classes_per_task": (1, 3)}, ((0,), (1, 2, 3))),
+        ({"classes_per_task": [2, 1, 1], "class_order": [3, 1, 0, 2]}, ((3, 1), (0,), (2,))),
+        ({"class_order": np.array([2, 0, 1, 3])}, ((2,), (0,), (1,), (3,))),
+    ],
+)
+def test_classes_arrive_in_the_order_and_the_portions_asked_for(options, expected):
+    stream = numbered_stream(**options)
+    assert stream.task_classes == expected
+    assert stream.class_order == tuple(c for classes in expected for c in classes)
+    assert len(stream) == len(expected)
+    seen = ()
+    for index, task in enumerate(stream, start=1):
+        seen += expected[index - 1]
+        assert (task.index, task.classes, task.seen_classes) == (index, expected[index - 1], seen)
+        assert task.class_names == tuple(stream.class_names[c] for c in task.classes)
+
+
+def test_a_random_order_is_drawn_from_the_seed():
+    orders = [
+        class_incremental("digits", class_order="random", seed=seed).class_order
+        for seed in (0, 0, 1)
+    ]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[2]) == list(range(10))
+
+
+def test_a_seed_means_the_same_order_and_cut_for_ever():
+    """Golden values: a change here makes a run that was interrupted go on with other data."""
+    stream = class_incremental("digits", class_order="random", seed=3)
+    assert stream.class_order == (6, 9, 1, 4, 2, 7, 8, 0, 3, 5)
+    task = next(iter(numbered_stream(seed=3)))
+    assert numbers_in(task.validation()) == [53, 55, 84]
+    first_pass, second_pass = np.split(np.array(numbers_in(task.batches(5, epochs=2, seed=11))), 2)
+    assert first_pass.tolist() == [46, 62, 20, 93, 59, 14, 88, 22, 82, 13, 78, 23, 64, 17, 25]
+    assert second_pass[:5].tolist() == [17, 25, 62, 46, 78]
+
+
+# What a task hands out.
+
+
+def test_batches_are_float_images_of_the_tasks_classes_with_their_data_set_ids():
+    data = numbered_data()
+    for task in class_incremental(data, classes_per_task=2, class_order=[3, 0, 2, 1]):
+        dataset = task.batches(8, epochs=1, seed=0)
+        images, labels = dataset.element_spec
+        assert images == tf.TensorSpec((8, SIDE, SIDE, 1), tf.float32)
+        assert labels == tf.TensorSpec((8,), tf.int32)
+        for numbers, batch_labels in read(dataset):
+            assert batch_labels == data.train_labels[numbers].tolist()
+            assert set(batch_labels) <= set(task.classes)
+
+
+def test_the_image_size_asked_for_is_what_batches_have():
+    stream = class_incremental(numbered_data(), image_size=24)
+    task = next(iter(stream))
+    assert stream.image_shape == task.image_shape == (24, 24, 1)
+    for dataset in (
+        task.batches(4, epochs=1, seed=0), task.validation(), stream.seen_test(1),
+        stream.joint_batches(1, 4, epochs=1, seed=0),
+    ):  # fmt: skip
+        assert next(iter(dataset))[0].shape[1:] == (24, 24, 1)
+
+
+def test_a_pass_reads_every_image_at_most_once_in_full_batches():
+    task = next(iter(numbered_stream(validation_fraction=0.0)))  # 20 images
+    batches = read(task.batches(6, epochs=4, seed=0))
+    assert task.steps_per_epoch(6) == 3 and len(batches) == 12
+    for first in range(0, 12, 3):
+        numbers = [n for batch, _ in batches[first : first + 3] for n in batch]
+        assert len(numbers) == len(set(numbers)) == 18
+
+
+def test_the_number_of_batches_is_known_before_they_are_read():
+    task = next(iter(numbered_stream()))
+    steps = task.steps_per_epoch(4)
+    assert task.batches(4, epochs=3, seed=0).cardinality() == 3 * steps
+    assert task.batches(4, epochs=3, seed=0, start=5).cardinality() == 3 * steps - 5
+
+
+def test_the_order_of_a_pass_depends_on_seed_and_pass_alone():
+    task = next(iter(numbered_stream()))
+    steps = task.steps_per_epoch(4)
+    long = read(task.batches(4, epochs=5, seed=9))
+    assert read(task.batches(4, epochs=2, seed=9)) == long[: 2 * steps]
+    passes = [str(long[first : first + steps]) for first in range(0, 5 * steps, steps)]
+    assert len(set(passes)) == 5
+    assert read(task.batches(4, epochs=5, seed=10)) != long
+
+
+def test_start_goes_on_exactly_where_an_interrupted_pass_stopped():
+    task = next(iter(numbered_stream()))
+    whole = read(task.batches(4, epochs=3, seed=2))
+    for start in (1, 3, 4, 7, 11, 12):
+        assert read(task.batches(4, epochs=3, seed=2, start=start)) == whole[start:]
+
+
+def test_validation_is_cut_from_each_class_and_never_trained_on():
+    data = numbered_data()
+    for task in class_incremental(data, classes_per_task=2, validation_fraction=0.25):
+        held_out = numbers_in(task.validation(batch_size=3))
+        trained = set(numbers_in(task.batches(1, epochs=1, seed=0)))
+        assert trained.isdisjoint(held_out)
+        of_task = np.flatnonzero(np.isin(data.train_labels, task.classes))
+        assert sorted([*trained, *held_out]) == of_task.tolist()
+        assert len(held_out) == task.validation_size and len(trained) == task.train_size
+        for class_id in task.classes:
+            share = np.sum(data.train_labels[held_out] == class_id)
+            assert share == round(0.25 * COUNTS[class_id])
+
+
+def test_the_validation_part_does_not_depend_on_the_order_of_the_classes():
+    def held_out(**options):
+        stream = numbered_stream(classes_per_task=2, **options)
+        return sorted(n for task in stream for n in numbers_in(task.validation()))
+
+    assert held_out() == held_out(class_order=[3, 0, 1, 2])
+    assert held_out() != held_out(seed=1)
+
+
+def test_no_validation_part_is_an_empty_dataset():
+    task = next(iter(numbered_stream(validation_fraction=0)))
+    assert task.train_size == COUNTS[0] and task.validation_size == 0
+    assert read(task.validation()) == []
+
+
+def test_seen_test_holds_the_test_images_of_all_classes_up_to_the_task():
+    data = numbered_data()
+    stream = class_incremental(data, classes_per_task=(1, 2, 1), class_order=[2, 0, 3, 1])
+    for task, seen in zip(stream, ({2}, {2, 0, 3}, {0, 1, 2, 3}), strict=True):
+        for asked in (task, task.index):
+            batches = read(stream.seen_test(asked, batch_size=4))
+            numbers = [n - TEST_OFFSET for batch, _ in batches for n in batch]
+            labels = [c for _, batch in batches for c in batch]
+            assert data.test_labels[numbers].tolist() == labels
+            expected = np.flatnonzero(np.isin(data.test_labels, list(seen)))
+            assert sorted(numbers) == expected.tolist()
+
+
+def test_test_images_stay_readable_after_the_last_task():
+    stream = numbered_stream()
+    tasks = list(stream)
+    assert len(read(stream.seen_test(tasks[0], batch_size=100))[0][0]) == TEST_COUNTS[0]
+
+
+def test_joint_batches_mix_the_training_images_of_all_classes_so_far_without_validation():
+    stream = numbered_stream(class_order=[1, 3, 0, 2])
+    trained, held_out = set(), set()
+    for task in stream.tasks():
+        if task.index > 2:
+            break
+        trained |= set(numbers_in(task.batches(1, epochs=1, seed=0)))
+        held_out |= set(numbers_in(task.validation()))
+    batches = read(stream.joint_batches(2, 1, epochs=1, seed=0))
+    numbers = [n for batch, _ in batches for n in batch]
+    assert len(numbers) == len(trained) and set(numbers) == trained
+    assert held_out.isdisjoint(numbers)
+    first_half = {label for _, (label,) in batches[: len(batches) // 2]}
+    assert first_half == {1, 3}
+    assert read(stream.joint_batches(2, 8, epochs=2, seed=5)) == read(
+        stream.joint_batches(2, 8, epochs=2, seed=5)
+    )
+
+
+def test_keras_fit_takes_the_batches_as_they_are():
+    import keras
+
+    stream = numbered_stream(classes_per_task=2)
+    task = next(iter(stream))
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, steps_per_execution=2)
+    steps = task.steps_per_epoch(7)
+    history = model.fit(
+        task.batches(7, epochs=2, seed=0), epochs=2, steps_per_epoch=steps, shuffle=False,
+        validation_data=task.validation(), verbose=0,
+    )  # fmt: skip
+    assert len(history.history["loss"]) == len(history.history["val_loss"]) == 2
+
+
+# A finished task hands out nothing.
+
+
+@pytest.fixture
+def finished():
+    """A task after the stream moved on, with a dataset and iterators made while it was open."""
+    stream = numbered_stream()
+    tasks = iter(stream)
+    task = next(tasks)
+    dataset = task.batches(2, epochs=50, seed=0)
+    derived = dataset.map(lambda images, labels: images).take(40)
+    open_iterators = types.SimpleNamespace(
+        direct=iter(dataset), derived=iter(derived), validation=iter(task.validation(2))
+    )
+    for iterator in vars(open_iterators).values():
+        next(iterator)
+    next(tasks)
+    return types.SimpleNamespace(
+        stream=stream, task=task, dataset=dataset, derived=derived, iterators=open_iterators
+    )
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        lambda f: f.task.batches(2, epochs=1, seed=0),
+        lambda f: f.task.validation(),
+        lambda f: iter(f.dataset),
+        lambda f: next(f.iterators.direct),
+        lambda f: f.iterators.direct.get_next(),
+        lambda f: next(f.iterators.validation),
+        lambda f: list(f.dataset),
+    ],
+)
+def test_a_finished_task_its_datasets_and_running_iterators_raise_one_clear_line(finished, reading):
+    with pytest.raises(TaskClosed) as error:
+        reading(finished)
+    assert "task 1 of 4: class 0 is finished" in one_line(error)
+    assert not finished.task.is_open
+
+
+def test_what_was_derived_from_a_finished_tasks_dataset_yields_nothing_more(finished):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class 0 is finished"):
+        next(finished.iterators.derived)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class 0 is finished"):
+        next(iter(finished.derived))
+
+
+def test_a_batch_that_waits_in_a_buffer_when_the_task_ends_is_not_handed_out():
+    @tf.function
+    def compiled_next(iterator):
+        return next(iterator)
+
+    tasks = iter(numbered_stream())
+    iterator = iter(next(tasks).batches(2, epochs=50, seed=0))
+    compiled_next(iterator)
+    time.sleep(0.2)  # lets the buffers fill
+    next(tasks)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class 0 is finished"):
+        compiled_next(iterator)
+
+
+def test_the_last_task_ends_with_the_stream():
+    *_, last = numbered_stream()
+    with pytest.raises(TaskClosed):
+        last.batches(2, epochs=1, seed=0)
+
+
+def is_alive(handle):
+    return bool(tf.raw_ops.VarIsInitializedOp(resource=handle))
+
+
+def handles_of(task):
+    stores = task._train, task._validation
+    return [handle for store in stores for handle in (store._images, store._labels)]
+
+
+def test_the_memory_of_a_finished_task_is_given_back(finished):
+    assert not any(is_alive(handle) for handle in handles_of(finished.task))
+
+
+def test_a_task_can_end_while_a_function_is_traced():
+    tasks = iter(numbered_stream())
+    task = next(tasks)
+
+    @tf.function
+    def move_on():
+        next(tasks)
+        return tf.constant(0)
+
+    move_on.get_concrete_function()
+    assert not any(is_alive(handle) for handle in handles_of(task))
+
+
+def test_the_memory_of_a_task_that_nobody_holds_is_given_back():
+    task = next(iter(numbered_stream()))
+    handles = handles_of(task)
+    assert all(is_alive(handle) for handle in handles)
+    del task
+    gc.collect()
+    assert not any(is_alive(handle) for handle in handles)
+
+
+def reachable_arrays(*roots):
+    """NumPy arrays and tensors of images that lead from `roots` along Python references.
+
+    Modules, classes and module globals are no roots: they hold what a test holds, not the task.
+    """
+    found, seen, waiting = [], set(), list(roots)
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen or isinstance(item, types.ModuleType | type | types.FrameType):
+            continue
+        seen.add(id(item))
+        if isinstance(item, dict) and "__builtins__" in item:
+            continue
+        holds_values = isinstance(item, np.ndarray | tf.Tensor) and not tf.is_symbolic_tensor(item)
+        if holds_values and len(item.shape) == 4:
+            found.append(item)
+        waiting.extend(gc.get_referents(item))
+    return found
+
+
+def test_the_search_for_arrays_looks_into_closures_and_captures():
+    images = numbered_images([1, 2, 3])
+    captured = tf.constant(images)
+    dataset = tf.data.Dataset.range(3).map(lambda row: tf.gather(captured, row))
+    assert any(found is images for found in reachable_arrays(lambda: images))
+    assert any(found is captured for found in reachable_arrays(iter(dataset.take(2))))
+
+
+def test_no_reference_leads_from_a_finished_task_to_images(finished):
+    gc.collect()
+    assert not reachable_arrays(
+        finished.task, finished.dataset, finished.derived, *vars(finished.iterators).values()
+    )
+
+
+def test_arrays_that_went_into_a_task_die_with_it(monkeypatch):
+    arrays = []
+    take = stream_module.TaskStream._take
+
+    def recorded_take(self, rows, classes):
+        images, labels = take(self, rows, classes)
+        arrays.append(weakref.ref(images))
+        return images, labels
+
+    monkeypatch.setattr(stream_module.TaskStream, "_take", recorded_take)
+    tasks = iter(numbered_stream())
+    task = next(tasks)
+    dataset = task.batches(2, epochs=9, seed=0)
+    iterator = iter(dataset)
+    next(iterator)
+    of_first_task = list(arrays)
+    next(tasks)
+    gc.collect()
+    assert of_first_task and all(array() is None for array in of_first_task)
+
+
+def test_the_stream_keeps_no_finished_task():
+    tasks = iter(numbered_stream())
+    first = weakref.ref(next(tasks))
+    next(tasks)
+    gc.collect()
+    assert first() is None
+
+
+# A stream goes forward once.
+
+
+def test_a_second_pass_is_refused():
+    stream = numbered_stream()
+    assert len(list(stream)) == 4
+    with pytest.raises(TaskClosed) as error:
+        iter(stream)
+    assert "make a new stream" in one_line(error)
+
+
+def test_a_pass_that_was_begun_cannot_be_begun_again():
+    stream = numbered_stream()
+    early, late = iter(stream), iter(stream)
+    task = next(early)
+    with pytest.raises(TaskClosed):
+        next(late)
+    assert task.is_open
+
+
+def test_starting_at_a_later_task_passes_over_the_earlier_ones_without_opening_them(monkeypatch):
+    opened = []
+    take = stream_module.TaskStream._take
+    monkeypatch.setattr(
+        stream_module.TaskStream,
+        "_take",
+        lambda self, rows, classes: opened.append(classes) or take(self, rows, classes),
+    )
+    whole = [read(task.batches(4, epochs=1, seed=0)) for task in numbered_stream()]
+    opened.clear()
+    stream = numbered_stream()
+    tasks = list(zip(stream.tasks(start=3), whole[2:], strict=True))
+    assert set(opened) == {(2,), (3,)}
+    assert [task.index for task, _ in tasks] == [3, 4]
+    with pytest.raises(TaskClosed):
+        stream.tasks(start=2)
+
+
+def test_a_resumed_stream_hands_out_what_an_uninterrupted_one_does():
+    whole = [read(task.batches(4, epochs=1, seed=0)) for task in numbered_stream()]
+    rest = [read(task.batches(4, epochs=1, seed=0)) for task in numbered_stream().tasks(start=3)]
+    assert rest == whole[2:]
+
+
+def test_a_loop_that_was_left_goes_on_at_the_next_task():
+    stream = numbered_stream()
+    first = next(iter(stream))
+    assert first.is_open
+    second = next(stream.tasks(start=2))
+    assert second.index == 2 and second.is_open and not first.is_open
+
+
+def test_starting_behind_the_last_task_yields_nothing():
+    assert list(numbered_stream().tasks(start=5)) == []
+
+
+def test_a_task_outlives_its_stream_and_a_dataset_its_task():
+    dataset = next(iter(numbered_stream())).batches(4, epochs=2, seed=0)
+    gc.collect()
+    assert len(read(dataset)) == 2 * (17 // 4)
+
+
+def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        for task in numbered_stream():
+            assert len(read(task.batches(8, epochs=1, seed=0))) == task.steps_per_epoch(8)
+
+
+# What is refused, and how.
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"classes_per_task": 3}, "does not divide the 4 classes"),
+        ({"classes_per_task": 0}, "integer of at least 1, got 0"),
+        ({"classes_per_task": True}, "got True"),
+        ({"classes_per_task": "2"}, "got '2'"),
+        ({"classes_per_task": 2.0}, "got 2.0"),
+        ({"classes_per_task": (2, 1)}, "sum up to the 4 classes"),
+        ({"classes_per_task": (4, 1)}, "sums up to 5"),
+        ({"classes_per_task": (5, -1)}, "integer of at least 1, got -1"),
+        ({"classes_per_task": ()}, "sum up to the 4 classes"),
+        ({"class_order": [0, 1, 2]}, "permutation of the class ids 0 to 3"),
+        ({"class_order": [0, 1, 2, 2]}, "permutation"),
+        ({"class_order": [1, 2, 3, 4]}, "permutation"),
+        ({"class_order": [0.0, 1.0, 2.0, 3.0]}, "permutation"),
+        ({"class_order": "backwards"}, "permutation"),
+        ({"class_order": 3}, "permutation"),
+        ({"image_size": 20}, "multiple of 8, got 20"),
+        ({"image_size": 8}, "at least 16, got 8"),
+        ({"image_size": 32.0}, "got 32.0"),
+        ({"validation_fraction": 1.0}, "below 1, got 1.0"),
+        ({"validation_fraction": -0.1}, "got -0.1"),
+        ({"validation_fraction": float("nan")}, "got nan"),
+        ({"validation_fraction": "some"}, "got 'some'"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+        ({"seed": 0.5}, "seed must be an integer"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_data_are_refused_in_one_line(options, text):
+    with pytest.raises(InputError) as error:
+        numbered_stream(**options)
+    assert text in one_line(error)
+
+
+@pytest.mark.parametrize("data", [None, 7, (1, 2, 3), {"images": 1}])
+def test_data_of_no_known_kind_is_refused(data):
+    with pytest.raises(InputError) as error:
+        class_incremental(data)
+    assert "data must be a data set's name" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda t: t.steps_per_epoch(18), "class of 17 training images, batch_size is 18"),
+        (lambda t: t.batches(18, epochs=1, seed=0), "a batch must not be larger than a class"),
+        (lambda t: t.steps_per_epoch(0), "batch_size must be an integer of at least 1"),
+        (lambda t: t.steps_per_epoch(4.0), "batch_size must be an integer"),
+        (lambda t: t.batches(4, epochs=0, seed=0), "epochs must be an integer of at least 1"),
+        (lambda t: t.batches(4, epochs=1, seed=0, start=5), "start must be an integer from 0 to 4"),
+        (lambda t: t.batches(4, epochs=1, seed=0, start=-1), "start must be an integer"),
+        (lambda t: t.batches(4, epochs=1, seed=2**63), "seed must be an integer"),
+        (lambda t: t.validation(0), "batch_size must be an integer"),
+    ],
+)
+def test_a_tasks_arguments_out_of_range_are_refused_in_one_line(call, text):
+    task = next(iter(numbered_stream()))  # 20 images of class 0, 3 held out
+    with pytest.raises(InputError) as error:
+        call(task)
+    assert text in one_line(error)
+
+
+def test_the_smallest_class_limits_the_batch_of_a_task_with_several():
+    task = next(iter(numbered_stream(classes_per_task=2, validation_fraction=0)))
+    assert task.steps_per_epoch(20) == (20 + 31) // 20
+    with pytest.raises(InputError, match="class of 20 training images"):
+        task.steps_per_epoch(21)
+
+
+@pytest.mark.parametrize("number", [0, 5, 1.0, "1", None])
+def test_a_task_number_that_does_not_exist_is_refused(number):
+    stream = numbered_stream()
+    for call in (stream.seen_test, stream.seen_classes):
+        with pytest.raises(InputError) as error:
+            call(number)
+        assert "task must be an integer from 1 to 4" in one_line(error)
+
+
+def test_a_task_of_another_stream_is_refused():
+    foreign = next(iter(numbered_stream(class_order=[3, 2, 1, 0])))
+    with pytest.raises(InputError, match="belongs to another stream"):
+        numbered_stream().seen_test(foreign)
+
+
+@pytest.mark.parametrize("start", [0, 6, 1.5])
+def test_a_start_that_does_not_exist_is_refused(start):
+    with pytest.raises(InputError, match="start must be an integer from 1 to 5"):
+        numbered_stream().tasks(start=start)
+
+
+# What is said about a stream, and where its data come from.
+
+
+def test_a_task_and_a_scenario_read_well():
+    stream = numbered_stream(class_order=[2, 0, 1, 3])
+    assert str(next(iter(stream))) == "task 1 of 4: class 2"
+    assert stream.scenario == (
+        "class-incremental, 4 tasks of 1 class, order 2,0,1,3, single head, "
+        "numbered (made for this test)"
+    )
+    uneven = numbered_stream(classes_per_task=(1, 3))
+    assert "2 tasks of 1 to 3 classes, order 0..3" in uneven.scenario
+    assert [str(task) for task in uneven][1] == "task 2 of 2: classes 1, 2, 3"
+    assert "1 task of 4 classes" in numbered_stream(classes_per_task=4).scenario
+
+
+def test_a_stream_describes_itself_in_json():
+    described = numbered_stream(classes_per_task=np.int64(2), seed=np.int64(4)).describe()
+    assert json.loads(json.dumps(described)) == described
+    assert described["task_classes"] == [[0, 1], [2, 3]]
+    assert described["seed"] == 4
+    totals = np.add(described["train_images"], described["validation_images"])
+    assert totals.tolist() == list(COUNTS)
+    assert described["test_images"] == list(TEST_COUNTS)
+
+
+def test_a_description_tells_other_images_apart():
+    changed = numbered_data()
+    changed.train_images[3, 5, 5, 0] += 1
+    assert class_incremental(changed).describe() != numbered_stream().describe()
+    assert class_incremental(numbered_data()).describe() == numbered_stream().describe()
+
+
+def test_arrays_make_a_stream():
+    data = numbered_data()
+    stream = class_incremental(
+        (data.train_images, data.train_labels, data.test_images, data.test_labels), image_size=16
+    )
+    assert stream.task_classes == ((0,), (1,), (2,), (3,)) and stream.name == "arrays"
+
+
+def test_digits_are_seen_at_16_pixels_and_everything_else_at_32_by_default(tmp_path):
+    assert class_incremental("digits").image_shape == (16, 16, 1)
+    tfds_fixture.write_small("mnist", tmp_path)
+    assert class_incremental("mnist", data_dir=tmp_path).image_shape == (32, 32, 1)
+
+
+def test_a_data_set_in_tfds_format_becomes_a_stream_of_its_pixels(tmp_path):
+    written = tfds_fixture.write_small("svhn_cropped", tmp_path, train_per_class=6)
+    stream = class_incremental(
+        "svhn_cropped", classes_per_task=(1, 1, 8), data_dir=tmp_path, validation_fraction=0
+    )
+    for task in itertools.islice(stream, 2):
+        pixels, labels = written["train"]
+        expected = pixels[labels == task.classes[0]]
+        images = np.concatenate([x for x, _ in task.batches(3, epochs=1, seed=0)])
+        levels = np.round((images + 1) * 127.5).astype(np.uint8)
+        assert sorted(image.tobytes() for image in levels) == sorted(
+            image.tobytes() for image in expected
+        )

@@ -1,0 +1,1 @@
+"""Commands that train: flags and defaults, no logic."""

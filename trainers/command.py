@@ -1,0 +1,96 @@
+"""What every trainer does with its flags: run, and turn errors into one line and an exit code."""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dgm_tf.errors import InputError
+from trainers import flags
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None = None) -> int:
+    """Runs a trainer.
+
+    Args:
+        name: its module's name in this package.
+        dataset: the data set that it learns; "folder" for a folder that --images names.
+        about: what it does, for the help text.
+        arguments: the command line without the program's name; the process's own unless given.
+
+    Returns:
+        The exit code: 0, 2 after bad input, or 130 after Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    defined = flags.define(dataset, images=dataset == "folder")
+    try:
+        wanted = defined.parse(arguments, program=f"python -m trainers.{name}", about=about)
+        with _interrupt_ends_process():
+            with _hushed():
+                from dgm_tf import experiment
+            experiment.train(experiment.Training(**wanted))
+    except flags.HelpAsked as text:
+        print(text)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+@contextlib.contextmanager
+def _interrupt_ends_process() -> Iterator[None]:
+    """Ends the process at once on Ctrl-C, with a line that says how to go on.
+
+    A `KeyboardInterrupt` is no help here: raised inside one of TensorFlow's callbacks it is
+    swallowed or printed as a traceback. Nothing is lost, since a run can be killed at any moment.
+    """
+    stderr = os.dup(2)  # Descriptor 2 itself is turned away while TensorFlow is imported.
+
+    def stop(*_: Any) -> None:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        # On a terminal a live line may stand there, with the cursor hidden.
+        clear = b"\r\x1b[2K\x1b[?25h" if os.isatty(stderr) else b""
+        os.write(
+            stderr, clear + b"stopped; the same command goes on after the last finished task\n"
+        )
+        os._exit(INTERRUPTED)
+
+    former = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        os.close(stderr)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keeps TensorFlow quiet while it is imported and later, unless the user set its log level.
+
+    While it is imported it writes to the descriptor of standard error whatever its log level is;
+    what it wrote is shown after all if the import fails.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            written.seek(0)
+            os.write(kept, written.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,15 @@
+"""Learns the ten kinds of objects of CIFAR-10 with DGM, class after class."""
+
+import sys
+from collections.abc import Sequence
+
+from trainers import command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the trainer and returns its exit code."""
+    return command.run("split_cifar10", "cifar10", about=__doc__, arguments=arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
