@@ -16,6 +16,7 @@ from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
+from dgm_tf.learners.joint import JointClassifier
 from dgm_tf.progress import TaskProgress, task_summary
 from dgm_tf.run_folder import RunFolder, check_writable
 from dgm_tf.settings import DGMSettings
@@ -36,6 +37,7 @@ class Training:
     Attributes:
         dataset: name of a data set, or "folder" for the images in `images`.
         settings: the learner's settings; their seed also decides the stream.
+        method: one of `dgm_tf.settings.METHODS`.
         images: folder with one subfolder of images per class.
         data_dir: where prepared data is.
         classes_per_task: as in `class_incremental`.
@@ -50,6 +52,7 @@ class Training:
 
     dataset: str
     settings: DGMSettings
+    method: str = "dgm"
     images: str | None = None
     data_dir: str | None = None
     classes_per_task: int | Sequence[int] = 1
@@ -92,7 +95,9 @@ def train(training: Training) -> RunResult:
     check_writable(training.run_dir or DEFAULT_RUNS)
     stream = open_stream(training)
     _check_batch(stream, training)
-    learner = DGM.from_settings(training.settings)
+    learner: Learner = DGM.from_settings(training.settings)
+    if training.method == "joint":
+        learner = JointClassifier(stream, training.settings)
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     return run(
         stream,
@@ -176,19 +181,21 @@ def run(
     rows: list[dict[str, Any]] = []
     if (restored := folder.restore()) is not None:
         rows, meta, arrays = restored
-        learner = type(learner).from_state(meta, arrays)
-    audit = MemoryAudit(folder.audit, finished_tasks=len(rows))
+        learner = learner.restored(meta, arrays)
+    audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
     if not quiet:
         _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")
     remaining = stream.tasks(start=len(rows) + 1)
     for task in itertools.islice(remaining, max(0, last - len(rows))):
         row = _learn(learner, task, audit=audit, stream=stream, rows=rows, quiet=quiet)
         row["epochs"] = settings.get("epochs")
-        _draw_samples(learner, folder.sample_file(task.index))
+        if learner.generates:
+            _draw_samples(learner, folder.sample_file(task.index))
         rows = folder.commit([*rows, row], *learner.state())
         if not quiet:
             _say(task_summary(rows[-1], title=str(task), seconds_left=_seconds_left(rows, last)))
-    _say("\n" + report.run_report(rows, scenario=stream.scenario, pictures=f"{folder.samples}/"))
+    pictures_at = f"{folder.samples}/" if learner.generates else None
+    _say("\n" + report.run_report(rows, scenario=stream.scenario, pictures=pictures_at))
     return RunResult(folder.path, learner, tuple(rows))
 
 
@@ -210,8 +217,10 @@ def _learn(
     evaluation = evaluate(learner.classify, stream.seen_test(task))
     matrix = AccuracyMatrix.from_rows(rows)
     matrix.add(task.index, evaluation.class_accuracy)
-    differing_pixels = audit.check(learner.generate)
-    audit.remember(task.index, task.classes, learner.generate)
+    differing_pixels: dict[int, int] = {}
+    if learner.generates:
+        differing_pixels = audit.check(learner.generate)
+        audit.remember(task.index, task.classes, learner.generate)
     return {
         "task": task.index,
         "classes": list(task.classes),
@@ -220,7 +229,7 @@ def _learn(
         "class_accuracy": evaluation.class_accuracy,
         "newest_class_share": evaluation.newest_class_share(task.classes),
         "audit": differing_pixels,
-        "audit_pixels": audit.pixels,
+        "audit_pixels": audit.pixels if learner.generates else {},
         **learner.growth(),
         "steps": progress.steps,
         "last_epoch": {name: values[-1] for name, values in history.items() if values},

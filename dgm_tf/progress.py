@@ -151,10 +151,11 @@ def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | No
     lines.append(measures)
     if row["audit"]:
         lines.append(f"memory audit: {_audit(row['audit'])}")
-    lines.append(
-        f"generator: {', '.join(map(str, row['layer_widths']))} units, "
-        f"{row['generator_parameters']:,} parameters, {_percent(row['free_fraction'])} free"
-    )
+    if row.get("layer_widths"):
+        lines.append(
+            f"generator: {', '.join(map(str, row['layer_widths']))} units, "
+            f"{row['generator_parameters']:,} parameters, {_percent(row['free_fraction'])} free"
+        )
     broken = [name for name, value in row["last_epoch"].items() if value is None]
     if broken:
         lines.append(f"warning: not a finite number at the end: {', '.join(broken)}")

@@ -33,11 +33,16 @@ def run_report(rows: Sequence[Row], *, scenario: str, pictures: str | None = Non
         scenario,
         "Accuracy on the real test images of all classes seen, in percent (mean over classes; "
         "last epoch)\n" + accuracy_table(rows),
-        "Growth of the generator, in units per layer\n" + growth_table(rows),
-        "Time\n" + time_table(rows),
-        "Memory audit: fixed images of each task, generated again after every later task\n"
-        + audit_lines(rows),
     ]
+    generates = bool(rows[-1].get("layer_widths"))
+    if generates:
+        sections.append("Growth of the generator, in units per layer\n" + growth_table(rows))
+    sections.append("Time\n" + time_table(rows))
+    if generates:
+        sections.append(
+            "Memory audit: fixed images of each task, generated again after every later task\n"
+            + audit_lines(rows)
+        )
     if pictures is not None:
         sections.append(f"Pictures: {pictures}")
     return "\n\n".join(sections)

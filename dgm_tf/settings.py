@@ -6,6 +6,7 @@ from typing import Any
 
 from dgm_tf.errors import InputError
 
+METHODS = ("dgm", "joint")
 VARIANTS = ("w", "a")
 REPLAY_MODES = ("balanced", "full")
 CRITIC_NORMS = ("none", "batch")
@@ -112,13 +113,26 @@ _PAPER_SVHN: Mapping[str, Any] = {
     "critic_learning_rate": 5e-4,
 }
 
-# What suits two CPU cores, measured; see the README.
-_CPU: Mapping[str, Mapping[str, Any]] = {
-    "digits": {"epochs": 60, "batch_size": 32},
-    "mnist": {"epochs": 16},
-    "fashion_mnist": {"epochs": 16},
+# What suits two CPU cores: smaller batches at a higher rate reach better images in the same time,
+# and a critic of half the channels is three times as fast.
+_CPU: Mapping[str, Any] = {
+    "batch_size": 32,
+    "learning_rate": 4e-3,
+    "critic_learning_rate": 4e-3,
+    "critic_size": 16,
+    "generator_size": 20,
+    "replay_batch": 32,
+}
+_CPU_BY_VARIANT: Mapping[str, Mapping[str, Any]] = {
+    "w": {"s_max": 1e4, "sparsity": 0.08},
+    "a": {"s_max": 1e5, "sparsity": 0.01},
+}
+_CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
+    "digits": {"epochs": 60, "consolidation_steps": 200},
+    "mnist": {"epochs": 8},
+    "fashion_mnist": {"epochs": 8},
     "svhn_cropped": {"epochs": 60},
-    "cifar10": {"epochs": 16},
+    "cifar10": {"epochs": 8},
 }
 
 
@@ -148,11 +162,5 @@ def settings_for(
             if variant == "w":
                 chosen["sparsity"] = 0.001
     else:
-        chosen = {**_CPU_BY_VARIANT[variant], **_CPU.get(dataset, {})}
+        chosen = {**_CPU, **_CPU_BY_VARIANT[variant], **_CPU_BY_DATASET.get(dataset, {})}
     return DGMSettings(**{"variant": variant, **chosen, **overrides})
-
-
-_CPU_BY_VARIANT: Mapping[str, Mapping[str, Any]] = {
-    "w": {"generator_size": 20, "s_max": 1e4, "sparsity": 0.08},
-    "a": {"generator_size": 20, "s_max": 1e5, "sparsity": 0.01},
-}

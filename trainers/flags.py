@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 
 from dgm_tf.errors import InputError
-from dgm_tf.settings import PRESETS, VARIANTS, DGMSettings, settings_for
+from dgm_tf.settings import METHODS, PRESETS, VARIANTS, DGMSettings, settings_for
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
@@ -188,6 +188,8 @@ def _define_run_flags(values: flags.FlagValues) -> None:
         "runs/<data set>-<tasks>/dgm-<variant>/seed<seed> unless given"
     )
     flags.DEFINE(_Text("DIR"), "run_dir", None, text, values)
+    text = "dgm, or joint: the upper reference, the same classifier trained on all real images seen"
+    flags.DEFINE_enum("method", METHODS[0], METHODS, text, values)
     _define_boolean(values, "quiet", False, "print nothing before the final report")
 
 

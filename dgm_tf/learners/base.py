@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
 
@@ -21,6 +22,8 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def name(self) -> str:
         """Short name for tables and folders, such as `dgm-w`."""
+
+    generates = True  # whether there is a generator to be audited, drawn and measured
 
     @property
     @abc.abstractmethod
@@ -66,3 +69,14 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Learner":
         """A learner equal to the one whose `state` is given."""
+
+    def restored(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Learner":
+        """What `from_state` gives, for a learner that is at hand."""
+        return type(self).from_state(meta, arrays)
+
+
+def position_table(classes: Sequence[int]) -> tf.Tensor:
+    """Position in order of arrival by class id, int32 [largest id + 1]; -1 for no class."""
+    table = np.full(max(classes) + 1, -1, np.int32)
+    table[list(classes)] = np.arange(len(classes))
+    return tf.constant(table)

@@ -4,15 +4,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
-from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
-from dgm_tf.learners.base import Learner
-from dgm_tf.learners.dgm_training import AdversarialPhase, ConsolidationPhase
+from dgm_tf.learners.adversarial import AdversarialPhase
+from dgm_tf.learners.base import position_table
+from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.learners.critic_learner import CriticLearner, assign_arrays, network_arrays
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import BalancedReplay, FullReplay, Replay, class_tasks, recalled
 from dgm_tf.settings import DGMSettings
@@ -22,7 +22,7 @@ _CALIBRATION_IMAGES = 1024
 _CONSOLIDATION_EPOCHS = 10
 
 
-class DGM(Learner):
+class DGM(CriticLearner):
     """A classifier that learns classes task by task and replays the old ones from a generator.
 
     Args:
@@ -38,12 +38,9 @@ class DGM(Learner):
     """
 
     def __init__(self, **settings: Any):
-        self.settings = DGMSettings(**settings)
-        self._tasks: list[tuple[int, ...]] = []
+        super().__init__(DGMSettings(**settings))
         self._generator: Generator | None = None
-        self._critic: Critic | None = None
         self._recall_functions: dict[int, Any] = {}
-        self._classify_function: Any = None
 
     @classmethod
     def from_settings(cls, settings: DGMSettings) -> "DGM":
@@ -54,26 +51,11 @@ class DGM(Learner):
         return f"dgm-{self.settings.variant}"
 
     @property
-    def classes_seen(self) -> tuple[int, ...]:
-        return tuple(label for classes in self._tasks for label in classes)
-
-    @property
-    def finished_tasks(self) -> int:
-        return len(self._tasks)
-
-    @property
     def generator(self) -> Generator:
         """The generator, once a task has been learnt."""
         if self._generator is None:
             raise InputError("nothing has been learnt yet: call learn(task) first")
         return self._generator
-
-    @property
-    def critic(self) -> Critic:
-        """The critic of the last task, which is the classifier."""
-        if self._critic is None:
-            raise InputError("nothing has been learnt yet: call learn(task) first")
-        return self._critic
 
     # Learning.
 
@@ -83,13 +65,10 @@ class DGM(Learner):
         settings = self.settings
         epochs = settings.epochs if epochs is None else epochs
         number = self.finished_tasks + 1
-        again = set(task.classes) & set(self.classes_seen)
-        if again:
-            raise InputError(f"classes {sorted(again)} have been learnt before; each comes once")
-        classes = (*self.classes_seen, *task.classes)
+        classes = self.classes_with(task)
         generator = self._generator or self._first_generator(task.image_shape)
-        critic = self._new_critic(task.image_shape, len(classes), number)
-        positions = _position_table(classes)
+        critic = self.new_critic(task.image_shape, len(classes))
+        positions = position_table(classes)
 
         steps_per_epoch = task.steps_per_epoch(settings.batch_size)
         phase = AdversarialPhase(
@@ -119,11 +98,9 @@ class DGM(Learner):
         generator = self._finished(generator, task, len(classes), number)
         if settings.consolidation_steps:
             history |= self._consolidate(generator, critic, task, positions, number, callbacks)
-        self._tasks.append(tuple(task.classes))
         self._generator = generator.widen(generator.grown_widths())
-        self._critic = critic
         self._recall_functions = {}
-        self._classify_function = None
+        self.task_learnt(task, critic)
         return history
 
     def _first_generator(self, image_shape: tuple[int, ...]) -> Generator:
@@ -138,18 +115,6 @@ class DGM(Learner):
         )
         generator.build()
         return generator
-
-    def _new_critic(self, image_shape: tuple[int, ...], classes: int, number: int) -> Critic:
-        critic = Critic(
-            image_shape,
-            classes,
-            size=self.settings.critic_size,
-            norm=self.settings.critic_norm,
-            seed=randomness.derive(self.settings.seed, "critic", number),
-            name="critic",
-        )
-        critic.build()
-        return critic
 
     def _replay(self, generator: Generator, use: str, number: int) -> Replay | None:
         if not generator.finished:
@@ -183,7 +148,7 @@ class DGM(Learner):
         callbacks: Sequence[Any],
     ) -> dict[str, list[float]]:
         settings = self.settings
-        phase = ConsolidationPhase(
+        phase = ClassifierPhase(
             critic,
             settings,
             replay=BalancedReplay(
@@ -214,20 +179,6 @@ class DGM(Learner):
 
     # Use.
 
-    def classify(self, images: np.ndarray) -> np.ndarray:
-        critic = self.critic
-        if self._classify_function is None:
-            self._classify_function = tf.function(
-                lambda batch: tf.argmax(critic(batch)[1], axis=1, output_type=tf.int32),
-                autograph=False,
-                input_signature=[tf.TensorSpec([None, *critic.image_shape])],
-            )
-        parts = [
-            self._classify_function(tf.cast(images[first : first + _CHUNK], tf.float32)).numpy()
-            for first in range(0, len(images), _CHUNK)
-        ]
-        return np.asarray(self.classes_seen, np.int32)[np.concatenate(parts)]
-
     def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
         """Images float32 [N, H, W, C] in [-1, 1] of the given class ids [N].
 
@@ -244,7 +195,7 @@ class DGM(Learner):
                 f"classes {unknown} have not been learnt; known are {sorted(self.classes_seen)}"
             )
         generator = self.generator
-        positions = _position_table(self.classes_seen).numpy()[labels]
+        positions = position_table(self.classes_seen).numpy()[labels]
         noise = randomness.normal(
             [len(labels), generator.latent_dim], randomness.pair(seed, "generate")
         )
@@ -287,31 +238,14 @@ class DGM(Learner):
         }
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        meta = {
-            "settings": dataclasses.asdict(self.settings),
-            "tasks": [list(classes) for classes in self._tasks],
-            "generator": self.generator.get_config(),
-            "critic": self.critic.get_config(),
-        }
-        networks: tuple[keras.Model, ...] = (self.generator, self.critic)
-        variables = [variable for network in networks for variable in network.weights]
-        return meta, {variable.path: to_numpy(variable) for variable in variables}
+        meta, arrays = self.critic_state()
+        meta["generator"] = self.generator.get_config()
+        return meta, arrays | network_arrays(self.generator)
 
     @classmethod
     def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "DGM":
         learner = cls(**meta["settings"])
-        learner._tasks = [tuple(classes) for classes in meta["tasks"]]
+        learner.restore_critic(meta, arrays)
         learner._generator = Generator.from_config(meta["generator"])
-        learner._critic = Critic.from_config(meta["critic"])
-        for network in (learner._generator, learner._critic):
-            network.build()
-            for variable in network.weights:
-                variable.assign(arrays[variable.path])
+        assign_arrays(learner._generator, arrays)
         return learner
-
-
-def _position_table(classes: Sequence[int]) -> tf.Tensor:
-    """Position in order of arrival by class id, int32 [largest id + 1]; -1 for no class."""
-    table = np.full(max(classes) + 1, -1, np.int32)
-    table[list(classes)] = np.arange(len(classes))
-    return tf.constant(table)

@@ -119,7 +119,15 @@ class Generator(keras.Model):
             noise: float32 [B, latent].
             positions: int32 [B], each class's position in order of arrival, in [0, classes).
             classes: classes seen when the task was learnt, its own included.
+
+        Raises:
+            InputError: more classes than entries.
         """
+        if classes > self.latent_dim:
+            raise InputError(
+                f"latent_dim must be at least the number of classes: it is {self.latent_dim}, "
+                f"and {classes} classes have been seen"
+            )
         label = tf.one_hot(positions, classes)
         return tf.concat([label, noise[:, classes:]], axis=1)
 
@@ -305,7 +313,16 @@ class Generator(keras.Model):
         return tuple(widths)
 
     def widen(self, widths: Sequence[int]) -> "Generator":
-        """A new, wider generator; every finished task's images stay the same, bit for bit."""
+        """A new, wider generator; every finished task's images stay the same, bit for bit.
+
+        Raises:
+            InputError: a block would lose units.
+        """
+        if any(new < old for new, old in zip(widths, self.widths, strict=True)):
+            raise InputError(
+                f"a generator can only be widened: it has {list(self.widths)} units, asked for "
+                f"{list(widths)}"
+            )
         return self._successor(widths=list(widths))
 
     def _successor(self, **changes: Any) -> "Generator":

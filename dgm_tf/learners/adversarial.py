@@ -1,0 +1,147 @@
+"""Training of one DGM task: generator and critic against each other."""
+
+import tensorflow as tf
+
+from dgm_tf import losses, randomness
+from dgm_tf.layers.masks import annealed_scales
+from dgm_tf.learners.phase import Phase, new_adam
+from dgm_tf.networks import Critic, Generator
+from dgm_tf.replay import Replay
+from dgm_tf.settings import DGMSettings
+
+
+class AdversarialPhase(Phase):
+    """Generator and critic against each other on one task's images (the paper's Figure 1).
+
+    Args:
+        generator: its live task is the one to be learnt.
+        critic: with one logit per class seen, the task's own included.
+        settings: losses' weights and rates.
+        positions: int32 table from data-set class id to position.
+        replay: images of old classes; None in the first task.
+        steps_per_epoch: B of Eq. 3.
+        epochs: I of Eq. 3.
+        seed: int32 [2].
+    """
+
+    phase = "adversarial"
+    logged = ("critic_loss", "generator_loss", "class_loss", "penalty", "mask_sparsity")
+
+    def __init__(
+        self,
+        generator: Generator,
+        critic: Critic,
+        settings: DGMSettings,
+        *,
+        positions: tf.Tensor,
+        replay: Replay | None,
+        steps_per_epoch: int,
+        epochs: int,
+        seed: tf.Tensor,
+    ):
+        super().__init__(seed)
+        self.generator, self.critic = generator, critic
+        self._settings = settings
+        self._positions = positions
+        self._replay = replay
+        self._steps_per_epoch, self._epochs = steps_per_epoch, epochs
+        self._generator_variables = generator.learning_variables()
+        self._critic_variables = critic.trainable_variables
+        self._generator_optimizer = new_adam(settings.learning_rate, self._generator_variables)
+        self._critic_optimizer = new_adam(settings.critic_learning_rate, self._critic_variables)
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One update of the critic, one of the generator.
+
+        Args:
+            data: images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
+        """
+        images, labels = data
+        positions = tf.gather(self._positions, labels)
+        epoch_scale, scale = annealed_scales(
+            self.step,
+            steps_per_epoch=self._steps_per_epoch,
+            epochs=self._epochs,
+            s_max=self._settings.s_max,
+        )
+        with tf.GradientTape() as tape:
+            fake = self._fake(positions, scale)
+            with tape.stop_recording():
+                logs = self._update_critic(images, positions, fake)
+            # The critic has just learnt from these very images; making others would cost a pass.
+            terms = self._generator_losses(fake, positions, scale)
+        gradients = tape.gradient(terms["loss"], self._generator_variables)
+        self._update_generator(gradients, scale, epoch_scale)
+        logs["generator_loss"] = terms["generator_loss"]
+        logs["mask_sparsity"] = terms["mask_sparsity"]
+        self.step.assign_add(1)
+        return self.log(**logs)
+
+    def _fake(self, positions: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        noise = randomness.normal(
+            [positions.shape[0], self.generator.latent_dim], self.step_seed(0)
+        )
+        latent = self.generator.latent(noise, positions, self.critic.classes)
+        return self.generator(latent, scale=scale, training=True)
+
+    def _update_critic(
+        self, images: tf.Tensor, positions: tf.Tensor, fake: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        groups, replayed = [images, fake], None
+        if self._replay is not None:
+            old_images, replayed = self._replay.draw(self.step)
+            groups.append(old_images)
+        with tf.GradientTape() as tape:
+            (real_scores, real_logits), (fake_scores, _), *old = self._criticised(groups)
+            source = losses.critic_loss(real_scores, fake_scores)
+            classification = losses.class_loss(real_logits, positions)
+            if replayed is not None:
+                # Every class seen with the same weight.
+                share = sum(self.generator.finished) / self.critic.classes
+                classification *= 1.0 - share
+                classification += share * losses.class_loss(old[0][1], replayed)
+            penalty = self._penalty(images, fake)
+            loss = source + self._settings.penalty_weight * penalty + classification
+        gradients = tape.gradient(loss, self._critic_variables)
+        self._critic_optimizer.apply(gradients, self._critic_variables)
+        return {"critic_loss": source, "penalty": penalty, "class_loss": classification}
+
+    def _criticised(self, groups: list[tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Scores and logits of each group of images."""
+        if self.critic.norm == "batch":  # whose statistics must not mix the groups
+            return [self.critic(group, training=True) for group in groups]
+        sizes = [group.shape[0] for group in groups]
+        scores, logits = self.critic(tf.concat(groups, axis=0), training=True)
+        return list(zip(tf.split(scores, sizes), tf.split(logits, sizes), strict=True))
+
+    def _penalty(self, images: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        mix = randomness.uniform([images.shape[0]], self.step_seed(1))
+        return losses.gradient_penalty(
+            lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
+        )
+
+    def _generator_losses(
+        self, fake: tf.Tensor, positions: tf.Tensor, scale: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        scores, logits = self.critic(fake, training=True)
+        source = losses.generator_loss(scores)
+        classification = losses.class_loss(logits, positions)
+        sparsity = self.generator.sparsity(scale)
+        loss = source + self._settings.class_weight * classification
+        loss += self._sparsity_weight() * sparsity
+        return {"loss": loss, "generator_loss": source, "mask_sparsity": sparsity}
+
+    def _sparsity_weight(self) -> float:
+        """Lambda; Eq. 5 is a mean, so its pull on one weight fades as the network grows."""
+        settings = self._settings
+        size = self.generator.relative_size() if settings.sparsity_follows_size else 1.0
+        return settings.sparsity * size
+
+    def _update_generator(
+        self, gradients: list[tf.Tensor], scale: tf.Tensor, epoch_scale: tf.Tensor
+    ) -> None:
+        gradients = self.generator.gated(
+            gradients, self._generator_variables, scale=scale, epoch_scale=epoch_scale
+        )
+        self._generator_optimizer.apply(gradients, self._generator_variables)
+        self.generator.clip_embeddings()

@@ -1,0 +1,127 @@
+"""What learners share whose classifier is a critic, new for every task."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.ops import convert_to_numpy
+
+from dgm_tf import randomness
+from dgm_tf.errors import InputError
+from dgm_tf.learners.base import Learner
+from dgm_tf.networks import Critic
+from dgm_tf.settings import DGMSettings
+
+_CHUNK = 256
+
+
+class CriticLearner(Learner):
+    """Keeps the tasks learnt and the last task's critic, and classifies with it."""
+
+    def __init__(self, settings: DGMSettings):
+        self.settings = settings
+        self._tasks: list[tuple[int, ...]] = []
+        self._critic: Critic | None = None
+        self._classify: Any = None
+
+    @property
+    def classes_seen(self) -> tuple[int, ...]:
+        return tuple(label for classes in self._tasks for label in classes)
+
+    @property
+    def finished_tasks(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def critic(self) -> Critic:
+        """The critic of the last task, which is the classifier."""
+        if self._critic is None:
+            raise InputError("nothing has been learnt yet: call learn(task) first")
+        return self._critic
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        critic = self.critic
+        if self._classify is None:
+            self._classify = tf.function(
+                lambda batch: tf.argmax(critic(batch)[1], axis=1, output_type=tf.int32),
+                input_signature=[tf.TensorSpec([None, *critic.image_shape])],
+                autograph=False,
+            )
+        parts = [
+            self._classify(tf.cast(images[first : first + _CHUNK], tf.float32)).numpy()
+            for first in range(0, len(images), _CHUNK)
+        ]
+        return np.asarray(self.classes_seen, np.int32)[np.concatenate(parts)]
+
+    # For subclasses.
+
+    def classes_with(self, task: Any) -> tuple[int, ...]:
+        """Classes in order of arrival once `task` is learnt.
+
+        Raises:
+            InputError: one of the task's classes has been learnt before.
+        """
+        again = sorted(set(task.classes) & set(self.classes_seen))
+        if again:
+            raise InputError(f"classes {again} have been learnt before; each comes once")
+        return (*self.classes_seen, *task.classes)
+
+    def new_critic(self, image_shape: tuple[int, ...], classes: int) -> Critic:
+        """A critic for the task to be learnt, with weights of its own."""
+        settings = self.settings
+        critic = Critic(
+            image_shape,
+            classes,
+            size=settings.critic_size,
+            norm=settings.critic_norm,
+            seed=randomness.derive(settings.seed, "critic", self.finished_tasks + 1),
+            name="critic",
+        )
+        critic.build()
+        return critic
+
+    def task_learnt(self, task: Any, critic: Critic) -> None:
+        """Counts the task as finished; `critic` is the classifier from now on."""
+        self._tasks.append(tuple(task.classes))
+        self._critic = critic
+        self._classify = None
+
+    def critic_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Settings, tasks and critic as `state` gives them."""
+        meta = {
+            "settings": dataclasses.asdict(self.settings),
+            "tasks": [list(classes) for classes in self._tasks],
+            "critic": self.critic.get_config(),
+        }
+        return meta, network_arrays(self.critic)
+
+    def restore_critic(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Takes over what `critic_state` gave."""
+        self._tasks = [tuple(classes) for classes in meta["tasks"]]
+        self._critic = Critic.from_config(meta["critic"])
+        assign_arrays(self._critic, arrays)
+
+
+def network_arrays(network: keras.Model) -> dict[str, np.ndarray]:
+    """Every variable of a network by its path."""
+    return {variable.path: convert_to_numpy(variable) for variable in network.weights}
+
+
+def assign_arrays(network: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+    """Builds a network and gives every variable its array.
+
+    Raises:
+        InputError: an array is missing or has another shape.
+    """
+    network.build()
+    for variable in network.weights:
+        value = arrays.get(variable.path)
+        if value is None or value.shape != tuple(variable.shape):
+            found = "none" if value is None else f"one of shape {value.shape}"
+            raise InputError(
+                f"the saved state must hold an array {variable.path} of shape "
+                f"{tuple(variable.shape)}; it holds {found}"
+            )
+        variable.assign(value)

@@ -1,0 +1,85 @@
+"""Joint training, the upper reference: DGM's classifier on all real images seen so far."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dgm_tf import randomness
+from dgm_tf.errors import InputError
+from dgm_tf.learners.base import position_table
+from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.learners.critic_learner import CriticLearner
+from dgm_tf.settings import DGMSettings
+from dgm_tf.stream import Task, TaskStream
+
+
+class JointClassifier(CriticLearner):
+    """A critic trained anew for each task on the real images of all classes seen: no memory at all.
+
+    The one learner that reads old images, by the stream's own door for it. Its classifier has the
+    shape, the steps and the distortions of DGM's, so that the difference between the two is what
+    replay costs.
+
+    Args:
+        stream: where the images come from.
+        settings: DGM's; a task takes as many steps as DGM's critic does.
+    """
+
+    name = "joint"
+    generates = False
+
+    def __init__(self, stream: TaskStream, settings: DGMSettings):
+        super().__init__(settings)
+        self._stream = stream
+
+    def learn(
+        self, task: Task, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
+    ) -> dict[str, list[float]]:
+        settings = self.settings
+        number = self.finished_tasks + 1
+        classes = self.classes_with(task)
+        critic = self.new_critic(task.image_shape, len(classes))
+        adversarial_steps = task.steps_per_epoch(settings.batch_size) * (epochs or settings.epochs)
+        steps = adversarial_steps + settings.consolidation_steps
+        phase = ClassifierPhase(
+            critic,
+            settings,
+            positions=position_table(classes),
+            steps=steps,
+            seed=randomness.pair(settings.seed, "joint", number),
+        )
+        batches = self._stream.joint_batches(
+            task.index,
+            settings.batch_size,
+            epochs=steps,  # more passes than needed: `fit` stops at the last step
+            seed=randomness.derive(settings.seed, "joint order", number),
+        )
+        history = phase.fit(
+            batches,
+            epochs=1,
+            steps_per_epoch=steps,
+            verbose=0,
+            shuffle=False,
+            callbacks=list(callbacks),
+        ).history
+        self.task_learnt(task, critic)
+        return history
+
+    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
+        raise InputError("joint training of a classifier has no generator")
+
+    def growth(self) -> dict[str, Any]:
+        return {}
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return self.critic_state()
+
+    @classmethod
+    def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "JointClassifier":
+        raise InputError("joint training needs its stream to go on: use restored()")
+
+    def restored(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "JointClassifier":
+        learner = JointClassifier(self._stream, self.settings)
+        learner.restore_critic(meta, arrays)
+        return learner

@@ -1,0 +1,51 @@
+"""What the training phases of all learners share."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from dgm_tf import randomness
+
+_BETA_1, _BETA_2 = 0.5, 0.999
+
+
+def new_adam(rate: Any, variables: list[keras.Variable]) -> keras.optimizers.Adam:
+    """Adam without a past, its slots made: old moments would move a gated weight."""
+    optimizer = keras.optimizers.Adam(rate, beta_1=_BETA_1, beta_2=_BETA_2, epsilon=1e-8)
+    optimizer.build(variables)
+    return optimizer
+
+
+class Phase(keras.Model):
+    """A Keras model whose `train_step` counts its steps and averages what it logs.
+
+    It is made for one task and thrown away with it: a network that has grown thus never meets an
+    optimizer or a traced step that was made for its narrower self.
+
+    Args:
+        seed: int32 [2], where the phase's random numbers come from.
+    """
+
+    phase = ""
+    logged: tuple[str, ...] = ()
+
+    def __init__(self, seed: tf.Tensor):
+        super().__init__(name=self.phase)
+        self._seed = seed
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._means = {name: keras.metrics.Mean(name=name) for name in self.logged}
+        self.built = True
+        self.compile(optimizer=None)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self._means.values())
+
+    def step_seed(self, use: int) -> tf.Tensor:
+        return randomness.fold(randomness.fold(self._seed, self.step), use)
+
+    def log(self, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+        for name, value in values.items():
+            self._means[name].update_state(value)
+        return {name: mean.result() for name, mean in self._means.items()}

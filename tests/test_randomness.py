@@ -1,0 +1,68 @@
+"""Seeds: the same use gives the same numbers, another use gives others."""
+
+import doctest
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dgm_tf import randomness
+
+SEED = randomness.pair(3, "test")
+
+
+def test_a_seed_is_a_function_of_the_runs_seed_and_its_use():
+    paths = [(), ("critic",), ("critic", 1), ("critic", 2), ("generator", 1), (1, "critic"), (1,)]
+    seeds = [randomness.derive(seed, *path) for seed in (0, 1, 2**31) for path in paths]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert seeds == [randomness.derive(seed, *path) for seed in (0, 1, 2**31) for path in paths]
+
+
+def test_seeds_are_the_same_in_every_process_and_release():
+    # Neither Python's salted hash nor a change of the rule: a resumed run depends on them.
+    assert randomness.derive(0, "critic", 3) == 1871461047
+    assert randomness.pair(0, "critic", 3).numpy().tolist() == [1871461047, 1567430808]
+
+
+def test_a_pair_is_two_seeds():
+    assert SEED.dtype == tf.int32 and SEED.shape == (2,)
+    assert SEED[0] != SEED[1]
+    assert np.any(SEED != randomness.pair(4, "test"))
+
+
+DRAWS = {
+    "normal": lambda seed: randomness.normal([50], seed),
+    "uniform": lambda seed: randomness.uniform([50], seed),
+    "integers": lambda seed: randomness.integers([50], seed, 1000),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=list(DRAWS))
+def test_draws_depend_on_the_seed_alone(draw):
+    first = draw(SEED).numpy()
+    np.testing.assert_array_equal(draw(SEED), first)
+    np.testing.assert_array_equal(tf.function(draw, autograph=False)(SEED), first)
+    others = [draw(randomness.fold(SEED, step)).numpy().tolist() for step in range(5)]
+    assert len({tuple(numbers) for numbers in [first.tolist(), *others]}) == 6
+
+
+def test_a_folded_seed_is_the_same_from_a_number_and_from_a_graphs_counter():
+    step = tf.Variable(7, dtype=tf.int64)
+    in_graph = tf.function(lambda: randomness.fold(SEED, step), autograph=False)()
+    np.testing.assert_array_equal(in_graph, randomness.fold(SEED, 7))
+
+
+def test_draws_have_their_distribution():
+    normal = randomness.normal([4000], SEED).numpy()
+    assert abs(normal.mean()) < 0.06 and abs(normal.std() - 1) < 0.06
+    uniform = randomness.uniform([4000], SEED).numpy()
+    assert 0 <= uniform.min() < 0.01 and 0.99 < uniform.max() < 1
+    integers = randomness.integers([4000], SEED, 4).numpy()
+    assert integers.dtype == np.int32
+    shares = np.bincount(integers) / 4000
+    np.testing.assert_allclose(shares, [0.25] * 4, atol=0.03)
+
+
+def test_the_docstrings_examples_run():
+    assert doctest.testmod(randomness).failed == 0
