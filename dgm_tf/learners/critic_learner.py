@@ -1,6 +1,7 @@
 """What learners share whose classifier is a critic, new for every task."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -44,10 +45,9 @@ class CriticLearner(Learner):
     def classify(self, images: np.ndarray) -> np.ndarray:
         critic = self.critic
         if self._classify is None:
-            self._classify = tf.function(
+            self._classify = traced(
                 lambda batch: tf.argmax(critic(batch)[1], axis=1, output_type=tf.int32),
-                input_signature=[tf.TensorSpec([None, *critic.image_shape])],
-                autograph=False,
+                tf.TensorSpec([None, *critic.image_shape]),
             )
         parts = [
             self._classify(tf.cast(images[first : first + _CHUNK], tf.float32)).numpy()
@@ -102,6 +102,11 @@ class CriticLearner(Learner):
         self._tasks = [tuple(classes) for classes in meta["tasks"]]
         self._critic = Critic.from_config(meta["critic"])
         assign_arrays(self._critic, arrays)
+
+
+def traced(function: Callable[..., tf.Tensor], *signature: tf.TensorSpec) -> Callable[..., Any]:
+    """The function as a graph, traced once; `tf.function` would warn of one graph per task."""
+    return tf.function(function, autograph=False).get_concrete_function(*signature)
 
 
 def network_arrays(network: keras.Model) -> dict[str, np.ndarray]:

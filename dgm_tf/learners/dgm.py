@@ -12,7 +12,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.classifier import ClassifierPhase
-from dgm_tf.learners.critic_learner import CriticLearner, assign_arrays, network_arrays
+from dgm_tf.learners.critic_learner import CriticLearner, assign_arrays, network_arrays, traced
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import BalancedReplay, FullReplay, Replay, class_tasks, recalled
 from dgm_tf.settings import DGMSettings
@@ -213,13 +213,10 @@ class DGM(CriticLearner):
     def _recall_function(self, task: int) -> Any:
         if task not in self._recall_functions:
             generator = self.generator
-            self._recall_functions[task] = tf.function(
+            self._recall_functions[task] = traced(
                 lambda positions, noise: recalled(generator, task, positions, noise),
-                autograph=False,
-                input_signature=[
-                    tf.TensorSpec([None], tf.int32),
-                    tf.TensorSpec([None, generator.latent_dim]),
-                ],
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None, generator.latent_dim]),
             )
         return self._recall_functions[task]
 

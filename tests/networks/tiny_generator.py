@@ -1,0 +1,45 @@
+"""A generator of a few units, and updates as training could make them."""
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf.networks import Generator
+
+SIDE, CHANNELS, LATENT, WIDTHS = 16, 2, 6, (5, 4, 3)
+
+
+def made(variant="w", widths=WIDTHS, image_shape=(SIDE, SIDE, CHANNELS), **options):
+    generator = Generator(
+        image_shape, widths, **{"variant": variant, "latent_dim": LATENT, "name": "g", **options}
+    )
+    generator.build()
+    return generator
+
+
+def latents(seed=0, count=4):
+    return tf.constant(np.random.RandomState(seed).normal(size=(count, LATENT)), tf.float32)
+
+
+def train(generator, seed):
+    """Moves everything that training may move, far, and as training may: through the gate."""
+    random = np.random.RandomState(seed)
+    variables = generator.learning_variables()
+    gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in variables]
+    one = tf.constant(1.0)
+    for variable, gradient in zip(
+        variables, generator.gated(gradients, variables, scale=one, epoch_scale=one), strict=True
+    ):
+        variable.assign_sub(gradient * 0.3)
+    for embedding in generator.embeddings():
+        embedding.assign(random.uniform(-1, 1, embedding.shape))
+    generator.calibrate(latents(seed, count=16))
+
+
+def after(*tasks, variant="w"):
+    """A generator that has finished tasks of so many classes each, trained and grown each time."""
+    generator = made(variant)
+    for seed, classes in enumerate(tasks, start=1):
+        train(generator, seed)
+        generator = generator.finish_task(classes)
+        generator = generator.widen(generator.grown_widths())
+    return generator
