@@ -1,5 +1,6 @@
 """Checks on what a user passes in; each raises `InputError` with its one line."""
 
+import numbers
 import operator
 from typing import Any
 
@@ -16,6 +17,14 @@ def integer(value: Any, name: str, *, low: int, high: int | None = None) -> int:
         wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"{name} must be an integer {wanted}, got {value!r}")
     return number
+
+
+def number(value: Any, name: str, *, low: float) -> float:
+    """`value` as a finite float of at least `low`; bools and texts are none."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (real and low <= value < float("inf")):
+        raise InputError(f"{name} must be a number of at least {low}, got {value!r}")
+    return float(value)
 
 
 def share(value: Any, name: str, *, zero: bool) -> float:

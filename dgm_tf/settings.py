@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 
 METHODS = ("dgm", "joint")
@@ -64,6 +65,9 @@ class DGMSettings:
     consolidation_real_weight: float = _setting(
         0.0, "weight of a task's real images in consolidation"
     )
+    steps_per_execution: int = _setting(
+        1, "training steps per call of the graph at most; a divisor of an epoch's steps is taken"
+    )
     seed: int = _setting(0, "where all randomness of the run comes from")
 
     def __post_init__(self) -> None:
@@ -72,11 +76,14 @@ class DGMSettings:
             choices = field.metadata.get("choices")
             if choices and value not in choices:
                 raise InputError(f"{field.name} must be {' or '.join(choices)}, not {value!r}")
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                continue
             low = _LOWEST.get(field.name, 0)
-            if not (low <= value < float("inf")):
-                raise InputError(f"{field.name} must be a number from {low} up, not {value!r}")
+            if field.type is int:
+                _checks.integer(value, field.name, low=low)
+            elif field.type is float:
+                _checks.number(value, field.name, low=low)
+            elif not isinstance(value, field.type):
+                wanted = "true or false" if field.type is bool else "a text"
+                raise InputError(f"{field.name} must be {wanted}, not {value!r}")
 
 
 _LOWEST = {
@@ -89,6 +96,7 @@ _LOWEST = {
     "replay_batch": 0,
     "replay_buffer": 1,
     "consolidation_batch": 1,
+    "steps_per_execution": 1,
 }
 
 PRESETS = ("cpu", "paper")

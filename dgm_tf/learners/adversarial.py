@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from dgm_tf import losses, randomness
 from dgm_tf.layers.masks import annealed_scales
-from dgm_tf.learners.phase import Phase, new_adam
+from dgm_tf.learners.phase import Phase, divisor_up_to, new_adam
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import Replay
 from dgm_tf.settings import DGMSettings
@@ -39,7 +39,8 @@ class AdversarialPhase(Phase):
         epochs: int,
         seed: tf.Tensor,
     ):
-        super().__init__(seed)
+        execution = divisor_up_to(settings.steps_per_execution, steps_per_epoch)
+        super().__init__(seed, steps_per_execution=execution)
         self.generator, self.critic = generator, critic
         self._settings = settings
         self._positions = positions

@@ -16,6 +16,7 @@ from dgm_tf.learners.critic_learner import CriticLearner, assign_arrays, network
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import BalancedReplay, FullReplay, Replay, class_tasks, recalled
 from dgm_tf.settings import DGMSettings
+from dgm_tf.stream import Task
 
 _CHUNK = 256
 _CALIBRATION_IMAGES = 1024
@@ -60,48 +61,54 @@ class DGM(CriticLearner):
     # Learning.
 
     def learn(
-        self, task: Any, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
+        self, task: Task, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
     ) -> dict[str, list[float]]:
         settings = self.settings
-        epochs = settings.epochs if epochs is None else epochs
         number = self.finished_tasks + 1
-        classes = self.classes_with(task)
-        generator = self._generator or self._first_generator(task.image_shape)
-        critic = self.new_critic(task.image_shape, len(classes))
-        positions = position_table(classes)
-
-        steps_per_epoch = task.steps_per_epoch(settings.batch_size)
-        phase = AdversarialPhase(
-            generator,
-            critic,
-            settings,
-            positions=positions,
-            replay=self._replay(generator, "replay", number),
-            steps_per_epoch=steps_per_epoch,
-            epochs=epochs,
-            seed=randomness.pair(settings.seed, "adversarial", number),
-        )
-        batches = task.batches(
-            settings.batch_size,
-            epochs=epochs,
-            seed=randomness.derive(settings.seed, "order", number),
-        )
+        epochs = settings.epochs if epochs is None else epochs
+        phase = self.adversarial_phase(task, epochs=epochs)
+        generator, critic = phase.generator, phase.critic
         history = phase.fit(
-            batches,
+            task.batches(
+                settings.batch_size,
+                epochs=epochs,
+                seed=randomness.derive(settings.seed, "order", number),
+            ),
             epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
+            steps_per_epoch=task.steps_per_epoch(settings.batch_size),
             verbose=0,
             shuffle=False,
             callbacks=list(callbacks),
         ).history
-
-        generator = self._finished(generator, task, len(classes), number)
+        generator = self._finished(generator, task, critic.classes, number)
         if settings.consolidation_steps:
-            history |= self._consolidate(generator, critic, task, positions, number, callbacks)
+            history |= self._consolidate(generator, critic, task, number, callbacks)
         self._generator = generator.widen(generator.grown_widths())
         self._recall_functions = {}
         self.task_learnt(task, critic)
         return history
+
+    def adversarial_phase(self, task: Task, *, epochs: int) -> AdversarialPhase:
+        """The Keras model whose `fit` learns the next task; `learn` does this and what follows."""
+        settings = self.settings
+        number = self.finished_tasks + 1
+        classes = self.classes_with(task)
+        if len(classes) >= settings.latent_dim:
+            raise InputError(
+                f"latent_dim must be larger than the number of classes seen, whose label takes its "
+                f"first entries: {len(classes)} classes and latent_dim {settings.latent_dim}"
+            )
+        generator = self._generator or self._first_generator(task.image_shape)
+        return AdversarialPhase(
+            generator,
+            self.new_critic(task.image_shape, len(classes)),
+            settings,
+            positions=position_table(classes),
+            replay=self._replay(generator, number),
+            steps_per_epoch=task.steps_per_epoch(settings.batch_size),
+            epochs=epochs,
+            seed=randomness.pair(settings.seed, "adversarial", number),
+        )
 
     def _first_generator(self, image_shape: tuple[int, ...]) -> Generator:
         size = self.settings.generator_size
@@ -116,18 +123,18 @@ class DGM(CriticLearner):
         generator.build()
         return generator
 
-    def _replay(self, generator: Generator, use: str, number: int) -> Replay | None:
-        if not generator.finished:
+    def _replay(self, generator: Generator, number: int) -> Replay | None:
+        if not generator.finished or not self.settings.replay_batch:
             return None
         settings = self.settings
-        seed = randomness.pair(settings.seed, use, number)
+        seed = randomness.pair(settings.seed, "replay", number)
         if settings.replay == "full":
             return FullReplay(generator, batch_size=settings.batch_size, seed=seed)
         return BalancedReplay(
             generator, batch_size=settings.replay_batch, size=settings.replay_buffer, seed=seed
         )
 
-    def _finished(self, generator: Generator, task: Any, classes: int, number: int) -> Generator:
+    def _finished(self, generator: Generator, task: Task, classes: int, number: int) -> Generator:
         """The generator with the task finished: masks binary, statistics measured under them."""
         own = len(task.classes)
         positions = classes - own + tf.range(_CALIBRATION_IMAGES) % own
@@ -142,8 +149,7 @@ class DGM(CriticLearner):
         self,
         generator: Generator,
         critic: Critic,
-        task: Any,
-        positions: tf.Tensor,
+        task: Task,
         number: int,
         callbacks: Sequence[Any],
     ) -> dict[str, list[float]]:
@@ -157,7 +163,7 @@ class DGM(CriticLearner):
                 size=settings.replay_buffer,
                 seed=randomness.pair(settings.seed, "consolidation replay", number),
             ),
-            positions=positions,
+            positions=position_table(self.classes_with(task)),
             steps=settings.consolidation_steps,
             seed=randomness.pair(settings.seed, "consolidation", number),
         )

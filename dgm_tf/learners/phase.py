@@ -25,18 +25,19 @@ class Phase(keras.Model):
 
     Args:
         seed: int32 [2], where the phase's random numbers come from.
+        steps_per_execution: steps in one call of the graph, for `fit`.
     """
 
     phase = ""
     logged: tuple[str, ...] = ()
 
-    def __init__(self, seed: tf.Tensor):
+    def __init__(self, seed: tf.Tensor, *, steps_per_execution: int = 1):
         super().__init__(name=self.phase)
         self._seed = seed
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._means = {name: keras.metrics.Mean(name=name) for name in self.logged}
         self.built = True
-        self.compile(optimizer=None)
+        self.compile(optimizer=None, steps_per_execution=steps_per_execution)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -49,3 +50,11 @@ class Phase(keras.Model):
         for name, value in values.items():
             self._means[name].update_state(value)
         return {name: mean.result() for name, mean in self._means.items()}
+
+
+def divisor_up_to(wanted: int, steps: int) -> int:
+    """The largest divisor of `steps` that is at most `wanted`.
+
+    Keras runs past the end of an epoch when `steps_per_execution` does not divide its steps.
+    """
+    return max(n for n in range(1, min(wanted, steps) + 1) if steps % n == 0)

@@ -1,0 +1,114 @@
+"""Settings: the reference experiments' numbers, and one line for every value that cannot be."""
+
+import dataclasses
+
+import pytest
+
+from dgm_tf.errors import InputError
+from dgm_tf.settings import DGMSettings, settings_for
+
+# The paper's experiments: g, d, epochs per task, batch, rate of both networks, s_max, lambda, gp.
+REFERENCE = [
+    ("mnist", "w", (6, 32, 101, 64, 2e-3, 1e4, 0.08, 1)),
+    ("mnist", "a", (20, 32, 101, 64, 2e-3, 1e5, 0.01, 1)),
+    ("svhn_cropped", "w", (6, 32, 151, 64, 5e-4, 1e4, 0.001, 1)),
+]
+
+
+@pytest.mark.parametrize("dataset, variant, numbers", REFERENCE)
+def test_paper_preset_has_the_numbers_of_the_reference_experiments(dataset, variant, numbers):
+    settings = settings_for(dataset, variant, "paper")
+    assert numbers == (
+        settings.generator_size,
+        settings.critic_size,
+        settings.epochs,
+        settings.batch_size,
+        settings.learning_rate,
+        settings.s_max,
+        settings.sparsity,
+        settings.penalty_weight,
+    )
+    assert settings.variant == variant
+    assert settings.critic_learning_rate == settings.learning_rate
+    assert settings.latent_dim == 128
+    assert settings.critic_norm == "batch"
+    assert settings.replay == "full"
+    assert settings.consolidation_steps == 0
+
+
+@pytest.mark.parametrize("preset", ["cpu", "paper"])
+@pytest.mark.parametrize("variant", ["w", "a"])
+@pytest.mark.parametrize(
+    "dataset", ["digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "one of my own"]
+)
+def test_every_data_set_has_every_preset(dataset, variant, preset):
+    settings = settings_for(dataset, variant, preset)
+    assert settings.variant == variant
+    changed = settings_for(dataset, variant, preset, epochs=3, s_max=7.0, seed=5)
+    assert changed == dataclasses.replace(settings, epochs=3, s_max=7.0, seed=5)
+
+
+def test_every_field_says_what_it_is_for():
+    for field in dataclasses.fields(DGMSettings):
+        assert field.metadata["help"], field.name
+
+
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DGMSettings().epochs = 3
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("mnist", "x"), "variant must be w .* or a .*, not 'x'"),
+        (("mnist", "w", "gpu"), "preset must be cpu or paper, not 'gpu'"),
+    ],
+)
+def test_an_unknown_variant_or_preset_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        settings_for(*arguments)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("variant", "x"),
+        ("variant", 3),
+        ("replay", "none"),
+        ("critic_norm", "layer"),
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("epochs", "3"),
+        ("epochs", None),
+        ("epochs", True),
+        ("batch_size", 0),
+        ("batch_size", -1),
+        ("s_max", 0.5),
+        ("s_max", float("inf")),
+        ("s_max", "1e4"),
+        ("sparsity", -0.1),
+        ("sparsity", float("nan")),
+        ("sparsity", False),
+        ("sparsity_follows_size", "no"),
+        ("learning_rate", -1e-3),
+        ("critic_learning_rate", float("nan")),
+        ("penalty_weight", -1.0),
+        ("latent_dim", 1),
+        ("generator_size", 0),
+        ("critic_size", 0),
+        ("replay_buffer", 0),
+        ("consolidation_steps", -1),
+        ("seed", -1),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_in_one_line(field, value):
+    with pytest.raises(InputError) as error:
+        DGMSettings(**{field: value})
+    assert field in str(error.value) and repr(value) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["sparsity", "consolidation_steps", "penalty_weight", "seed"])
+def test_nothing_is_a_value_where_it_means_something(field):
+    assert getattr(DGMSettings(**{field: 0}), field) == 0
