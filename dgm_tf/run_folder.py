@@ -216,7 +216,7 @@ def _growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerows({"task": row["task"], **layer} for layer in row["layers"])
+        writer.writerows({"task": row["task"], **layer} for layer in row.get("layers", ()))
     return text.getvalue()
 
 
