@@ -109,15 +109,17 @@ def test_balanced_images_are_those_of_their_class_rounded_to_bytes(generator, cl
         assert distances.argmin(axis=1).tolist() == positions.tolist()
 
 
-def test_a_buffer_is_refreshed_as_it_is_used(generator):
-    # 3 slots per class, all of one class made anew in each step: after 4 steps all are new.
+@pytest.mark.parametrize("batch_size, size, renewed_after", [(8, 12, 4), (2, 24, 12)])
+def test_a_buffer_is_refreshed_as_it_is_used(generator, batch_size, size, renewed_after):
+    # One class's turn in each step: of 3 slots all are renewed, of 6 slots the 2 oldest.
+    replay = balanced(generator, batch_size=batch_size, size=size)
     found = [
         {image.tobytes() for image in images}
-        for images, _ in draws(balanced(generator, size=12), steps=12)
+        for images, _ in draws(replay, steps=5 * renewed_after)
     ]
-    assert not set.union(*found[:4]) & set.union(*found[8:])
+    assert not set.union(*found[:renewed_after]) & set.union(*found[2 * renewed_after :])
     # Even so, an image can be drawn again before it goes.
-    assert any(found[step] & found[step + 1] for step in range(11))
+    assert any(found[step] & found[step + 1] for step in range(len(found) - 1))
 
 
 def test_a_large_buffer_is_renewed_by_as_many_images_as_are_drawn(generator):

@@ -13,6 +13,7 @@ from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.critic_learner import CriticLearner, assign_arrays, network_arrays, traced
+from dgm_tf.learners.phase import divisor_up_to
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import BalancedReplay, FullReplay, Replay, class_tasks, recalled
 from dgm_tf.settings import DGMSettings
@@ -173,7 +174,7 @@ class DGM(CriticLearner):
             epochs=passes,
             seed=randomness.derive(settings.seed, "consolidation order", number),
         )
-        epochs = min(_CONSOLIDATION_EPOCHS, settings.consolidation_steps)
+        epochs = divisor_up_to(_CONSOLIDATION_EPOCHS, settings.consolidation_steps)
         return phase.fit(
             batches,
             epochs=epochs,

@@ -119,15 +119,7 @@ class Generator(keras.Model):
             noise: float32 [B, latent].
             positions: int32 [B], each class's position in order of arrival, in [0, classes).
             classes: classes seen when the task was learnt, its own included.
-
-        Raises:
-            InputError: more classes than entries.
         """
-        if classes > self.latent_dim:
-            raise InputError(
-                f"latent_dim must be at least the number of classes: it is {self.latent_dim}, "
-                f"and {classes} classes have been seen"
-            )
         label = tf.one_hot(positions, classes)
         return tf.concat([label, noise[:, classes:]], axis=1)
 

@@ -165,6 +165,16 @@ def test_a_masked_weight_has_no_part_in_the_output(kind):
     np.testing.assert_array_equal(layer(kind.data()), outputs)
 
 
+@variants
+def test_masks_are_read_as_float32_under_mixed_precision(variant):
+    # In float16 -1e-9 is 0, and a mask opens at 0.
+    layer = MaskedDense(1, variant=variant, kernel_initializer="ones", dtype="mixed_float16")
+    layer.build((1, 1))
+    layer.embedding.assign(-1e-9 * np.ones(layer.embedding.shape))
+    assert layer(np.ones((1, 1))) == 0
+    assert layer.finish_task()(np.ones((1, 1)), task=1) == 0
+
+
 @kinds
 @variants
 def test_the_mask_of_a_finished_task_is_binary_and_that_of_the_next_one_starts_open(kind, variant):

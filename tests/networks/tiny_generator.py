@@ -9,9 +9,8 @@ SIDE, CHANNELS, LATENT, WIDTHS = 16, 2, 6, (5, 4, 3)
 
 
 def made(variant="w", widths=WIDTHS, image_shape=(SIDE, SIDE, CHANNELS), **options):
-    generator = Generator(
-        image_shape, widths, **{"variant": variant, "latent_dim": LATENT, "name": "g", **options}
-    )
+    options = {"latent_dim": LATENT, "seed": 3, "name": "g", **options}
+    generator = Generator(image_shape, widths, variant=variant, **options)
     generator.build()
     return generator
 

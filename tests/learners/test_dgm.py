@@ -1,0 +1,523 @@
+"""DGM on real digits, tiny: what it learns, and above all what it keeps."""
+
+import copy
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from dgm_tf.errors import InputError
+from dgm_tf.learners.adversarial import AdversarialPhase
+from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.learners.dgm import DGM
+from dgm_tf.networks import Generator
+from dgm_tf.stream import TaskClosed, class_incremental
+from tests.layers.layer_check import bits
+
+TASKS = ((7, 0), (4,), (1,), (2, 3, 5, 6, 8, 9))
+TINY = {
+    "epochs": 20,
+    "batch_size": 32,
+    "steps_per_execution": 1,
+    "latent_dim": 16,
+    "generator_size": 6,
+    "critic_size": 8,
+    "critic_norm": "none",
+    "learning_rate": 4e-3,
+    "critic_learning_rate": 4e-3,
+    "sparsity": 0.08,
+    "replay": "balanced",
+    "replay_batch": 32,
+    "replay_buffer": 120,
+    "consolidation_steps": 42,
+    "consolidation_batch": 32,
+}
+BY_VARIANT = {"w": {}, "a": {"s_max": 1e5, "sparsity": 0.01}}
+PHASES = (AdversarialPhase, ClassifierPhase)
+
+
+def digits():
+    return class_incremental(
+        "digits",
+        classes_per_task=[len(classes) for classes in TASKS],
+        class_order=[label for classes in TASKS for label in classes],
+    )
+
+
+def tiny(variant="w", **changes):
+    return DGM(**{"variant": variant, **TINY, **BY_VARIANT[variant], **changes})
+
+
+def first_task():
+    stream = digits()
+    return stream, next(iter(stream))
+
+
+class Watch(keras.callbacks.Callback):
+    """What a user's callback can see of one `learn`, a row per phase."""
+
+    def __init__(self, traces):
+        super().__init__()
+        self._traces = traces
+        self.phases = []
+
+    @property
+    def adversarial(self):
+        return self.phases[0]
+
+    def on_train_begin(self, logs=None):
+        optimizers = [
+            value
+            for value in vars(self.model).values()
+            if isinstance(value, keras.optimizers.Optimizer)
+        ]
+        rates = [id(optimizer._learning_rate) for optimizer in optimizers]
+        self.phases.append(
+            {
+                "params": dict(self.params),
+                "optimizer_state": [
+                    float(np.abs(np.float64(variable)).max(initial=0))
+                    for optimizer in optimizers
+                    for variable in optimizer.variables
+                    if id(variable) not in rates
+                ],
+                "critic": [bits(weights) for weights in self.model.critic.get_weights()],
+                "epochs": [],
+                "logs": [],
+                "traces": [],
+                "furthest_embedding": 0.0,
+            }
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        phase = self.phases[-1]
+        phase["traces"].append(len(self._traces))
+        if hasattr(self.model, "generator"):
+            furthest = max(np.abs(e.numpy()).max() for e in self.model.generator.embeddings())
+            phase["furthest_embedding"] = max(phase["furthest_embedding"], furthest)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.phases[-1]["epochs"].append(epoch)
+        self.phases[-1]["logs"].append(dict(logs))
+
+
+@dataclasses.dataclass
+class Ended:
+    """A learner at the end of one task."""
+
+    task: object
+    watch: Watch
+    history: dict
+    accuracy: float
+    images: dict  # class id -> bits of its images
+    state: tuple
+    growth: dict
+    frozen: list  # per block: which weights were gated while the task was learnt
+    kernels: list  # per block: (before, after) in the widths of that time
+    reserved: list  # per block, after the task
+
+
+def frozen_weights(generator):
+    below, rows = None, []
+    for block in generator.blocks:
+        rows.append(block.reserved_weights(below).numpy())
+        below = block.reserved
+    return rows
+
+
+def kernels(generator):
+    return [block.kernel.numpy() for block in generator.blocks]
+
+
+def images_of(learner):
+    return {label: bits(learner.generate([label] * 5, seed=3)) for label in learner.classes_seen}
+
+
+def learn_and_look(learner, stream, task, traces=None):
+    """Learns a task and keeps all that the tests ask about."""
+    frozen, before = [], []
+    if learner.finished_tasks:
+        frozen, before = frozen_weights(learner.generator), kernels(learner.generator)
+    watch = Watch([] if traces is None else traces)
+    history = learner.learn(task, callbacks=[watch])
+    after = [
+        new[tuple(slice(size) for size in old.shape)]
+        for new, old in zip(kernels(learner.generator), before, strict=bool(before))
+    ]
+    return Ended(
+        task=task,
+        watch=watch,
+        history=history,
+        accuracy=learner.evaluate(stream.seen_test(task)).average_accuracy,
+        images=images_of(learner),
+        state=copy.deepcopy(learner.state()),
+        growth=learner.growth(),
+        frozen=frozen,
+        kernels=list(zip(before, after, strict=True)),
+        reserved=[block.reserved.numpy() for block in learner.generator.blocks],
+    )
+
+
+def followed(learner, count, start=1):
+    """The learner, and its `Ended` after each of the tasks `start`..`count`."""
+    traces, stream = [], digits()
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in PHASES:
+            original = kind.train_step
+
+            def counted(self, data, original=original):
+                traces.append(type(self))
+                return original(self, data)
+
+            patch.setattr(kind, "train_step", counted)
+        ended = []
+        for task in stream.tasks(start=start):
+            ended.append(learn_and_look(learner, stream, task, traces))
+            if task.index == count:
+                return learner, ended
+
+
+@pytest.fixture(scope="module")
+def run_w():
+    return followed(tiny("w"), count=3)
+
+
+@pytest.fixture(scope="module")
+def run_a():
+    return followed(tiny("a"), count=2)
+
+
+@pytest.fixture(scope="module")
+def run_full():
+    """The paper's way: replay per old class, batch norm in the critic, no consolidation."""
+    learner = tiny("w", replay="full", critic_norm="batch", consolidation_steps=0, seed=1, epochs=2)
+    return followed(learner, count=2)
+
+
+@pytest.fixture(params=["w", "a", "full"])
+def run(request):
+    return request.getfixturevalue(f"run_{request.param}")
+
+
+@pytest.fixture(params=["w", "a"])
+def long_run(request):
+    return request.getfixturevalue(f"run_{request.param}")
+
+
+def assert_same_state(one, other):
+    assert one[0] == other[0]
+    assert_same_arrays(one[1], other[1])
+
+
+def assert_same_arrays(one, other):
+    assert one.keys() == other.keys()
+    for path, array in one.items():
+        assert array.tobytes() == other[path].tobytes(), path
+
+
+# Learning.
+
+
+def test_it_learns_and_does_not_forget(long_run):
+    learner, ended = long_run
+    for row in ended:
+        assert row.accuracy > 0.75, f"{row.task}: {row.accuracy}"
+    # Labels are the data set's own, in order of arrival.
+    seen = tuple(label for classes in TASKS[: len(ended)] for label in classes)
+    assert learner.classes_seen == seen
+    assert learner.finished_tasks == len(ended)
+
+
+def test_it_answers_in_the_data_sets_class_ids(run_w):
+    learner, ended = run_w
+    images, labels = next(iter(digits().seen_test(3)))
+    predicted = learner.classify(images)
+    assert predicted.dtype == np.int32 and predicted.shape == labels.shape
+    assert set(predicted.tolist()) <= {7, 0, 4, 1}
+    assert np.mean(predicted == labels) > 0.75
+
+
+def test_an_image_is_made_from_its_own_label_and_noise(run_w):
+    learner, _ = run_w
+    mixed = learner.generate(np.array([0, 1, 7, 4]), seed=2)
+    assert mixed.shape == (4, 16, 16, 1) and mixed.dtype == np.float32
+    assert np.abs(mixed).max() <= 1
+    for row, label in enumerate([0, 1, 7, 4]):
+        alone = learner.generate([label] * 4, seed=2)
+        np.testing.assert_allclose(alone[row], mixed[row], atol=1e-5)
+        assert np.any(alone[0] != alone[1])
+    assert np.any(learner.generate([0, 1, 7, 4], seed=3) != mixed)
+
+
+def test_generated_images_look_like_their_class(run_w):
+    learner, _ = run_w
+    real, labels = (np.concatenate(part) for part in zip(*digits().seen_test(3), strict=True))
+    means = {label: real[labels == label].mean(axis=0) for label in (7, 0, 4, 1)}
+    for label in means:
+        made = learner.generate([label] * 64, seed=1).mean(axis=0)
+        distances = {other: np.abs(made - mean).mean() for other, mean in means.items()}
+        assert min(distances, key=distances.get) == label, distances
+
+
+# DESIGN's invariants.
+
+
+def test_images_of_finished_tasks_keep_every_bit(run):
+    learner, ended = run
+    for number, row in enumerate(ended):
+        for later in ended[number:]:
+            for label in row.images:
+                np.testing.assert_array_equal(later.images[label], row.images[label])
+    restored = DGM.from_state(*ended[-1].state)
+    for label, expected in ended[-1].images.items():
+        np.testing.assert_array_equal(bits(restored.generate([label] * 5, seed=3)), expected)
+
+
+def test_gated_weights_keep_every_bit_through_a_whole_task(run):
+    _, ended = run
+    for row in ended[1:]:
+        for frozen, (before, after) in zip(row.frozen, row.kernels, strict=True):
+            np.testing.assert_array_equal(bits(after)[frozen], bits(before)[frozen])
+        # The test would be empty if nothing had been gated, or nothing had been learnt.
+        assert sum(frozen.sum() for frozen in row.frozen) > 0
+        moved = [np.mean((b != a)[~f]) for f, (b, a) in zip(row.frozen, row.kernels, strict=True)]
+        assert min(moved) > 0.5
+
+
+def test_every_task_finds_the_free_capacity_of_the_first(run):
+    _, ended = run
+    for row in ended:
+        for layer in row.growth["layers"]:
+            assert layer["free"] >= layer["initial_free"]
+            assert layer["reserved"] > 0
+        assert row.growth["layer_widths"] == [layer["units"] for layer in row.growth["layers"]]
+        assert row.growth["initial_layer_widths"] == [24, 12, 6]
+        assert 0 < row.growth["free_fraction"] < 1
+    sizes = [row.growth["generator_parameters"] for row in ended]
+    assert sizes == sorted(sizes) and len(set(sizes)) == len(sizes)
+
+
+def test_accumulated_masks_are_binary_and_only_gain_ones(run):
+    _, ended = run
+    for earlier, later in zip(ended, ended[1:], strict=False):
+        for old, new in zip(earlier.reserved, later.reserved, strict=True):
+            assert set(np.unique(new)) <= {0, 1}
+            assert np.all(new[tuple(slice(size) for size in old.shape)] >= old)
+            assert new.sum() > old.sum()
+
+
+def test_a_learner_restored_from_its_state_goes_on_as_if_never_stopped(run_w):
+    _, ended = run_w
+    meta, arrays = ended[1].state
+    learner = DGM.from_state(json.loads(json.dumps(meta)), arrays)
+    assert_same_state(learner.state(), ended[1].state)
+    assert learner.classes_seen == (7, 0, 4)
+    _, (resumed,) = followed(learner, count=3, start=3)
+    assert_same_state(resumed.state, ended[2].state)
+    assert resumed.history == ended[2].history
+
+
+def test_the_seed_decides_every_weight_however_many_steps_run_in_one_call(run_a, run_full):
+    first = run_a[1][0].state[1]
+    _, (again,) = followed(tiny("a", steps_per_execution=7), count=1)
+    assert_same_arrays(again.state[1], first)
+    other = run_full[1][0].state[1]
+    for path, array in first.items():
+        if path.endswith("kernel") and path in other and other[path].shape == array.shape:
+            assert np.all(other[path] != array), path
+    critics = [run[1][0].watch.adversarial["critic"][0] for run in (run_a, run_full)]
+    assert np.all(critics[0] != critics[1])
+
+
+# The task's frame.
+
+
+def test_a_callback_sees_every_epoch(run):
+    learner, ended = run
+    for row in ended:
+        steps = row.task.steps_per_epoch(32)
+        epochs = learner.settings.epochs
+        phase = row.watch.adversarial
+        assert (phase["params"]["epochs"], phase["params"]["steps"]) == (epochs, steps)
+        assert phase["epochs"] == list(range(epochs))
+        assert len(phase["traces"]) == epochs * steps
+        for name in ("critic_loss", "generator_loss", "mask_sparsity"):
+            values = [float(logs[name]) for logs in phase["logs"]]
+            assert np.all(np.isfinite(values))
+            np.testing.assert_allclose(row.history[name], values)
+        assert 0 < values[-1] < 1
+
+
+def test_consolidation_takes_the_steps_asked_for(run_w, run_full):
+    for row in run_w[1]:
+        assert len(row.watch.phases) == 2
+        assert len(row.watch.phases[1]["traces"]) == 42
+    for row in run_full[1]:
+        assert len(row.watch.phases) == 1
+
+
+def test_nothing_is_traced_after_the_first_step(run):
+    for row in run[1]:
+        for phase in row.watch.phases:
+            assert len(set(phase["traces"])) == 1
+
+
+def test_every_task_begins_with_optimizers_that_have_no_past(run):
+    for row in run[1]:
+        for phase in row.watch.phases:
+            assert len(phase["optimizer_state"]) > 10
+            assert set(phase["optimizer_state"]) == {0.0}
+
+
+def test_the_critic_is_new_for_every_task_and_has_a_logit_per_class_seen(run_w):
+    learner, ended = run_w
+    first, second = (row.watch.adversarial["critic"] for row in ended[:2])
+    for one, other in zip(first, second, strict=True):
+        if one.ndim == 4:
+            assert np.all(one != other)
+            assert 0.01 < other.view(np.float32).std() < 0.03
+    heads = [row.state[1]["critic/class/kernel"].shape[-1] for row in ended]
+    assert heads == [2, 3, 4]
+    assert learner.critic.classes == 4
+
+
+# One step, seen from near.
+
+
+def one_step(learner, phase, batch):
+    return {name: float(value) for name, value in phase.train_step(batch).items()}
+
+
+def test_embeddings_are_kept_within_six():
+    _, task = first_task()
+    learner = tiny("w", learning_rate=50.0)
+    phase = learner.adversarial_phase(task, epochs=1)
+    one_step(learner, phase, next(iter(task.batches(4, epochs=1, seed=0))))
+    for embedding in phase.generator.embeddings():
+        assert np.abs(embedding.numpy()).max() == 6.0
+
+
+def test_the_masks_steepness_follows_the_step():
+    _, task = first_task()
+    learner = tiny("w", learning_rate=0.0, s_max=100.0, batch_size=110)
+    assert task.steps_per_epoch(110) == 2
+    phase = learner.adversarial_phase(task, epochs=2)
+    embeddings = np.random.RandomState(0)
+    values = []
+    for embedding in phase.generator.embeddings():
+        embedding.assign(embeddings.uniform(-0.5, 1, embedding.shape))
+        values.append(np.float64(embedding).ravel())
+    values = np.concatenate(values)
+    # Eq. 3 for I = B = 2: epochs' scales 1/100 and 100, each run from its inverse to itself.
+    expected = [np.mean(1 / (1 + np.exp(-s * values))) for s in (100, 0.01, 0.01, 100)]
+    logged, losses = [], []
+    for batch in task.batches(4, epochs=1, seed=0).take(4):
+        logs = one_step(learner, phase, batch)
+        logged.append(logs["mask_sparsity"])
+        losses.append(logs["generator_loss"])
+    running = np.cumsum(expected) / np.arange(1, 5)
+    np.testing.assert_allclose(logged, running, rtol=1e-4)
+    assert len(set(losses)) == 4  # other noise in each step
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_sparsity_pulls_free_masks_alone_and_as_hard_as_in_a_small_network(
+    run_w, monkeypatch, follows
+):
+    meta, arrays = run_w[1][1].state
+    strength = 1e9  # beside which the other losses are nothing
+    changed = {"sparsity": strength, "sparsity_follows_size": follows}
+    learner = DGM.from_state({**meta, "settings": {**meta["settings"], **changed}}, arrays)
+    seen = {}
+
+    def gated(self, gradients, variables, *, scale, epoch_scale):
+        seen.update({v.path: g.numpy() for g, v in zip(gradients, variables, strict=True)})
+        seen["scale"] = float(scale)
+        return gradients
+
+    monkeypatch.setattr(Generator, "gated", gated)
+    stream = digits()
+    task = next(stream.tasks(start=3))
+    phase = learner.adversarial_phase(task, epochs=1)
+    one_step(learner, phase, next(iter(task.batches(4, epochs=1, seed=0))))
+    reserved = [block.reserved.numpy() > 0 for block in learner.generator.blocks]
+    free = sum((~mask).sum() for mask in reserved)
+    size = learner.generator.relative_size() if follows else 1.0
+    # Eq. 5 at e = 0, where a mask's slope is s / 4.
+    expected = strength * size * seen["scale"] / 4 / free
+    for block, mask in zip(learner.generator.blocks, reserved, strict=True):
+        gradient = seen[block.embedding.path]
+        np.testing.assert_allclose(gradient[~mask], expected, rtol=1e-3)
+        assert np.abs(gradient[mask]).max() < 1e-3 * expected
+
+
+# What cannot be.
+
+
+def test_nothing_can_be_asked_before_anything_is_learnt():
+    for ask in (
+        lambda: tiny().classify(np.zeros([1, 16, 16, 1], np.float32)),
+        lambda: tiny().growth(),
+        lambda: tiny().state(),
+    ):
+        with pytest.raises(InputError, match="call learn"):
+            ask()
+    with pytest.raises(InputError, match="not been learnt"):
+        tiny().generate([0])
+
+
+def test_a_class_not_yet_learnt_cannot_be_generated(run_w):
+    with pytest.raises(InputError, match=r"classes \[-1, 5\] have not been learnt.*0, 1, 4, 7"):
+        run_w[0].generate([0, 5, -1])
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({}, InputError, r"classes \[0, 7\] have been learnt before"),
+        ({"batch_size": 1000}, InputError, "a batch must not be larger than a class"),
+        (
+            {"latent_dim": 2},
+            InputError,
+            "latent_dim must be larger than the number of classes seen",
+        ),
+        ({"replay_buffer": 2}, InputError, "one image of each of the 3 old classes"),
+    ],
+)
+def test_a_task_that_cannot_be_learnt_is_refused_and_leaves_no_trace(
+    run_w, changes, error, message
+):
+    meta, arrays = run_w[1][1].state
+    if "latent_dim" in changes:
+        learner = tiny(**changes, epochs=1)
+        stream = class_incremental("digits", classes_per_task=5)
+        task = next(iter(stream))
+    else:
+        learner = DGM.from_state({**meta, "settings": {**meta["settings"], **changes}}, arrays)
+        stream = digits()
+        task = next(stream.tasks(start=3 if changes else 1))
+    finished = learner.finished_tasks
+    with pytest.raises(error, match=message) as caught:
+        learner.learn(task)
+    assert "\n" not in str(caught.value)
+    assert learner.finished_tasks == finished
+    if finished:
+        np.testing.assert_equal(learner.state()[1], arrays)
+
+
+def test_a_finished_tasks_images_cannot_be_learnt():
+    stream = digits()
+    tasks = iter(stream)
+    closed = next(tasks)
+    next(tasks)
+    with pytest.raises(TaskClosed):
+        tiny().learn(closed)
+
+
+def test_a_state_with_something_missing_is_refused(run_w):
+    meta, arrays = run_w[1][0].state
+    path = next(path for path in arrays if path.endswith("reserved"))
+    with pytest.raises(InputError, match=f"must hold an array {path}"):
+        DGM.from_state(meta, {name: value for name, value in arrays.items() if name != path})
