@@ -2,11 +2,14 @@
 
 import copy
 import dataclasses
+import gc
+import itertools
 import json
 
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
@@ -521,3 +524,15 @@ def test_a_state_with_something_missing_is_refused(run_w):
     path = next(path for path in arrays if path.endswith("reserved"))
     with pytest.raises(InputError, match=f"must hold an array {path}"):
         DGM.from_state(meta, {name: value for name, value in arrays.items() if name != path})
+
+
+def test_a_finished_task_leaves_no_graph_in_memory():
+    def graphs():
+        gc.collect()
+        return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+
+    before = graphs()
+    learner = tiny(epochs=1, consolidation_steps=1)
+    for task in itertools.islice(digits(), 2):
+        learner.learn(task)
+    assert graphs() == before
