@@ -44,7 +44,7 @@ def check_layer(make, inputs, tmp_path, *, later=lambda layer: layer, recalls=()
     layer = make()
     outputs = layer(inputs)
     _check_shapes(layer, inputs, outputs)
-    _check_config(layer)
+    check_config(layer)
     fill(layer)
     layer = later(layer)
     fill(layer, seed=1)
@@ -62,12 +62,17 @@ def _check_shapes(layer, inputs, outputs):
     assert symbolic.shape == (None, *outputs.shape[1:])
 
 
-def _check_config(layer):
-    """`get_config` holds every argument of the constructor, and is what a new layer gives."""
+def check_config(layer):
+    """`get_config` holds every argument of the constructor, and is what a new layer gives.
+
+    Args:
+        layer: a layer or a model.
+    """
     config = layer.get_config()
     arguments = {
         name
-        for kind in type(layer).__mro__[: type(layer).__mro__.index(keras.layers.Layer)]
+        for kind in type(layer).__mro__
+        if kind.__module__.startswith("dgm_tf.")
         for name, parameter in inspect.signature(kind.__init__).parameters.items()
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     }

@@ -65,12 +65,14 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self._traces = traces
         self.phases = []
+        self.generator = None
 
     @property
     def adversarial(self):
         return self.phases[0]
 
     def on_train_begin(self, logs=None):
+        self.generator = getattr(self.model, "generator", None) or self.generator
         optimizers = [
             value
             for value in vars(self.model).values()
@@ -332,6 +334,20 @@ def test_the_seed_decides_every_weight_however_many_steps_run_in_one_call(run_a,
             assert np.all(other[path] != array), path
     critics = [run[1][0].watch.adversarial["critic"][0] for run in (run_a, run_full)]
     assert np.all(critics[0] != critics[1])
+
+
+def test_a_tasks_statistics_are_those_of_its_own_images_under_its_binary_masks(run_w):
+    # Training leaves averages over soft masks that have since moved.
+    for row in run_w[1]:
+        generator = row.watch.generator
+        noise = np.random.RandomState(0).normal(size=(512, 16)).astype(np.float32)
+        classes, own = generator.finished + (len(row.task.classes),), len(row.task.classes)
+        positions = sum(classes) - own + np.arange(512) % own
+        latent = generator.latent(noise, positions, sum(classes))
+        measured = [block.norm.moving_variance.numpy() for block in generator.blocks]
+        generator.calibrate(latent)
+        for before, block in zip(measured, generator.blocks, strict=True):
+            np.testing.assert_allclose(before, block.norm.moving_variance, rtol=0.3)
 
 
 # The task's frame.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dgm_tf.networks import Critic
-from tests.layers.layer_check import bits, fill
+from tests.layers.layer_check import bits, check_config, fill
 from tests.layers.products import convolution, dense
 
 IMAGES = np.random.RandomState(0).uniform(-1, 1, (4, 16, 16, 2)).astype(np.float32)
@@ -82,6 +82,7 @@ def test_with_batch_norm_training_is_by_the_batch():
 @norms
 def test_configuration_and_weights_are_the_whole_critic(norm, tmp_path):
     critic = filled(norm)
+    check_config(critic)
     revived = Critic.from_config(critic.get_config())
     revived.build()
     revived.set_weights(critic.get_weights())
