@@ -13,6 +13,10 @@ from dgm_tf.errors import InputError
 from dgm_tf.networks import Generator
 
 _LEVELS = 127.5
+# Each image is drawn about this often before a new one takes its place, and they are made this many
+# steps' worth at a time: cutting a task's weights out of the generator costs as much as ten images.
+_USES = 4
+_STEPS_PER_RENEWAL = 8
 
 
 class Replay(Protocol):
@@ -61,10 +65,11 @@ class FullReplay:
 class BalancedReplay:
     """A fixed number of replayed images per step, spread evenly over all old classes.
 
-    A buffer of fixed size holds equally many images of each class, as uint8. Every step renews the
-    oldest ones of one class, the classes taking turns, so that about as many images are made as are
-    used and the cost of a step depends on neither the number of tasks nor that of classes.
-    uint8 also rounds away what a network's tanh leaves beside the 256 levels of real images.
+    A buffer of fixed size holds equally many images of each class, as uint8. Every few steps the
+    oldest ones of one class are renewed, the classes taking turns, so that each image is drawn
+    about four times and the cost of a step depends on neither the number of tasks nor that of
+    classes. uint8 also rounds away what a network's tanh leaves beside the 256 levels of real
+    images.
 
     Args:
         generator: with at least one finished task.
@@ -85,7 +90,7 @@ class BalancedReplay:
                 f"the replay buffer must hold at least one image of each of the {self._classes} "
                 f"old classes; it holds {size}: raise replay_buffer"
             )
-        self._fresh = min(batch_size, self._slots)
+        self._fresh = min(-(-batch_size * _STEPS_PER_RENEWAL // _USES), self._slots)
         self._images = tf.Variable(self._first_images(), trainable=False)
 
     def _first_images(self) -> tf.Tensor:
@@ -102,8 +107,13 @@ class BalancedReplay:
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = randomness.fold(randomness.fold(self._seed, 1), step)
-        step = tf.cast(step, tf.int32)
-        with tf.control_dependencies([self._renew(step, randomness.fold(seed, 0))]):
+        turn = tf.cast(step // _STEPS_PER_RENEWAL, tf.int32)
+        renewed = tf.cond(
+            step % _STEPS_PER_RENEWAL == 0,
+            lambda: self._renew(turn, randomness.fold(seed, 0)),
+            lambda: tf.constant(False),
+        )
+        with tf.control_dependencies([renewed]):
             # Evenly over the classes, beginning with another one each time.
             first = randomness.integers([], randomness.fold(seed, 1), self._classes)
             positions = (first + tf.range(self._batch_size)) % self._classes
@@ -111,8 +121,9 @@ class BalancedReplay:
             images = tf.gather(self._images, positions * self._slots + slots)
         return tf.cast(images, tf.float32) / _LEVELS - 1.0, positions
 
-    def _renew(self, step: tf.Tensor, seed: tf.Tensor) -> tf.Operation:
-        position = step % self._classes
+    def _renew(self, turn: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Makes new images in place of a class's oldest ones; true, once that is done."""
+        position = turn % self._classes
         noise = randomness.normal([self._fresh, self._generator.latent_dim], seed)
         positions = tf.fill([self._fresh], position)
 
@@ -121,11 +132,13 @@ class BalancedReplay:
 
         branches = [of_task(task) for task in range(1, len(self._generator.finished) + 1)]
         images = tf.switch_case(tf.gather(self._tasks.astype(np.int32), position) - 1, branches)
-        oldest = (step // self._classes) * self._fresh + tf.range(self._fresh)
+        oldest = (turn // self._classes) * self._fresh + tf.range(self._fresh)
         rows = position * self._slots + oldest % self._slots
-        return tf.raw_ops.ResourceScatterUpdate(
+        write = tf.raw_ops.ResourceScatterUpdate(
             resource=self._images.handle, indices=rows, updates=images
         )
+        with tf.control_dependencies([write]):
+            return tf.constant(True)
 
 
 def _to_levels(images: tf.Tensor) -> tf.Tensor:

@@ -109,9 +109,9 @@ def test_balanced_images_are_those_of_their_class_rounded_to_bytes(generator, cl
         assert distances.argmin(axis=1).tolist() == positions.tolist()
 
 
-@pytest.mark.parametrize("batch_size, size, renewed_after", [(8, 12, 4), (2, 24, 12)])
+@pytest.mark.parametrize("batch_size, size, renewed_after", [(8, 12, 32), (2, 24, 64)])
 def test_a_buffer_is_refreshed_as_it_is_used(generator, batch_size, size, renewed_after):
-    # One class's turn in each step: of 3 slots all are renewed, of 6 slots the 2 oldest.
+    # One class's turn in every eighth step: of 3 slots all are renewed, of 6 slots the 4 oldest.
     replay = balanced(generator, batch_size=batch_size, size=size)
     found = [
         {image.tobytes() for image in images}
@@ -122,26 +122,19 @@ def test_a_buffer_is_refreshed_as_it_is_used(generator, batch_size, size, renewe
     assert any(found[step] & found[step + 1] for step in range(len(found) - 1))
 
 
-def test_a_large_buffer_is_renewed_by_as_many_images_as_are_drawn(generator):
-    replay = balanced(generator, batch_size=4, size=4000)
-    early, *_, late = [{i.tobytes() for i in images} for images, _ in draws(replay, steps=5)]
+def test_a_large_buffer_hands_out_other_images_every_time(generator):
+    early, *_, late = draws(balanced(generator, batch_size=4, size=4000), steps=5)
+    early, late = ({image.tobytes() for image in images} for images, _ in (early, late))
     assert len(early) == 4 and not early & late
-    counting = turned_into(Counting, generator)
-    replay = balanced(counting, batch_size=4, size=4000)
-    Counting.made = 0
-    replay.draw(tf.constant(7))
-    assert Counting.made == 4
 
 
 @pytest.mark.parametrize("tasks", [(1,), (1, 2), (1, 2, 1)])
-def test_a_balanced_step_costs_the_same_whatever_the_number_of_tasks(tasks):
-    replay = balanced(turned_into(Counting, after(*tasks)), batch_size=4, size=40)
-    made = []
-    for step in range(5):
+def test_balanced_makes_a_new_image_for_four_drawn_whatever_the_number_of_tasks(tasks):
+    replay = balanced(turned_into(Counting, after(*tasks)), batch_size=4, size=400)
+    for first in range(0, 24, 8):
         Counting.made = 0
-        images, _ = replay.draw(tf.constant(step))
-        made.append((Counting.made, len(images)))
-    assert made == [(4, 4)] * 5
+        drawn = [len(replay.draw(tf.constant(step))[0]) for step in range(first, first + 8)]
+        assert (Counting.made, drawn) == (8, [4] * 8)
 
 
 def test_a_full_step_costs_a_batch_per_class():

@@ -1,6 +1,9 @@
 """Training of one DGM task: generator and critic against each other."""
 
+from typing import Any
+
 import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay
 
 from dgm_tf import losses, randomness
 from dgm_tf.layers.masks import annealed_scales
@@ -48,8 +51,17 @@ class AdversarialPhase(Phase):
         self._steps_per_epoch, self._epochs = steps_per_epoch, epochs
         self._generator_variables = generator.learning_variables()
         self._critic_variables = critic.trainable_variables
-        self._generator_optimizer = new_adam(settings.learning_rate, self._generator_variables)
-        self._critic_optimizer = new_adam(settings.critic_learning_rate, self._critic_variables)
+        self._generator_optimizer = new_adam(
+            self._rate(settings.learning_rate), self._generator_variables
+        )
+        self._critic_optimizer = new_adam(
+            self._rate(settings.critic_learning_rate), self._critic_variables
+        )
+
+    def _rate(self, first: float) -> Any:
+        if self._settings.rate_decay == "none":
+            return first
+        return CosineDecay(first, self._epochs * self._steps_per_epoch)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of the critic, one of the generator.

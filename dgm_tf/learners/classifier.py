@@ -1,5 +1,7 @@
 """Training of the critic as a classifier, on generated or on real images of all classes."""
 
+from typing import Any
+
 import tensorflow as tf
 from keras.optimizers.schedules import CosineDecay
 
@@ -52,13 +54,14 @@ class ClassifierPhase(Phase):
         rate = CosineDecay(settings.consolidation_learning_rate, steps)
         self._optimizer = new_adam(rate, self._variables)
 
-    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update.
 
         Args:
-            data: real images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
+            data: real images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B]; not looked
+                at where real images have no weight.
         """
-        images, positions, weights = self._examples(*data)
+        images, positions, weights = self._examples(data)
         images = augmentation.distorted(images, self.step_seed(0))
         with tf.GradientTape() as tape:
             _, logits = self.critic(images, training=True)
@@ -68,20 +71,22 @@ class ClassifierPhase(Phase):
         hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == positions, tf.float32)
         return self.log(classifier_loss=loss, classifier_accuracy=tf.reduce_mean(hits))
 
-    def _examples(
-        self, real: tf.Tensor, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _examples(self, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Images, class positions and weights of one step."""
-        newest = tf.gather(self._positions, labels)
-        real_weights = tf.fill([labels.shape[0]], self._real_weight)
         if self._replay is None:
-            return real, newest, real_weights
+            return self._real(data)
         images, positions = self._replay.draw(self.step)
         weights = tf.ones([images.shape[0]])
         if not self._real_weight:
             return images, positions, weights
+        real, newest, real_weights = self._real(data)
         return (
             tf.concat([images, real], axis=0),
             tf.concat([positions, newest], axis=0),
             tf.concat([weights, real_weights / self.critic.classes], axis=0),
         )
+
+    def _real(self, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        images, labels = data
+        weights = tf.fill([labels.shape[0]], self._real_weight)
+        return images, tf.gather(self._positions, labels), weights

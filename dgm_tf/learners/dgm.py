@@ -125,14 +125,22 @@ class DGM(CriticLearner):
         return generator
 
     def _replay(self, generator: Generator, number: int) -> Replay | None:
-        if not generator.finished or not self.settings.replay_batch:
-            return None
         settings = self.settings
-        seed = randomness.pair(settings.seed, "replay", number)
+        if not generator.finished or not settings.replay_batch:
+            return None
         if settings.replay == "full":
+            seed = randomness.pair(settings.seed, "replay", number)
             return FullReplay(generator, batch_size=settings.batch_size, seed=seed)
+        return self._balanced(generator, settings.replay_batch, "replay", number)
+
+    def _balanced(
+        self, generator: Generator, batch_size: int, use: str, number: int
+    ) -> BalancedReplay:
         return BalancedReplay(
-            generator, batch_size=settings.replay_batch, size=settings.replay_buffer, seed=seed
+            generator,
+            batch_size=batch_size,
+            size=self.settings.replay_buffer,
+            seed=randomness.pair(self.settings.seed, use, number),
         )
 
     def _finished(self, generator: Generator, task: Task, classes: int, number: int) -> Generator:
@@ -158,22 +166,21 @@ class DGM(CriticLearner):
         phase = ClassifierPhase(
             critic,
             settings,
-            replay=BalancedReplay(
-                generator,
-                batch_size=settings.consolidation_batch,
-                size=settings.replay_buffer,
-                seed=randomness.pair(settings.seed, "consolidation replay", number),
+            replay=self._balanced(
+                generator, settings.consolidation_batch, "consolidation replay", number
             ),
             positions=position_table(self.classes_with(task)),
             steps=settings.consolidation_steps,
             seed=randomness.pair(settings.seed, "consolidation", number),
         )
-        passes = -(-settings.consolidation_steps // task.steps_per_epoch(settings.batch_size))
-        batches = task.batches(
-            settings.batch_size,
-            epochs=passes,
-            seed=randomness.derive(settings.seed, "consolidation order", number),
-        )
+        batches = tf.data.Dataset.range(settings.consolidation_steps)  # of no images
+        if settings.consolidation_real_weight:
+            passes = -(-settings.consolidation_steps // task.steps_per_epoch(settings.batch_size))
+            batches = task.batches(
+                settings.batch_size,
+                epochs=passes,
+                seed=randomness.derive(settings.seed, "consolidation order", number),
+            )
         epochs = divisor_up_to(_CONSOLIDATION_EPOCHS, settings.consolidation_steps)
         return phase.fit(
             batches,

@@ -28,8 +28,8 @@ TINY = {
     "generator_size": 6,
     "critic_size": 8,
     "critic_norm": "none",
-    "learning_rate": 4e-3,
-    "critic_learning_rate": 4e-3,
+    "learning_rate": 8e-3,
+    "critic_learning_rate": 8e-3,
     "sparsity": 0.08,
     "replay": "balanced",
     "replay_batch": 32,
@@ -439,6 +439,23 @@ def test_the_masks_steepness_follows_the_step():
     running = np.cumsum(expected) / np.arange(1, 5)
     np.testing.assert_allclose(logged, running, rtol=1e-4)
     assert len(set(losses)) == 4  # other noise in each step
+
+
+@pytest.mark.parametrize("decay, rates", [("cosine", [1, 0.5, 0]), ("none", [1, 1, 1])])
+def test_rates_fall_to_zero_over_a_task_unless_constant(decay, rates):
+    _, task = first_task()
+    learner = tiny(rate_decay=decay, learning_rate=2e-3, critic_learning_rate=1e-3)
+    phase = learner.adversarial_phase(task, epochs=4)
+    steps = 4 * task.steps_per_epoch(TINY["batch_size"])
+    for optimizer, first in [
+        (phase._generator_optimizer, 2e-3),
+        (phase._critic_optimizer, 1e-3),
+    ]:
+        found = []
+        for step in (0, steps // 2, steps):
+            optimizer.iterations.assign(step)
+            found.append(float(optimizer.learning_rate))
+        np.testing.assert_allclose(found, np.multiply(rates, first), atol=1e-9)
 
 
 @pytest.mark.parametrize("follows", [True, False])
