@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.joint import JointClassifier
 from dgm_tf.progress import TaskProgress, task_summary
+from dgm_tf.reporting import page
 from dgm_tf.run_folder import RunFolder, check_writable
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import Task, TaskStream, class_incremental
@@ -25,9 +27,7 @@ from dgm_tf.stream import Task, TaskStream, class_incremental
 DEFAULT_RUNS = Path("runs")
 FOLDER = "folder"  # the data set's name when the images come from a folder
 
-# Pictures of a class in a sample grid, and where their randomness comes from.
-_PICTURES = 10
-_PICTURES_SEED = 0
+_PICTURES_SEED = 0  # where the randomness of the pictures comes from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +185,8 @@ def run(
     audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
     if not quiet:
         _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")
+    if len(rows) >= last:
+        _write_page(folder)  # A run killed before it could.
     remaining = stream.tasks(start=len(rows) + 1)
     for task in itertools.islice(remaining, max(0, last - len(rows))):
         row = _learn(learner, task, audit=audit, stream=stream, rows=rows, quiet=quiet)
@@ -192,10 +194,12 @@ def run(
         if learner.generates:
             _draw_samples(learner, folder.sample_file(task.index))
         rows = folder.commit([*rows, row], *learner.state())
+        _write_page(folder)
         if not quiet:
             _say(task_summary(rows[-1], title=str(task), seconds_left=_seconds_left(rows, last)))
     pictures_at = f"{folder.samples}/" if learner.generates else None
-    _say("\n" + report.run_report(rows, scenario=stream.scenario, pictures=pictures_at))
+    text = report.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
+    _say(f"\n{text}\nPage: {folder.path / page.PAGE}")
     return RunResult(folder.path, learner, tuple(rows))
 
 
@@ -233,20 +237,35 @@ def _learn(
         **learner.growth(),
         "steps": progress.steps,
         "last_epoch": {name: values[-1] for name, values in history.items() if values},
+        "history": {name: _short(values) for name, values in history.items()},
         "seconds": round(seconds, 3),
         "evaluation_seconds": round(time.monotonic() - start - seconds, 3),
+        "peak_memory_mib": provenance.peak_memory_mib(),
     }
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    """To be drawn: six digits are more than a picture shows, and the rows go into checkpoints."""
+    return [float(f"{value:.6g}") for value in values]
+
+
+def _write_page(folder: RunFolder) -> None:
+    """Writes the run's page; whatever is wrong with a picture must not end a run of hours."""
+    try:
+        page.write_page(folder.path)
+    except Exception as error:
+        print(f"warning: no {page.PAGE} written: {error!r}", file=sys.stderr)
 
 
 def _draw_samples(learner: Learner, path: Path) -> None:
     """Writes a row of generated pictures for each class seen."""
     # Class by class: a call always has the same shape, so that nothing is traced anew.
     images = [
-        learner.generate(np.full(_PICTURES, label, np.int32), seed=_PICTURES_SEED)
+        learner.generate(np.full(pictures.PER_CLASS, label, np.int32), seed=_PICTURES_SEED)
         for label in learner.classes_seen
     ]
-    labels = np.repeat(learner.classes_seen, _PICTURES).tolist()
-    pictures.sample_grid(np.concatenate(images), _PICTURES, path, labels=labels)
+    labels = np.repeat(learner.classes_seen, pictures.PER_CLASS).tolist()
+    pictures.sample_grid(np.concatenate(images), pictures.PER_CLASS, path, labels=labels)
 
 
 def _description(

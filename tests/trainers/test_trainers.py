@@ -59,7 +59,8 @@ def numbers(folder):
     found = {}
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
-        found[row["task"]] = {k: v for k, v in row.items() if "seconds" not in k}
+        differing = ("seconds", "evaluation_seconds", "peak_memory_mib")
+        found[row["task"]] = {k: v for k, v in row.items() if k not in differing}
     for pattern in ("*.csv", "samples/*", "audit/*", "checkpoints/*/arrays.npz"):
         for path in folder.glob(pattern):
             found[str(path.relative_to(folder))] = path.read_bytes()
