@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from dgm_tf import checkpoint, experiment, run_folder
@@ -243,6 +244,19 @@ def test_a_page_that_cannot_be_drawn_ends_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(page, "write_page", lambda folder: 1 / 0)
     assert len(run(tmp_path, tasks=2).rows) == 2
     assert capsys.readouterr().err.count("warning: no report.html written: ZeroDivision") == 2
+
+
+def test_tensorboard_gets_one_file_per_task_that_go_on_from_each_other(tmp_path):
+    run(tmp_path, tasks=2, log_tensorboard=True)
+    run(tmp_path, log_tensorboard=True)
+    steps = {}
+    for path in (tmp_path / "tensorboard").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+    # As in metrics.jsonl: 4, 10 and 4 steps, in two epochs each.
+    assert sorted(steps["training/critic_loss"]) == [2, 4, 9, 14, 16, 18]
+    assert sorted(steps["task/A_t"]) == sorted(steps["samples"]) == [1, 2, 3]
 
 
 def test_settings_say_where_the_numbers_come_from(finished):

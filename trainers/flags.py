@@ -16,6 +16,7 @@ from dgm_tf.settings import METHODS, PRESETS, VARIANTS, DGMSettings, settings_fo
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
+_VERBOSITIES = ("0", "1", "2")
 
 # Shares of the training images that the paper holds out.
 _VALIDATION = {"mnist": 0.15, "svhn_cropped": 0.10}
@@ -115,6 +116,9 @@ class TrainerFlags:
             )
         fields = {name: given.pop(name) for name in _setting_names()}
         preset = given.pop("preset")
+        verbosity = given.pop("verbosity")
+        given["quiet"] = given["quiet"] or verbosity == "0"
+        given["epoch_lines"] = verbosity == "2" and not given["quiet"]
         overrides = {name: value for name, value in fields.items() if value is not None}
         variant = overrides.pop("variant")
         settings = settings_for(self.dataset, variant, preset, **overrides)
@@ -212,7 +216,16 @@ def _define_run_flags(values: flags.FlagValues) -> None:
     flags.DEFINE(_Text("DIR"), "run_dir", None, text, values)
     text = "dgm, or joint: the upper reference, the same classifier trained on all real images seen"
     flags.DEFINE_enum("method", METHODS[0], METHODS, text, values)
-    define_boolean(values, "quiet", False, "print nothing before the final report")
+    text = (
+        "0: the final report alone; 1: a live line and a short block per task; 2: each epoch, too"
+    )
+    flags.DEFINE_enum("verbosity", "1", _VERBOSITIES, text, values)
+    define_boolean(values, "quiet", False, "the same as --verbosity=0")
+    text = (
+        "also write logs for TensorBoard, in the folder tensorboard of the run; needs the package "
+        "tensorboard"
+    )
+    define_boolean(values, "tensorboard", False, text)
 
 
 def _define_settings(values: flags.FlagValues, dataset: str) -> None:

@@ -262,3 +262,19 @@ def test_flags_can_stand_in_a_file(tmp_path):
     (tmp_path / "flags").write_text("--epochs=3\n--seed=5\n")
     settings = parse(f"--flagfile={tmp_path}/flags", "--seed=6")["settings"]
     assert (settings.epochs, settings.seed) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "quiet", "epoch_lines"),
+    [
+        ([], False, False),
+        (["--quiet"], True, False),
+        (["--verbosity=0"], True, False),
+        (["--verbosity=2"], False, True),
+        (["--verbosity=2", "--quiet"], True, False),
+    ],
+)
+def test_verbosity_says_how_much_is_printed(arguments, quiet, epoch_lines):
+    found = parse(*arguments)
+    assert (found["quiet"], found["epoch_lines"]) == (quiet, epoch_lines)
+    assert "verbosity" not in found
