@@ -28,7 +28,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", "--", "-.", ":")
 _COLOURS_OF_SHARES = "cividis"
 
-_WIDE, _NARROW = (5.6, 3.0), (3.6, 2.4)  # inches
+_WIDE, _NARROW = (4.8, 2.9), (3.6, 2.4)  # inches
 _MOST_MARKERS = 20  # more tasks than that are a line
 _MOST_CELLS = 20  # more rows than that are drawn without numbers
 
@@ -217,11 +217,12 @@ def mask_use(found: Sequence[MaskUse], *, elements: str) -> Figure:
         found: a task each.
         elements: what is counted, "weights" or "units".
     """
-    parts = [("newly reserved", [use.reserved for use in found], SERIES[1], "///")]
+    unit, label = (1000, "weights (thousand)") if elements == "weights" else (1, elements)
+    parts = [("newly reserved", [use.reserved / unit for use in found], SERIES[1], "///")]
     if all(use.reused is not None for use in found):
-        parts.append(("reused", [use.reused for use in found], SERIES[0], ""))
-    parts.append(("left free", [use.free for use in found], SERIES[5], "..."))
-    return _bars([use.task for use in found], parts, ylabel=elements)
+        parts.append(("reused", [use.reused / unit for use in found], SERIES[0], ""))
+    parts.append(("left free", [use.free / unit for use in found], SERIES[5], "..."))
+    return _bars([use.task for use in found], parts, ylabel=label)
 
 
 def times(tasks: Sequence[int], parts: Sequence[tuple[str, Sequence[float]]]) -> Figure:

@@ -56,7 +56,7 @@ th, td {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(
 th {{ font-weight: 600; }}
 th:first-child, td:first-child, .plain td, .plain th {{ text-align: left; }}
 table:not(.plain) td {{ white-space: nowrap; }}
-.plain td {{ overflow-wrap: anywhere; }}
+.plain td:last-child {{ overflow-wrap: anywhere; }}
 .settings {{ columns: 16rem; font-size: .85rem; padding: 0; margin: .6rem 0; list-style: none; }}
 .settings li {{ break-inside: avoid; display: flex; justify-content: space-between; gap: 1rem; }}
 .settings b {{ font-weight: 400; color: var(--muted); overflow-wrap: anywhere; }}
@@ -124,15 +124,13 @@ def tiles(values: Iterable[tuple[str, str]]) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> str:
     """A table that scrolls by itself where it is too wide; numbers to the right."""
-    head = "".join(f"<th>{text(cell)}</th>" for cell in header)
+    cells = "".join(f"<th>{text(cell)}</th>" for cell in header)
+    head = f"<thead><tr>{cells}</tr></thead>" if cells else ""
     body = "".join(
         "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
     kind = "" if numbers else ' class="plain"'
-    return (
-        f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{body}</tbody></table></div>'
 
 
 def settings(values: Iterable[tuple[str, object]]) -> str:

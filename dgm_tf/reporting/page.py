@@ -303,14 +303,21 @@ def _cost(run: Run) -> str:
         if all(row.get(key) is not None for row in run.rows)
     ]
     memory = numbers.curve(run.rows, "peak_memory_mib")
-    parameters = numbers.curve(run.rows, "generator_parameters")
+    parameters = [
+        (task, value / 1000) for task, value in numbers.curve(run.rows, "generator_parameters")
+    ]
     pieces = []
     if parts:
         caption = "Wall-clock time of each task on the machine named below, n = 1."
         pieces.append(html.figure(figures.times(tasks, parts), "times", caption))
     curves = [
         (memory, "memory", "MiB", "Peak memory of the process up to the end of each task."),
-        (parameters, "parameters", "parameters", "Parameters of the generator after each task."),
+        (
+            parameters,
+            "parameters",
+            "parameters (thousand)",
+            "Parameters of the generator after each task.",
+        ),
     ]
     for points, name, unit, caption in curves:
         if points:
@@ -347,7 +354,7 @@ def how_it_was_run(run: Run) -> str:
     return html.section(
         "What was run, and how to run it again",
         html.command(described["command"]) if described.get("command") else "",
-        html.table(["", ""], [(name, str(value)) for name, value in facts], numbers=False),
+        html.table([], [(name, str(value)) for name, value in facts], numbers=False),
         html.settings((name, _plain(value)) for name, value in run.settings.items()),
     )
 
