@@ -29,7 +29,7 @@ _DASHES = ("-", "--", "-.", ":")
 _COLOURS_OF_SHARES = "cividis"
 
 _WIDE, _NARROW = (4.8, 2.9), (3.6, 2.4)  # inches
-_MOST_MARKERS = 20  # more tasks than that are a line
+_MOST_MARKERS = 20  # more tasks than that are a line, and stand without rules between them
 _MOST_CELLS = 20  # more rows than that are drawn without numbers
 
 _STYLE = {
@@ -268,7 +268,7 @@ def within_tasks(
         figure, axes = _axes(_NARROW, title, "task, divided into its epochs", ylabel)
         axes.grid(False, axis="x")
         for task, points in enumerate(tasks, start=1):
-            if task > 1:
+            if 1 < task <= len(tasks) <= _MOST_MARKERS:
                 axes.axvline(task - 0.5, color=RULE, linewidth=0.6)
             # A single epoch has no line.
             marker = "o" if len(points) == 1 else None

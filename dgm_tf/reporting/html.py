@@ -74,6 +74,8 @@ table:not(.plain) td {{ white-space: nowrap; }}
   :root {{ color-scheme: light; {_LIGHT} }}
   body {{ max-width: none; padding: 0; font-size: 11pt; }}
   h2 {{ break-after: avoid; }}
+  .figures {{ grid-template-columns: 1fr 1fr 1fr; }}
+  .figures.wide, .samples {{ grid-template-columns: 1fr 1fr; }}
   .scroll, figure.dense {{ overflow: visible; }}
   figure.dense svg {{ min-width: 0; }}
   * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}

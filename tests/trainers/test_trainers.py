@@ -83,6 +83,12 @@ def test_a_run_ends_with_its_tables_and_leaves_its_files(whole):
         "generator_parameters", "layer_widths", "free_fraction", "seconds",
     }  # fmt: skip
     assert wanted <= set(rows[0]) and rows[1]["audit"] == {"1": 0}
+    # All that the first task uses is newly reserved.
+    assert rows[0]["mask_overlap"] == [sum(layer["reserved"] for layer in rows[0]["layers"])]
+    assert {"generator_loss", "mask_sparsity"} <= set(rows[1]["history"])
+    page = (folder / "report.html").read_text()
+    assert "DGMw on digits" in page and page.count("<img ") == 5 + 5 + 5
+    assert "Mask overlap" in page and f"Page: {folder}/report.html" in done.stdout
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["settings"]["generator_size"] == 2
     assert settings["command"].startswith("python -m trainers.split_digits --classes_per_task=5")
