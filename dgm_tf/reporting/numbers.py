@@ -30,18 +30,23 @@ def percent(values: Curve) -> Curve:
     return [(task, 100.0 * value) for task, value in values]
 
 
-def accuracy_matrix(rows: Sequence[Row]) -> tuple[list[int], np.ndarray]:
+def accuracy_matrix(
+    rows: Sequence[Row], key: str = "class_accuracy"
+) -> tuple[list[int], np.ndarray]:
     """Accuracy of each class after each task.
 
+    Args:
+        rows: of a run.
+        key: which accuracy, 0 to 1 by class id.
+
     Returns:
-        Class ids in order of arrival, and percent [tasks, classes], NaN before a class has come.
+        Class ids in order of arrival, and percent [tasks, classes], NaN where a row has none.
     """
-    matrix = AccuracyMatrix.from_rows(rows)
-    classes = list(matrix.classes)
-    table = np.full((len(matrix), len(classes)), np.nan)
-    for task in range(1, len(matrix) + 1):
-        known = matrix.row(task)
-        table[task - 1, : len(known)] = [100.0 * known[c] for c in classes[: len(known)]]
+    classes = list(AccuracyMatrix.from_rows(rows).classes)
+    table = np.full((len(rows), len(classes)), np.nan)
+    for task, row in enumerate(rows):
+        for label, value in by_class(row, key).items():
+            table[task, classes.index(label)] = np.nan if value is None else 100.0 * value
     return classes, table
 
 

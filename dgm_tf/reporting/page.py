@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dgm_tf import report
 from dgm_tf.files import write_atomically
 from dgm_tf.reporting import figures, html, numbers
@@ -47,7 +49,7 @@ def run_page(run: Run) -> str:
     title = f"{run.method} on {run.dataset}{seed}"
     opening = [html.paragraph(run.scenario), html.paragraph(_progress(run), quiet=True)]
     if not run.rows:
-        return html.document(title, [*opening, how_it_was_run(run)])
+        return html.document(title, [*opening, _how_it_was_run(run)])
     return html.document(
         title,
         [
@@ -59,7 +61,7 @@ def run_page(run: Run) -> str:
             _masks(run),
             _within_tasks(run),
             _cost(run),
-            how_it_was_run(run),
+            _how_it_was_run(run),
         ],
     )
 
@@ -78,11 +80,11 @@ def _progress(run: Run) -> str:
 def _key_figures(run: Run) -> list[tuple[str, str]]:
     last = run.rows[-1]
     task = last["task"]
-    values = [(share(last.get(_REAL)), f"A{task}, accuracy on real test images")]
+    values = [(_share(last.get(_REAL)), f"A{task}, accuracy on real test images")]
     if last.get(_GENERATED) is not None:
-        values.append((share(last[_GENERATED]), f"G{task}, oracle on generated images"))
+        values.append((_share(last[_GENERATED]), f"G{task}, oracle on generated images"))
     if last.get("forgetting") is not None:
-        values.append((share(last["forgetting"]), "forgetting, mean over earlier classes"))
+        values.append((_share(last["forgetting"]), "forgetting, mean over earlier classes"))
     grown = numbers.growth(run.rows)
     if grown:
         (_, units), (_, worst) = grown[0].units[-1], grown[0].worst[-1]
@@ -123,8 +125,6 @@ def _accuracy(run: Run) -> str:
     beside = ""
     if paper:
         beside = f" Diamonds: {paper.method} in the paper's Table 1."
-    classes, matrix = numbers.accuracy_matrix(run.rows)
-    names = [run.class_name(label) for label in classes]
     return html.section(
         "Accuracy",
         html.side_by_side(
@@ -135,17 +135,31 @@ def _accuracy(run: Run) -> str:
                 "over classes. G_t: a classifier trained on real images, on generated ones. Last "
                 f"epoch, n = 1.{beside}",
             ),
-            html.figure(
-                figures.heat_map(matrix, columns=names, xlabel="class", scale="accuracy (%)"),
-                "matrix",
-                "Accuracy on each class after each task, in percent. A column shows what becomes "
-                "of a class.",
-                dense=True,
+            _matrix(
+                run,
+                "class_accuracy",
+                "Accuracy on the real test images of each class after each task, in percent. A "
+                "column shows what becomes of a class.",
+            ),
+            _matrix(
+                run,
+                "oracle_class_accuracy",
+                "Accuracy of the oracle on the generated images of each class after each task, in "
+                "percent.",
             ),
             wide=True,
         ),
         _accuracy_table(run),
     )
+
+
+def _matrix(run: Run, key: str, caption: str) -> str:
+    classes, percent = numbers.accuracy_matrix(run.rows, key)
+    if np.isnan(percent).all():
+        return ""
+    names = [run.class_name(label) for label in classes]
+    drawn = figures.heat_map(percent, columns=names, xlabel="class", scale="accuracy (%)")
+    return html.figure(drawn, key.replace("_", "-"), f"{caption} n = 1.", dense=True)
 
 
 def _accuracy_table(run: Run) -> str:
@@ -169,9 +183,9 @@ def _accuracy_table(run: Run) -> str:
             [
                 str(row["task"]),
                 ", ".join(run.class_name(label) for label in row.get("classes", ())),
-                *(share(row.get(key)) for key in columns.values()),
-                f"{share(row['class_accuracy'][lowest])} (class {lowest})",
-                *(share(newest.get(of)) for of in ("predictions", "test_set")),
+                *(_share(row.get(key)) for key in columns.values()),
+                f"{_share(row['class_accuracy'][lowest])} (class {lowest})",
+                *(_share(newest.get(of)) for of in ("predictions", "test_set")),
             ]
         )
     note = (
@@ -339,7 +353,7 @@ def _cost(run: Run) -> str:
     return html.section("Time and memory", html.side_by_side(*pieces), html.table(header, lines))
 
 
-def how_it_was_run(run: Run) -> str:
+def _how_it_was_run(run: Run) -> str:
     """The command, and everything else needed to run it again."""
     described = run.description
     versions = described.get("versions") or {}
@@ -367,7 +381,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
     return f"{cores} cores, {cpu}, {memory} GiB, GPUs: {gpus}"
 
 
-def share(value: float | None) -> str:
+def _share(value: float | None) -> str:
     """0 to 1 as percent; "n/a" for None."""
     return "n/a" if value is None else f"{100 * value:.2f} %"
 

@@ -34,6 +34,9 @@ def test_the_accuracy_matrix_is_in_order_of_arrival_with_gaps_before_it():
     classes, table = numbers.accuracy_matrix(rows)
     assert classes == [7, 2]
     np.testing.assert_array_equal(table, [[100, np.nan], [75, 50]])
+    rows[1]["oracle_class_accuracy"] = {"2": 0.25}
+    _, table = numbers.accuracy_matrix(rows, "oracle_class_accuracy")
+    np.testing.assert_array_equal(table, [[np.nan, np.nan], [np.nan, 25]])
 
 
 def test_growth_starts_before_task_1_and_the_worst_case_adds_the_initial_size_each_time():

@@ -149,6 +149,16 @@ def test_a_learner_without_generator_or_audit_has_a_page(tmp_path):
         assert heading not in shown.text
 
 
+def test_a_learner_that_does_not_grow_and_forgets_has_a_page(tmp_path):
+    rows = [row(task, generates=False, audit_pixels={"1": 1024}) for task in (1, 2)]
+    rows[1] |= {"audit": {"1": 900}, "oracle_class_accuracy": {"0": 0.5, "1": 0.75}}
+    text = made(tmp_path, rows, description(learner="mergan_jtr"), samples=[1, 2])
+    shown = Checked(text).text
+    assert "MeRGAN-JTR on toys" in shown and "0 of 1" in shown
+    assert '<p class="bad">audit: 900 of 1024 pixels differ (first after task 2)</p>' in text
+    assert "oracle on the generated images of each class" in shown and "Growth" not in shown
+
+
 def test_rows_of_an_older_version_have_a_page(tmp_path):
     rows = [row(1), row(2)]
     for found in rows:
