@@ -122,6 +122,12 @@ def _accuracy(run: Run) -> str:
                 style=style,
             )
             curves.append(line)
+    told = (
+        "A_t: the learner's classifier on the real test images of all classes seen, mean over "
+        "classes."
+    )
+    if numbers.curve(run.rows, _GENERATED):
+        told += " G_t: a classifier trained on real images, on generated ones."
     beside = ""
     if paper:
         beside = f" Diamonds: {paper.method} in the paper's Table 1."
@@ -131,9 +137,7 @@ def _accuracy(run: Run) -> str:
             html.figure(
                 figures.lines(curves, ylabel="accuracy (%)"),
                 "accuracy",
-                "A_t: the learner's classifier on the real test images of all classes seen, mean "
-                "over classes. G_t: a classifier trained on real images, on generated ones. Last "
-                f"epoch, n = 1.{beside}",
+                f"{told} Last epoch, n = 1.{beside}",
             ),
             _matrix(
                 run,

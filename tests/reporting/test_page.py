@@ -145,7 +145,7 @@ def test_a_learner_without_generator_or_audit_has_a_page(tmp_path):
     rows = [row(task, generates=False) for task in (1, 2)]
     shown = Checked(made(tmp_path, rows, description(learner="joint")))
     assert "joint training on toys" in shown.text
-    for heading in ("Growth", "Masks", "What the generator draws"):
+    for heading in ("Growth", "Masks", "What the generator draws", "G_t"):
         assert heading not in shown.text
 
 
