@@ -23,7 +23,7 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt requirements-dev.txt
+$(READY): requirements.txt requirements-tensorboard.txt requirements-dev.txt
 	@found=$$($(FIND)); \
 	if [ -z "$$found" ]; then \
 	  echo "error: need Python 3.10, 3.11, 3.12 or 3.13 with its venv module; none of" \

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.joint import JointClassifier
 from dgm_tf.progress import TaskProgress, task_summary
+from dgm_tf.reporting import page, tensorboard
 from dgm_tf.run_folder import RunFolder, check_writable
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import Task, TaskStream, class_incremental
@@ -25,9 +27,7 @@ from dgm_tf.stream import Task, TaskStream, class_incremental
 DEFAULT_RUNS = Path("runs")
 FOLDER = "folder"  # the data set's name when the images come from a folder
 
-# Pictures of a class in a sample grid, and where their randomness comes from.
-_PICTURES = 10
-_PICTURES_SEED = 0
+_PICTURES_SEED = 0  # where the randomness of the pictures comes from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Training:
         run_dir: the run's folder; None for runs/<data set>-<tasks>/<learner>/seed<seed>.
         command: the command line, for the record.
         quiet: print nothing before the final report.
+        epoch_lines: print a line per epoch, too.
+        tensorboard: also write logs for TensorBoard, into the folder `tensorboard` of the run.
     """
 
     dataset: str
@@ -63,6 +65,8 @@ class Training:
     run_dir: str | None = None
     command: str = ""
     quiet: bool = False
+    epoch_lines: bool = False
+    tensorboard: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,8 @@ def train(training: Training) -> RunResult:
     """
     # Before the data, which may take a download.
     check_writable(training.run_dir or DEFAULT_RUNS)
+    if training.tensorboard:
+        tensorboard.check_installed()
     stream = open_stream(training)
     _check_batch(stream, training)
     learner: Learner = DGM.from_settings(training.settings)
@@ -107,6 +113,8 @@ def train(training: Training) -> RunResult:
         tasks=training.tasks,
         command=training.command,
         quiet=training.quiet,
+        epoch_lines=training.epoch_lines,
+        log_tensorboard=training.tensorboard,
     )
 
 
@@ -153,6 +161,8 @@ def run(
     tasks: int | None = None,
     command: str = "",
     quiet: bool = False,
+    epoch_lines: bool = False,
+    log_tensorboard: bool = False,
 ) -> RunResult:
     """Learns the tasks of a stream that the run folder does not have yet, and reports.
 
@@ -169,6 +179,8 @@ def run(
         tasks: stop after that many tasks; None learns all.
         command: the command line, for the record.
         quiet: print the final report alone.
+        epoch_lines: print a line per epoch, too.
+        log_tensorboard: write logs for TensorBoard, too; see `dgm_tf.reporting.tensorboard`.
 
     Raises:
         InputError: the folder belongs to another run or cannot be used.
@@ -185,17 +197,33 @@ def run(
     audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
     if not quiet:
         _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")
+    if len(rows) >= last:
+        _write_page(folder)  # A run killed before it could.
+    logs = None
+    if log_tensorboard:
+        logs = tensorboard.TensorBoardLog(folder.path / tensorboard.FOLDER, settings)
     remaining = stream.tasks(start=len(rows) + 1)
     for task in itertools.islice(remaining, max(0, last - len(rows))):
-        row = _learn(learner, task, audit=audit, stream=stream, rows=rows, quiet=quiet)
+        title = f"task {task.index} of {len(stream)}"
+        progress = TaskProgress(title, live=False if quiet else None, epoch_lines=epoch_lines)
+        log = None
+        if logs is not None:
+            log = logs.task(task.index, steps_before=sum(row["steps"] for row in rows))
+        row = _learn(
+            learner, task, audit=audit, stream=stream, rows=rows, progress=progress, log=log
+        )
         row["epochs"] = settings.get("epochs")
         if learner.generates:
             _draw_samples(learner, folder.sample_file(task.index))
         rows = folder.commit([*rows, row], *learner.state())
+        _write_page(folder)
+        if log is not None:
+            log.finish(rows[-1], folder.sample_file(task.index))
         if not quiet:
             _say(task_summary(rows[-1], title=str(task), seconds_left=_seconds_left(rows, last)))
     pictures_at = f"{folder.samples}/" if learner.generates else None
-    _say("\n" + report.run_report(rows, scenario=stream.scenario, pictures=pictures_at))
+    text = report.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
+    _say(f"\n{text}\nPage: {folder.path / page.PAGE}")
     return RunResult(folder.path, learner, tuple(rows))
 
 
@@ -206,13 +234,13 @@ def _learn(
     audit: MemoryAudit,
     stream: TaskStream,
     rows: Sequence[Mapping[str, Any]],
-    quiet: bool,
+    progress: TaskProgress,
+    log: tensorboard.TaskLog | None,
 ) -> dict[str, Any]:
     """Learns one task and gives its row of metrics.jsonl."""
     start = time.monotonic()
-    title = f"task {task.index} of {len(stream)}"
-    with TaskProgress(title, live=False if quiet else None) as progress:
-        history = learner.learn(task, callbacks=[progress])
+    with progress:
+        history = learner.learn(task, callbacks=list(filter(None, [progress, log])))
     seconds = time.monotonic() - start
     evaluation = evaluate(learner.classify, stream.seen_test(task))
     matrix = AccuracyMatrix.from_rows(rows)
@@ -233,20 +261,35 @@ def _learn(
         **learner.growth(),
         "steps": progress.steps,
         "last_epoch": {name: values[-1] for name, values in history.items() if values},
+        "history": {name: _short(values) for name, values in history.items()},
         "seconds": round(seconds, 3),
         "evaluation_seconds": round(time.monotonic() - start - seconds, 3),
+        "peak_memory_mib": provenance.peak_memory_mib(),
     }
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    """To be drawn: six digits are more than a picture shows, and the rows go into checkpoints."""
+    return [float(f"{value:.6g}") for value in values]
+
+
+def _write_page(folder: RunFolder) -> None:
+    """Writes the run's page; whatever is wrong with a picture must not end a run of hours."""
+    try:
+        page.write_page(folder.path)
+    except Exception as error:
+        print(f"warning: no {page.PAGE} written: {error!r}", file=sys.stderr)
 
 
 def _draw_samples(learner: Learner, path: Path) -> None:
     """Writes a row of generated pictures for each class seen."""
     # Class by class: a call always has the same shape, so that nothing is traced anew.
     images = [
-        learner.generate(np.full(_PICTURES, label, np.int32), seed=_PICTURES_SEED)
+        learner.generate(np.full(pictures.PER_CLASS, label, np.int32), seed=_PICTURES_SEED)
         for label in learner.classes_seen
     ]
-    labels = np.repeat(learner.classes_seen, _PICTURES).tolist()
-    pictures.sample_grid(np.concatenate(images), _PICTURES, path, labels=labels)
+    labels = np.repeat(learner.classes_seen, pictures.PER_CLASS).tolist()
+    pictures.sample_grid(np.concatenate(images), pictures.PER_CLASS, path, labels=labels)
 
 
 def _description(

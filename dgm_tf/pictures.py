@@ -10,8 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dgm_tf.files import write_atomically
 
+PER_CLASS = 10  # pictures of each class in the grids of a run
+
 _BACKGROUND = 255
 _GAP = 2  # pixels between pictures and around them
+_ZOOM = 2
 
 
 def sample_grid(
@@ -20,7 +23,7 @@ def sample_grid(
     path: str | os.PathLike[str],
     *,
     labels: Sequence[int | str] | None = None,
-    zoom: int = 2,
+    zoom: int = _ZOOM,
 ) -> None:
     """Writes images side by side as a PNG file, atomically.
 
@@ -54,6 +57,52 @@ def sample_grid(
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     write_atomically(path, buffer.getvalue())
+
+
+def read_grid(
+    path: str | os.PathLike[str],
+    *,
+    rows: int,
+    image_shape: Sequence[int],
+    columns: int = PER_CLASS,
+    zoom: int = _ZOOM,
+) -> np.ndarray:
+    """Takes a picture of `sample_grid` apart again.
+
+    Args:
+        path: the PNG file.
+        rows: rows in it, one per label.
+        image_shape: (H, W, C) of each image.
+        columns: pictures in a row.
+        zoom: what it was drawn with.
+
+    Returns:
+        uint8 [rows, columns, H, W, 3].
+
+    Raises:
+        ValueError: the picture has another size.
+        OSError: the file cannot be read as a picture.
+    """
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    height, width = (zoom * side + _GAP for side in image_shape[:2])
+    margin = pixels.shape[1] - columns * width - _GAP
+    if pixels.shape[0] != rows * height + _GAP or margin < 0:
+        raise ValueError(
+            f"{rows} rows of {columns} pictures of {image_shape[0]}x{image_shape[1]} were wanted, "
+            f"got {pixels.shape[1]}x{pixels.shape[0]} pixels"
+        )
+    cells = pixels[_GAP:, margin + _GAP :].reshape(rows, height, columns, width, 3)
+    return cells[:, :-_GAP:zoom, :, :-_GAP:zoom].transpose(0, 2, 1, 3, 4)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """uint8 [H, W, 3] as the bytes of a PNG file, grey where its channels are the same."""
+    grey = (pixels == pixels[..., :1]).all()
+    picture = Image.fromarray(pixels[..., 0] if grey else pixels)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

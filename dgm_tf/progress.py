@@ -35,19 +35,28 @@ class TaskProgress(keras.callbacks.Callback):
     # Keras then need not wait for each step's losses before it begins the next one.
     async_safe = True
 
-    def __init__(self, title: str, *, file: TextIO | None = None, live: bool | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        *,
+        file: TextIO | None = None,
+        live: bool | None = None,
+        epoch_lines: bool = False,
+    ) -> None:
         """Prepares the line; nothing is drawn before training begins.
 
         Args:
             title: what the line begins with.
             file: where it is drawn; standard error unless given.
             live: whether it is drawn at all; found out from `file` unless given.
+            epoch_lines: print a line that stays after each epoch, on `file`.
         """
         super().__init__()
         self._title = self._shown_title = title
         console = Console(stderr=True) if file is None else Console(file=file)
         live = is_live(console.file) if live is None else live
         self._bar = _bar(console) if live else None
+        self._epoch_lines = console if epoch_lines else None
         self._line = None
         self._finished_steps = 0
         self._epoch_steps = 0
@@ -94,6 +103,11 @@ class TaskProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._finished_steps, self._epoch_steps = self.steps, 0
         self._draw(logs)
+        if self._epoch_lines is not None:
+            epochs = (self.params or {}).get("epochs")
+            line = "  ".join([self._shown_title, f"epoch {epoch + 1}/{epochs}", *_values(logs)])
+            # By the live line's own console, which puts it above that line.
+            self._epoch_lines.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self, logs: Mapping[str, Any] | None) -> None:
         if self._line is None:

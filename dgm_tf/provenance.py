@@ -37,6 +37,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def peak_memory_mib() -> float | None:
+    """The most memory this process has held so far, in MiB; None where it cannot be found out."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+
+
 def today() -> str:
     """The date in UTC, as 2018-12-01."""
     return datetime.datetime.now(datetime.timezone.utc).date().isoformat()

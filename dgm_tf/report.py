@@ -148,26 +148,24 @@ def audit_lines(rows: Sequence[Row]) -> str:
     A task counts as identical only where every later row says so; where one says nothing, the
     line names it.
     """
-    return "\n".join(_audit_line(row["task"], rows) for row in rows)
+    return "\n".join(f"task {row['task']}: {audit_verdict(row['task'], rows)}" for row in rows)
 
 
-def _audit_line(task: int, rows: Sequence[Row]) -> str:
+def audit_verdict(task: int, rows: Sequence[Row]) -> str:
+    """What all later checks of a task's images say together; see `audit_lines`."""
     checks = {row["task"]: _by_number(row, "audit").get(task) for row in rows if row["task"] > task}
     if not checks:
-        return f"task {task}: the newest, no later task yet"
+        return "the newest, no later task yet"
     differing = {later: pixels for later, pixels in checks.items() if pixels}
     if differing:
         first = min(differing)
         total = max((_by_number(row, "audit_pixels").get(task, 0) for row in rows), default=0)
         of_total = f" of {total}" if total else ""
-        return (
-            f"task {task}: {max(differing.values())}{of_total} pixels differ "
-            f"(first after task {first})"
-        )
+        return f"{max(differing.values())}{of_total} pixels differ (first after task {first})"
     unchecked = [later for later, pixels in checks.items() if pixels is None]
     if unchecked:
-        return f"task {task}: not checked after task {', '.join(map(str, unchecked))}"
-    return f"task {task}: identical after {len(checks)} later task{'s' if len(checks) > 1 else ''}"
+        return f"not checked after task {', '.join(map(str, unchecked))}"
+    return f"identical after {len(checks)} later task{'s' if len(checks) > 1 else ''}"
 
 
 def _by_number(row: Row, key: str) -> dict[int, int]:

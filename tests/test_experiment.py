@@ -7,12 +7,15 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from dgm_tf import checkpoint, experiment, run_folder
 from dgm_tf.datasets import ImageData
 from dgm_tf.errors import InputError
+from dgm_tf.files import write_atomically
 from dgm_tf.learners.base import Learner
+from dgm_tf.reporting import page
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
 
@@ -112,6 +115,19 @@ def run(folder, *, learner=None, settings=SETTINGS, stream=None, **options):
     return experiment.run(stream, learner, run_dir=folder, settings=settings, quiet=True, **options)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def plain_page():
+    """Pages take a second each; here they only say how many tasks they show."""
+
+    def write(folder):
+        rows = (folder / "metrics.jsonl").read_bytes().count(b"\n")
+        write_atomically(folder / page.PAGE, b"tasks: %d" % rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "write_page", write)
+        yield
+
+
 def content(folder):
     """Everything in a run folder by path, without times and dates; hidden names are leftovers."""
     found = {}
@@ -134,7 +150,8 @@ def content(folder):
 
 
 def without_times(row):
-    return {key: value for key, value in row.items() if "seconds" not in key}
+    """Without what differs from one process to the next."""
+    return {k: v for k, v in row.items() if "seconds" not in k and k != "peak_memory_mib"}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +163,7 @@ def finished(tmp_path_factory):
 def test_a_run_writes_every_file_that_it_promises(finished):
     folder, _, files = finished
     assert sorted(files) == sorted(
-        ["settings.json", "metrics.jsonl", "accuracy_matrix.csv", "growth.csv"]
+        ["settings.json", "metrics.jsonl", "accuracy_matrix.csv", "growth.csv", "report.html"]
         + [f"samples/task-0{task}.png" for task in (1, 2, 3)]
         + [f"audit/task-0{task}.npz" for task in (1, 2, 3)]
         + [f"checkpoints/task-0{t}/{f}" for t in (1, 2, 3) for f in ("state.json", "arrays.npz")]
@@ -168,6 +185,8 @@ def test_metrics_hold_one_object_per_task(finished):
     assert last["average_accuracy"] == np.mean(list(last["class_accuracy"].values()))
     assert last["last_epoch"] == {"critic_loss": 1.0, "broken": None}  # JSON has no NaN
     assert all(row["seconds"] >= 0 for row in result.rows)
+    assert last["history"] == {"critic_loss": [0.0, 1.0], "broken": [None]}
+    assert all(10 < row["peak_memory_mib"] < 2**20 for row in result.rows)
     assert last["generator_parameters"] == 128 and last["free_fraction"] == 0.25
 
 
@@ -202,6 +221,42 @@ def test_pictures_show_all_classes_seen(finished):
             heights.append(picture.height)
     row = (heights[1] - heights[0]) // 2
     assert row >= 16 and heights[2] == heights[1] + row
+
+
+def test_the_page_is_written_after_each_task(tmp_path):
+    seen = []
+
+    class Watched(NearestMean):
+        def learn(self, task, *, epochs=2, callbacks=()):
+            file = tmp_path / "report.html"
+            seen.append(file.read_bytes() if file.exists() else None)
+            return super().learn(task, epochs=epochs, callbacks=callbacks)
+
+    run(tmp_path, learner=Watched())
+    assert seen == [None, b"tasks: 1", b"tasks: 2"]
+    assert (tmp_path / "report.html").read_bytes() == b"tasks: 3"
+    (tmp_path / "report.html").unlink()
+    run(tmp_path, learner=Untaught())
+    assert (tmp_path / "report.html").read_bytes() == b"tasks: 3"
+
+
+def test_a_page_that_cannot_be_drawn_ends_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(page, "write_page", lambda folder: 1 / 0)
+    assert len(run(tmp_path, tasks=2).rows) == 2
+    assert capsys.readouterr().err.count("warning: no report.html written: ZeroDivision") == 2
+
+
+def test_tensorboard_gets_one_file_per_task_that_go_on_from_each_other(tmp_path):
+    run(tmp_path, tasks=2, log_tensorboard=True)
+    run(tmp_path, log_tensorboard=True)
+    steps = {}
+    for path in (tmp_path / "tensorboard").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+    # As in metrics.jsonl: 4, 10 and 4 steps, in two epochs each.
+    assert sorted(steps["training/critic_loss"]) == [2, 4, 9, 14, 16, 18]
+    assert sorted(steps["task/A_t"]) == sorted(steps["samples"]) == [1, 2, 3]
 
 
 def test_settings_say_where_the_numbers_come_from(finished):

@@ -1,7 +1,10 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from dgm_tf import pictures
 from dgm_tf.errors import InputError
 from dgm_tf.pictures import sample_grid, to_uint8
 
@@ -106,3 +109,24 @@ def test_columns_and_labels_must_fit(tmp_path):
         sample_grid(flat(0), 0, tmp_path / "grid.png")
     with pytest.raises(ValueError, match="2 labels"):
         sample_grid(flat(0, 0), 1, tmp_path / "grid.png", labels=[1])
+
+
+class TestReadGrid:
+    def test_gives_back_what_was_drawn(self, tmp_path):
+        images = np.random.RandomState(0).uniform(-1, 1, (6, 5, 7, 3))
+        labels = ["long name"] * 3 + ["b"] * 3
+        pictures.sample_grid(images, 3, tmp_path / "a.png", labels=labels)
+        found = pictures.read_grid(tmp_path / "a.png", rows=2, image_shape=(5, 7, 3), columns=3)
+        np.testing.assert_array_equal(found.reshape(6, 5, 7, 3), pictures.to_uint8(images))
+
+    def test_refuses_a_grid_of_another_size(self, tmp_path):
+        pictures.sample_grid(np.zeros((4, 5, 7, 1)), 2, tmp_path / "a.png")
+        with pytest.raises(ValueError, match="3 rows of 2 pictures of 5x7 were wanted"):
+            pictures.read_grid(tmp_path / "a.png", rows=3, image_shape=(5, 7, 1), columns=2)
+
+
+def test_png_keeps_every_pixel():
+    colour = np.random.RandomState(0).randint(0, 256, (4, 6, 3), np.uint8)
+    for pixels in (colour, np.repeat(colour[..., :1], 3, axis=2)):
+        with Image.open(io.BytesIO(pictures.png(pixels))) as picture:
+            np.testing.assert_array_equal(picture.convert("RGB"), pixels)

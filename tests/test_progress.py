@@ -161,3 +161,13 @@ def test_the_line_fits_a_terminal_of_80_columns(terminal, monkeypatch):
     assert len(lines) == 1
     text = "".join(segment.text for segment in lines[0])
     assert "left  critic -1.5  generator 0.26  sparsity 0.38" in text
+
+
+def test_a_line_per_epoch_stays_in_a_pipe_without_control_characters():
+    file = io.StringIO()
+    with TaskProgress("task 1 of 2", file=file, epoch_lines=True) as callback:
+        train(callback, epochs=2, logs={"critic_loss": 0.5, "generator_loss": -1.0})
+    assert file.getvalue().splitlines() == [
+        "task 1 of 2  epoch 1/2  critic 0.5  generator -1",
+        "task 1 of 2  epoch 2/2  critic 0.5  generator -1",
+    ]

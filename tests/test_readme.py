@@ -8,8 +8,10 @@ import pytest
 
 from dgm_tf import settings
 from dgm_tf.datasets import NAMES
-from trainers import flags
+from dgm_tf.reporting import gallery as drawn
+from trainers import flags, gallery, report
 
+SHOWING = {"report": report, "gallery": gallery}
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
@@ -35,6 +37,9 @@ def test_the_trainers_take_the_commands(command):
     program, *arguments = command.split()[2:]
     trainer = program.removeprefix("trainers.")
     assert (ROOT / "trainers" / f"{trainer}.py").is_file()
+    if trainer in SHOWING:
+        flags.read(SHOWING[trainer].define(), arguments, program=program)
+        return
     dataset = {"svhn": "svhn_cropped"}.get(name := trainer.removeprefix("split_"), name)
     defined = flags.define(dataset, images=dataset == "folder")
     assert defined.parse(arguments, program=program, about="")
@@ -44,6 +49,8 @@ def test_every_flag_named_is_a_flag_of_some_trainer():
     known = {"help"}
     for dataset in ("mnist", "folder"):
         known |= set(flags.define(dataset, images=dataset == "folder").values)
+    known |= set(report.define())
+    known |= {"logdir"}  # TensorBoard's own
     named = set(re.findall(r"--(\w+)", TEXT))
     assert {name.removeprefix("no") if name not in known else name for name in named} <= known
 
@@ -84,3 +91,12 @@ def test_the_first_example_runs(capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("task 1 of 2: class 0")
     assert second.startswith("task 2 of 2: class 1")
+
+
+def test_the_gallery_is_that_of_the_results_and_its_pictures_are_there():
+    wanted = drawn.markdown(ROOT)
+    assert f"{drawn.BEGIN}\n{wanted}\n{drawn.END}" in TEXT, (
+        "python -m trainers.gallery draws it anew"
+    )
+    for path in re.findall(r'<img src="([^"]*)"', TEXT):
+        assert (ROOT / path).is_file(), path

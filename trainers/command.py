@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dgm_tf.errors import InputError
@@ -29,12 +29,25 @@ def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None 
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     defined = flags.define(dataset, images=dataset == "folder")
-    try:
+
+    def train() -> None:
         wanted = defined.parse(arguments, program=f"python -m trainers.{name}", about=about)
         with _interrupt_ends_process():
             with _hushed():
                 from dgm_tf import experiment
             experiment.train(experiment.Training(**wanted))
+
+    return guarded(train)
+
+
+def guarded(action: Callable[[], None]) -> int:
+    """Calls `action` and turns its errors into one line.
+
+    Returns:
+        The exit code: 0, or 2 after bad input.
+    """
+    try:
+        action()
     except flags.HelpAsked as text:
         print(text)
     except InputError as error:

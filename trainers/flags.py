@@ -6,7 +6,7 @@ import shlex
 import textwrap
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -16,6 +16,7 @@ from dgm_tf.settings import METHODS, PRESETS, VARIANTS, DGMSettings, settings_fo
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
+_VERBOSITIES = ("0", "1", "2")
 
 # Shares of the training images that the paper holds out.
 _VALIDATION = {"mnist": 0.15, "svhn_cropped": 0.10}
@@ -103,13 +104,9 @@ class TrainerFlags:
             HelpAsked: the help text is asked for.
             InputError: a flag is unknown, or its value is not usable.
         """
-        if any(argument in _HELP for argument in arguments):
+        if asks_for_help(arguments):
             raise HelpAsked(self.help(program=program, about=about))
-        try:
-            left_over = self.values([program, *arguments])[1:]
-        except (flags.Error, ValueError) as error:
-            text = " ".join(str(error).split())
-            raise InputError(f"{text[:1].lower()}{text[1:]} (--help shows all flags)") from error
+        left_over = read(self.values, arguments, program=program)
         if left_over:
             raise InputError(f"expected flags as --name=value, received {left_over[0]!r}")
         given = self.values.flag_values_dict()
@@ -119,6 +116,9 @@ class TrainerFlags:
             )
         fields = {name: given.pop(name) for name in _setting_names()}
         preset = given.pop("preset")
+        verbosity = given.pop("verbosity")
+        given["quiet"] = given["quiet"] or verbosity == "0"
+        given["epoch_lines"] = verbosity == "2" and not given["quiet"]
         overrides = {name: value for name, value in fields.items() if value is not None}
         variant = overrides.pop("variant")
         settings = settings_for(self.dataset, variant, preset, **overrides)
@@ -127,13 +127,39 @@ class TrainerFlags:
 
     def help(self, *, program: str, about: str) -> str:
         """The help text: what the program does and its flags in groups."""
-        lines = [about.strip(), "", f"Usage: {program} [--flag=value ...]"]
-        for title, names in self.groups.items():
-            lines += ["", f"{title}:"]
-            for name in names:
-                lines += _flag_help(self.values[name])
-        lines += ["", "TensorFlow's own log is silent unless TF_CPP_MIN_LOG_LEVEL is set."]
-        return "\n".join(lines)
+        usage = f"{program} [--flag=value ...]"
+        text = help_text(self.values, self.groups, about=about, usage=usage)
+        return f"{text}\n\nTensorFlow's own log is silent unless TF_CPP_MIN_LOG_LEVEL is set."
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for the help text."""
+    return any(argument in _HELP for argument in arguments)
+
+
+def read(values: flags.FlagValues, arguments: Sequence[str], *, program: str) -> list[str]:
+    """Gives the flags the values of a command line, and returns what is no flag.
+
+    Raises:
+        InputError: a flag is unknown, or its value is not usable.
+    """
+    try:
+        return values([program, *arguments])[1:]
+    except (flags.Error, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{text[:1].lower()}{text[1:]} (--help shows all flags)") from error
+
+
+def help_text(
+    values: flags.FlagValues, groups: Mapping[str, Iterable[str]], *, about: str, usage: str
+) -> str:
+    """What a command does, how it is called, and its flags under the headings of `groups`."""
+    lines = [about.strip(), "", f"Usage: {usage}"]
+    for title, names in groups.items():
+        lines += ["", f"{title}:"]
+        for name in names:
+            lines += _flag_help(values[name])
+    return "\n".join(lines)
 
 
 def define(dataset: str, *, images: bool = False) -> TrainerFlags:
@@ -190,7 +216,16 @@ def _define_run_flags(values: flags.FlagValues) -> None:
     flags.DEFINE(_Text("DIR"), "run_dir", None, text, values)
     text = "dgm, or joint: the upper reference, the same classifier trained on all real images seen"
     flags.DEFINE_enum("method", METHODS[0], METHODS, text, values)
-    _define_boolean(values, "quiet", False, "print nothing before the final report")
+    text = (
+        "0: the final report alone; 1: a live line and a short block per task; 2: each epoch, too"
+    )
+    flags.DEFINE_enum("verbosity", "1", _VERBOSITIES, text, values)
+    define_boolean(values, "quiet", False, "the same as --verbosity=0")
+    text = (
+        "also write logs for TensorBoard, in the folder tensorboard of the run; needs the package "
+        "tensorboard"
+    )
+    define_boolean(values, "tensorboard", False, text)
 
 
 def _define_settings(values: flags.FlagValues, dataset: str) -> None:
@@ -207,7 +242,7 @@ def _define_settings(values: flags.FlagValues, dataset: str) -> None:
         if choices := field.metadata.get("choices"):
             flags.DEFINE_enum(name, None, choices, text, values)
         elif kind is bool:
-            _define_boolean(values, name, None, text)
+            define_boolean(values, name, None, text)
         elif kind in (int, float):
             flags.DEFINE(_Number(kind), name, None, text, values)
         elif kind is str:
@@ -216,7 +251,15 @@ def _define_settings(values: flags.FlagValues, dataset: str) -> None:
             raise TypeError(f"setting {name} has the type {kind}, which no flag has")
 
 
-def _define_boolean(values: flags.FlagValues, name: str, default: bool | None, text: str) -> None:
+def define_text(
+    values: flags.FlagValues, name: str, default: str | None, text: str, *, shown: str
+) -> None:
+    """Adds a flag that takes any text; the help calls it `shown`."""
+    flags.DEFINE(_Text(shown), name, default, text, values)
+
+
+def define_boolean(values: flags.FlagValues, name: str, default: bool | None, text: str) -> None:
+    """Adds a flag that is on or off."""
     flag = flags.BooleanFlag(name, default, text)
     flag.parser = _Boolean()
     flags.DEFINE_flag(flag, values)

@@ -58,7 +58,8 @@ class Learner(abc.ABC):
         """Size of the generator.
 
         `layer_widths` and `initial_layer_widths` (units per block), `generator_parameters`,
-        `free_fraction` and `layers` (a dictionary per block).
+        `free_fraction` and `layers` (a dictionary per block). A learner with a mask per task adds
+        `mask_overlap`: what the last task's mask shares with each one's so far, its own included.
         """
 
     @abc.abstractmethod

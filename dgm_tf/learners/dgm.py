@@ -246,6 +246,7 @@ class DGM(CriticLearner):
             "generator_parameters": generator.parameters(),
             "free_fraction": sum(row["free"] for row in layers) / capacity,
             "layers": layers,
+            "mask_overlap": generator.mask_overlap(self.finished_tasks),
         }
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

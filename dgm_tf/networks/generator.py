@@ -354,6 +354,25 @@ class Generator(keras.Model):
             )
         return rows
 
+    def mask_overlap(self, task: int) -> list[int]:
+        """Weights (w) or units (a) that a finished task's mask shares with each one's before it.
+
+        Args:
+            task: from 1.
+
+        Returns:
+            `task` counts over all blocks, for tasks 1 to `task`; the last is the mask's own size.
+        """
+        counts = [0] * task
+        for block in self.blocks:
+            mask = block.finished_mask(task).numpy() > 0
+            for earlier in range(1, task + 1):
+                other = block.finished_mask(earlier).numpy() > 0
+                # The block was narrower then: its mask is the leading part.
+                part = mask[tuple(slice(size) for size in other.shape)]
+                counts[earlier - 1] += int(np.count_nonzero(part & other))
+        return counts
+
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,

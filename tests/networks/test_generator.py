@@ -403,3 +403,18 @@ def test_a_generator_is_not_made_narrower():
 def test_images_it_cannot_make_are_refused(shape):
     with pytest.raises(InputError, match="multiple of 8"):
         made(image_shape=shape)
+
+
+@variants
+def test_overlaps_are_those_of_the_masks_by_position(variant):
+    generator = after(1, 1, 1, variant=variant)
+    used = []  # of each task, the places it uses: (block, index ...)
+    for task in (1, 2, 3):
+        masks = [block.finished_mask(task).numpy() for block in generator.blocks]
+        used.append({(b, *at) for b, mask in enumerate(masks) for at in np.argwhere(mask).tolist()})
+    for task in (1, 2, 3):
+        wanted = [len(used[task - 1] & earlier) for earlier in used[:task]]
+        assert generator.mask_overlap(task) == wanted
+    # What is reserved is what any task uses.
+    reserved = sum(layer["reserved"] for layer in generator.layer_report())
+    assert reserved == len(set.union(*used))

@@ -59,7 +59,8 @@ def numbers(folder):
     found = {}
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
-        found[row["task"]] = {k: v for k, v in row.items() if "seconds" not in k}
+        differing = ("seconds", "evaluation_seconds", "peak_memory_mib")
+        found[row["task"]] = {k: v for k, v in row.items() if k not in differing}
     for pattern in ("*.csv", "samples/*", "audit/*", "checkpoints/*/arrays.npz"):
         for path in folder.glob(pattern):
             found[str(path.relative_to(folder))] = path.read_bytes()
@@ -82,6 +83,12 @@ def test_a_run_ends_with_its_tables_and_leaves_its_files(whole):
         "generator_parameters", "layer_widths", "free_fraction", "seconds",
     }  # fmt: skip
     assert wanted <= set(rows[0]) and rows[1]["audit"] == {"1": 0}
+    # All that the first task uses is newly reserved.
+    assert rows[0]["mask_overlap"] == [sum(layer["reserved"] for layer in rows[0]["layers"])]
+    assert {"generator_loss", "mask_sparsity"} <= set(rows[1]["history"])
+    page = (folder / "report.html").read_text()
+    assert "DGMw on digits" in page and page.count("<img ") == 5 + 5 + 5
+    assert "Mask overlap" in page and f"Page: {folder}/report.html" in done.stdout
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["settings"]["generator_size"] == 2
     assert settings["command"].startswith("python -m trainers.split_digits --classes_per_task=5")
@@ -261,3 +268,19 @@ def test_flags_can_stand_in_a_file(tmp_path):
     (tmp_path / "flags").write_text("--epochs=3\n--seed=5\n")
     settings = parse(f"--flagfile={tmp_path}/flags", "--seed=6")["settings"]
     assert (settings.epochs, settings.seed) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "quiet", "epoch_lines"),
+    [
+        ([], False, False),
+        (["--quiet"], True, False),
+        (["--verbosity=0"], True, False),
+        (["--verbosity=2"], False, True),
+        (["--verbosity=2", "--quiet"], True, False),
+    ],
+)
+def test_verbosity_says_how_much_is_printed(arguments, quiet, epoch_lines):
+    found = parse(*arguments)
+    assert (found["quiet"], found["epoch_lines"]) == (quiet, epoch_lines)
+    assert "verbosity" not in found

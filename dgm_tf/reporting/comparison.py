@@ -1,0 +1,315 @@
+"""The page that sets several runs side by side, and the figures over them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dgm_tf import report
+from dgm_tf.errors import InputError
+from dgm_tf.files import write_atomically
+from dgm_tf.reporting import figures, html, numbers
+from dgm_tf.reporting.numbers import Group, Spread
+from dgm_tf.reporting.page import PAGE
+from dgm_tf.reporting.paper import Published, published
+from dgm_tf.reporting.run import Run, read_runs
+
+_MEASURES = {
+    "average_accuracy": ("A", "A_t: accuracy on real test images"),
+    "oracle_accuracy": ("G", "G_t: oracle on generated images"),
+}
+_HOW = (
+    "Runs of one method that differ in nothing but the seed are taken together; n is their number. "
+    "Lines are means over them, small dots single runs; bands, and the numbers behind ±, are one "
+    "sample standard deviation. Where n = 1 there is no spread to show, and a difference may be "
+    "the seed's alone."
+)
+
+
+def write_comparison(folders: Sequence[str | Path], out: str | Path) -> Path:
+    """Writes the page that compares the runs in `folders` to `out`, and returns its path.
+
+    Raises:
+        InputError: a folder holds no run, or the page cannot be written.
+    """
+    path = Path(out)
+    write_atomically(path, comparison_page(read_runs(folders)).encode())
+    return path
+
+
+def common_page(folders: Sequence[str | Path]) -> Path:
+    """Where a comparison goes unless it is told: beside the runs, in the folder they share."""
+    parents = [Path(folder).resolve().parents for folder in folders]
+    shared = [parent for parent in parents[0] if all(parent in other for other in parents)]
+    return shared[0] / PAGE
+
+
+def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> list[Path]:
+    """Writes one figure over runs as PNG and SVG.
+
+    Args:
+        kind: one of `dgm_tf.reporting.FIGURES`.
+        folders: the runs.
+        out: the files' path; a suffix .png or .svg is taken off.
+
+    Raises:
+        InputError: a folder holds no run, none has what the figure shows, or a file cannot be
+            written.
+    """
+    found = numbers.groups(read_runs(folders))
+    drawn = growth_figure(found) if kind == "growth" else curve_figure(found, "average_accuracy")
+    if drawn is None:
+        wanted = "a generator that grows" if kind == "growth" else "a finished task"
+        raise InputError(f"expected runs with {wanted}, received {', '.join(map(str, folders))}")
+    base = Path(out)
+    if base.suffix in (".png", ".svg"):
+        base = base.with_suffix("")
+    files = {".png": figures.png_bytes(drawn), ".svg": figures.svg_bytes(drawn)}
+    paths = []
+    for suffix, content in files.items():
+        paths.append(base.with_name(base.name + suffix))
+        write_atomically(paths[-1], content)
+    return paths
+
+
+def comparison_page(runs: Sequence[Run]) -> str:
+    """The page as HTML that needs nothing beside it."""
+    found = numbers.groups(runs)
+    data = " and ".join(dict.fromkeys(run.dataset for run in runs))
+    return html.document(
+        f"{len(runs)} runs on {data}",
+        [
+            *(html.paragraph(scenario) for scenario in dict.fromkeys(r.scenario for r in runs)),
+            html.paragraph(_HOW, quiet=True),
+            _summary(found),
+            _curves(found),
+            _last_classes(found),
+            _samples(found),
+            _cost(found),
+            _runs(found),
+        ],
+    )
+
+
+def with_spread(value: Spread | None, *, factor: float = 1.0, digits: int = 2) -> str:
+    """Mean ± sample standard deviation as text; the mean alone where n = 1."""
+    if value is None:
+        return "n/a"
+    text = f"{factor * value.mean:,.{digits}f}"
+    if value.deviation is None:
+        return text
+    return f"{text} ± {factor * value.deviation:,.{digits}f}"
+
+
+def after_task(group: Group, key: str, task: int) -> Spread | None:
+    """A quantity of the rows over the runs of a group; None unless all have it after that task."""
+    values = [dict(numbers.curve(run.rows, key)).get(task) for run in group.runs]
+    return None if None in values else numbers.spread(values)
+
+
+def _last_common(group: Group) -> int:
+    """Tasks that every run of the group has finished."""
+    return min(len(run.rows) for run in group.runs)
+
+
+def _published(group: Group) -> Published | None:
+    run = group.runs[0]
+    classes = [len(task) for task in run.stream.get("task_classes", ())]
+    return published(run.dataset, run.learner, classes)
+
+
+def _summary(found: Sequence[Group]) -> str:
+    last = max(_last_common(group) for group in found)
+    tasks = sorted({task for task in (5, 10, last) if 0 < task <= last})
+    keys = [key for key in _MEASURES if _anywhere(found, key)]
+    header = ["method", "n", "tasks"]
+    header += [f"{_MEASURES[key][0]}{task}" for key in keys for task in tasks]
+    header += ["forgetting", "units", "of worst case", "memory audit", "the paper's"]
+    rows = []
+    for group in found:
+        common = _last_common(group)
+        cells = [group.name, str(len(group.runs)), f"{common} of {group.runs[0].tasks}"]
+        for key in keys:
+            cells += [with_spread(after_task(group, key, task), factor=100) for task in tasks]
+        cells.append(with_spread(after_task(group, "forgetting", common), factor=100))
+        units, worst = _units(group, common)
+        cells += [with_spread(units, digits=0)]
+        cells.append(f"{100 * units.mean / worst:.0f} %" if units and worst else "n/a")
+        paper = _published(group)
+        theirs = ", ".join(f"{value:.2f}" for value in paper.percent.values()) if paper else "n/a"
+        if paper:
+            letter = _MEASURES[paper.key][0]
+            theirs += f" ({', '.join(f'{letter}{task}' for task in paper.percent)})"
+        rows.append([*cells, _audit(group), theirs])
+    note = (
+        "Percent; units after the last task that all runs of a method have finished, forgetting "
+        "and audit, too."
+    )
+    return html.section("Methods", html.table(header, rows), html.paragraph(note, quiet=True))
+
+
+def _anywhere(found: Sequence[Group], key: str) -> bool:
+    return any(numbers.curve(run.rows, key) for group in found for run in group.runs)
+
+
+def _units(group: Group, task: int) -> tuple[Spread | None, float]:
+    totals = [grown[0] for run in group.runs if (grown := numbers.growth(run.rows))]
+    if len(totals) < len(group.runs):
+        return None, 0.0
+    units = numbers.spread(dict(total.units)[task] for total in totals)
+    return units, dict(totals[0].worst)[task]
+
+
+def _audit(group: Group) -> str:
+    verdicts = [
+        report.audit_verdict(row["task"], run.rows)
+        for run in group.runs
+        if any(row.get("audit") for row in run.rows)
+        for row in run.rows[:-1]
+    ]
+    if not verdicts:
+        return "n/a"
+    same = sum(verdict.startswith("identical") for verdict in verdicts)
+    return f"{same} of {len(verdicts)} identical"
+
+
+def curve_figure(found: Sequence[Group], key: str, *, wide: bool = True) -> Figure | None:
+    """A share of 0 to 1 over tasks, a line per group; None where no run has it."""
+    curves = []
+    for style, group in enumerate(found):
+        each = [numbers.percent(numbers.curve(run.rows, key)) for run in group.runs]
+        if not any(each):
+            continue
+        paper = _published(group)
+        theirs = sorted(paper.percent.items()) if paper and paper.key == key else ()
+        several = len(each) > 1
+        curves.append(
+            figures.Line(
+                group.title,
+                numbers.mean_curve(each),
+                dots=[point for points in each for point in points] if several else (),
+                published=theirs,
+                published_name=f"{paper.method} in the paper" if paper else "",
+                style=style,
+            )
+        )
+    return figures.lines(curves, ylabel="accuracy (%)", wide=wide) if curves else None
+
+
+def growth_figure(found: Sequence[Group]) -> Figure | None:
+    """The paper's Figure 2: units over tasks against the worst case; None where nothing grows."""
+    curves, worst = [], {}
+    for style, group in enumerate(found):
+        totals = [grown[0] for run in group.runs if (grown := numbers.growth(run.rows))]
+        if not totals:
+            continue
+        several = len(totals) > 1
+        curves.append(
+            figures.Line(
+                group.title,
+                numbers.mean_curve([total.units for total in totals]),
+                dots=[point for total in totals for point in total.units] if several else (),
+                style=style,
+            )
+        )
+        initial = totals[0].units[0][1]
+        longest = max((total.worst for total in totals), key=len)
+        worst[initial] = max(worst.get(initial, []), longest, key=len)
+    if not curves:
+        return None
+    return figures.lines(curves, ylabel="units of the generator", worst=list(worst.values()))
+
+
+def _curves(found: Sequence[Group]) -> str:
+    pieces = []
+    for key, (_, what) in _MEASURES.items():
+        if (drawn := curve_figure(found, key)) is not None:
+            pieces.append(html.figure(drawn, key, f"{what}, after each task. {_sizes(found)}"))
+    drawn = growth_figure(found)
+    if drawn is not None:
+        caption = f"Growth against the worst case, the paper's Figure 2. {_sizes(found)}"
+        pieces.append(html.figure(drawn, "growth", caption))
+    return html.section("Over tasks", html.side_by_side(*pieces, wide=True))
+
+
+def _sizes(found: Sequence[Group]) -> str:
+    counts = sorted({len(group.runs) for group in found})
+    return f"n = {', '.join(map(str, counts))} {'runs' if counts != [1] else 'run'} per method."
+
+
+def _last_classes(found: Sequence[Group]) -> str:
+    """Accuracy on each class after the last common task, mean over the runs of a method."""
+    rows, labels = [], {}
+    for group in found:
+        common = _last_common(group)
+        if not common:
+            continue
+        each = [numbers.by_class(run.rows[common - 1], "class_accuracy") for run in group.runs]
+        shared = set.intersection(*map(set, each))
+        means = {label: numbers.spread(run[label] for run in each) for label in sorted(shared)}
+        labels |= {label: group.runs[0].class_name(label) for label in means}
+        rows.append((f"{group.title}, task {common}", means))
+    if not rows:
+        return ""
+    cells = [
+        [name, *(with_spread(means.get(label), factor=100, digits=1) for label in sorted(labels))]
+        for name, means in rows
+    ]
+    header = ["class", *(labels[label] for label in sorted(labels))]
+    return html.section("Accuracy on each class (%)", html.table(header, cells))
+
+
+def _samples(found: Sequence[Group]) -> str:
+    """What the first run of each method draws of each class after its last task."""
+    drawn, names = {}, {}
+    for group in found:
+        run = group.runs[0]
+        for label, images in (run.samples(len(run.rows)) if run.rows else {}).items():
+            drawn.setdefault(label, []).append((f"{group.name}", images))
+            names[label] = run.class_name(label)
+    pieces = [html.samples(f"class {names[label]}", drawn[label]) for label in sorted(drawn)]
+    seeds = ", ".join(f"{group.name}: seed {group.runs[0].seed}" for group in found)
+    note = html.paragraph(f"One run of each method (n = 1; {seeds}), as it is now.", quiet=True)
+    return html.section("What the generators draw", note if pieces else "", html.gallery(pieces))
+
+
+def _cost(found: Sequence[Group]) -> str:
+    rows = []
+    for group in found:
+        seconds = [
+            sum(row["seconds"] for row in run.rows)
+            for run in group.runs
+            if all(row.get("seconds") is not None for row in run.rows)
+        ]
+        memory = [
+            max(value for _, value in points)
+            for run in group.runs
+            if (points := numbers.curve(run.rows, "peak_memory_mib"))
+        ]
+        parameters = after_task(group, "generator_parameters", _last_common(group))
+        time = numbers.spread(seconds)
+        rows.append(
+            [
+                group.title,
+                "n/a" if time is None else report.duration(time.mean),
+                with_spread(numbers.spread(memory), digits=0),
+                with_spread(parameters, digits=0),
+            ]
+        )
+    header = ["method", "learning, mean", "peak MiB", "parameters"]
+    return html.section("Time and memory", html.table(header, rows))
+
+
+def _runs(found: Sequence[Group]) -> str:
+    rows = [
+        [
+            group.name,
+            str(run.seed),
+            f"{len(run.rows)} of {run.tasks}",
+            run.description.get("command") or "n/a",
+        ]
+        for group in found
+        for run in group.runs
+    ]
+    header = ["method", "seed", "tasks", "command"]
+    return html.section("The runs", html.table(header, rows, numbers=False))

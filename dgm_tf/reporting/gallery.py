@@ -1,0 +1,98 @@
+"""The gallery in README.md, made from the runs kept under `results/`."""
+
+import os
+import re
+from pathlib import Path
+
+from dgm_tf.errors import InputError
+from dgm_tf.files import write_atomically
+from dgm_tf.reporting import comparison, figures, numbers
+from dgm_tf.reporting.numbers import Group
+from dgm_tf.reporting.run import read_run
+from dgm_tf.run_folder import RunFolder
+
+BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
+
+_FOLDER = "docs/gallery"
+
+
+def write_gallery(root: str | Path) -> list[Path]:
+    """Draws the gallery's figures and puts the gallery between the marks in README.md.
+
+    Args:
+        root: the repository, with `README.md` and `results/<stream>/<learner>/<seed>/`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: README.md has no marks, or a file cannot be read or written.
+    """
+    root = Path(root)
+    readme = root / "README.md"
+    text = _between_marks(readme, readme.read_text(encoding="utf-8"), markdown(root))
+    written = []
+    for name, found in _streams(root).items():
+        drawn = {"accuracy": comparison.curve_figure(found, "average_accuracy")}
+        drawn["growth"] = comparison.growth_figure(found)
+        for kind, figure in drawn.items():
+            if figure is not None:
+                written.append(root / _figure(name, kind))
+                write_atomically(written[-1], figures.svg_bytes(figure))
+    write_atomically(readme, text.encode())
+    return [*written, readme]
+
+
+def markdown(root: str | Path) -> str:
+    """The gallery as it stands in README.md, without its marks and without drawing anything."""
+    root = Path(root)
+    parts = []
+    for name, found in _streams(root).items():
+        parts.append(f"**{found[0].runs[0].scenario}**")
+        kinds = ["accuracy"]
+        if comparison.growth_figure(found) is not None:
+            kinds.append("growth")
+        alts = {
+            "accuracy": "accuracy on real test images after each task",
+            "growth": "units of the generator after each task, against the worst case",
+        }
+        parts.append(
+            "\n".join(
+                f'<img src="{_figure(name, kind)}" width="48%" alt="{name}: {alts[kind]}">'
+                for kind in kinds
+            )
+        )
+        parts += [_pictures(root, group) for group in found]
+    return "\n\n".join(filter(None, parts))
+
+
+def _streams(root: Path) -> dict[str, list[Group]]:
+    """Groups of runs with a finished task, by the folder under `results/` that they stand in."""
+    streams = {}
+    for settings in sorted((root / "results").glob("*/*/*/settings.json")):
+        run = read_run(settings.parent)
+        if run.rows:
+            streams.setdefault(settings.parts[-4], []).append(run)
+    return {name: numbers.groups(runs) for name, runs in streams.items()}
+
+
+def _figure(stream: str, kind: str) -> str:
+    return f"{_FOLDER}/{stream}-{kind}.svg"
+
+
+def _pictures(root: Path, group: Group) -> str:
+    """The pictures that the first run of a method has drawn last."""
+    run = group.runs[0]
+    path = RunFolder(run.path).sample_file(len(run.rows))
+    if not path.is_file():
+        return ""
+    shown = Path(os.path.relpath(path, root)).as_posix()
+    title = f"{group.name}, seed {run.seed} (n = 1), after task {len(run.rows)}"
+    return f'{title}, generated:\n\n<img src="{shown}" width="60%" alt="{title}, ten of a class">'
+
+
+def _between_marks(path: Path, text: str, new: str) -> str:
+    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.S)
+    if len(pattern.findall(text)) != 1:
+        raise InputError(f"expected the marks {BEGIN} and {END} once in {path}; put them in")
+    return pattern.sub(lambda match: f"{match[1]}{new}\n{match[2]}", text)

@@ -1,0 +1,142 @@
+"""A run folder as read from disk, finished or not."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgm_tf import pictures
+from dgm_tf.errors import InputError
+from dgm_tf.run_folder import RunFolder
+
+Row = Mapping[str, Any]
+
+_NAMES = {
+    "dgm-w": "DGMw",
+    "dgm-a": "DGMa",
+    "joint": "joint training",
+    "fine-tune": "fine-tuning",
+    "ewc": "EWC",
+    "dgr": "DGR",
+    "mergan-jtr": "MeRGAN-JTR",
+    "mergan-ra": "MeRGAN-RA",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        path: its folder.
+        description: what `settings.json` holds.
+        rows: the rows of `metrics.jsonl` (see `dgm_tf.report`), one per finished task, in order.
+    """
+
+    path: Path
+    description: Mapping[str, Any]
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def scenario(self) -> str:
+        """One line that says what the numbers are for."""
+        return self.description.get("scenario", "scenario not recorded")
+
+    @property
+    def learner(self) -> str:
+        """The learner's short name with hyphens, such as `dgm-w`."""
+        return str(self.description.get("learner", "unknown")).replace("_", "-")
+
+    @property
+    def method(self) -> str:
+        """The learner as people call it, such as "DGMw"."""
+        return _NAMES.get(self.learner, self.learner)
+
+    @property
+    def stream(self) -> Mapping[str, Any]:
+        """The stream's part of the description."""
+        return self.description.get("stream") or {}
+
+    @property
+    def dataset(self) -> str:
+        return self.stream.get("name", "unknown data")
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The learner's settings."""
+        return self.description.get("settings") or {}
+
+    @property
+    def seed(self) -> Any:
+        return self.description.get("seed")
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the stream, learnt or not."""
+        return len(self.stream.get("task_classes", ())) or len(self.rows)
+
+    def class_name(self, label: int) -> str:
+        """What the data set calls a class, with its id in front where the two differ."""
+        names = self.stream.get("class_names") or ()
+        name = str(names[label]) if label < len(names) else str(label)
+        return name if name == str(label) else f"{label} {name}"
+
+    def samples(self, task: int) -> dict[int, np.ndarray]:
+        """Generated images of each class seen, as the run drew them after a task (from 1).
+
+        Returns:
+            uint8 [10, H, W, 3] by class id; empty where the folder has no such picture.
+
+        Raises:
+            InputError: the picture is there and is not what a run writes.
+        """
+        path = RunFolder(self.path).sample_file(task)
+        shape, classes = self.stream.get("image_shape"), self.rows[task - 1].get("classes_seen")
+        if not shape or not classes or not path.is_file():
+            return {}
+        try:
+            grid = pictures.read_grid(path, rows=len(classes), image_shape=shape)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise InputError(
+                f"expected the pictures of {len(classes)} classes in {path} ({error}); delete the "
+                "file or restore it"
+            ) from error
+        return dict(zip(classes, grid, strict=True))
+
+
+def read_run(folder: str | Path) -> Run:
+    """Reads the folder of a run, which may still be going on.
+
+    Raises:
+        InputError: there is no run, or its files are damaged.
+    """
+    path = Path(folder)
+    settings, metrics = path / "settings.json", path / "metrics.jsonl"
+    if not settings.is_file():
+        raise InputError(
+            f"expected the folder of a run, with settings.json in it, received {folder}; name a "
+            "folder that a trainer has written"
+        )
+    try:
+        description = json.loads(settings.read_text(encoding="utf-8"))
+        # A run that has just begun has no rows yet.
+        text = metrics.read_text(encoding="utf-8") if metrics.exists() else ""
+        rows = [json.loads(line) for line in text.splitlines()]
+        numbered = [row["task"] for row in rows] == list(range(1, len(rows) + 1))
+        usable = isinstance(description, dict) and numbered
+        usable = usable and all(row.get("class_accuracy") for row in rows)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot read the run in {folder} ({error}); restore its files") from error
+    if not usable:
+        raise InputError(
+            f"expected a row per finished task, from task 1 on, in {metrics}; restore the file"
+        )
+    return Run(path, description, tuple(rows))
+
+
+def read_runs(folders: Sequence[str | Path]) -> list[Run]:
+    """Reads several run folders; see `read_run`."""
+    return [read_run(folder) for folder in folders]

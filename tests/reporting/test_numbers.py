@@ -1,0 +1,136 @@
+"""The numbers behind each picture, against values found by hand."""
+
+import json
+import pathlib
+import statistics
+
+import numpy as np
+import pytest
+
+from dgm_tf.reporting import numbers
+from dgm_tf.reporting.numbers import Growth, MaskUse, Spread
+from dgm_tf.reporting.run import Run
+from tests.reporting.example import description, row
+
+
+def run(seed=0, tasks=2, learner="dgm-w", rows=None, **settings):
+    rows = [row(task) for task in range(1, tasks + 1)] if rows is None else rows
+    described = description(seed=seed, learner=learner, **settings)
+    return Run(pathlib.Path(f"run-{seed}"), described, tuple(rows))
+
+
+def test_a_curve_has_the_tasks_that_have_the_value():
+    rows = [row(1), row(2, oracle_accuracy=0.875), row(3, oracle_accuracy=None)]
+    assert numbers.curve(rows, "oracle_accuracy") == [(2, 0.875)]
+    assert numbers.percent([(2, 0.875)]) == [(2, 87.5)]
+    assert numbers.curve(rows, "forgetting") == [(2, 0.01), (3, 0.01)]  # not 0 at task 1
+
+
+def test_the_accuracy_matrix_is_in_order_of_arrival_with_gaps_before_it():
+    rows = [
+        {"task": 1, "class_accuracy": {"7": 1.0}},
+        {"task": 2, "class_accuracy": {"2": 0.5, "7": 0.75}},
+    ]
+    classes, table = numbers.accuracy_matrix(rows)
+    assert classes == [7, 2]
+    np.testing.assert_array_equal(table, [[100, np.nan], [75, 50]])
+    rows[1]["oracle_class_accuracy"] = {"2": 0.25}
+    _, table = numbers.accuracy_matrix(rows, "oracle_class_accuracy")
+    np.testing.assert_array_equal(table, [[np.nan, np.nan], [np.nan, 25]])
+
+
+def test_growth_starts_before_task_1_and_the_worst_case_adds_the_initial_size_each_time():
+    found = numbers.growth([row(1), row(2)])
+    assert found[0] == Growth("all layers", [(0, 6), (1, 7), (2, 8)], [(0, 6), (1, 12), (2, 18)])
+    assert found[1] == Growth("block 1", [(0, 4), (1, 5), (2, 6)], [(0, 4), (1, 8), (2, 12)])
+    assert found[2].units == [(0, 2), (1, 2), (2, 2)]
+    assert numbers.growth([row(1, generates=False)]) == []
+
+
+def test_mask_use_counts_what_is_new_reused_and_left():
+    # Task 1 finds 40 free, takes 10; growth refills to 40. Task 2 takes 10 more, reuses 4.
+    assert numbers.mask_use([row(1), row(2)]) == [MaskUse(1, 10, 0, 30), MaskUse(2, 10, 4, 30)]
+    old = row(1)
+    del old["mask_overlap"]
+    assert numbers.mask_use([old]) == [MaskUse(1, 10, None, 30)]
+    assert numbers.mask_use([row(1, generates=False)]) == []
+
+
+def test_what_is_left_free_counts_the_growth_before_the_task():
+    layers = [
+        [{"reserved": 10, "free": 50, "initial_free": 40}],  # 60 in all after growth
+        [{"reserved": 25, "free": 45, "initial_free": 40}],
+    ]
+    rows = [row(task, layers=found) for task, found in enumerate(layers, start=1)]
+    assert [use.free for use in numbers.mask_use(rows)] == [40 - 10, 60 - 25]
+
+
+def test_mask_overlap_is_of_the_rows_task():
+    rows = [row(1, mask_overlap=[10]), row(2, mask_overlap=[4, 16])]
+    np.testing.assert_allclose(numbers.mask_overlap(rows), [[100, 40], [25, 100]])
+    assert numbers.mask_overlap([row(1), row(2, mask_overlap=None)]) is None
+    assert numbers.mask_overlap([]) is None
+    empty = numbers.mask_overlap([row(1, mask_overlap=[0])])
+    assert np.isnan(empty).all()  # no share of nothing
+
+
+def test_epochs_lie_evenly_within_their_task():
+    rows = [
+        row(1, history={"loss": [4.0, 3.0]}),
+        row(2, history={"loss": [2.0, None], "other": [None]}),
+    ]
+    assert numbers.within_tasks(rows) == {"loss": [[(0.75, 4.0), (1.25, 3.0)], [(1.75, 2.0)]]}
+
+
+def test_without_a_history_the_last_epoch_stands_alone():
+    old = row(1, last_epoch={"loss": 3.0})
+    del old["history"]
+    assert numbers.within_tasks([old]) == {"loss": [[(1.0, 3.0)]]}
+
+
+def test_a_quantity_that_only_later_tasks_log_stays_with_its_task():
+    rows = [row(1, history={"a": [1.0]}), row(2, history={"a": [2.0], "b": [3.0]})]
+    assert numbers.within_tasks(rows)["b"] == [[(2.0, 3.0)]]
+
+
+@pytest.mark.parametrize(("lowest", "low"), [(87.0, 80), (99.0, 90), (100.0, 90), (3.0, 0)])
+def test_colours_begin_at_the_ten_below_the_lowest(lowest, low):
+    assert numbers.range_below_100(np.array([[lowest, np.nan, 100.0]])) == (low, 100)
+
+
+class TestSeveralRuns:
+    def test_spread_is_the_samples_and_none_for_one(self):
+        values = [0.25, 0.5, 1.5]
+        assert numbers.spread(values) == Spread(0.75, pytest.approx(np.std(values, ddof=1)), 3)
+        assert numbers.spread([0.5]) == Spread(0.5, None, 1)
+        assert numbers.spread([]) is None
+
+    def test_a_mean_curve_ends_where_a_run_ends(self):
+        found = numbers.mean_curve([[(1, 2.0), (2, 4.0)], [(1, 4.0)]])
+        assert found == [(1, Spread(3.0, statistics.stdev([2.0, 4.0]), 2))]
+
+    def test_seeds_are_one_group_and_other_settings_another(self):
+        runs = [run(seed=1), run(seed=0), run(seed=0, epochs=9), run(learner="joint")]
+        found = numbers.groups(runs)
+        assert [group.title for group in found] == [
+            "DGMw, epochs 2 (n = 2)", "DGMw, epochs 9 (n = 1)", "joint training (n = 1)",
+        ]  # fmt: skip
+        assert [member.seed for member in found[0].runs] == [0, 1]
+
+    def test_the_class_order_of_a_seed_makes_no_other_group(self):
+        shuffled = run(seed=1)
+        shuffled.description["stream"]["task_classes"] = [[2], [0], [1]]
+        assert len(numbers.groups([run(), shuffled])) == 1
+
+    def test_the_same_method_on_other_data_is_another_group(self):
+        other = run()
+        other.description["stream"]["name"] = "more toys"
+        assert [group.name for group in numbers.groups([run(), other])] == [
+            "DGMw, data toys", "DGMw, data more toys",
+        ]  # fmt: skip
+
+
+def test_keys_that_json_made_text_are_numbers_again():
+    read = json.loads(json.dumps({"class_accuracy": {3: 0.5}}))
+    assert numbers.by_class(read, "class_accuracy") == {3: 0.5}
+    assert numbers.by_class({}, "class_accuracy") == {}

@@ -1,0 +1,64 @@
+"""A run folder as it is read: finished, just begun, damaged."""
+
+import numpy as np
+import pytest
+
+from dgm_tf.errors import InputError
+from dgm_tf.pictures import to_uint8
+from dgm_tf.reporting.run import read_run
+from tests.reporting.example import class_images, description, row, write_run
+
+
+def test_a_run_has_its_rows_and_what_it_is(tmp_path):
+    run = read_run(write_run(tmp_path, [row(1), row(2)]))
+    assert [r["task"] for r in run.rows] == [1, 2] and run.tasks == 3
+    assert (run.method, run.dataset, run.seed) == ("DGMw", "toys", 0)
+    assert run.class_name(1) == "1 toy <1>" and run.class_name(77) == "77"
+
+
+def test_a_run_that_has_just_begun_has_no_rows(tmp_path):
+    folder = write_run(tmp_path, [])
+    (folder / "metrics.jsonl").unlink()
+    assert read_run(folder).rows == ()
+
+
+def test_samples_are_each_classs_own_in_the_order_it_arrived(tmp_path):
+    rows = [row(1, classes_seen=[2]), row(2, classes_seen=[2, 0])]
+    run = read_run(write_run(tmp_path, rows, samples=[2]))
+    found = run.samples(2)
+    assert list(found) == [2, 0]
+    for label, images in found.items():
+        wanted = np.broadcast_to(to_uint8(class_images(label, 2)), (10, 8, 8, 3))
+        np.testing.assert_array_equal(images, wanted)
+    assert run.samples(1) == {}
+
+
+def test_a_picture_of_another_size_is_an_input_error(tmp_path):
+    folder = write_run(tmp_path, [row(1), row(2)], samples=[1])
+    (folder / "samples" / "task-01.png").rename(folder / "samples" / "task-02.png")
+    with pytest.raises(InputError, match="pictures of 2 classes in .*task-02.png"):
+        read_run(folder).samples(2)
+
+
+def test_a_folder_that_is_no_run_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="expected the folder of a run, with settings.json"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settings.json", "{"),
+        ("settings.json", "[]"),
+        ("metrics.jsonl", "{"),
+        ("metrics.jsonl", '{"task": 2, "class_accuracy": {"0": 1}}'),
+        ("metrics.jsonl", '{"task": 1}'),
+        ("metrics.jsonl", "[]"),
+    ],
+)
+def test_damaged_files_are_an_input_error_of_one_line(tmp_path, name, text):
+    folder = write_run(tmp_path, [row(1)], description())
+    (folder / name).write_text(text)
+    with pytest.raises(InputError, match="restore") as error:
+        read_run(folder)
+    assert "\n" not in str(error.value)
