@@ -14,16 +14,30 @@ from dgm_tf import datasets, pictures, provenance, report
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.joint import JointClassifier
+from dgm_tf.learners.dgr import DGR
+from dgm_tf.learners.ewc import EWC
+from dgm_tf.learners.fine_tune import FineTune
+from dgm_tf.learners.joint import JointClassifier, JointGAN
+from dgm_tf.learners.mergan import MeRGANJTR, MeRGANRA
 from dgm_tf.progress import TaskProgress, task_summary
 from dgm_tf.run_folder import RunFolder, check_writable
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
 DEFAULT_RUNS = Path("runs")
 FOLDER = "folder"  # the data set's name when the images come from a folder
+
+_LEARNERS = {
+    "dgm": DGM,
+    "fine_tune": FineTune,
+    "ewc": EWC,
+    "dgr": DGR,
+    "mergan_jtr": MeRGANJTR,
+    "mergan_ra": MeRGANRA,
+}
 
 # Pictures of a class in a sample grid, and where their randomness comes from.
 _PICTURES = 10
@@ -48,10 +62,12 @@ class Training:
         run_dir: the run's folder; None for runs/<data set>-<tasks>/<learner>/seed<seed>.
         command: the command line, for the record.
         quiet: print nothing before the final report.
+        oracle: judge generated images by a classifier that has seen all real ones (G_t); it is
+            trained once per data set and kept.
     """
 
     dataset: str
-    settings: DGMSettings
+    settings: LearnerSettings
     method: str = "dgm"
     images: str | None = None
     data_dir: str | None = None
@@ -63,6 +79,7 @@ class Training:
     run_dir: str | None = None
     command: str = ""
     quiet: bool = False
+    oracle: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +103,7 @@ class RunResult:
 
 
 def train(training: Training) -> RunResult:
-    """Trains DGM on a stream as a training command asks.
+    """Trains a method on a stream as a training command asks.
 
     Raises:
         InputError: something that was asked for cannot be done.
@@ -95,9 +112,7 @@ def train(training: Training) -> RunResult:
     check_writable(training.run_dir or DEFAULT_RUNS)
     stream = open_stream(training)
     _check_batch(stream, training)
-    learner: Learner = DGM.from_settings(training.settings)
-    if training.method == "joint":
-        learner = JointClassifier(stream, training.settings)
+    learner = new_learner(training.method, training.settings, stream)
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     return run(
         stream,
@@ -107,7 +122,23 @@ def train(training: Training) -> RunResult:
         tasks=training.tasks,
         command=training.command,
         quiet=training.quiet,
+        oracle=training.oracle,
     )
+
+
+def new_learner(method: str, settings: LearnerSettings, stream: TaskStream) -> Learner:
+    """A learner that has learnt nothing.
+
+    Args:
+        method: one of `dgm_tf.settings.METHODS`.
+        settings: the method's.
+        stream: for joint training, which alone reads old images.
+    """
+    if method == "joint":
+        return JointClassifier(stream, settings)
+    if method == "joint_gan":
+        return JointGAN(stream, **dataclasses.asdict(settings))
+    return _LEARNERS[method].from_settings(settings)
 
 
 def open_stream(training: Training) -> TaskStream:
@@ -153,6 +184,7 @@ def run(
     tasks: int | None = None,
     command: str = "",
     quiet: bool = False,
+    oracle: bool = False,
 ) -> RunResult:
     """Learns the tasks of a stream that the run folder does not have yet, and reports.
 
@@ -169,6 +201,7 @@ def run(
         tasks: stop after that many tasks; None learns all.
         command: the command line, for the record.
         quiet: print the final report alone.
+        oracle: judge generated images after each task.
 
     Raises:
         InputError: the folder belongs to another run or cannot be used.
@@ -185,10 +218,17 @@ def run(
     audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
     if not quiet:
         _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")
+    judge = None
+    if oracle and learner.generates and len(rows) < last:
+        judge = Oracle.of(stream)
+        if not quiet:
+            _say(f"oracle: {100 * judge.test_accuracy:.2f} % on real test images")
     remaining = stream.tasks(start=len(rows) + 1)
     for task in itertools.islice(remaining, max(0, last - len(rows))):
         row = _learn(learner, task, audit=audit, stream=stream, rows=rows, quiet=quiet)
         row["epochs"] = settings.get("epochs")
+        if judge is not None:
+            row |= _judged(judge, learner, stream, task)
         if learner.generates:
             _draw_samples(learner, folder.sample_file(task.index))
         rows = folder.commit([*rows, row], *learner.state())
@@ -235,6 +275,21 @@ def _learn(
         "last_epoch": {name: values[-1] for name, values in history.items() if values},
         "seconds": round(seconds, 3),
         "evaluation_seconds": round(time.monotonic() - start - seconds, 3),
+    }
+
+
+def _judged(oracle: Oracle, learner: Learner, stream: TaskStream, task: Task) -> dict[str, Any]:
+    """What the oracle says of generated images of all classes seen, for a row of metrics.jsonl."""
+    start = time.monotonic()
+    judgement = oracle.judge(learner.generate, learner.classes_seen, stream.seen_test(task))
+    return {
+        "oracle_accuracy": judgement.accuracy,
+        "oracle_class_accuracy": judgement.class_accuracy,
+        "oracle_test_accuracy": oracle.test_accuracy,
+        "oracle_frechet_distance": judgement.frechet_distance,
+        "oracle_precision": judgement.precision,
+        "oracle_recall": judgement.recall,
+        "judging_seconds": round(time.monotonic() - start, 3),
     }
 
 
