@@ -15,17 +15,31 @@ from dgm_tf import datasets, pictures, provenance, report
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.joint import JointClassifier
+from dgm_tf.learners.dgr import DGR
+from dgm_tf.learners.ewc import EWC
+from dgm_tf.learners.fine_tune import FineTune
+from dgm_tf.learners.joint import JointClassifier, JointGAN
+from dgm_tf.learners.mergan import MeRGANJTR, MeRGANRA
 from dgm_tf.progress import TaskProgress, task_summary
 from dgm_tf.reporting import page, tensorboard
 from dgm_tf.run_folder import RunFolder, check_writable
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
 DEFAULT_RUNS = Path("runs")
 FOLDER = "folder"  # the data set's name when the images come from a folder
+
+_LEARNERS = {
+    "dgm": DGM,
+    "fine_tune": FineTune,
+    "ewc": EWC,
+    "dgr": DGR,
+    "mergan_jtr": MeRGANJTR,
+    "mergan_ra": MeRGANRA,
+}
 
 _PICTURES_SEED = 0  # where the randomness of the pictures comes from
 
@@ -50,10 +64,12 @@ class Training:
         quiet: print nothing before the final report.
         epoch_lines: print a line per epoch, too.
         tensorboard: also write logs for TensorBoard, into the folder `tensorboard` of the run.
+        oracle: judge generated images by a classifier that has seen all real ones (G_t); it is
+            trained once per data set and kept.
     """
 
     dataset: str
-    settings: DGMSettings
+    settings: LearnerSettings
     method: str = "dgm"
     images: str | None = None
     data_dir: str | None = None
@@ -67,6 +83,7 @@ class Training:
     quiet: bool = False
     epoch_lines: bool = False
     tensorboard: bool = False
+    oracle: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +107,7 @@ class RunResult:
 
 
 def train(training: Training) -> RunResult:
-    """Trains DGM on a stream as a training command asks.
+    """Trains a method on a stream as a training command asks.
 
     Raises:
         InputError: something that was asked for cannot be done.
@@ -101,9 +118,7 @@ def train(training: Training) -> RunResult:
         tensorboard.check_installed()
     stream = open_stream(training)
     _check_batch(stream, training)
-    learner: Learner = DGM.from_settings(training.settings)
-    if training.method == "joint":
-        learner = JointClassifier(stream, training.settings)
+    learner = new_learner(training.method, training.settings, stream)
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     return run(
         stream,
@@ -115,7 +130,23 @@ def train(training: Training) -> RunResult:
         quiet=training.quiet,
         epoch_lines=training.epoch_lines,
         log_tensorboard=training.tensorboard,
+        oracle=training.oracle,
     )
+
+
+def new_learner(method: str, settings: LearnerSettings, stream: TaskStream) -> Learner:
+    """A learner that has learnt nothing.
+
+    Args:
+        method: one of `dgm_tf.settings.METHODS`.
+        settings: the method's.
+        stream: for joint training, which alone reads old images.
+    """
+    if method == "joint":
+        return JointClassifier(stream, settings)
+    if method == "joint_gan":
+        return JointGAN(stream, **dataclasses.asdict(settings))
+    return _LEARNERS[method].from_settings(settings)
 
 
 def open_stream(training: Training) -> TaskStream:
@@ -163,6 +194,7 @@ def run(
     quiet: bool = False,
     epoch_lines: bool = False,
     log_tensorboard: bool = False,
+    oracle: bool = False,
 ) -> RunResult:
     """Learns the tasks of a stream that the run folder does not have yet, and reports.
 
@@ -181,6 +213,7 @@ def run(
         quiet: print the final report alone.
         epoch_lines: print a line per epoch, too.
         log_tensorboard: write logs for TensorBoard, too; see `dgm_tf.reporting.tensorboard`.
+        oracle: judge generated images after each task.
 
     Raises:
         InputError: the folder belongs to another run or cannot be used.
@@ -202,6 +235,11 @@ def run(
     logs = None
     if log_tensorboard:
         logs = tensorboard.TensorBoardLog(folder.path / tensorboard.FOLDER, settings)
+    judge = None
+    if oracle and learner.generates and len(rows) < last:
+        judge = Oracle.of(stream)
+        if not quiet:
+            _say(f"oracle: {100 * judge.test_accuracy:.2f} % on real test images")
     remaining = stream.tasks(start=len(rows) + 1)
     for task in itertools.islice(remaining, max(0, last - len(rows))):
         title = f"task {task.index} of {len(stream)}"
@@ -213,6 +251,8 @@ def run(
             learner, task, audit=audit, stream=stream, rows=rows, progress=progress, log=log
         )
         row["epochs"] = settings.get("epochs")
+        if judge is not None:
+            row |= _judged(judge, learner, stream, task)
         if learner.generates:
             _draw_samples(learner, folder.sample_file(task.index))
         rows = folder.commit([*rows, row], *learner.state())
@@ -279,6 +319,21 @@ def _write_page(folder: RunFolder) -> None:
         page.write_page(folder.path)
     except Exception as error:
         print(f"warning: no {page.PAGE} written: {error!r}", file=sys.stderr)
+
+
+def _judged(oracle: Oracle, learner: Learner, stream: TaskStream, task: Task) -> dict[str, Any]:
+    """What the oracle says of generated images of all classes seen, for a row of metrics.jsonl."""
+    start = time.monotonic()
+    judgement = oracle.judge(learner.generate, learner.classes_seen, stream.seen_test(task))
+    return {
+        "oracle_accuracy": judgement.accuracy,
+        "oracle_class_accuracy": judgement.class_accuracy,
+        "oracle_test_accuracy": oracle.test_accuracy,
+        "oracle_frechet_distance": judgement.frechet_distance,
+        "oracle_precision": judgement.precision,
+        "oracle_recall": judgement.recall,
+        "judging_seconds": round(time.monotonic() - start, 3),
+    }
 
 
 def _draw_samples(learner: Learner, path: Path) -> None:

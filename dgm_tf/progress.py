@@ -157,6 +157,8 @@ def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | No
     left = f", about {duration(seconds_left)} to go" if seconds_left else ""
     lines = [f"{title}: learnt in {duration(row['seconds'])}, {row['steps']} steps{left}"]
     measures = f"A{row['task']} {_percent(row['average_accuracy'])}"
+    if row.get("oracle_accuracy") is not None:
+        measures += f", G{row['task']} {_percent(row['oracle_accuracy'])}"
     if row["forgetting"] is not None:
         share = {name: _percent(value) for name, value in row["newest_class_share"].items()}
         measures += f", forgetting {_percent(row['forgetting'])}"

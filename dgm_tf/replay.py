@@ -1,22 +1,35 @@
-"""Replayed images of finished tasks, made by the generator while they are needed.
+"""Replayed images of old classes, made by a finished generator while they are needed.
 
 Nothing here is kept from one task to the next, and no amount of tasks makes it larger.
 """
 
 from typing import Protocol
 
-import numpy as np
 import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
-from dgm_tf.networks import Generator
 
 _LEVELS = 127.5
 # Each image is drawn about this often before a new one takes its place, and they are made this many
 # steps' worth at a time: cutting a task's weights out of the generator costs as much as ten images.
 _USES = 4
 _STEPS_PER_RENEWAL = 8
+
+
+class Memory(Protocol):
+    """A generator that replays classes by their position in order of arrival."""
+
+    classes: int
+    latent_dim: int
+
+    def recall(self, position: int | tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Images float32 [n, S, S, C] in [-1, 1] of one class.
+
+        Args:
+            position: the class, in [0, classes); an int or an int32 scalar.
+            noise: standard normals [n, latent].
+        """
 
 
 class Replay(Protocol):
@@ -26,40 +39,26 @@ class Replay(Protocol):
         """Images float32 [R, S, S, C] in [-1, 1] and class positions int32 [R]."""
 
 
-def class_tasks(generator: Generator) -> np.ndarray:
-    """The finished task (from 1) of each class position, int [classes]."""
-    return np.repeat(np.arange(1, len(generator.finished) + 1), generator.finished)
-
-
-def recalled(generator: Generator, task: int, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-    """Images float32 [B, S, S, C] of a finished task for class positions and noise [B, latent]."""
-    seen = sum(generator.finished[:task])
-    return generator.recall(generator.latent(noise, positions, seen), task)
-
-
 class FullReplay:
     """As many replayed images per old class as there are current ones, new in every step.
 
-    The paper's way. A step's cost grows with the number of old classes.
+    DGM's paper's way. A step's cost grows with the number of old classes.
     """
 
-    def __init__(self, generator: Generator, *, batch_size: int, seed: tf.Tensor):
-        self._generator = generator
+    def __init__(self, memory: Memory, *, batch_size: int, seed: tf.Tensor):
+        self._memory = memory
         self._batch_size = batch_size
         self._seed = seed
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels, first = [], [], 0
-        for task, classes in enumerate(self._generator.finished, start=1):
-            positions = tf.repeat(tf.range(first, first + classes), self._batch_size)
-            noise = randomness.normal(
-                [classes * self._batch_size, self._generator.latent_dim],
-                randomness.fold(randomness.fold(self._seed, step), task),
-            )
-            images.append(recalled(self._generator, task, positions, noise))
-            labels.append(positions)
-            first += classes
-        return tf.concat(images, axis=0), tf.concat(labels, axis=0)
+        seed = randomness.fold(self._seed, step)
+        shape = [self._batch_size, self._memory.latent_dim]
+        classes = range(self._memory.classes)
+        images = [
+            self._memory.recall(position, randomness.normal(shape, randomness.fold(seed, position)))
+            for position in classes
+        ]
+        return tf.concat(images, axis=0), tf.repeat(tf.range(len(classes)), self._batch_size)
 
 
 class BalancedReplay:
@@ -72,18 +71,17 @@ class BalancedReplay:
     images.
 
     Args:
-        generator: with at least one finished task.
+        memory: with at least one class.
         batch_size: images drawn per step.
         size: images in the buffer, at least one per class.
         seed: int32 [2].
     """
 
-    def __init__(self, generator: Generator, *, batch_size: int, size: int, seed: tf.Tensor):
-        self._generator = generator
+    def __init__(self, memory: Memory, *, batch_size: int, size: int, seed: tf.Tensor):
+        self._memory = memory
         self._batch_size = batch_size
         self._seed = seed
-        self._tasks = class_tasks(generator)
-        self._classes = len(self._tasks)
+        self._classes = memory.classes
         self._slots = size // self._classes
         if not self._slots:
             raise InputError(
@@ -98,11 +96,9 @@ class BalancedReplay:
         images = []
         for position in range(self._classes):
             noise = randomness.normal(
-                [self._slots, self._generator.latent_dim], randomness.fold(seed, position)
+                [self._slots, self._memory.latent_dim], randomness.fold(seed, position)
             )
-            positions = tf.fill([self._slots], position)
-            made = recalled(self._generator, int(self._tasks[position]), positions, noise)
-            images.append(_to_levels(made))
+            images.append(_to_levels(self._memory.recall(position, noise)))
         return tf.concat(images, axis=0)
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -124,14 +120,8 @@ class BalancedReplay:
     def _renew(self, turn: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Makes new images in place of a class's oldest ones; true, once that is done."""
         position = turn % self._classes
-        noise = randomness.normal([self._fresh, self._generator.latent_dim], seed)
-        positions = tf.fill([self._fresh], position)
-
-        def of_task(task: int):
-            return lambda: _to_levels(recalled(self._generator, task, positions, noise))
-
-        branches = [of_task(task) for task in range(1, len(self._generator.finished) + 1)]
-        images = tf.switch_case(tf.gather(self._tasks.astype(np.int32), position) - 1, branches)
+        noise = randomness.normal([self._fresh, self._memory.latent_dim], seed)
+        images = _to_levels(self._memory.recall(position, noise))
         oldest = (turn // self._classes) * self._fresh + tf.range(self._fresh)
         rows = position * self._slots + oldest % self._slots
         write = tf.raw_ops.ResourceScatterUpdate(

@@ -34,11 +34,10 @@ def run_report(rows: Sequence[Row], *, scenario: str, pictures: str | None = Non
         "Accuracy on the real test images of all classes seen, in percent (mean over classes; "
         "last epoch)\n" + accuracy_table(rows),
     ]
-    generates = bool(rows[-1].get("layer_widths"))
-    if generates:
+    if rows[-1].get("layer_widths"):
         sections.append("Growth of the generator, in units per layer\n" + growth_table(rows))
     sections.append("Time\n" + time_table(rows))
-    if generates:
+    if rows[-1].get("generator_parameters"):
         sections.append(
             "Memory audit: fixed images of each task, generated again after every later task\n"
             + audit_lines(rows)
@@ -49,8 +48,9 @@ def run_report(rows: Sequence[Row], *, scenario: str, pictures: str | None = Non
 
 
 def accuracy_table(rows: Sequence[Row]) -> str:
-    """A_t, forgetting and backward transfer per task, with two warnings beside them.
+    """A_t, G_t, forgetting and backward transfer per task, with two warnings beside them.
 
+    G_t, the share of generated images that an oracle recognises, is there where one was asked.
     The warnings are the lowest class accuracy, which a mean hides, and the share of predictions
     on the newest task's classes against their share in the test set: the first far above the second
     means that the critic takes "real" for "newest class".
@@ -70,6 +70,10 @@ def accuracy_table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
+    if any("oracle_accuracy" in row for row in rows):
+        header.insert(3, "G_t")
+        for cells, row in zip(table, rows, strict=True):
+            cells.insert(3, _percent(row.get("oracle_accuracy")))
     note = (
         f"forward transfer: {_UNDEFINED} (a single head has no output for a class before it comes)"
     )

@@ -1,4 +1,4 @@
-"""Every number of Dynamic Generative Memory in one place, and the presets per data set."""
+"""Every number of every learner in one place, and the presets per data set."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,6 @@ from typing import Any
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
 
-METHODS = ("dgm", "joint")
 VARIANTS = ("w", "a")
 REPLAY_MODES = ("balanced", "full")
 RATE_DECAYS = ("none", "cosine")
@@ -20,60 +19,26 @@ def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class DGMSettings:
-    """How one DGM learner is built and trained.
+class LearnerSettings:
+    """What every learner has: a classifier of the critic's shape and a budget per task.
 
-    The defaults suit handwritten digits on two CPU cores. `settings_for` gives the presets,
-    among them the paper's own.
+    The defaults of this class and of those below suit handwritten digits on two CPU cores.
+    `settings_for` gives the presets, among them the papers' own.
     """
 
-    variant: str = _setting(
-        "w", "what the masks lie on: w (weights, DGMw) or a (units, DGMa)", VARIANTS
-    )
     epochs: int = _setting(16, "passes over a task's images (I in Eq. 3)")
     batch_size: int = _setting(64, "real images in a training step")
-    s_max: float = _setting(1e4, "steepest mask: s grows to this value (Eq. 2 and 3)")
-    sparsity: float = _setting(0.08, "weight lambda of the sparsity term (Eq. 5)")
-    sparsity_follows_size: bool = _setting(
-        True, "scale lambda by present size / initial size, so that its pull per weight stays"
-    )
-    latent_dim: int = _setting(128, "length of the generator's input vector, label included")
-    generator_size: int = _setting(20, "g: the generator starts with 4g, 2g and g units")
-    critic_size: int = _setting(32, "d: the critic has d, 2d and 4d channels")
+    critic_size: int = _setting(32, "d: critic and classifier have d, 2d and 4d channels")
     critic_norm: str = _setting(
-        "none", "normalisation in the critic: none, or batch (the paper)", CRITIC_NORMS
+        "none", "normalisation in the critic: none, or batch (DGM's paper)", CRITIC_NORMS
     )
-    learning_rate: float = _setting(2e-3, "Adam's rate for the generator")
-    critic_learning_rate: float = _setting(2e-3, "Adam's rate for the critic")
-    rate_decay: str = _setting(
-        "cosine",
-        "both rates over a task's adversarial steps: none (constant, the paper) or cosine (to 0)",
-        RATE_DECAYS,
-    )
-    penalty_weight: float = _setting(1.0, "weight of the gradient penalty")
-    class_weight: float = _setting(
-        1.0, "weight of the classification term on generated images in the generator's loss"
-    )
-    replay: str = _setting(
-        "balanced",
-        "balanced (a fixed number of replayed images per step) or full (one batch per old class)",
-        REPLAY_MODES,
-    )
-    replay_batch: int = _setting(64, "replayed images per step in balanced mode")
-    replay_buffer: int = _setting(2048, "images held by the replay buffer in balanced mode")
     consolidation_steps: int = _setting(
         600,
-        "steps that train the critic as a classifier on generated images of all classes "
-        "once a task's generator is finished; 0 leaves them out (the paper)",
+        "steps that train the classifier on generated images of all classes "
+        "once a task's generator is finished; 0 leaves them out (DGM's paper)",
     )
     consolidation_batch: int = _setting(128, "generated images in a consolidation step")
     consolidation_learning_rate: float = _setting(1e-3, "Adam's first rate in consolidation")
-    consolidation_real_weight: float = _setting(
-        0.0, "weight of a task's real images in consolidation"
-    )
-    steps_per_execution: int = _setting(
-        1, "training steps per call of the graph at most; a divisor of an epoch's steps is taken"
-    )
     seed: int = _setting(0, "where all randomness of the run comes from")
 
     def __post_init__(self) -> None:
@@ -87,10 +52,117 @@ class DGMSettings:
                 _checks.integer(value, field.name, low=low)
             elif field.type is float:
                 _checks.number(value, field.name, low=low)
+                if field.name.endswith("_share") and value > 1:
+                    raise InputError(f"{field.name} must be a share from 0 to 1, got {value!r}")
             elif not isinstance(value, field.type):
                 wanted = "true or false" if field.type is bool else "a text"
                 raise InputError(f"{field.name} must be {wanted}, not {value!r}")
 
+
+@dataclasses.dataclass(frozen=True)
+class JointSettings(LearnerSettings):
+    """How joint training's classifier is trained; it takes as many steps as DGM's critic does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplaySettings(LearnerSettings):
+    """What every learner with a GAN has."""
+
+    latent_dim: int = _setting(128, "length of the generator's input vector")
+    generator_size: int = _setting(20, "g: the generator starts with 4g, 2g and g units")
+    learning_rate: float = _setting(2e-3, "Adam's rate for the generator")
+    critic_learning_rate: float = _setting(2e-3, "Adam's rate for the critic")
+    rate_decay: str = _setting(
+        "cosine",
+        "both rates over a task's adversarial steps: none (constant, the papers) or cosine (to 0)",
+        RATE_DECAYS,
+    )
+    penalty_weight: float = _setting(1.0, "weight of the gradient penalty")
+    class_weight: float = _setting(
+        1.0, "weight of the classification term on generated images in the generator's loss"
+    )
+    replay_buffer: int = _setting(2048, "images held by the replay buffer in balanced mode")
+    steps_per_execution: int = _setting(
+        1, "training steps per call of the graph at most; a divisor of an epoch's steps is taken"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DGMSettings(ReplaySettings):
+    """How one DGM learner is built and trained."""
+
+    variant: str = _setting(
+        "w", "what the masks lie on: w (weights, DGMw) or a (units, DGMa)", VARIANTS
+    )
+    s_max: float = _setting(1e4, "steepest mask: s grows to this value (Eq. 2 and 3)")
+    sparsity: float = _setting(0.08, "weight lambda of the sparsity term (Eq. 5)")
+    sparsity_follows_size: bool = _setting(
+        True, "scale lambda by present size / initial size, so that its pull per weight stays"
+    )
+    replay: str = _setting(
+        "balanced",
+        "balanced (a fixed number of replayed images per step) or full (one batch per old class)",
+        REPLAY_MODES,
+    )
+    replay_batch: int = _setting(64, "replayed images per step, of all old classes together")
+    consolidation_real_share: float = _setting(
+        0.0, "share of the task's real images in the loss of consolidation"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GANSettings(ReplaySettings):
+    """How the conditional GAN is trained that fine-tuning, EWC, DGR and MeRGAN share."""
+
+    critic_steps: int = _setting(1, "updates of the critic for one of the generator")
+    beta_1: float = _setting(0.5, "Adam's first decay, 0 to 1")
+    beta_2: float = _setting(0.999, "Adam's second decay, 0 to 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class EWCSettings(GANSettings):
+    """Elastic weight consolidation of the generator (Seff et al. 2017)."""
+
+    ewc_strength: float = _setting(1e3, "weight of the pull towards the old weights")
+    fisher_samples: int = _setting(512, "generated images that the Fisher information is taken on")
+
+
+@dataclasses.dataclass(frozen=True)
+class DGRSettings(GANSettings):
+    """Deep generative replay (Shin et al. 2017)."""
+
+    new_share: float = _setting(
+        0.0, "share of the new task's images in both networks' data; 0: 1 / (number of tasks)"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeRGANJTRSettings(GANSettings):
+    """MeRGAN with joint training on replayed images (Wu et al. 2018)."""
+
+    replay_batch: int = _setting(64, "replayed images per step, of all old classes together")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeRGANRASettings(GANSettings):
+    """MeRGAN with replay alignment (Wu et al. 2018)."""
+
+    replay_batch: int = _setting(64, "replayed images per step, of all old classes together")
+    alignment: float = _setting(1e-3, "weight of the squared distance to the old images")
+
+
+# What each method is called on the command line, and its settings.
+METHODS: Mapping[str, type[LearnerSettings]] = {
+    "dgm": DGMSettings,
+    "joint": JointSettings,
+    "joint_gan": GANSettings,
+    "fine_tune": GANSettings,
+    "ewc": EWCSettings,
+    "dgr": DGRSettings,
+    "mergan_jtr": MeRGANJTRSettings,
+    "mergan_ra": MeRGANRASettings,
+}
+PRESETS = ("cpu", "paper")
 
 _LOWEST = {
     "epochs": 1,
@@ -99,21 +171,26 @@ _LOWEST = {
     "latent_dim": 2,
     "generator_size": 1,
     "critic_size": 1,
+    "critic_steps": 1,
     "replay_batch": 0,
     "replay_buffer": 1,
     "consolidation_batch": 1,
+    "fisher_samples": 1,
     "steps_per_execution": 1,
 }
-
-PRESETS = ("cpu", "paper")
 
 # The reference experiments; SVHN's variant a is not among them and takes the settings of MNIST's.
 _PAPER: Mapping[str, Any] = {
     "batch_size": 64,
     "latent_dim": 128,
     "critic_size": 32,
-    "critic_norm": "batch",
     "rate_decay": "none",
+}
+_PAPER_DGM: Mapping[str, Any] = {
+    "epochs": 101,
+    "critic_norm": "batch",
+    "learning_rate": 2e-3,
+    "critic_learning_rate": 2e-3,
     "penalty_weight": 1.0,
     "replay": "full",
     "consolidation_steps": 0,
@@ -127,6 +204,19 @@ _PAPER_SVHN: Mapping[str, Any] = {
     "learning_rate": 5e-4,
     "critic_learning_rate": 5e-4,
 }
+# MeRGAN's experiments count iterations of five critic steps, 4001 a task and 8001 for ten MNIST
+# tasks and for SVHN: as many epochs of a mean class.
+_PAPER_GAN: Mapping[str, Any] = {
+    "epochs": 506,
+    "generator_size": 32,
+    "learning_rate": 1e-4,
+    "critic_learning_rate": 1e-4,
+    "beta_1": 0.0,
+    "beta_2": 0.9,
+    "critic_steps": 5,
+    "penalty_weight": 10.0,
+}
+_PAPER_GAN_SVHN: Mapping[str, Any] = {"epochs": 388, "alignment": 1e-2}
 
 # What suits two CPU cores: smaller batches at a higher rate reach better images in the same time,
 # and a critic of half the channels is three times as fast.
@@ -135,12 +225,16 @@ _CPU: Mapping[str, Any] = {
     "learning_rate": 6e-3,
     "critic_learning_rate": 6e-3,
     "critic_size": 16,
-    "generator_size": 20,
     "replay_batch": 32,
 }
 _CPU_BY_VARIANT: Mapping[str, Mapping[str, Any]] = {
-    "w": {"s_max": 1e4, "sparsity": 0.08},
-    "a": {"s_max": 1e5, "sparsity": 0.01},
+    "w": {"generator_size": 20, "s_max": 1e4, "sparsity": 0.08},
+    "a": {"generator_size": 20, "s_max": 1e5, "sparsity": 0.01},
+}
+_CPU_GAN: Mapping[str, Any] = {
+    "generator_size": 32,
+    "learning_rate": 2e-3,
+    "critic_learning_rate": 2e-3,
 }
 _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "digits": {"epochs": 60, "consolidation_steps": 200},
@@ -153,36 +247,55 @@ _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 2.5e-3,
         "critic_learning_rate": 2.5e-3,
         "penalty_weight": 10.0,
+        "alignment": 1e-2,
     },
-    "cifar10": {"epochs": 8},
+    "cifar10": {"epochs": 12},
 }
 
 
 def settings_for(
-    dataset: str, variant: str = "w", preset: str = "cpu", **overrides: Any
-) -> DGMSettings:
-    """The settings of a preset for one data set.
+    dataset: str,
+    variant: str | None = None,
+    preset: str = "cpu",
+    *,
+    method: str = "dgm",
+    **overrides: Any,
+) -> Any:
+    """The settings of a preset for one data set and method.
 
     Args:
         dataset: its name; one that has no settings of its own takes the general ones.
-        variant: `"w"` or `"a"`.
+        variant: `"w"` (also for None) or `"a"`; of method `"dgm"` alone.
         preset: `"cpu"` (two cores, minutes to an hour) or `"paper"` (the reference experiments).
-        **overrides: fields of `DGMSettings`.
+        method: one of `METHODS`.
+        **overrides: fields of the method's settings.
 
     Raises:
-        InputError: an unknown variant or preset, or a value out of range.
+        InputError: an unknown method, variant or preset, a setting that the method does not have,
+            or a value out of range.
     """
-    if variant not in VARIANTS:
-        raise InputError(f"variant must be w (weights) or a (units), not {variant!r}")
+    if method not in METHODS:
+        raise InputError(f"method must be {', '.join(METHODS)}, not {method!r}")
     if preset not in PRESETS:
         raise InputError(f"preset must be {' or '.join(PRESETS)}, not {preset!r}")
-    if preset == "paper":
-        chosen = {"epochs": 101, "learning_rate": 2e-3, "critic_learning_rate": 2e-3, **_PAPER}
-        chosen |= _PAPER_BY_VARIANT[variant]
-        if dataset == "svhn_cropped":
-            chosen |= _PAPER_SVHN
-            if variant == "w":
-                chosen["sparsity"] = 0.001
+    fields = {field.name for field in dataclasses.fields(METHODS[method])}
+    if variant is not None:
+        overrides["variant"] = variant
+    if foreign := sorted(set(overrides) - fields):
+        raise InputError(f"{' and '.join(foreign)} mean nothing to method {method}: leave them out")
+    variant = variant or "w"
+    if variant not in VARIANTS:
+        raise InputError(f"variant must be w (weights) or a (units), not {variant!r}")
+    svhn = dataset == "svhn_cropped"
+    if preset == "cpu":
+        mine = _CPU_BY_VARIANT[variant] if method == "dgm" else _CPU_GAN
+        chosen = {**_CPU, **mine, **_CPU_BY_DATASET.get(dataset, {})}
+    elif method in ("dgm", "joint"):
+        chosen = {**_PAPER, **_PAPER_DGM, **_PAPER_BY_VARIANT[variant]}
+        chosen |= _PAPER_SVHN if svhn else {}
+        if svhn and variant == "w":
+            chosen["sparsity"] = 0.001
     else:
-        chosen = {**_CPU, **_CPU_BY_VARIANT[variant], **_CPU_BY_DATASET.get(dataset, {})}
-    return DGMSettings(**{"variant": variant, **chosen, **overrides})
+        chosen = {**_PAPER, **_PAPER_GAN, **(_PAPER_GAN_SVHN if svhn else {})}
+    chosen = {name: value for name, value in chosen.items() if name in fields}
+    return METHODS[method](**{**chosen, **overrides})

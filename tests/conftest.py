@@ -1,5 +1,13 @@
-"""Set before any test module imports TensorFlow, which reads it once: no start-up chatter."""
+"""Set before any test module imports TensorFlow, and for every process that a test starts."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
+# TensorFlow reads it once: no start-up chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# Oracles are trained once per session, and never taken from or left in a user's cache.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dgm_tf-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
+from dgm_tf.learners.task_memory import TaskMemory
 from dgm_tf.networks import Generator
-from dgm_tf.replay import BalancedReplay, FullReplay, class_tasks, recalled
+from dgm_tf.replay import BalancedReplay, FullReplay
 from tests.networks.tiny_generator import CHANNELS, LATENT, SIDE, after, latents
 
 SEED = randomness.pair(0, "test")
@@ -48,14 +49,15 @@ def class_images(generator):
     """The image of each class position that a `OneImagePerClass` makes, [4, S, S, C]."""
     generator = turned_into(OneImagePerClass, generator)
     noise = tf.zeros([1, LATENT])
+    memory = TaskMemory(generator)
     tasks = [1, 2, 2, 3]
     return np.concatenate(
-        [recalled(generator, task, tf.constant([p]), noise) for p, task in enumerate(tasks)]
+        [memory.recall_task(task, tf.constant([p]), noise) for p, task in enumerate(tasks)]
     )
 
 
 def balanced(generator, *, batch_size=8, size=20, seed=SEED):
-    return BalancedReplay(generator, batch_size=batch_size, size=size, seed=seed)
+    return BalancedReplay(TaskMemory(generator), batch_size=batch_size, size=size, seed=seed)
 
 
 def draws(replay, steps):
@@ -72,17 +74,19 @@ def draws(replay, steps):
 
 
 def test_each_class_belongs_to_the_task_that_brought_it(generator):
-    assert class_tasks(generator).tolist() == [1, 2, 2, 3]
+    assert TaskMemory(generator).tasks.tolist() == [1, 2, 2, 3]
 
 
 def test_a_task_is_recalled_with_the_label_it_was_learnt_with(generator):
     # In the second task three classes had been seen; later ones do not change its input.
     noise = latents(count=2)
     latent = np.concatenate([[[0, 0, 1], [0, 1, 0]], noise[:, 3:]], axis=1)
-    np.testing.assert_array_equal(
-        recalled(generator, 2, tf.constant([2, 1]), noise),
-        generator.recall(tf.constant(latent, tf.float32), 2),
-    )
+    memory = TaskMemory(generator)
+    expected = generator.recall(tf.constant(latent, tf.float32), 2).numpy()
+    np.testing.assert_array_equal(memory.recall_task(2, tf.constant([2, 1]), noise), expected)
+    # Class by class, known in Python or only in the graph.
+    for position in (2, tf.constant(2)):
+        np.testing.assert_array_equal(memory.recall(position, noise)[:1], expected[:1])
 
 
 @pytest.mark.parametrize("batch_size", [3, 4, 10])
@@ -138,7 +142,7 @@ def test_balanced_makes_a_new_image_for_four_drawn_whatever_the_number_of_tasks(
 
 
 def test_a_full_step_costs_a_batch_per_class():
-    replay = FullReplay(turned_into(Counting, after(1, 2, 1)), batch_size=3, seed=SEED)
+    replay = FullReplay(TaskMemory(turned_into(Counting, after(1, 2, 1))), batch_size=3, seed=SEED)
     Counting.made = 0
     replay.draw(tf.constant(0))
     assert Counting.made == 12
@@ -159,13 +163,17 @@ def test_a_buffer_needs_a_slot_for_each_class(generator):
 
 
 def test_full_is_one_batch_per_old_class(generator, class_images):
-    replay = FullReplay(turned_into(OneImagePerClass, generator), batch_size=3, seed=SEED)
+    replay = FullReplay(
+        TaskMemory(turned_into(OneImagePerClass, generator)), batch_size=3, seed=SEED
+    )
     (images, positions), *_ = draws(replay, steps=1)
     assert sorted(positions.tolist()) == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
     np.testing.assert_allclose(images, class_images[positions], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [FullReplay, lambda g, **options: balanced(g, **options)])
+@pytest.mark.parametrize(
+    "kind", [lambda g, **options: FullReplay(TaskMemory(g), **options), balanced]
+)
 def test_images_are_a_function_of_seed_and_step(generator, kind):
     def images(seed):
         return [images for images, _ in draws(kind(generator, batch_size=8, seed=seed), steps=3)]

@@ -4,15 +4,13 @@ import dataclasses
 import math
 import shlex
 import textwrap
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
 from dgm_tf.errors import InputError
-from dgm_tf.settings import METHODS, PRESETS, VARIANTS, DGMSettings, settings_for
+from dgm_tf.settings import METHODS, PRESETS, VARIANTS, settings_for
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
@@ -114,14 +112,20 @@ class TrainerFlags:
             raise InputError(
                 "expected --images=DIR, a folder with one subfolder of images per class"
             )
-        fields = {name: given.pop(name) for name in _setting_names()}
+        fields = {name: given.pop(name) for name in _settings()}
         preset = given.pop("preset")
         verbosity = given.pop("verbosity")
         given["quiet"] = given["quiet"] or verbosity == "0"
         given["epoch_lines"] = verbosity == "2" and not given["quiet"]
         overrides = {name: value for name, value in fields.items() if value is not None}
-        variant = overrides.pop("variant")
-        settings = settings_for(self.dataset, variant, preset, **overrides)
+        method = given["method"]
+        own = {field.name for field in dataclasses.fields(METHODS[method])}
+        if foreign := [f"--{name}" for name in overrides if name not in own]:
+            raise InputError(
+                f"{', '.join(foreign)} {'means' if len(foreign) == 1 else 'mean'} nothing to "
+                f"--method={method}: leave {'it' if len(foreign) == 1 else 'them'} out"
+            )
+        settings = settings_for(self.dataset, preset=preset, method=method, **overrides)
         command = shlex.join([*program.split(), *arguments])
         return {"dataset": self.dataset, "settings": settings, "command": command, **given}
 
@@ -176,8 +180,11 @@ def define(dataset: str, *, images: bool = False) -> TrainerFlags:
     _define_run_flags(values)
     run = tuple(name for name in values if name not in stream)
     _define_settings(values, dataset)
-    settings = "The settings of DGM: a preset, and each setting in place of the preset's"
-    groups = {"What to learn": stream, "The run": run, settings: ("preset", *_setting_names())}
+    (_, common), *others = _settings_by_owners().items()
+    settings = "Settings: a preset, and each setting in place of the preset's"
+    groups = {"What to learn": stream, "The run": run, settings: ("preset", *common)}
+    for owners, names in others:
+        groups[f"Settings of {', '.join(owners)} alone"] = names
     return TrainerFlags(dataset, values, groups)
 
 
@@ -211,11 +218,20 @@ def _define_stream_flags(values: flags.FlagValues, *, images: bool, held_out: fl
 def _define_run_flags(values: flags.FlagValues) -> None:
     text = (
         "folder of the run; the same command goes on there after its last finished task; "
-        "runs/<data set>-<tasks>/dgm-<variant>/seed<seed> unless given"
+        "runs/<data set>-<tasks>/<method>/seed<seed> unless given, where DGM's <method> is "
+        "dgm-<variant>"
     )
     flags.DEFINE(_Text("DIR"), "run_dir", None, text, values)
-    text = "dgm, or joint: the upper reference, the same classifier trained on all real images seen"
-    flags.DEFINE_enum("method", METHODS[0], METHODS, text, values)
+    text = (
+        "dgm, or a method to compare it with: joint and joint_gan (the upper references, trained "
+        "on all real images seen), fine_tune, ewc, dgr, mergan_jtr, mergan_ra"
+    )
+    flags.DEFINE_enum("method", next(iter(METHODS)), list(METHODS), text, values)
+    text = (
+        "judge generated images (G_t, Frechet distance, precision, recall) by a classifier trained "
+        "on all real images, once per data set and then kept in ~/.cache/dgm_tf (default: on)"
+    )
+    define_boolean(values, "oracle", True, text)
     text = (
         "0: the final report alone; 1: a live line and a short block per task; 2: each epoch, too"
     )
@@ -231,24 +247,23 @@ def _define_run_flags(values: flags.FlagValues) -> None:
 def _define_settings(values: flags.FlagValues, dataset: str) -> None:
     text = "settings to begin with: for two CPU cores, or the reference settings of the paper"
     flags.DEFINE_enum("preset", PRESETS[0], PRESETS, text, values)
-    hints = typing.get_type_hints(DGMSettings)
-    for field in dataclasses.fields(DGMSettings):
-        name, text = field.name, field.metadata.get("help", "")
+    for name, field in _settings().items():
         if name == "variant":
-            flags.DEFINE_enum(name, VARIANTS[0], VARIANTS, text, values)
+            flags.DEFINE_enum(name, None, VARIANTS, f"{_help(field)} (default: w)", values)
             continue
-        text = f"{text} ({_preset_values(dataset, name)})"
-        kind = _plain_type(hints[name])
+        text = f"{_help(field)} ({_preset_values(dataset, name)})"
         if choices := field.metadata.get("choices"):
             flags.DEFINE_enum(name, None, choices, text, values)
-        elif kind is bool:
+        elif field.type is bool:
             define_boolean(values, name, None, text)
-        elif kind in (int, float):
-            flags.DEFINE(_Number(kind), name, None, text, values)
-        elif kind is str:
-            flags.DEFINE(_Text(), name, None, text, values)
+        elif field.type in (int, float):
+            flags.DEFINE(_Number(field.type), name, None, text, values)
         else:
-            raise TypeError(f"setting {name} has the type {kind}, which no flag has")
+            raise TypeError(f"setting {name} has the type {field.type}, which no flag has")
+
+
+def _help(field: dataclasses.Field) -> str:
+    return field.metadata["help"]
 
 
 def define_text(
@@ -265,37 +280,59 @@ def define_boolean(values: flags.FlagValues, name: str, default: bool | None, te
     flags.DEFINE_flag(flag, values)
 
 
-def _setting_names() -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(DGMSettings))
-
-
-def _plain_type(hint: Any) -> Any:
-    """The type that a flag gives: `int` of `int | None`."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return next(option for option in typing.get_args(hint) if option is not types.NoneType)
-    return hint
-
-
-def _preset_values(dataset: str, field: str) -> str:
-    """What the presets say about a setting: "cpu: 16; paper: 101"."""
+def _settings() -> dict[str, dataclasses.Field]:
+    """Every setting of any method, by name."""
     found = {}
-    for preset in PRESETS:
-        try:
-            found[preset] = {
-                variant: getattr(settings_for(dataset, variant, preset), field)
-                for variant in VARIANTS
-            }
-        except InputError:  # Not every data set has every preset.
-            continue
-    if len({value for by_variant in found.values() for value in by_variant.values()}) == 1:
-        return f"preset: {_text(found[PRESETS[0]][VARIANTS[0]])}"
-    return "; ".join(f"{preset}: {_by_variant(values)}" for preset, values in found.items())
+    for kind in METHODS.values():
+        found |= {field.name: field for field in dataclasses.fields(kind)}
+    return found
 
 
-def _by_variant(values: dict[str, Any]) -> str:
-    if len(set(values.values())) == 1:
-        return _text(next(iter(values.values())))
-    return ", ".join(f"{_text(value)} for {variant}" for variant, value in values.items())
+def _owners(name: str) -> tuple[str, ...]:
+    """The methods that have a setting."""
+    return tuple(
+        method
+        for method, kind in METHODS.items()
+        if name in {field.name for field in dataclasses.fields(kind)}
+    )
+
+
+def _settings_by_owners() -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Settings in groups of those that the same methods have, the most common first."""
+    names: dict[tuple[str, ...], list[str]] = {}
+    for name in _settings():
+        names.setdefault(_owners(name), []).append(name)
+    ordered = sorted(names.items(), key=lambda item: -len(item[0]))
+    return {owners: tuple(group) for owners, group in ordered}
+
+
+def _preset_values(dataset: str, name: str) -> str:
+    """What the presets say about a setting, DGM's first: "cpu: 16; paper: 101"."""
+    found = {preset: _preset_value(dataset, name, preset) for preset in PRESETS}
+    if len(set(found.values())) == 1:
+        return f"preset: {found[PRESETS[0]]}"
+    return "; ".join(f"{preset}: {text}" for preset, text in found.items())
+
+
+def _preset_value(dataset: str, name: str, preset: str) -> str:
+    """One preset's value, or its values by variant and method where they differ."""
+    values: dict[str, str] = {}
+    for method in _owners(name):
+        for variant in VARIANTS if method == "dgm" else (None,):
+            settings = settings_for(dataset, variant, preset, method=method)
+            label = f"{method} {variant}" if variant else method
+            values[label] = _text(getattr(settings, name))
+    first, *_ = values.values()
+    others = {label: text for label, text in values.items() if text != first}
+    by_text: dict[str, list[str]] = {}
+    for label, text in others.items():
+        by_text.setdefault(text, []).append(label)
+    gans = [method for method in _owners(name) if method not in ("dgm", "joint")]
+    named = {
+        text: "the other GANs" if of == gans and len(gans) > 2 else " ".join(of)
+        for text, of in by_text.items()
+    }
+    return "".join([first, *(f", {text} for {of}" for text, of in named.items())])
 
 
 def _text(value: Any) -> str:

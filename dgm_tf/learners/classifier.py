@@ -9,7 +9,7 @@ from dgm_tf import augmentation, losses
 from dgm_tf.learners.phase import Phase, new_adam
 from dgm_tf.networks import Critic
 from dgm_tf.replay import Replay
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import LearnerSettings
 
 
 class ClassifierPhase(Phase):
@@ -24,11 +24,12 @@ class ClassifierPhase(Phase):
 
     Args:
         critic: to be trained, all of it but the source head.
-        settings: `consolidation_learning_rate` and `consolidation_real_weight`.
+        settings: `consolidation_learning_rate`.
         positions: int32 table from data-set class id to position in order of arrival.
         steps: of the whole phase.
         seed: int32 [2].
-        replay: generated images of all classes seen; None to learn from real images alone.
+        replay: generated images; None to learn from real images alone.
+        real_share: share of the real images in the loss where there is replay, 0 to 1.
     """
 
     phase = "consolidation"
@@ -37,18 +38,19 @@ class ClassifierPhase(Phase):
     def __init__(
         self,
         critic: Critic,
-        settings: DGMSettings,
+        settings: LearnerSettings,
         *,
         positions: tf.Tensor,
         steps: int,
         seed: tf.Tensor,
         replay: Replay | None = None,
+        real_share: float = 0.0,
     ):
         super().__init__(seed)
         self.critic = critic
         self._positions = positions
         self._replay = replay
-        self._real_weight = settings.consolidation_real_weight if replay else 1.0
+        self._real_share = 1.0 if replay is None else real_share
         source = {id(variable) for variable in critic.source_head.trainable_variables}
         self._variables = [v for v in critic.trainable_variables if id(v) not in source]
         rate = CosineDecay(settings.consolidation_learning_rate, steps)
@@ -73,20 +75,15 @@ class ClassifierPhase(Phase):
 
     def _examples(self, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Images, class positions and weights of one step."""
-        if self._replay is None:
-            return self._real(data)
-        images, positions = self._replay.draw(self.step)
-        weights = tf.ones([images.shape[0]])
-        if not self._real_weight:
-            return images, positions, weights
-        real, newest, real_weights = self._real(data)
-        return (
-            tf.concat([images, real], axis=0),
-            tf.concat([positions, newest], axis=0),
-            tf.concat([weights, real_weights / self.critic.classes], axis=0),
-        )
-
-    def _real(self, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        images, labels = data
-        weights = tf.fill([labels.shape[0]], self._real_weight)
-        return images, tf.gather(self._positions, labels), weights
+        groups = []
+        if self._replay is not None:
+            groups.append((*self._replay.draw(self.step), 1.0 - self._real_share))
+        if self._real_share:
+            images, labels = data
+            groups.append((images, tf.gather(self._positions, labels), self._real_share))
+        images, positions, shares = zip(*groups, strict=True)
+        weights = [
+            tf.fill([part.shape[0]], share / part.shape[0])
+            for part, share in zip(positions, shares, strict=True)
+        ]
+        return tf.concat(images, 0), tf.concat(positions, 0), tf.concat(weights, 0)

@@ -13,7 +13,7 @@ from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.base import Learner
 from dgm_tf.networks import Critic
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import LearnerSettings
 
 _CHUNK = 256
 
@@ -21,7 +21,7 @@ _CHUNK = 256
 class CriticLearner(Learner):
     """Keeps the tasks learnt and the last task's critic, and classifies with it."""
 
-    def __init__(self, settings: DGMSettings):
+    def __init__(self, settings: LearnerSettings):
         self.settings = settings
         self._tasks: list[tuple[int, ...]] = []
         self._critic: Critic | None = None

@@ -11,20 +11,18 @@ from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.base import position_table
-from dgm_tf.learners.classifier import ClassifierPhase
-from dgm_tf.learners.critic_learner import CriticLearner, assign_arrays, network_arrays, traced
-from dgm_tf.learners.phase import divisor_up_to
-from dgm_tf.networks import Critic, Generator
-from dgm_tf.replay import BalancedReplay, FullReplay, Replay, class_tasks, recalled
+from dgm_tf.learners.critic_learner import assign_arrays, network_arrays
+from dgm_tf.learners.generating import GeneratingLearner
+from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.networks import Generator
+from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import Task
 
-_CHUNK = 256
 _CALIBRATION_IMAGES = 1024
-_CONSOLIDATION_EPOCHS = 10
 
 
-class DGM(CriticLearner):
+class DGM(GeneratingLearner):
     """A classifier that learns classes task by task and replays the old ones from a generator.
 
     Args:
@@ -42,7 +40,6 @@ class DGM(CriticLearner):
     def __init__(self, **settings: Any):
         super().__init__(DGMSettings(**settings))
         self._generator: Generator | None = None
-        self._recall_functions: dict[int, Any] = {}
 
     @classmethod
     def from_settings(cls, settings: DGMSettings) -> "DGM":
@@ -83,9 +80,17 @@ class DGM(CriticLearner):
         ).history
         generator = self._finished(generator, task, critic.classes, number)
         if settings.consolidation_steps:
-            history |= self._consolidate(generator, critic, task, number, callbacks)
+            replay = self.balanced_replay(
+                TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
+            )
+            history |= self.consolidate(
+                critic,
+                task,
+                callbacks,
+                replay=replay,
+                real_share=settings.consolidation_real_share,
+            )
         self._generator = generator.widen(generator.grown_widths())
-        self._recall_functions = {}
         self.task_learnt(task, critic)
         return history
 
@@ -130,18 +135,8 @@ class DGM(CriticLearner):
             return None
         if settings.replay == "full":
             seed = randomness.pair(settings.seed, "replay", number)
-            return FullReplay(generator, batch_size=settings.batch_size, seed=seed)
-        return self._balanced(generator, settings.replay_batch, "replay", number)
-
-    def _balanced(
-        self, generator: Generator, batch_size: int, use: str, number: int
-    ) -> BalancedReplay:
-        return BalancedReplay(
-            generator,
-            batch_size=batch_size,
-            size=self.settings.replay_buffer,
-            seed=randomness.pair(self.settings.seed, use, number),
-        )
+            return FullReplay(TaskMemory(generator), batch_size=settings.batch_size, seed=seed)
+        return self.balanced_replay(TaskMemory(generator), settings.replay_batch, "replay", number)
 
     def _finished(self, generator: Generator, task: Task, classes: int, number: int) -> Generator:
         """The generator with the task finished: masks binary, statistics measured under them."""
@@ -154,85 +149,11 @@ class DGM(CriticLearner):
         generator.calibrate(generator.latent(noise, positions, classes))
         return generator.finish_task(own)
 
-    def _consolidate(
-        self,
-        generator: Generator,
-        critic: Critic,
-        task: Task,
-        number: int,
-        callbacks: Sequence[Any],
-    ) -> dict[str, list[float]]:
-        settings = self.settings
-        phase = ClassifierPhase(
-            critic,
-            settings,
-            replay=self._balanced(
-                generator, settings.consolidation_batch, "consolidation replay", number
-            ),
-            positions=position_table(self.classes_with(task)),
-            steps=settings.consolidation_steps,
-            seed=randomness.pair(settings.seed, "consolidation", number),
-        )
-        batches = tf.data.Dataset.range(settings.consolidation_steps)  # of no images
-        if settings.consolidation_real_weight:
-            passes = -(-settings.consolidation_steps // task.steps_per_epoch(settings.batch_size))
-            batches = task.batches(
-                settings.batch_size,
-                epochs=passes,
-                seed=randomness.derive(settings.seed, "consolidation order", number),
-            )
-        epochs = divisor_up_to(_CONSOLIDATION_EPOCHS, settings.consolidation_steps)
-        return phase.fit(
-            batches,
-            epochs=epochs,
-            steps_per_epoch=settings.consolidation_steps // epochs,
-            verbose=0,
-            shuffle=False,
-            callbacks=list(callbacks),
-        ).history
-
     # Use.
 
-    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
-        """Images float32 [N, H, W, C] in [-1, 1] of the given class ids [N].
-
-        The same `labels` and `seed` give bit-identical images for as long as the learner lives,
-        saved, grown or not.
-
-        Raises:
-            InputError: a class that has not been learnt.
-        """
-        labels = np.asarray(labels)
-        unknown = sorted(set(labels.tolist()) - set(self.classes_seen))
-        if unknown:
-            raise InputError(
-                f"classes {unknown} have not been learnt; known are {sorted(self.classes_seen)}"
-            )
-        generator = self.generator
-        positions = position_table(self.classes_seen).numpy()[labels]
-        noise = randomness.normal(
-            [len(labels), generator.latent_dim], randomness.pair(seed, "generate")
-        )
-        images = np.empty((len(labels), *generator.image_shape), np.float32)
-        tasks = class_tasks(generator)[positions]
-        for task in np.unique(tasks):
-            rows = np.flatnonzero(tasks == task)
-            for first in range(0, len(rows), _CHUNK):
-                part = rows[first : first + _CHUNK]
-                images[part] = self._recall_function(int(task))(
-                    tf.constant(positions[part], tf.int32), tf.gather(noise, part)
-                ).numpy()
-        return images
-
-    def _recall_function(self, task: int) -> Any:
-        if task not in self._recall_functions:
-            generator = self.generator
-            self._recall_functions[task] = traced(
-                lambda positions, noise: recalled(generator, task, positions, noise),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([None, generator.latent_dim]),
-            )
-        return self._recall_functions[task]
+    def memory(self) -> TaskMemory:
+        """What `generate` draws from: the same bits for as long as the learner lives."""
+        return TaskMemory(self.generator)
 
     # Size and state.
 

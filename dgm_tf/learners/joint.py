@@ -10,7 +10,8 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.critic_learner import CriticLearner
-from dgm_tf.settings import DGMSettings
+from dgm_tf.learners.shared_gan import SharedGANLearner
+from dgm_tf.settings import JointSettings
 from dgm_tf.stream import Task, TaskStream
 
 
@@ -23,13 +24,13 @@ class JointClassifier(CriticLearner):
 
     Args:
         stream: where the images come from.
-        settings: DGM's; a task takes as many steps as DGM's critic does.
+        settings: a task takes as many steps as DGM's critic does with the same ones.
     """
 
     name = "joint"
     generates = False
 
-    def __init__(self, stream: TaskStream, settings: DGMSettings):
+    def __init__(self, stream: TaskStream, settings: JointSettings):
         super().__init__(settings)
         self._stream = stream
 
@@ -82,4 +83,40 @@ class JointClassifier(CriticLearner):
     def restored(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "JointClassifier":
         learner = JointClassifier(self._stream, self.settings)
         learner.restore_critic(meta, arrays)
+        return learner
+
+
+class JointGAN(SharedGANLearner):
+    """The conditional GAN trained on, at each task, with the real images of all classes seen.
+
+    What the GAN can do where nothing is forgotten: the upper reference for generated images.
+
+    Args:
+        stream: where the images come from.
+        **settings: fields of `dgm_tf.settings.GANSettings`.
+    """
+
+    name = "joint_gan"
+
+    def __init__(self, stream: TaskStream, **settings: Any):
+        super().__init__(**settings)
+        self._stream = stream
+
+    def drawn(self, task: Task) -> Sequence[int]:
+        return range(len(self.classes_with(task)))
+
+    def batches(self, task: Task, *, epochs: int, seed: int) -> Any:
+        # More passes than needed: `fit` stops at the last step.
+        steps = epochs * task.steps_per_epoch(self.settings.batch_size)
+        return self._stream.joint_batches(
+            task.index, self.settings.batch_size, epochs=steps, seed=seed
+        )
+
+    @classmethod
+    def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "JointGAN":
+        raise InputError("joint training needs its stream to go on: use restored()")
+
+    def restored(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "JointGAN":
+        learner = JointGAN(self._stream, **meta["settings"])
+        learner.take_state(meta, arrays)
         return learner

@@ -7,8 +7,6 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 
-_BETA_1, _BETA_2 = 0.5, 0.999
-
 
 class _Adam(keras.optimizers.Adam):
     """Adam that does not leave its graph behind.
@@ -23,9 +21,11 @@ class _Adam(keras.optimizers.Adam):
         return super()._all_reduce_sum_gradients(grads_and_vars)
 
 
-def new_adam(rate: Any, variables: list[keras.Variable]) -> keras.optimizers.Adam:
+def new_adam(
+    rate: Any, variables: list[keras.Variable], *, beta_1: float = 0.5, beta_2: float = 0.999
+) -> keras.optimizers.Adam:
     """Adam without a past, its slots made: old moments would move a gated weight."""
-    optimizer = _Adam(rate, beta_1=_BETA_1, beta_2=_BETA_2, epsilon=1e-8, name="adam")
+    optimizer = _Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-8, name="adam")
     optimizer.build(variables)
     return optimizer
 

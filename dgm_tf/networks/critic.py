@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import randomness
 
@@ -97,6 +98,16 @@ class Critic(keras.Model):
             outputs = tf.nn.leaky_relu(outputs, _SLOPE)
         features = tf.reshape(outputs, [-1, outputs.shape[1] * outputs.shape[2] * outputs.shape[3]])
         return self.source_head(features)[:, 0], self.class_head(features)
+
+    def successor(self, classes: int) -> "Critic":
+        """A new critic of at least as many classes, the old ones' weights carried over."""
+        critic = type(self).from_config({**self.get_config(), "classes": classes})
+        critic.build()
+        for mine, its in zip(critic.weights, self.weights, strict=True):
+            value = to_numpy(mine)
+            value[tuple(slice(size) for size in its.shape)] = to_numpy(its)
+            mine.assign(value)
+        return critic
 
     def get_config(self) -> dict[str, Any]:
         return {

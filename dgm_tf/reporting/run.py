@@ -18,6 +18,7 @@ _NAMES = {
     "dgm-w": "DGMw",
     "dgm-a": "DGMa",
     "joint": "joint training",
+    "joint-gan": "joint training of the GAN",
     "fine-tune": "fine-tuning",
     "ewc": "EWC",
     "dgr": "DGR",

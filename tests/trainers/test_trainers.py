@@ -1,6 +1,7 @@
 """The trainers as a user meets them: real commands, real digits, a DGM too small to be good."""
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.settings import DGMSettings, settings_for
+from dgm_tf.settings import METHODS, settings_for
 from trainers import flags, split_digits, split_folder
 
 ROOT = Path(__file__).parents[2]
@@ -216,7 +217,7 @@ def test_every_trainer_has_help_with_every_setting(trainer):
     done = call(trainer, "--help")
     assert done.returncode == 0 and done.stderr == ""
     assert f"python -m trainers.{trainer} [--flag=value ...]" in done.stdout
-    for field in dataclasses.fields(DGMSettings):
+    for field in itertools.chain(*map(dataclasses.fields, METHODS.values())):
         assert re.search(rf"^  --(\[no\])?{field.name}\b", done.stdout, re.MULTILINE), field.name
     assert max(map(len, done.stdout.splitlines())) <= 100
 
@@ -233,6 +234,23 @@ def test_flags_left_out_leave_the_presets_settings():
         for variant in ("w", "a"):
             found = parse(f"--preset={preset}", f"--variant={variant}", dataset="mnist")
             assert found["settings"] == settings_for("mnist", variant, preset)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_its_own_flags_and_refuses_the_others(method):
+    own = {field.name for field in dataclasses.fields(METHODS[method])}
+    assert parse(f"--method={method}", dataset="mnist")["settings"] == settings_for(
+        "mnist", method=method
+    )
+    for name, text in (("s_max", "7"), ("critic_steps", "3"), ("ewc_strength", "2"),
+                       ("alignment", "0.5"), ("new_share", "0.25"), ("variant", "a"),
+                       ("learning_rate", "0.5"), ("epochs", "9")):  # fmt: skip
+        arguments = (f"--method={method}", f"--{name}={text}")
+        if name in own:
+            assert str(getattr(parse(*arguments)["settings"], name)) in (text, f"{text}.0")
+        else:
+            with pytest.raises(InputError, match=f"--{name} means nothing to --method={method}"):
+                parse(*arguments)
 
 
 def test_a_flag_of_every_type_reaches_the_settings():

@@ -1,0 +1,215 @@
+"""The oracle: a classifier that has seen every real training image, and judges generated ones.
+
+It is trained once per data set and image size and kept in a cache with its own accuracy on the test
+images, without which no judgement of it means anything.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import augmentation, checkpoint, randomness
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation.accuracy import evaluate
+from dgm_tf.evaluation.quality import frechet_distance, precision_recall
+from dgm_tf.stream import TaskStream
+
+_BATCH, _LEAST_STEPS, _EPOCHS, _RATE = 128, 600, 4, 2e-3
+_FEATURES = 64
+_CHUNK = 256
+_IMAGES_PER_CLASS = 200
+_SEED = 77
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What an oracle makes of generated images.
+
+    Attributes:
+        class_accuracy: share of each class's generated images that the oracle recognises, 0 to 1.
+        frechet_distance: between real test and generated images of all classes, in the oracle's
+            features.
+        precision: share of generated images near real ones, 0 to 1.
+        recall: share of real images near generated ones, 0 to 1.
+    """
+
+    class_accuracy: dict[int, float]
+    frechet_distance: float
+    precision: float
+    recall: float
+
+    @property
+    def accuracy(self) -> float:
+        """G_t, 0 to 1: the mean of the class accuracies."""
+        return float(np.mean(list(self.class_accuracy.values())))
+
+
+class Oracle:
+    """A convolutional classifier of all of a data set's classes.
+
+    Args:
+        image_shape: (S, S, channels), S a multiple of 8.
+        classes: number of class ids.
+        test_accuracy: its own, on real test images, 0 to 1.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...], classes: int, test_accuracy: float = 0.0):
+        self.image_shape, self.classes = tuple(image_shape), int(classes)
+        self.test_accuracy = test_accuracy
+        self._network = _network(self.image_shape, self.classes)
+        self._outputs = tf.function(
+            lambda images: self._network(images, training=False),
+            input_signature=[tf.TensorSpec([None, *self.image_shape])],
+            autograph=False,
+        )
+
+    @classmethod
+    def of(cls, stream: TaskStream, *, cache: str | os.PathLike | None = None) -> "Oracle":
+        """The oracle of a stream's data set, from the cache or newly trained.
+
+        Args:
+            stream: the data; however its classes are ordered and divided, the first oracle trained
+                on them serves all.
+            cache: folder; None for $XDG_CACHE_HOME/dgm_tf/oracles, ~/.cache without that.
+        """
+        described = stream.describe()
+        size = stream.image_shape[0]
+        name = f"{stream.name}-{size}-{described['fingerprint']}"
+        folder = (Path(cache) if cache else default_cache()) / name
+        if folder.is_dir():
+            try:
+                return cls._loaded(folder)
+            except InputError:
+                pass  # unreadable: trained anew, in its place
+        oracle = cls.trained(stream)
+        checkpoint.save(folder, oracle._meta(), oracle._arrays())
+        return oracle
+
+    @classmethod
+    def trained(cls, stream: TaskStream) -> "Oracle":
+        """An oracle trained on all real training images of a stream, the held-out ones excepted."""
+        classes = max(max(task) for task in stream.task_classes) + 1
+        oracle = cls(stream.image_shape, classes)
+        oracle._train(stream)
+        oracle.test_accuracy = evaluate(
+            oracle.classify, stream.seen_test(len(stream))
+        ).average_accuracy
+        return oracle
+
+    def _train(self, stream: TaskStream) -> None:
+        images = sum(stream.describe()["train_images"])
+        batch = min(_BATCH, images)
+        steps = max(_LEAST_STEPS, _EPOCHS * (images // batch))
+        seed = randomness.pair(_SEED, "oracle")
+        optimizer = keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(_RATE, steps), epsilon=1e-8
+        )
+        optimizer.build(self._network.trainable_variables)
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def update(images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> None:
+            images = augmentation.distorted(images, randomness.fold(seed, step))
+            with tf.GradientTape() as tape:
+                _, logits = self._network(images, training=True)
+                loss = tf.reduce_mean(entropy(labels, logits))
+            variables = self._network.trainable_variables
+            optimizer.apply(tape.gradient(loss, variables), variables)
+
+        batches = stream.joint_batches(
+            len(stream), batch, epochs=steps, seed=randomness.derive(_SEED, "oracle order")
+        )
+        for step, (images, labels) in enumerate(batches.take(steps)):
+            update(images, labels, tf.constant(step))
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Class ids int32 [N] of images float32 [N, S, S, C] in [-1, 1]."""
+        return self._in_chunks(images)[1].argmax(axis=1).astype(np.int32)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Features float32 [N, 64], the last layer before the logits, of images as above."""
+        return self._in_chunks(images)[0]
+
+    def _in_chunks(self, images: np.ndarray) -> list[np.ndarray]:
+        parts = [
+            [part.numpy() for part in self._outputs(images[first : first + _CHUNK])]
+            for first in range(0, len(images), _CHUNK)
+        ]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def judge(
+        self,
+        generate: Callable[..., np.ndarray],
+        classes: tuple[int, ...],
+        real: Any,
+        *,
+        features: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Judgement:
+        """Judges images generated for each class.
+
+        Args:
+            generate: `generate(labels, seed=...)`, as a learner's.
+            classes: class ids, 200 images are generated for each.
+            real: batches (images, class ids) of real test images of the same classes.
+            features: of images, for the distance, precision and recall; the oracle's own for None.
+        """
+        features = features or self.features
+        accuracy, made = {}, []
+        for label in classes:
+            images = generate(np.full(_IMAGES_PER_CLASS, label, np.int32), seed=_SEED)
+            accuracy[int(label)] = float(np.mean(self.classify(images) == label))
+            made.append(features(images))
+        found = np.concatenate([features(np.asarray(images)) for images, _ in real])
+        if len(found) > 10 * _IMAGES_PER_CLASS:  # neighbours are counted pair by pair
+            rows = np.random.default_rng(_SEED).permutation(len(found))
+            found = found[rows[: 10 * _IMAGES_PER_CLASS]]
+        made = np.concatenate(made)
+        precision, recall = precision_recall(found, made)
+        return Judgement(accuracy, frechet_distance(found, made), precision, recall)
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "image_shape": list(self.image_shape),
+            "classes": self.classes,
+            "test_accuracy": self.test_accuracy,
+        }
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {str(i): value for i, value in enumerate(self._network.get_weights())}
+
+    @classmethod
+    def _loaded(cls, folder: Path) -> "Oracle":
+        meta, arrays = checkpoint.load(folder)
+        oracle = cls(**meta)
+        oracle._network.set_weights([arrays[str(i)] for i in range(len(arrays))])
+        return oracle
+
+
+def default_cache() -> Path:
+    """Where oracles are kept unless told otherwise."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "dgm_tf" / "oracles"
+
+
+def _network(image_shape: tuple[int, ...], classes: int) -> keras.Model:
+    """Images to (features, logits)."""
+    inputs = keras.Input(image_shape)
+    outputs = inputs
+    for index, filters in enumerate((32, 64, 128)):
+        outputs = keras.layers.Conv2D(
+            filters, 3, strides=2, padding="same", use_bias=False,
+            kernel_initializer=keras.initializers.HeNormal(seed=index),
+        )(outputs)  # fmt: skip
+        outputs = keras.layers.BatchNormalization(momentum=0.95)(outputs)
+        outputs = keras.layers.ReLU()(outputs)
+    outputs = keras.layers.Flatten()(outputs)
+    initializer = keras.initializers.GlorotUniform(seed=3)
+    features = keras.layers.Dense(_FEATURES, "relu", kernel_initializer=initializer)(outputs)
+    logits = keras.layers.Dense(classes, kernel_initializer=initializer)(features)
+    return keras.Model(inputs, [features, logits])

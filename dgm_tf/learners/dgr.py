@@ -1,0 +1,125 @@
+"""Deep generative replay (Shin et al. 2017): an unconditional generator and a separate solver."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from dgm_tf import randomness
+from dgm_tf.learners.gan_phase import Protection
+from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
+from dgm_tf.networks import ConditionalGenerator, Critic
+from dgm_tf.settings import DGRSettings
+from dgm_tf.stream import Task
+
+_TRIES = 32
+
+
+class Scholar:
+    """A generator that knows no classes and a solver that tells them: a `Memory` and a `Replay`.
+
+    Args:
+        generator: of one class, which stands for all.
+        solver: the classifier of all classes seen.
+        batch_size: images in a `draw`.
+        seed: int32 [2].
+    """
+
+    def __init__(
+        self,
+        generator: ConditionalGenerator,
+        solver: Critic,
+        *,
+        batch_size: int = 1,
+        seed: tf.Tensor | None = None,
+    ):
+        self._generator, self._solver = generator, solver
+        self._batch_size, self._seed = batch_size, seed
+        self.classes = solver.classes
+        self.latent_dim = generator.latent_dim
+
+    def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images float32 [R, S, S, C] of whatever class, and what the solver calls them."""
+        noise = randomness.normal(
+            [self._batch_size, self.latent_dim], randomness.fold(self._seed, step)
+        )
+        images = self._generator.recall(0, noise)
+        return images, tf.argmax(self._solver(images)[1], axis=1, output_type=tf.int32)
+
+    def recall(self, position: int | tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Images float32 [n, S, S, C] that the solver takes for a class.
+
+        The first of 32 that it does, else the one it comes closest with; the others' noise is the
+        given one turned round, so that an image depends on its own noise alone.
+        """
+        count = tf.shape(noise)[0]
+        tries = tf.stack([tf.roll(noise, shift, axis=1) for shift in range(_TRIES)], axis=1)
+        images = self._generator.recall(0, tf.reshape(tries, [-1, self.latent_dim]))
+        logits = tf.reshape(self._solver(images)[1], [count, _TRIES, self.classes])
+        hits = tf.argmax(logits, axis=2, output_type=tf.int32) == position
+        share = tf.gather(tf.nn.softmax(logits), position, axis=2)
+        first = tf.cast(tf.range(_TRIES, 0, -1), tf.float32)
+        chosen = tf.argmax(tf.where(hits, first, share), axis=1)
+        # A share is below 1, the least rank of a hit.
+        images = tf.reshape(images, [count, _TRIES, *images.shape[1:]])
+        return tf.gather(images, chosen, batch_dims=1)
+
+
+class Mixed(Protection):
+    """Part of the batch is replaced by the old generator's images.
+
+    Args:
+        old: the generator before the task.
+        new_share: share of new images, 0 to 1.
+    """
+
+    def __init__(self, old: ConditionalGenerator, new_share: float):
+        self._old, self._new_share = frozen(old), new_share
+
+    def real(
+        self, images: tf.Tensor, positions: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        old = round(images.shape[0] * (1.0 - self._new_share))
+        noise = randomness.normal([old, self._old.latent_dim], seed)
+        replayed = self._old.recall(0, noise)
+        # The generator has no use for the positions; theirs are kept.
+        return tf.concat([replayed, images[old:]], axis=0), positions
+
+
+class DGR(SharedGANLearner):
+    """New scholars learn from the new task's images and from the old scholar's, mixed.
+
+    The generator is trained on both, the solver on
+    `r CE(new) + (1 - r) CE(replayed, labelled by the old solver)`, r = 1 / t by default.
+    """
+
+    name = "dgr"
+    settings_class = DGRSettings
+    conditional = False
+
+    def memory(self) -> Scholar:
+        return Scholar(self.generator, self.critic)
+
+    def protection(self, task: Task) -> Protection:
+        return Mixed(self.generator, self._new_share())
+
+    def _new_share(self) -> float:
+        return self.settings.new_share or 1.0 / (self.finished_tasks + 1)
+
+    def train_classifier(
+        self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
+    ) -> tuple[Critic, dict[str, list[float]]]:
+        settings, number = self.settings, self.finished_tasks + 1
+        solver = self.new_critic(task.image_shape, len(self.classes_with(task)))
+        replay, share = None, 1.0
+        if self.finished_tasks:
+            share = self._new_share()
+            seed = randomness.pair(settings.seed, "consolidation replay", number)
+            replay = Scholar(
+                frozen(self.generator),
+                self.critic,
+                batch_size=settings.consolidation_batch,
+                seed=seed,
+            )
+        history = self.consolidate(solver, task, callbacks, replay=replay, real_share=share)
+        return solver, history

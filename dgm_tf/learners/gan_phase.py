@@ -1,0 +1,173 @@
+"""Training of the conditional GAN that fine-tuning, EWC, DGR and MeRGAN share, on one task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay
+
+from dgm_tf import losses, randomness
+from dgm_tf.learners.phase import Phase, divisor_up_to, new_adam
+from dgm_tf.networks import ConditionalGenerator, Critic
+from dgm_tf.settings import GANSettings
+
+
+class Protection:
+    """What a method adds to the GAN's training against forgetting; this one adds nothing.
+
+    Seeds are int32 [2], another one in each step and call.
+    """
+
+    def real(
+        self, images: tf.Tensor, positions: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What stands for the real images: float32 [B, S, S, C] and int32 [B], as given."""
+        del seed
+        return images, positions
+
+    def critic_loss(
+        self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """A scalar on top of the critic's loss."""
+        del critic, generator, seed
+        return tf.constant(0.0)
+
+    def generator_loss(
+        self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """A scalar on top of the generator's loss."""
+        del critic, generator, seed
+        return tf.constant(0.0)
+
+
+class GANPhase(Phase):
+    """A Wasserstein GAN with gradient penalty and a class head, on one task's images.
+
+    Args:
+        generator: draws the task's classes, among others.
+        critic: with one logit per class seen.
+        settings: losses' weights, rates, critic steps per generator step.
+        positions: int32 table from data-set class id to position.
+        drawn: positions of the classes that the generator draws in training.
+        protection: what keeps the old classes.
+        classified: whether both networks have their classification terms; an unconditional
+            generator has none.
+        steps_per_epoch: of the critic, as `epochs`.
+        epochs: passes over the task's images.
+        seed: int32 [2].
+    """
+
+    phase = "adversarial"
+    logged = ("critic_loss", "generator_loss", "class_loss", "penalty", "protection")
+
+    def __init__(
+        self,
+        generator: ConditionalGenerator,
+        critic: Critic,
+        settings: GANSettings,
+        *,
+        positions: tf.Tensor,
+        drawn: Sequence[int],
+        protection: Protection,
+        classified: bool = True,
+        steps_per_epoch: int,
+        epochs: int,
+        seed: tf.Tensor,
+    ):
+        execution = divisor_up_to(settings.steps_per_execution, steps_per_epoch)
+        super().__init__(seed, steps_per_execution=execution)
+        self.generator, self.critic = generator, critic
+        self._settings = settings
+        self._positions = positions
+        self._drawn = tf.constant(drawn, tf.int32)
+        self._protection = protection
+        self._classified = classified
+        self._generator_variables = generator.trainable_variables
+        self._critic_variables = critic.trainable_variables
+        steps = steps_per_epoch * epochs
+        self._generator_optimizer = self._adam(
+            settings.learning_rate, -(-steps // settings.critic_steps), self._generator_variables
+        )
+        self._critic_optimizer = self._adam(
+            settings.critic_learning_rate, steps, self._critic_variables
+        )
+
+    def _adam(self, rate: float, steps: int, variables: list[Any]) -> Any:
+        settings = self._settings
+        decayed = CosineDecay(rate, steps) if settings.rate_decay == "cosine" else rate
+        return new_adam(decayed, variables, beta_1=settings.beta_1, beta_2=settings.beta_2)
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One update of the critic and, every `critic_steps` steps, one of the generator.
+
+        Args:
+            data: images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
+        """
+        images, labels = data
+        positions = tf.gather(self._positions, labels)
+        logs = self._update_critic(images, positions)
+        every = self._settings.critic_steps
+        if every == 1:
+            logs |= self._update_generator(images.shape[0])
+        else:
+            # Logged inside, as a mean over the updates alone.
+            tf.cond(
+                self.step % every == every - 1,
+                lambda: self.log(**self._update_generator(images.shape[0])),
+                self.log,
+            )
+        self.step.assign_add(1)
+        return self.log(**logs)
+
+    def _fake(self, count: int, use: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """About `count` images [B', S, S, C], equally many of each drawn class, and positions."""
+        classes = self._drawn.shape[0]
+        each = -(-count // classes)
+        noise = randomness.normal([classes, each, self.generator.latent_dim], self.step_seed(use))
+        images = self.generator(noise, self._drawn, training=True)
+        return flattened(images), tf.repeat(self._drawn, each)
+
+    def _update_critic(self, images: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
+        images, positions = self._protection.real(images, positions, self.step_seed(2))
+        count = images.shape[0]
+        fake = self._fake(count, 0)[0][:count]
+        with tf.GradientTape() as tape:
+            scores, logits = self.critic(tf.concat([images, fake], axis=0), training=True)
+            source = losses.critic_loss(scores[:count], scores[count:])
+            classification = losses.class_loss(logits[:count], positions)
+            mix = randomness.uniform([count], self.step_seed(1))
+            penalty = losses.gradient_penalty(
+                lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
+            )
+            loss = source + self._settings.penalty_weight * penalty
+            if self._classified:
+                loss += classification
+            loss += self._protection.critic_loss(self.critic, self.generator, self.step_seed(3))
+        # Without classification the class head has no gradient, and Keras variables no zeros.
+        gradients = tape.gradient(
+            loss,
+            [variable.value for variable in self._critic_variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        self._critic_optimizer.apply(gradients, self._critic_variables)
+        return {"critic_loss": source, "penalty": penalty, "class_loss": classification}
+
+    def _update_generator(self, count: int) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            fake, positions = self._fake(count, 4)
+            scores, logits = self.critic(fake, training=True)
+            source = losses.generator_loss(scores)
+            protection = self._protection.generator_loss(
+                self.critic, self.generator, self.step_seed(5)
+            )
+            loss = source + protection
+            if self._classified:
+                loss += self._settings.class_weight * losses.class_loss(logits, positions)
+        gradients = tape.gradient(loss, self._generator_variables)
+        self._generator_optimizer.apply(gradients, self._generator_variables)
+        return {"generator_loss": source, "protection": protection}
+
+
+def flattened(groups: tf.Tensor) -> tf.Tensor:
+    """Images [K * n, S, S, C] of groups [K, n, S, S, C]."""
+    return tf.reshape(groups, [-1, *groups.shape[2:]])

@@ -1,0 +1,108 @@
+"""Memory replay GANs: joint training on replayed images (JTR) and replay alignment (RA).
+
+Wu et al., *Memory Replay GANs: learning to generate images from new categories without
+forgetting* (NeurIPS 2018). Both keep the generator as it was before the task.
+"""
+
+import tensorflow as tf
+
+from dgm_tf import losses, randomness
+from dgm_tf.learners.gan_phase import Protection, flattened
+from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
+from dgm_tf.networks import ConditionalGenerator, Critic
+from dgm_tf.settings import MeRGANJTRSettings, MeRGANRASettings
+from dgm_tf.stream import Task
+
+
+class OldImages:
+    """Images of the old classes by the old generator and by the present one, of the same noise.
+
+    Args:
+        old: the generator before the task, of the old classes.
+        batch: images in all; at least one per class is made.
+    """
+
+    def __init__(self, old: ConditionalGenerator, batch: int):
+        self._old = frozen(old)
+        self.classes = old.classes
+        self._each = max(1, batch // old.classes)
+        self.positions = tf.repeat(tf.range(old.classes), self._each)
+
+    def pair(self, generator: ConditionalGenerator, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Old and present images float32 [K, n, S, S, C] of the K old classes."""
+        noise = randomness.normal([self.classes, self._each, generator.latent_dim], seed)
+        positions = tf.range(self.classes)
+        old = self._old(noise, positions, training=True)
+        return tf.stop_gradient(old), generator(noise, positions, training=True)
+
+
+class JointReplay(Protection):
+    """Old classes are trained on as if the old generator's images were real, summed over classes.
+
+    Critic: `+ E[D(G(z, c))] - E[D(G_old(z, c))] + CE(c | G_old(z, c))`; generator:
+    `- E[D(G(z, c))] + CE(c | G(z, c))`, the same z through both. No gradient penalty.
+    """
+
+    def __init__(self, images: OldImages):
+        self._images = images
+
+    def critic_loss(
+        self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
+    ) -> tf.Tensor:
+        old, new = self._images.pair(generator, seed)
+        old_scores, old_logits = critic(flattened(old), training=True)
+        new_scores, _ = critic(flattened(tf.stop_gradient(new)), training=True)
+        loss = losses.critic_loss(old_scores, new_scores)
+        loss += losses.class_loss(old_logits, self._images.positions)
+        return self._images.classes * loss
+
+    def generator_loss(
+        self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
+    ) -> tf.Tensor:
+        _, new = self._images.pair(generator, seed)
+        scores, logits = critic(flattened(new), training=True)
+        loss = losses.generator_loss(scores) + losses.class_loss(logits, self._images.positions)
+        return self._images.classes * loss
+
+
+class Alignment(Protection):
+    """The generator is held to draw old classes as the old one did, pixel by pixel.
+
+    `weight * mean over old classes of 0.5 sum (G_old(z, c) - G(z, c))^2`, the sum over the class's
+    images and pixels. The critic sees the new classes alone.
+    """
+
+    def __init__(self, images: OldImages, weight: float):
+        self._images = images
+        self._weight = weight
+
+    def generator_loss(
+        self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
+    ) -> tf.Tensor:
+        old, new = self._images.pair(generator, seed)
+        return self._weight * 0.5 * tf.reduce_sum(tf.square(old - new)) / self._images.classes
+
+
+class MeRGANJTR(SharedGANLearner):
+    """Memory replay GAN with joint training on replayed images."""
+
+    name = "mergan_jtr"
+    settings_class = MeRGANJTRSettings
+
+    def protection(self, task: Task) -> Protection:
+        if not self.settings.replay_batch:
+            return Protection()
+        return JointReplay(OldImages(self.generator, self.settings.replay_batch))
+
+
+class MeRGANRA(SharedGANLearner):
+    """Memory replay GAN with replay alignment."""
+
+    name = "mergan_ra"
+    settings_class = MeRGANRASettings
+
+    def protection(self, task: Task) -> Protection:
+        if not self.settings.replay_batch:
+            return Protection()
+        images = OldImages(self.generator, self.settings.replay_batch)
+        return Alignment(images, self.settings.alignment)

@@ -1,0 +1,74 @@
+"""The oracle on real digits: good itself, kept, and not to be fooled by pictures of nothing."""
+
+import numpy as np
+import pytest
+
+from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.stream import class_incremental
+
+
+@pytest.fixture(scope="module")
+def stream():
+    return class_incremental("digits", classes_per_task=5)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("oracles")
+
+
+@pytest.fixture(scope="module")
+def oracle(stream, cache):
+    return Oracle.of(stream, cache=cache)
+
+
+def real_images(stream):
+    parts = [(images.numpy(), labels.numpy()) for images, labels in stream.seen_test(2)]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def test_it_knows_real_digits_and_says_how_well(oracle, stream):
+    images, labels = real_images(stream)
+    right = oracle.classify(images) == labels
+    assert oracle.test_accuracy > 0.97
+    by_class = [right[labels == label].mean() for label in range(10)]
+    assert oracle.test_accuracy == pytest.approx(np.mean(by_class))
+
+
+def test_it_is_trained_once(oracle, stream, cache, monkeypatch):
+    monkeypatch.setattr(Oracle, "trained", lambda *_: 1 / 0)
+    again = Oracle.of(class_incremental("digits", class_order="random", seed=4), cache=cache)
+    images, _ = real_images(stream)
+    np.testing.assert_array_equal(again.features(images[:50]), oracle.features(images[:50]))
+    assert again.test_accuracy == oracle.test_accuracy
+
+
+def test_a_damaged_oracle_is_trained_anew(stream, oracle, tmp_path, monkeypatch):
+    Oracle.of(stream, cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    (kept / "arrays.npz").write_bytes(b"nothing")
+    monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
+    assert Oracle.of(stream, cache=tmp_path) is oracle
+    monkeypatch.setattr(Oracle, "trained", lambda *_: 1 / 0)
+    assert Oracle.of(stream, cache=tmp_path).test_accuracy == oracle.test_accuracy
+
+
+def test_real_images_are_judged_good_and_noise_bad(oracle, stream):
+    images, labels = real_images(stream)
+
+    def remembered(wanted, seed):
+        rng = np.random.default_rng(seed)
+        return np.stack([images[rng.choice(np.flatnonzero(labels == label))] for label in wanted])
+
+    def noise(wanted, seed):
+        return np.random.default_rng(seed).uniform(-1, 1, [len(wanted), *images.shape[1:]])
+
+    seen = stream.seen_test(2)
+    good = oracle.judge(remembered, tuple(range(10)), seen)
+    bad = oracle.judge(
+        lambda wanted, seed: noise(wanted, seed).astype(np.float32), tuple(range(10)), seen
+    )
+    assert good.accuracy > 0.97 and good.precision > 0.95 and good.recall > 0.8
+    assert bad.accuracy < 0.3 and bad.recall < 0.1
+    assert bad.frechet_distance > 10 * good.frechet_distance
+    assert good.accuracy == pytest.approx(np.mean(list(good.class_accuracy.values())))

@@ -1,0 +1,276 @@
+"""The GAN methods of the table: their losses by hand, and what each does to the old classes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dgm_tf import randomness
+from dgm_tf.errors import InputError
+from dgm_tf.experiment import new_learner
+from dgm_tf.learners.dgr import Mixed, Scholar
+from dgm_tf.learners.ewc import ElasticPull, fisher_information
+from dgm_tf.learners.mergan import Alignment, JointReplay, OldImages
+from dgm_tf.networks import ConditionalGenerator, Critic
+from dgm_tf.settings import METHODS, settings_for
+from dgm_tf.stream import class_incremental
+from tests.layers.layer_check import bits
+
+SEED = randomness.pair(0, "test")
+GANS = [method for method in METHODS if method not in ("dgm", "joint")]
+TINY = {
+    "epochs": 1,
+    "batch_size": 32,
+    "latent_dim": 8,
+    "generator_size": 2,
+    "critic_size": 4,
+    "consolidation_steps": 4,
+    "consolidation_batch": 16,
+    "replay_buffer": 64,
+}
+
+
+def digits():
+    return class_incremental("digits", classes_per_task=[2, 3, 5])
+
+
+def learner(method, stream, **changes):
+    if method == "ewc":
+        changes = {"fisher_samples": 16, **changes}
+    return new_learner(method, settings_for("digits", method=method, **{**TINY, **changes}), stream)
+
+
+def networks(classes=3):
+    """A generator and a critic with weights that are not all alike."""
+    generator = ConditionalGenerator((16, 16, 1), classes, size=2, latent_dim=8, seed=1)
+    critic = Critic((16, 16, 1), classes, size=4, seed=2)
+    for network in (generator, critic):
+        network.build()
+        for index, variable in enumerate(network.trainable_variables):
+            draws = np.random.default_rng(index).normal(size=variable.shape)
+            variable.assign(variable.numpy() + 0.1 * draws)
+    generator.measure(SEED)
+    return generator, critic
+
+
+def moved(generator, by=0.05):
+    """A copy whose weights have moved."""
+    other = generator.successor(generator.classes)
+    for index, variable in enumerate(other.trainable_variables):
+        draws = np.random.default_rng(50 + index).normal(size=variable.shape)
+        variable.assign(variable.numpy() + by * draws)
+    return other
+
+
+def cross_entropy(logits, positions):
+    logits = np.float64(logits)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return -np.log(shares[np.arange(len(positions)), positions])
+
+
+# Every method through the contract.
+
+
+@pytest.mark.parametrize("method", GANS)
+def test_a_method_goes_on_from_its_state_as_if_never_stopped(method):
+    stream = digits()
+    whole = learner(method, stream)
+    states = []
+    for task in stream:
+        history = whole.learn(task)
+        assert all(np.isfinite(values).all() for values in history.values())
+        assert whole.classes_seen == tuple(range(sum([2, 3, 5][: task.index])))
+        states.append(whole.state())
+    images = whole.generate([0, 4, 9, 0], seed=3)
+    assert images.shape == (4, 16, 16, 1) and np.abs(images).max() <= 1
+    assert np.abs(images[0] - images[3]).max() > 0
+
+    stream = digits()
+    resumed = learner(method, stream).restored(*states[1])
+    for task in stream.tasks(start=3):
+        resumed.learn(task)
+    mine, its = resumed.state()[1], whole.state()[1]
+    assert mine.keys() == its.keys()
+    for name, value in its.items():
+        np.testing.assert_array_equal(bits(mine[name]), bits(value), err_msg=name)
+    np.testing.assert_array_equal(resumed.generate([0, 4, 9, 0], seed=3), images)
+
+
+@pytest.mark.parametrize("method", GANS)
+def test_nothing_can_be_drawn_before_anything_is_learnt(method):
+    stream = digits()
+    with pytest.raises(InputError):
+        learner(method, stream).generate([0])
+
+
+@pytest.mark.parametrize(
+    "method, off",
+    [
+        ("ewc", {"ewc_strength": 0.0}),
+        ("mergan_ra", {"alignment": 0.0}),
+        ("mergan_jtr", {"replay_batch": 0}),
+    ],
+)
+def test_a_method_whose_term_is_switched_off_is_fine_tuning_bit_for_bit(method, off):
+    def after_two_tasks(method, **changes):
+        stream = digits()
+        model = learner(method, stream, **changes)
+        for task in stream:
+            model.learn(task)
+            if task.index == 2:
+                return model
+
+    plain, switched_off = after_two_tasks("fine_tune"), after_two_tasks(method, **off)
+    switched_on = after_two_tasks(method)
+    for mine, its, on in zip(
+        switched_off.generator.weights,
+        plain.generator.weights,
+        switched_on.generator.weights,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(bits(mine.numpy()), bits(its.numpy()))
+        assert its.shape == on.shape
+    kernels = [model.generator.projection.kernel.numpy() for model in (plain, switched_on)]
+    assert np.any(kernels[0] != kernels[1])
+
+
+def test_several_critic_steps_come_before_one_of_the_generator():
+    stream = digits()
+    model = learner("fine_tune", stream, critic_steps=3)
+    task = next(iter(stream))
+    phase = model.gan_phase(task, epochs=1)
+    batch = next(iter(task.batches(32, epochs=1, seed=0)))
+    batch = tuple(tf.identity(part) for part in batch)
+    step = tf.function(phase.train_step, autograph=False)
+    changes = []
+    for _ in range(6):
+        before = [net.trainable_variables[0].numpy() for net in (phase.critic, phase.generator)]
+        step(batch)
+        after = [net.trainable_variables[0].numpy() for net in (phase.critic, phase.generator)]
+        changes.append([bool(np.any(a != b)) for a, b in zip(after, before, strict=True)])
+    assert changes == [[True, False], [True, False], [True, True]] * 2
+
+
+# MeRGAN.
+
+
+def test_joint_replays_terms_are_those_of_the_paper():
+    old, critic = networks()
+    new = moved(old)
+    images = OldImages(old, 12)
+    noise = randomness.normal([3, 4, 8], SEED)
+    old_images, new_images = (
+        [net(noise[c : c + 1], tf.constant([c]), training=True)[0] for c in range(3)]
+        for net in (old, new)
+    )
+    critic_terms = generator_terms = 0.0
+    for position in range(3):
+        labels = np.full(4, position)
+        old_scores, old_logits = critic(old_images[position])
+        new_scores, new_logits = critic(new_images[position])
+        critic_terms += np.mean(new_scores) - np.mean(old_scores)
+        critic_terms += cross_entropy(old_logits, labels).mean()
+        generator_terms += -np.mean(new_scores) + cross_entropy(new_logits, labels).mean()
+    protection = JointReplay(images)
+    assert float(protection.critic_loss(critic, new, SEED)) == pytest.approx(critic_terms, rel=1e-4)
+    assert float(protection.generator_loss(critic, new, SEED)) == pytest.approx(
+        generator_terms, rel=1e-4
+    )
+
+
+def test_alignment_is_the_mean_over_classes_of_half_the_squared_distance():
+    old, critic = networks()
+    new = moved(old)
+    noise = randomness.normal([3, 4, 8], SEED)
+    positions = tf.range(3)
+    difference = np.float64(old(noise, positions, training=True)) - np.float64(
+        new(noise, positions, training=True)
+    )
+    expected = 0.25 * np.mean(0.5 * np.sum(difference**2, axis=(1, 2, 3, 4)))
+    protection = Alignment(OldImages(old, 12), 0.25)
+    assert float(protection.generator_loss(critic, new, SEED)) == pytest.approx(expected, rel=1e-4)
+    assert float(protection.generator_loss(critic, old, SEED)) == 0.0
+
+
+def test_the_old_generator_stays_as_it_was():
+    old, critic = networks()
+    images = OldImages(old, 6)
+    before, _ = images.pair(old, SEED)
+    old.projection.kernel.assign(0 * old.projection.kernel)
+    after, _ = images.pair(old, SEED)
+    np.testing.assert_array_equal(before, after)
+
+
+# EWC.
+
+
+def test_fisher_information_is_the_mean_of_each_samples_squared_gradient():
+    generator, critic = networks()
+    noise = randomness.normal([12, 8], SEED)
+    variables = generator.trainable_variables
+
+    def losses(z):
+        return -critic(generator.recall(1, z))[0]
+
+    found = fisher_information(losses, variables, tf.split(noise, 3))
+    expected = [np.zeros(variable.shape) for variable in variables]
+    for row in range(12):
+        with tf.GradientTape() as tape:
+            loss = losses(noise[row : row + 1])[0]
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        for total, gradient in zip(expected, gradients, strict=True):
+            total += np.square(np.float64(tf.convert_to_tensor(gradient))) / 12
+    for mine, its in zip(found, expected, strict=True):
+        assert its.max() > 0
+        np.testing.assert_allclose(mine, its, rtol=1e-3, atol=1e-6 * its.max())
+
+
+def test_the_pull_grows_with_distance_and_fisher_and_leaves_new_classes_alone():
+    old, critic = networks(classes=2)
+    grown = old.successor(3)
+    variables = old.trainable_variables
+    fisher = {v.path: np.random.default_rng(1).uniform(size=v.shape) for v in variables}
+    fisher = {path: value.astype(np.float32) for path, value in fisher.items()}
+    anchors = {variable.path: variable.numpy() for variable in variables}
+    pull = ElasticPull(fisher, anchors, 10.0)
+    assert float(pull.generator_loss(critic, grown, SEED)) == 0.0
+    norm = grown.norms[0]
+    gamma = norm.gamma.numpy()
+    gamma[2] += 5.0
+    norm.gamma.assign(gamma)
+    assert float(pull.generator_loss(critic, grown, SEED)) == 0.0
+    gamma[1, 0] += 0.5
+    norm.gamma.assign(gamma)
+    expected = 10.0 / 2 * fisher[norm.gamma.path][1, 0] * 0.25
+    assert float(pull.generator_loss(critic, grown, SEED)) == pytest.approx(expected, rel=1e-5)
+
+
+# DGR.
+
+
+def test_a_scholar_draws_what_its_solver_takes_for_the_class():
+    generator, solver = networks(classes=1)[0], networks(classes=3)[1]
+    scholar = Scholar(generator, solver, batch_size=64, seed=SEED)
+    images, positions = scholar.draw(tf.constant(0))
+    np.testing.assert_array_equal(np.argmax(solver(images)[1], axis=1), positions)
+    there = np.unique(positions)
+    for position in there:
+        drawn = scholar.recall(tf.constant(position), randomness.normal([20, 8], SEED))
+        named = np.argmax(solver(drawn)[1], axis=1)
+        assert np.mean(named == position) > 0.5
+    # An image depends on its own noise alone.
+    noise = randomness.normal([6, 8], SEED)
+    np.testing.assert_allclose(
+        scholar.recall(int(there[0]), noise)[3:4],
+        scholar.recall(int(there[0]), noise[3:4]),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("share, old", [(1.0, 0), (0.5, 4), (0.25, 6)])
+def test_a_share_of_the_batch_is_new_and_the_rest_replayed(share, old):
+    generator, _ = networks(classes=1)
+    real = tf.fill([8, 16, 16, 1], 0.75)
+    images, _ = Mixed(generator, share).real(real, tf.zeros([8], tf.int32), SEED)
+    assert images.shape == real.shape
+    is_new = np.all(images.numpy() == 0.75, axis=(1, 2, 3))
+    assert is_new.tolist() == [False] * old + [True] * (8 - old)
