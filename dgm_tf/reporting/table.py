@@ -1,0 +1,219 @@
+"""Methods side by side as one table per stream, in Markdown, CSV and LaTeX."""
+
+import csv
+import dataclasses
+import io
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from dgm_tf.reporting.paper import published
+from dgm_tf.reporting.run import Run, read_run
+
+_ORDER = (
+    "joint", "joint-gan", "fine-tune", "ewc", "dgr", "mergan-jtr", "mergan-ra", "dgm-w", "dgm-a"
+)  # fmt: skip
+_AT = (5, 10)  # tasks whose A_t and G_t the table has
+
+
+def finished_runs(root: str | Path) -> list[Run]:
+    """Every run in `<root>/<stream>/<method>/seed<k>/` that has learnt all its tasks, in order.
+
+    Raises:
+        InputError: a run's files cannot be read.
+    """
+    runs = [read_run(path.parent) for path in Path(root).glob("*/*/seed*/metrics.jsonl")]
+    return sorted((run for run in runs if len(run.rows) == run.tasks), key=_rank)
+
+
+def _rank(run: Run) -> tuple:
+    known = run.learner in _ORDER
+    place = _ORDER.index(run.learner) if known else len(_ORDER)
+    return run.dataset, run.scenario, place, run.learner, run.seed
+
+
+def _at(run: Run, task: int, name: str) -> float | None:
+    return run.rows[task - 1].get(name) if task <= len(run.rows) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        title: what it is called.
+        of: the quantity of a run, None where it has none; the second argument is the joint
+            training of the same stream and seed, if there is one.
+        percent: whether it is a share, to be shown in percent.
+    """
+
+    title: str
+    of: Callable[[Run, Run | None], float | None]
+    percent: bool = True
+
+
+def _intransigence(run: Run, joint: Run | None) -> float | None:
+    """Joint training's accuracy less the run's, at the last task (Chaudhry et al. 2018)."""
+    if joint is None or joint is run:
+        return None
+    return joint.rows[-1]["average_accuracy"] - run.rows[-1]["average_accuracy"]
+
+
+COLUMNS = (
+    *(
+        Column(f"{letter}{task}", lambda run, _, task=task, name=name: _at(run, task, name))
+        for task in _AT
+        for letter, name in (("A", "average_accuracy"), ("G", "oracle_accuracy"))
+    ),
+    Column("forgetting", lambda run, _: run.rows[-1].get("forgetting")),
+    Column("BWT", lambda run, _: run.rows[-1].get("backward_transfer")),
+    Column("intransigence", _intransigence),
+    Column(
+        "Frechet distance",
+        lambda run, _: run.rows[-1].get("oracle_frechet_distance"),
+        percent=False,
+    ),
+    Column("minutes", lambda run, _: sum(row["seconds"] for row in run.rows) / 60, percent=False),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Mean, standard deviation (None for one run) and number of runs."""
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+def _cell(values: Iterable[float | None], percent: bool) -> Cell | None:
+    found = [value * (100 if percent else 1) for value in values if value is not None]
+    if not found:
+        return None
+    deviation = statistics.stdev(found) if len(found) > 1 else None
+    return Cell(statistics.fmean(found), deviation, len(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodRow:
+    """A method's row: a cell per column, and the runs behind it, which differ in their seed."""
+
+    method: str
+    cells: tuple[Cell | None, ...]
+    runs: tuple[Run, ...]
+
+
+def tables(runs: Sequence[Run]) -> dict[str, list[MethodRow]]:
+    """A row per method, by the stream's scenario."""
+    found: dict[str, list[MethodRow]] = {}
+    for scenario, learner in dict.fromkeys((run.scenario, run.learner) for run in runs):
+        mine = tuple(run for run in runs if (run.scenario, run.learner) == (scenario, learner))
+        found.setdefault(scenario, []).append(MethodRow(mine[0].method, _cells(mine, runs), mine))
+    return found
+
+
+def _cells(mine: Sequence[Run], runs: Sequence[Run]) -> tuple[Cell | None, ...]:
+    joint = {(run.scenario, run.seed): run for run in runs if run.learner == "joint"}
+    return tuple(
+        _cell((column.of(run, joint.get((run.scenario, run.seed))) for run in mine), column.percent)
+        for column in COLUMNS
+    )
+
+
+def _used(rows: Sequence[MethodRow]) -> list[int]:
+    """Columns in which any row has a number."""
+    return [i for i in range(len(COLUMNS)) if any(row.cells[i] for row in rows)]
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """A table per stream: mean and deviation over seeds, the paper's numbers, every seed, commands.
+
+    Percent, save for the Frechet distance (in the oracle's features) and minutes.
+    """
+    parts = []
+    for scenario, rows in tables(runs).items():
+        used = _used(rows)
+        header = ["method", "n", *(COLUMNS[i].title for i in used), "the paper's A5, A10"]
+        lines = [_line(header), _line(["---"] * len(header))]
+        for row in rows:
+            cells = [_shown(row.cells[i]) for i in used]
+            lines.append(_line([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])]))
+            if len(row.runs) > 1:
+                for run in row.runs:
+                    cells = [_shown(_cells([run], runs)[i]) for i in used]
+                    lines.append(_line([f"- seed {run.seed}", "", *cells, ""]))
+        commands = "\n".join(
+            f"    {run.description['command']}" for row in rows for run in row.runs
+        )
+        table = "\n".join(lines)
+        parts.append(f"{scenario[:1].upper()}{scenario[1:]}.\n\n{table}\n\nMade by\n\n{commands}")
+    return "\n\n".join(parts)
+
+
+def _papers(run: Run) -> str:
+    classes = [len(task) for task in run.stream["task_classes"]]
+    found = published(run.dataset, run.learner, classes)
+    if found is None:
+        return ""
+    measure = "" if found.key == "average_accuracy" else " (G)"
+    return ", ".join(f"{number:.2f}" for number in found.percent.values()) + measure
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _shown(cell: Cell | None) -> str:
+    if cell is None:
+        return "n/a"
+    if cell.deviation is None:
+        return f"{cell.mean:.2f}"
+    return f"{cell.mean:.2f} ± {cell.deviation:.2f}"
+
+
+def as_csv(runs: Sequence[Run]) -> str:
+    """A line per method and column: scenario, method, measure, mean, deviation, n."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scenario", "method", "measure", "mean", "deviation", "n"])
+    for scenario, rows in tables(runs).items():
+        for row in rows:
+            for column, cell in zip(COLUMNS, row.cells, strict=True):
+                if cell is not None:
+                    deviation = "" if cell.deviation is None else f"{cell.deviation:.4f}"
+                    writer.writerow(
+                        [
+                            scenario,
+                            row.method,
+                            column.title,
+                            f"{cell.mean:.4f}",
+                            deviation,
+                            cell.count,
+                        ]
+                    )
+    return text.getvalue()
+
+
+def latex(runs: Sequence[Run]) -> str:
+    """A `tabular` per stream, the scenario in the caption."""
+    parts = []
+    for scenario, rows in tables(runs).items():
+        used = _used(rows)
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{_escaped(scenario)}; mean and standard "
+            r"deviation in percent, $n$ seeds.}",
+            rf"\begin{{tabular}}{{lr{'r' * len(used)}}}",
+            " & ".join(["method", "$n$", *(COLUMNS[i].title for i in used)]) + r" \\",
+            r"\hline",
+        ]
+        for row in rows:
+            cells = [_shown(row.cells[i]).replace("±", r"$\pm$") for i in used]
+            title = _escaped(row.method)
+            lines.append(" & ".join([title, str(len(row.runs)), *cells]) + r" \\")
+        parts.append("\n".join([*lines, r"\end{tabular}", r"\end{table}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
