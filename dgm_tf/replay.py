@@ -102,7 +102,7 @@ class BalancedReplay:
             )
             positions = tf.fill([self._slots], position)
             made = recalled(self._generator, int(self._tasks[position]), positions, noise)
-            images.append(_to_levels(made))
+            images.append(to_levels(made))
         return tf.concat(images, axis=0)
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -128,7 +128,7 @@ class BalancedReplay:
         positions = tf.fill([self._fresh], position)
 
         def of_task(task: int):
-            return lambda: _to_levels(recalled(self._generator, task, positions, noise))
+            return lambda: to_levels(recalled(self._generator, task, positions, noise))
 
         branches = [of_task(task) for task in range(1, len(self._generator.finished) + 1)]
         images = tf.switch_case(tf.gather(self._tasks.astype(np.int32), position) - 1, branches)
@@ -141,5 +141,6 @@ class BalancedReplay:
             return tf.constant(True)
 
 
-def _to_levels(images: tf.Tensor) -> tf.Tensor:
+def to_levels(images: tf.Tensor) -> tf.Tensor:
+    """Maps [-1, 1] to the nearest of 0..255, uint8."""
     return tf.cast(tf.round((images + 1.0) * _LEVELS), tf.uint8)

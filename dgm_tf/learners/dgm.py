@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
+from dgm_tf.export import Export, export
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.classifier import ClassifierPhase
@@ -233,6 +235,15 @@ class DGM(CriticLearner):
                 tf.TensorSpec([None, generator.latent_dim]),
             )
         return self._recall_functions[task]
+
+    def export(self, path: str | Path, *, classifier: bool = False) -> Export:
+        """Writes the memory as a SavedModel; see `dgm_tf.export.export`.
+
+        Args:
+            path: NAME for its next version NAME/<n>, or NAME/<n> itself.
+            classifier: take the critic along, for `classify`.
+        """
+        return export(self, path, classifier=classifier)
 
     # Size and state.
 
