@@ -50,7 +50,9 @@ def pair_of(key: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.bitwise.bitwise_and(key, 0xFFFFFFFF), tf.bitwise.right_shift(key, 32)])
 
 
-def normal_rows(rows: tf.Tensor | int, size: int, seed: tf.Tensor, *, first: tf.Tensor) -> tf.Tensor:
+def normal_rows(
+    rows: tf.Tensor | int, size: int, seed: tf.Tensor, *, first: tf.Tensor
+) -> tf.Tensor:
     """Rows `first`, `first + 1`, ... of `normal([N, size], seed)`, which are the same for every N.
 
     Args:
