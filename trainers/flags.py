@@ -14,6 +14,7 @@ from absl import flags
 from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, PRESETS, VARIANTS, DGMSettings, settings_for
 
+_IMAGES = "a folder with one subfolder of images per class"
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
 
@@ -60,6 +61,16 @@ class _Boolean(flags.BooleanParser):
             raise ValueError("expected true or false") from error
 
 
+class _Texts(flags.ArgumentParser):
+    syntactic_help = "TEXT,TEXT,..."
+
+    def parse(self, argument: Any) -> tuple[str, ...]:
+        texts = tuple(part.strip() for part in str(argument).split(","))
+        if not all(texts):
+            raise ValueError("expected texts such as 3,7")
+        return texts
+
+
 class _ClassesPerTask(flags.ArgumentParser):
     syntactic_help = "N|N,N,..."
 
@@ -78,21 +89,21 @@ class _ClassOrder(flags.ArgumentParser):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainerFlags:
-    """The flags of one trainer.
+class CommandFlags:
+    """The flags of one command.
 
     Attributes:
-        dataset: the data set that it learns.
         values: the flags themselves, kept apart from the ones that other libraries define.
         groups: their names under the headings of the help text.
+        required: names and what they are, for those that must be given.
     """
 
-    dataset: str
     values: flags.FlagValues
     groups: dict[str, tuple[str, ...]]
+    required: dict[str, str]
 
     def parse(self, arguments: Sequence[str], *, program: str, about: str) -> dict[str, Any]:
-        """Turns a command line into the arguments of `dgm_tf.experiment.Training`.
+        """Turns a command line into values by flag.
 
         Args:
             arguments: the command line without the program's name.
@@ -113,17 +124,11 @@ class TrainerFlags:
         if left_over:
             raise InputError(f"expected flags as --name=value, received {left_over[0]!r}")
         given = self.values.flag_values_dict()
-        if given.get("images", "given") is None:
-            raise InputError(
-                "expected --images=DIR, a folder with one subfolder of images per class"
-            )
-        fields = {name: given.pop(name) for name in _setting_names()}
-        preset = given.pop("preset")
-        overrides = {name: value for name, value in fields.items() if value is not None}
-        variant = overrides.pop("variant")
-        settings = settings_for(self.dataset, variant, preset, **overrides)
-        command = shlex.join([*program.split(), *arguments])
-        return {"dataset": self.dataset, "settings": settings, "command": command, **given}
+        for name, what in self.required.items():
+            if given[name] is None:
+                shown = self.values[name].parser.syntactic_help
+                raise InputError(f"expected --{name}={shown}, {what}")
+        return given
 
     def help(self, *, program: str, about: str) -> str:
         """The help text: what the program does and its flags in groups."""
@@ -134,6 +139,31 @@ class TrainerFlags:
                 lines += _flag_help(self.values[name])
         lines += ["", "TensorFlow's own log is silent unless TF_CPP_MIN_LOG_LEVEL is set."]
         return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerFlags(CommandFlags):
+    """The flags of one trainer.
+
+    Attributes:
+        dataset: the data set that it learns.
+    """
+
+    dataset: str
+
+    def parse(self, arguments: Sequence[str], *, program: str, about: str) -> dict[str, Any]:
+        """Turns a command line into the arguments of `dgm_tf.experiment.Training`.
+
+        Arguments and errors are those of `CommandFlags.parse`.
+        """
+        given = super().parse(arguments, program=program, about=about)
+        fields = {name: given.pop(name) for name in _setting_names()}
+        preset = given.pop("preset")
+        overrides = {name: value for name, value in fields.items() if value is not None}
+        variant = overrides.pop("variant")
+        settings = settings_for(self.dataset, variant, preset, **overrides)
+        command = shlex.join([*program.split(), *arguments])
+        return {"dataset": self.dataset, "settings": settings, "command": command, **given}
 
 
 def define(dataset: str, *, images: bool = False) -> TrainerFlags:
@@ -152,13 +182,48 @@ def define(dataset: str, *, images: bool = False) -> TrainerFlags:
     _define_settings(values, dataset)
     settings = "The settings of DGM: a preset, and each setting in place of the preset's"
     groups = {"What to learn": stream, "The run": run, settings: ("preset", *_setting_names())}
-    return TrainerFlags(dataset, values, groups)
+    required = {"images": _IMAGES} if images else {}
+    return TrainerFlags(values, groups, required, dataset)
+
+
+def define_export() -> CommandFlags:
+    """Defines the flags of `trainers.export`."""
+    values = flags.FlagValues()
+    flags.DEFINE(_Text("DIR"), "run_dir", None, "folder of the run", values)
+    text = "the memory as it was after this task, from 1; the last one finished unless given"
+    flags.DEFINE(_Number(int), "task", None, text, values)
+    _define_export_flags(values, "RUN_DIR/export unless given")
+    required = {"run_dir": "the folder of a run"}
+    return CommandFlags(values, {"What to export, and where": tuple(values)}, required)
+
+
+def define_sample() -> CommandFlags:
+    """Defines the flags of `trainers.sample`."""
+    values = flags.FlagValues()
+    text = "exported model: NAME for its newest version, or NAME/<n>"
+    flags.DEFINE(_Text("DIR"), "model", None, text, values)
+    text = "classes by id or name, such as 3,7; all unless given"
+    flags.DEFINE(_Texts(), "labels", None, text, values)
+    flags.DEFINE(_Number(int), "count", 16, "images of each class", values)
+    flags.DEFINE(_Text("FILE"), "out", "grid.png", "PNG file to write", values)
+    text = "the same seed gives the same images"
+    flags.DEFINE(_Number(int), "seed", 0, text, values)
+    required = {"model": "the folder of an exported model"}
+    return CommandFlags(values, {"What to draw": tuple(values)}, required)
+
+
+def _define_export_flags(values: flags.FlagValues, unless: str) -> None:
+    text = (
+        "folder NAME that gets the memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
+        f"Serving and others; {unless}"
+    )
+    flags.DEFINE(_Text("DIR"), "export_dir", None, text, values)
+    _define_boolean(values, "export_classifier", False, "export the classifier, too")
 
 
 def _define_stream_flags(values: flags.FlagValues, *, images: bool, held_out: float) -> None:
     if images:
-        text = "folder with one subfolder of images per class"
-        flags.DEFINE(_Text("DIR"), "images", None, text, values)
+        flags.DEFINE(_Text("DIR"), "images", None, _IMAGES, values)
     else:
         text = (
             "folder of prepared data, as TFDS prepares it; without it the data is looked for in "
@@ -190,6 +255,7 @@ def _define_run_flags(values: flags.FlagValues) -> None:
     flags.DEFINE(_Text("DIR"), "run_dir", None, text, values)
     text = "dgm, or joint: the upper reference, the same classifier trained on all real images seen"
     flags.DEFINE_enum("method", METHODS[0], METHODS, text, values)
+    _define_export_flags(values, "nothing is exported unless given")
     _define_boolean(values, "quiet", False, "print nothing before the final report")
 
 
