@@ -13,6 +13,7 @@ from trainers import flags
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
+OTHERS = {"export": flags.define_export, "sample": flags.define_sample}
 COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT, re.M)
 
 
@@ -35,13 +36,18 @@ def test_the_trainers_take_the_commands(command):
     program, *arguments = command.split()[2:]
     trainer = program.removeprefix("trainers.")
     assert (ROOT / "trainers" / f"{trainer}.py").is_file()
+    if trainer in OTHERS:
+        assert OTHERS[trainer]().parse(arguments, program=program, about="")
+        return
     dataset = {"svhn": "svhn_cropped"}.get(name := trainer.removeprefix("split_"), name)
     defined = flags.define(dataset, images=dataset == "folder")
     assert defined.parse(arguments, program=program, about="")
 
 
 def test_every_flag_named_is_a_flag_of_some_trainer():
-    known = {"help"}
+    known = {"help", "dir", "all"}  # the last two are those of saved_model_cli
+    for defined in OTHERS.values():
+        known |= set(defined().values)
     for dataset in ("mnist", "folder"):
         known |= set(flags.define(dataset, images=dataset == "folder").values)
     named = set(re.findall(r"--(\w+)", TEXT))
