@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
 
 import tensorflow as tf
+from keras.ops import convert_to_numpy
 
 from dgm_tf import export
 from dgm_tf.networks import Generator
@@ -70,7 +71,9 @@ class RandomMemory:
         return np.zeros([len(labels), *self.generator.image_shape], np.float32)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {variable.path: np.array(variable) for variable in self.generator.weights}
+        return {}, {
+            variable.path: convert_to_numpy(variable) for variable in self.generator.weights
+        }
 
 
 Ask = Callable[[np.ndarray, np.ndarray], Any]
@@ -79,6 +82,7 @@ Ask = Callable[[np.ndarray, np.ndarray], Any]
 def main(arguments: Sequence[str]) -> None:
     """Measures and prints tables."""
     del arguments
+    logging.set_verbosity(logging.ERROR)  # saving tells its steps
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for tasks in _TASKS:
