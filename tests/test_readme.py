@@ -48,6 +48,8 @@ def test_every_flag_named_is_a_flag_of_some_trainer():
     known = {"help", "dir", "all"}  # the last two are those of saved_model_cli
     for defined in OTHERS.values():
         known |= set(defined().values)
+    for benchmark in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', benchmark.read_text()))
     for dataset in ("mnist", "folder"):
         known |= set(flags.define(dataset, images=dataset == "folder").values)
     named = set(re.findall(r"--(\w+)", TEXT))
