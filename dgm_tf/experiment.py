@@ -16,6 +16,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.export import Export
 from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.dgr import DGR
@@ -60,6 +61,8 @@ class Training:
         validation_fraction: share of a task's training images that is held out, 0 to 1.
         image_size: side of the square images; None for the data set's own default.
         run_dir: the run's folder; None for runs/<data set>-<tasks>/<learner>/seed<seed>.
+        export_dir: NAME, where the memory is exported as NAME/<n> at the end; None does not.
+        export_classifier: export the classifier, too.
         command: the command line, for the record.
         quiet: print nothing before the final report.
         epoch_lines: print a line per epoch, too.
@@ -79,6 +82,8 @@ class Training:
     validation_fraction: float = 0.15
     image_size: int | None = None
     run_dir: str | None = None
+    export_dir: str | None = None
+    export_classifier: bool = False
     command: str = ""
     quiet: bool = False
     epoch_lines: bool = False
@@ -116,11 +121,18 @@ def train(training: Training) -> RunResult:
     check_writable(training.run_dir or DEFAULT_RUNS)
     if training.tensorboard:
         tensorboard.check_installed()
+    if training.export_dir is not None:
+        check_writable(training.export_dir, flag="--export_dir")
+        if training.method != "dgm":
+            raise InputError(
+                f"only DGM's memory can be exported: --export_dir is given, --method is "
+                f"{training.method}"
+            )
     stream = open_stream(training)
     _check_batch(stream, training)
     learner = new_learner(training.method, training.settings, stream)
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
-    return run(
+    result = run(
         stream,
         learner,
         run_dir=training.run_dir or DEFAULT_RUNS / default,
@@ -132,6 +144,49 @@ def train(training: Training) -> RunResult:
         log_tensorboard=training.tensorboard,
         oracle=training.oracle,
     )
+    if training.export_dir is not None:
+        exported = result.learner.export(training.export_dir, classifier=training.export_classifier)
+        _say(str(exported))
+    return result
+
+
+def export_run(
+    *,
+    run_dir: str | Path,
+    task: int | None = None,
+    export_dir: str | Path | None = None,
+    classifier: bool = False,
+) -> Export:
+    """Exports the memory of a run as it was after a task.
+
+    The run's memory audit is made once more before.
+
+    Args:
+        run_dir: the run's folder.
+        task: from 1; None for the last one finished.
+        export_dir: NAME, where the memory goes as NAME/<n>; None for `export` in the run's folder.
+        classifier: export the classifier, too.
+
+    Raises:
+        InputError: no such run or task, or a run of a method without memory.
+    """
+    folder = RunFolder(run_dir)
+    description, meta, arrays = folder.state_after(task)
+    if not str(description.get("learner")).startswith("dgm-"):
+        raise InputError(
+            f"only DGM's memory can be exported, {folder.path} holds {description.get('learner')}"
+        )
+    # States did not always have them.
+    names = description["stream"]["class_names"]
+    learned = itertools.chain(*meta["tasks"])
+    learner = DGM.from_state({"class_names": [names[label] for label in learned], **meta}, arrays)
+    audit = MemoryAudit(folder.audit, finished_tasks=learner.finished_tasks)
+    pixels, differing = sum(audit.pixels.values()), sum(audit.check(learner.generate).values())
+    found = f"{differing} of {pixels} pixels differ" if differing else "all images identical"
+    _say(f"memory audit of {folder.path}: {found}")
+    exported = learner.export(export_dir or folder.path / "export", classifier=classifier)
+    _say(str(exported))
+    return exported
 
 
 def new_learner(method: str, settings: LearnerSettings, stream: TaskStream) -> Learner:

@@ -1,8 +1,11 @@
 """Writing files so that a reader never meets half of one."""
 
 import contextlib
+import errno
 import os
 import pathlib
+import shutil
+from collections.abc import Iterator
 
 from dgm_tf.errors import InputError
 
@@ -35,3 +38,32 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         # Gone after a success; after a failure it holds part of the content.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """A hidden folder beside `path` that takes its name once the block has filled it.
+
+    If the block raises, or the process is killed, nothing is at `path`.
+
+    Raises:
+        InputError: there is something at `path` already, or the place cannot be written.
+    """
+    path = pathlib.Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        for file in aside.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as opened:
+                    os.fsync(opened.fileno())
+        if path.exists():  # An empty folder would be replaced.
+            raise FileExistsError(errno.EEXIST, "it is there already")
+        os.rename(aside, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)  # Gone after a success.

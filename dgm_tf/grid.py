@@ -127,8 +127,6 @@ def run_missing(planned: Sequence[Planned], *, say: Callable[[str], None]) -> li
             failed.append(run)
             reason = done.stderr.strip().splitlines()
             say(f"failed, exit code {done.returncode}: {reason[-1] if reason else 'no message'}")
-            if done.returncode == 130:  # Ctrl-C reaches the trainer too
-                raise KeyboardInterrupt
     return failed
 
 

@@ -39,6 +39,46 @@ def normal(shape: tuple[int, ...] | list[int] | tf.Tensor, seed: tf.Tensor) -> t
     return tf.random.stateless_normal(shape, seed, alg="philox")
 
 
+def key(seed: int, *path: int | str) -> int:
+    """The numbers of `pair` as one, in [0, 2**63), for where a seed must be a single integer."""
+    first, second = pair(seed, *path).numpy().tolist()
+    return first | second << 32
+
+
+def pair_of(key: tf.Tensor) -> tf.Tensor:
+    """The stateless seed int64 [2] that a key, an int64 scalar, stands for."""
+    return tf.stack([tf.bitwise.bitwise_and(key, 0xFFFFFFFF), tf.bitwise.right_shift(key, 32)])
+
+
+def normal_rows(
+    rows: tf.Tensor | int, size: int, seed: tf.Tensor, *, first: tf.Tensor
+) -> tf.Tensor:
+    """Rows `first`, `first + 1`, ... of `normal([N, size], seed)`, which are the same for every N.
+
+    Args:
+        rows: how many.
+        size: numbers in a row.
+        seed: integers [2].
+        first: int64 scalar, from 0; none of the rows before it is drawn.
+
+    Returns:
+        float32 [rows, size].
+    """
+    # Philox makes four numbers from each value of its counter, which `stateless_normal` counts up.
+    start = first * size
+    philox, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    moved = tf.bitcast(counter, tf.int64) + tf.stack([start // 4, tf.zeros([], tf.int64)])
+    count = rows * size
+    numbers = tf.raw_ops.StatelessRandomNormalV2(
+        shape=[count + 4],  # up to three come before the first row
+        key=philox,
+        counter=tf.bitcast(moved, tf.uint64),
+        alg=1,  # Philox
+    )
+    skipped = tf.cast(start % 4, tf.int32)
+    return tf.reshape(numbers[skipped : skipped + count], [rows, size])
+
+
 def uniform(shape: tuple[int, ...] | list[int] | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Uniform float32 in [0, 1)."""
     return tf.random.stateless_uniform(shape, seed, alg="philox")

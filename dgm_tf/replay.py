@@ -98,7 +98,7 @@ class BalancedReplay:
             noise = randomness.normal(
                 [self._slots, self._memory.latent_dim], randomness.fold(seed, position)
             )
-            images.append(_to_levels(self._memory.recall(position, noise)))
+            images.append(to_levels(self._memory.recall(position, noise)))
         return tf.concat(images, axis=0)
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -121,7 +121,7 @@ class BalancedReplay:
         """Makes new images in place of a class's oldest ones; true, once that is done."""
         position = turn % self._classes
         noise = randomness.normal([self._fresh, self._memory.latent_dim], seed)
-        images = _to_levels(self._memory.recall(position, noise))
+        images = to_levels(self._memory.recall(position, noise))
         oldest = (turn // self._classes) * self._fresh + tf.range(self._fresh)
         rows = position * self._slots + oldest % self._slots
         write = tf.raw_ops.ResourceScatterUpdate(
@@ -131,5 +131,6 @@ class BalancedReplay:
             return tf.constant(True)
 
 
-def _to_levels(images: tf.Tensor) -> tf.Tensor:
+def to_levels(images: tf.Tensor) -> tf.Tensor:
+    """Maps [-1, 1] to the nearest of 0..255, uint8."""
     return tf.cast(tf.round((images + 1.0) * _LEVELS), tf.uint8)

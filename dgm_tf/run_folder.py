@@ -128,6 +128,34 @@ class RunFolder:
         self._write_tables(rows)
         return rows
 
+    def state_after(
+        self, task: int | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """What is needed to use the learner as it was after a task; nothing is written.
+
+        Args:
+            task: from 1; None for the last one finished.
+
+        Returns:
+            The run's description, the learner's dictionary and its arrays.
+
+        Raises:
+            InputError: there is no run here, or it has not finished that task.
+        """
+        finished = self._finished()
+        if not finished:
+            raise InputError(
+                f"expected a run with a finished task, {self.path} holds none; name its --run_dir"
+            )
+        if task is not None and task not in finished:
+            raise InputError(
+                f"expected --task from {finished[0]} to {finished[-1]}, received {task}"
+            )
+        description = _read_json(self.path / "settings.json")
+        meta, arrays = checkpoint.load(self._checkpoint(task or finished[-1]))
+        meta.pop(_ROWS, None)
+        return description, meta, arrays
+
     def sample_file(self, task: int) -> Path:
         """Where the pictures made after a task (from 1) go."""
         return self.samples / f"task-{task:02d}.png"
@@ -159,12 +187,13 @@ class RunFolder:
         write_atomically(self.path / "growth.csv", _growth_csv(rows).encode())
 
 
-def check_writable(folder: str | Path, *, mib: float = 0) -> None:
+def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir") -> None:
     """Tries to write where a folder is or would be made, and looks at the space left.
 
     Args:
         folder: the folder. It is not made: a run that is refused later leaves nothing behind.
         mib: space that will be needed, in MiB.
+        flag: what names the folder.
 
     Raises:
         InputError: the folder cannot be made or written, or has less space.
@@ -181,12 +210,12 @@ def check_writable(folder: str | Path, *, mib: float = 0) -> None:
         reason = error.__cause__ or error
         raise InputError(
             f"cannot write to {folder}: {getattr(reason, 'strerror', None) or reason}; "
-            "name another --run_dir"
+            f"name another {flag}"
         ) from error
     if free < mib:
         raise InputError(
             f"a run here needs up to {mib:.0f} MiB, {folder} has {free:.0f} MiB left; free some "
-            "space or name another --run_dir"
+            f"space or name another {flag}"
         )
 
 

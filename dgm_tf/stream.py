@@ -37,7 +37,7 @@ def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
     image shrinks, then `x / 127.5 - 1`.
 
     Args:
-        images: uint8 [B, H, W, C].
+        images: uint8 [B, H, W, C]; H and W may be unknown in a graph.
         size: side S of the square images that are wanted.
 
     Returns:
@@ -47,7 +47,8 @@ def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
     height, width = images.shape[1], images.shape[2]
     pixels = tf.cast(images, tf.float32)
     if (height, width) != (size, size):
-        shrinks = height > size or width > size
+        # In a graph for any size: antialiasing changes nothing where an image grows.
+        shrinks = None in (height, width) or height > size or width > size
         pixels = tf.image.resize(pixels, (size, size), method="bilinear", antialias=shrinks)
     return tf.clip_by_value(pixels / 127.5 - 1.0, -1.0, 1.0)
 

@@ -9,12 +9,18 @@ import pytest
 from dgm_tf import settings
 from dgm_tf.datasets import NAMES
 from dgm_tf.reporting import gallery as drawn
-from trainers import flags, gallery, report
+from trainers import flags, gallery, report, table1
 
-SHOWING = {"report": report, "gallery": gallery}
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
+OTHERS = {
+    "export": flags.define_export,
+    "sample": flags.define_sample,
+    "report": report.define,
+    "gallery": gallery.define,
+    "table1": table1.define,
+}
 COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT, re.M)
 
 
@@ -37,8 +43,8 @@ def test_the_trainers_take_the_commands(command):
     program, *arguments = command.split()[2:]
     trainer = program.removeprefix("trainers.")
     assert (ROOT / "trainers" / f"{trainer}.py").is_file()
-    if trainer in SHOWING:
-        flags.read(SHOWING[trainer].define(), arguments, program=program)
+    if trainer in OTHERS:
+        assert OTHERS[trainer]().parse(arguments, program=program, about="") is not None
         return
     dataset = {"svhn": "svhn_cropped"}.get(name := trainer.removeprefix("split_"), name)
     defined = flags.define(dataset, images=dataset == "folder")
@@ -46,10 +52,13 @@ def test_the_trainers_take_the_commands(command):
 
 
 def test_every_flag_named_is_a_flag_of_some_trainer():
-    known = {"help"}
+    known = {"help", "dir", "all"}  # the last two are those of saved_model_cli
+    for defined in OTHERS.values():
+        known |= set(defined().values)
+    for benchmark in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', benchmark.read_text()))
     for dataset in ("mnist", "folder"):
         known |= set(flags.define(dataset, images=dataset == "folder").values)
-    known |= set(report.define())
     known |= {"logdir"}  # TensorBoard's own
     named = set(re.findall(r"--(\w+)", TEXT))
     assert {name.removeprefix("no") if name not in known else name for name in named} <= known

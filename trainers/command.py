@@ -27,37 +27,83 @@ def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None 
     Returns:
         The exit code: 0, 2 after bad input, or 130 after Ctrl-C.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+
+    def train(**wanted: Any) -> None:
+        with _hushed():
+            from dgm_tf import experiment
+        experiment.train(experiment.Training(**wanted))
+
     defined = flags.define(dataset, images=dataset == "folder")
-
-    def train() -> None:
-        wanted = defined.parse(arguments, program=f"python -m trainers.{name}", about=about)
-        with _interrupt_ends_process():
-            with _hushed():
-                from dgm_tf import experiment
-            experiment.train(experiment.Training(**wanted))
-
-    return guarded(train)
+    stopped = "stopped; the same command goes on after the last finished task"
+    return carried_out(name, defined, train, about, arguments, stopped)
 
 
-def guarded(action: Callable[[], None]) -> int:
-    """Calls `action` and turns its errors into one line.
+def export(*, about: str, arguments: Sequence[str] | None = None) -> int:
+    """Runs `trainers.export`; arguments and result as in `run`."""
 
-    Returns:
-        The exit code: 0, or 2 after bad input.
+    def work(*, export_classifier: bool, **wanted: Any) -> None:
+        with _hushed():
+            from dgm_tf import experiment
+        experiment.export_run(classifier=export_classifier, **wanted)
+
+    defined = flags.define_export()
+    return carried_out("export", defined, work, about, arguments, "stopped; nothing was exported")
+
+
+def sample(*, about: str, arguments: Sequence[str] | None = None) -> int:
+    """Runs `trainers.sample`; arguments and result as in `run`."""
+
+    def work(**wanted: Any) -> None:
+        with _hushed():
+            from dgm_tf import serving
+        print(serving.sample(**wanted))
+
+    defined = flags.define_sample()
+    return carried_out("sample", defined, work, about, arguments, "stopped; nothing was drawn")
+
+
+def carried_out(
+    name: str,
+    defined: flags.CommandFlags,
+    work: Callable[..., None],
+    about: str,
+    arguments: Sequence[str] | None,
+    stopped: str,
+) -> int:
+    """Reads the command line and does the work; gives the exit code.
+
+    Args:
+        stopped: the line that Ctrl-C ends with.
     """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        action()
+        wanted = defined.parse(arguments, program=f"python -m trainers.{name}", about=about)
+        with _interrupt_ends_process(stopped):
+            work(**wanted)
     except flags.HelpAsked as text:
-        print(text)
+        _print(str(text))
+    except BrokenPipeError:
+        _leave_pipe()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     return 0
 
 
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _leave_pipe()
+
+
+def _leave_pipe() -> None:
+    """The reader, such as `head`, has seen enough; at its exit Python would write once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextlib.contextmanager
-def _interrupt_ends_process() -> Iterator[None]:
+def _interrupt_ends_process(line: str) -> Iterator[None]:
     """Ends the process at once on Ctrl-C, with a line that says how to go on.
 
     A `KeyboardInterrupt` is no help here: raised inside one of TensorFlow's callbacks it is
@@ -70,9 +116,7 @@ def _interrupt_ends_process() -> Iterator[None]:
             sys.stdout.flush()
         # On a terminal a live line may stand there, with the cursor hidden.
         clear = b"\r\x1b[2K\x1b[?25h" if os.isatty(stderr) else b""
-        os.write(
-            stderr, clear + b"stopped; the same command goes on after the last finished task\n"
-        )
+        os.write(stderr, clear + f"{line}\n".encode())
         os._exit(INTERRUPTED)
 
     former = signal.signal(signal.SIGINT, stop)

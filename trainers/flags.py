@@ -4,7 +4,7 @@ import dataclasses
 import math
 import shlex
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -12,6 +12,7 @@ from absl import flags
 from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, PRESETS, VARIANTS, settings_for
 
+_IMAGES = "a folder with one subfolder of images per class"
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
 _VERBOSITIES = ("0", "1", "2")
@@ -33,6 +34,16 @@ class _Text(flags.ArgumentParser):
     def __init__(self, shown: str = "TEXT") -> None:
         super().__init__()
         self.syntactic_help = shown
+
+
+class _Texts(flags.ArgumentParser):
+    syntactic_help = "TEXT,TEXT,..."
+
+    def parse(self, argument: Any) -> tuple[str, ...]:
+        texts = tuple(part.strip() for part in str(argument).split(","))
+        if not all(texts):
+            raise ValueError("expected texts such as 3,7")
+        return texts
 
 
 class _Number(flags.ArgumentParser):
@@ -77,21 +88,23 @@ class _ClassOrder(flags.ArgumentParser):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainerFlags:
-    """The flags of one trainer.
+class CommandFlags:
+    """The flags of one command.
 
     Attributes:
-        dataset: the data set that it learns.
         values: the flags themselves, kept apart from the ones that other libraries define.
         groups: their names under the headings of the help text.
+        required: names and what they are, for those that must be given.
+        others: name under which arguments that are no flags are given; none are taken without.
     """
 
-    dataset: str
     values: flags.FlagValues
     groups: dict[str, tuple[str, ...]]
+    required: dict[str, str] = dataclasses.field(default_factory=dict)
+    others: str = ""
 
     def parse(self, arguments: Sequence[str], *, program: str, about: str) -> dict[str, Any]:
-        """Turns a command line into the arguments of `dgm_tf.experiment.Training`.
+        """Turns a command line into values by flag.
 
         Args:
             arguments: the command line without the program's name.
@@ -102,16 +115,54 @@ class TrainerFlags:
             HelpAsked: the help text is asked for.
             InputError: a flag is unknown, or its value is not usable.
         """
-        if asks_for_help(arguments):
+        if any(argument in _HELP for argument in arguments):
             raise HelpAsked(self.help(program=program, about=about))
-        left_over = read(self.values, arguments, program=program)
-        if left_over:
+        try:
+            left_over = self.values([program, *arguments])[1:]
+        except (flags.Error, ValueError) as error:
+            text = " ".join(str(error).split())
+            raise InputError(f"{text[:1].lower()}{text[1:]} (--help shows all flags)") from error
+        if left_over and not self.others:
             raise InputError(f"expected flags as --name=value, received {left_over[0]!r}")
         given = self.values.flag_values_dict()
-        if given.get("images", "given") is None:
-            raise InputError(
-                "expected --images=DIR, a folder with one subfolder of images per class"
-            )
+        if self.others:
+            given[self.others] = tuple(left_over)
+        for name, what in self.required.items():
+            if given[name] is None:
+                shown = self.values[name].parser.syntactic_help
+                raise InputError(f"expected --{name}={shown}, {what}")
+        return given
+
+    def help(self, *, program: str, about: str) -> str:
+        """The help text: what the program does and its flags in groups."""
+        usage = f"{program} [--flag=value ...]"
+        if self.others:
+            usage += f" {self.others.removesuffix('s').upper()}..."
+        lines = [about.strip(), "", f"Usage: {usage}"]
+        for title, names in self.groups.items():
+            lines += ["", f"{title}:"]
+            for name in names:
+                lines += _flag_help(self.values[name])
+        lines += ["", "TensorFlow's own log is silent unless TF_CPP_MIN_LOG_LEVEL is set."]
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerFlags(CommandFlags):
+    """The flags of one trainer.
+
+    Attributes:
+        dataset: the data set that it learns.
+    """
+
+    dataset: str = ""
+
+    def parse(self, arguments: Sequence[str], *, program: str, about: str) -> dict[str, Any]:
+        """Turns a command line into the arguments of `dgm_tf.experiment.Training`.
+
+        Arguments and errors are those of `CommandFlags.parse`.
+        """
+        given = super().parse(arguments, program=program, about=about)
         fields = {name: given.pop(name) for name in _settings()}
         preset = given.pop("preset")
         verbosity = given.pop("verbosity")
@@ -128,42 +179,6 @@ class TrainerFlags:
         settings = settings_for(self.dataset, preset=preset, method=method, **overrides)
         command = shlex.join([*program.split(), *arguments])
         return {"dataset": self.dataset, "settings": settings, "command": command, **given}
-
-    def help(self, *, program: str, about: str) -> str:
-        """The help text: what the program does and its flags in groups."""
-        usage = f"{program} [--flag=value ...]"
-        text = help_text(self.values, self.groups, about=about, usage=usage)
-        return f"{text}\n\nTensorFlow's own log is silent unless TF_CPP_MIN_LOG_LEVEL is set."
-
-
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for the help text."""
-    return any(argument in _HELP for argument in arguments)
-
-
-def read(values: flags.FlagValues, arguments: Sequence[str], *, program: str) -> list[str]:
-    """Gives the flags the values of a command line, and returns what is no flag.
-
-    Raises:
-        InputError: a flag is unknown, or its value is not usable.
-    """
-    try:
-        return values([program, *arguments])[1:]
-    except (flags.Error, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{text[:1].lower()}{text[1:]} (--help shows all flags)") from error
-
-
-def help_text(
-    values: flags.FlagValues, groups: Mapping[str, Iterable[str]], *, about: str, usage: str
-) -> str:
-    """What a command does, how it is called, and its flags under the headings of `groups`."""
-    lines = [about.strip(), "", f"Usage: {usage}"]
-    for title, names in groups.items():
-        lines += ["", f"{title}:"]
-        for name in names:
-            lines += _flag_help(values[name])
-    return "\n".join(lines)
 
 
 def define(dataset: str, *, images: bool = False) -> TrainerFlags:
@@ -185,13 +200,48 @@ def define(dataset: str, *, images: bool = False) -> TrainerFlags:
     groups = {"What to learn": stream, "The run": run, settings: ("preset", *common)}
     for owners, names in others:
         groups[f"Settings of {', '.join(owners)} alone"] = names
-    return TrainerFlags(dataset, values, groups)
+    required = {"images": _IMAGES} if images else {}
+    return TrainerFlags(values, groups, required, dataset=dataset)
+
+
+def define_export() -> CommandFlags:
+    """Defines the flags of `trainers.export`."""
+    values = flags.FlagValues()
+    flags.DEFINE(_Text("DIR"), "run_dir", None, "folder of the run", values)
+    text = "the memory as it was after this task, from 1; the last one finished unless given"
+    flags.DEFINE(_Number(int), "task", None, text, values)
+    _define_export_flags(values, "RUN_DIR/export unless given")
+    required = {"run_dir": "the folder of a run"}
+    return CommandFlags(values, {"What to export, and where": tuple(values)}, required)
+
+
+def define_sample() -> CommandFlags:
+    """Defines the flags of `trainers.sample`."""
+    values = flags.FlagValues()
+    text = "exported model: NAME for its newest version, or NAME/<n>"
+    flags.DEFINE(_Text("DIR"), "model", None, text, values)
+    text = "classes by id or name, such as 3,7; all unless given"
+    flags.DEFINE(_Texts(), "labels", None, text, values)
+    flags.DEFINE(_Number(int), "count", 16, "images of each class", values)
+    flags.DEFINE(_Text("FILE"), "out", "grid.png", "PNG file to write", values)
+    text = "the same seed gives the same images"
+    flags.DEFINE(_Number(int), "seed", 0, text, values)
+    required = {"model": "the folder of an exported model"}
+    return CommandFlags(values, {"What to draw": tuple(values)}, required)
+
+
+def _define_export_flags(values: flags.FlagValues, unless: str) -> None:
+    text = (
+        "folder NAME that gets the memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
+        f"Serving and others; {unless}"
+    )
+    flags.DEFINE(_Text("DIR"), "export_dir", None, text, values)
+    define_boolean(values, "export_classifier", False, "export the classifier, too")
 
 
 def _define_stream_flags(values: flags.FlagValues, *, images: bool, held_out: float) -> None:
     if images:
-        text = "folder with one subfolder of images per class"
-        flags.DEFINE(_Text("DIR"), "images", None, text, values)
+        flags.DEFINE(_Text("DIR"), "images", None, _IMAGES, values)
     else:
         text = (
             "folder of prepared data, as TFDS prepares it; without it the data is looked for in "
@@ -232,6 +282,7 @@ def _define_run_flags(values: flags.FlagValues) -> None:
         "on all real images, once per data set and then kept in ~/.cache/dgm_tf (default: on)"
     )
     define_boolean(values, "oracle", True, text)
+    _define_export_flags(values, "nothing is exported unless given")
     text = (
         "0: the final report alone; 1: a live line and a short block per task; 2: each epoch, too"
     )

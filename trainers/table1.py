@@ -13,11 +13,10 @@ from dgm_tf import grid
 from dgm_tf.errors import InputError
 from trainers import command, flags
 
-PROGRAM = "python -m trainers.table1"
 QUICK = ("--epochs=20",)
 
 
-def define() -> absl_flags.FlagValues:
+def define() -> flags.CommandFlags:
     """The flags of this command."""
     values = absl_flags.FlagValues()
     text = f"data sets, of {', '.join(grid.TRAINERS)}"
@@ -35,40 +34,37 @@ def define() -> absl_flags.FlagValues:
         "minutes on two cores"
     )
     flags.define_boolean(values, "quick", False, text)
-    return values
+    return flags.CommandFlags(values, {"Flags": tuple(values)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        return command.guarded(lambda: _table(arguments))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on with what is missing", file=sys.stderr)
-        return command.INTERRUPTED
+    stopped = "stopped; the same command goes on with what is missing"
+    return command.carried_out("table1", define(), _table, __doc__, arguments, stopped)
 
 
-def _table(arguments: Sequence[str]) -> None:
-    values = define()
-    if flags.asks_for_help(arguments):
-        usage = f"{PROGRAM} [--flag=value ...]"
-        raise flags.HelpAsked(
-            flags.help_text(values, {"Flags": values}, about=__doc__, usage=usage)
-        )
-    if left_over := flags.read(values, arguments, program=PROGRAM):
-        raise InputError(f"expected flags as --name=value, received {left_over[0]!r}")
+def _table(
+    *,
+    datasets: str,
+    methods: str,
+    seeds: str,
+    results: str,
+    out: str | None,
+    learn: bool,
+    quick: bool,
+) -> None:
     try:
-        seeds = [int(seed) for seed in values.seeds.split(",")]
+        numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError as error:
         raise InputError(
-            f"expected --seeds as whole numbers such as 0,1,2, received {values.seeds}"
+            f"expected --seeds as whole numbers such as 0,1,2, received {seeds}"
         ) from error
-    datasets, root, extra = values.datasets.split(","), values.results, ()
-    if values.quick:
-        datasets, root, extra = ["digits"], f"{values.results}/quick", QUICK
-    planned = grid.plan(datasets, values.methods.split(","), seeds, root, extra)
-    failed = grid.run_missing(planned, say=_say) if values.learn else []
-    for path in grid.write_tables(root, values.out or root):
+    chosen, root, extra = datasets.split(","), results, ()
+    if quick:
+        chosen, root, extra = ["digits"], f"{results}/quick", QUICK
+    planned = grid.plan(chosen, methods.split(","), numbers, root, extra)
+    failed = grid.run_missing(planned, say=_say) if learn else []
+    for path in grid.write_tables(root, out or root):
         _say(str(path))
     if failed:
         raise InputError(f"{len(failed)} runs failed; the same command tries them again")

@@ -25,6 +25,7 @@ Generate = Callable[..., Any]
 
 # Part of what is audited: with other seeds the images of an old record would not come back.
 _FIRST_SEED = 20181
+IMAGES_PER_CLASS = 16
 
 _REMEDY = "restore it or begin a new run folder"
 # What NumPy and zipfile raise over a damaged file, depending on where the damage is.
@@ -55,7 +56,7 @@ class MemoryAudit:
         folder: str | os.PathLike[str],
         *,
         finished_tasks: int | None = None,
-        images_per_class: int = 16,
+        images_per_class: int = IMAGES_PER_CLASS,
     ) -> None:
         """Opens the records in `folder`, which need not exist yet, and verifies each.
 
@@ -103,14 +104,11 @@ class MemoryAudit:
         """
         if task in self._pixels:
             raise ValueError(f"task {task} is on record already")
-        classes = np.asarray(classes, dtype=np.int32)
-        seeds = _FIRST_SEED + np.arange(len(classes), dtype=np.int64)
-        images = _generate(generate, classes, seeds, self._images_per_class)
-        record = _Record(classes, seeds, images)
+        record = recorded(classes, generate, images_per_class=self._images_per_class)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **vars(record), sha256=np.array(record.digest()))
         write_atomically(self._path(task), buffer.getvalue())
-        self._pixels[task] = _pixels(images)
+        self._pixels[task] = _pixels(record.images)
 
     def check(self, generate: Generate) -> dict[int, int]:
         """Differing pixels of each task on record; 0 means that its images are bit-identical.
@@ -143,7 +141,7 @@ class MemoryAudit:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Record:
+class Record:
     """The fixed images of one task and what they were made from."""
 
     classes: np.ndarray  # int32 [K]
@@ -158,13 +156,32 @@ class _Record:
             sha.update(array.tobytes())
         return sha.hexdigest()
 
+    def images_digest(self) -> str:
+        """SHA-256 over the images' bytes alone, as little-endian float32."""
+        return hashlib.sha256(self.images.astype("<f4").tobytes()).hexdigest()
 
-def _read(path: pathlib.Path) -> _Record:
+
+def recorded(
+    classes: Sequence[int], generate: Generate, *, images_per_class: int = IMAGES_PER_CLASS
+) -> Record:
+    """The fixed images of a task: made anew, they must come out the same.
+
+    Args:
+        classes: ids of the classes that the task brought.
+        generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
+        images_per_class: images of each class.
+    """
+    classes = np.asarray(classes, dtype=np.int32)
+    seeds = _FIRST_SEED + np.arange(len(classes), dtype=np.int64)
+    return Record(classes, seeds, _generate(generate, classes, seeds, images_per_class))
+
+
+def _read(path: pathlib.Path) -> Record:
     try:
         # NumPy leaves a damaged file open; this one closes.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            fields = (stored[field.name] for field in dataclasses.fields(_Record))
-            record, sha256 = _Record(*fields), str(stored["sha256"])
+            fields = (stored[field.name] for field in dataclasses.fields(Record))
+            record, sha256 = Record(*fields), str(stored["sha256"])
     except _UNREADABLE as error:
         why = " ".join(str(error).split())  # the line stays one line
         raise InputError(f"audit record {path} cannot be read ({why}); {_REMEDY}") from error

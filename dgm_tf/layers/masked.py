@@ -1,7 +1,7 @@
 """Layers that learn a binary mask per task, keep what finished tasks use, and can be widened."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -14,6 +14,14 @@ from dgm_tf.layers import masks
 from dgm_tf.layers.task_batch_norm import TaskBatchNormalization
 
 VARIANTS = ("w", "a")
+
+
+class FinishedLayer(NamedTuple):
+    """What a finished task's outputs of one layer are computed from; see `recall`."""
+
+    kernel: tf.Tensor  # on the inputs and units used; variant w: masked
+    affine: tf.Tensor | None  # float32 [2, units used], scale and shift; None: no normalisation
+    mask: tf.Tensor | None  # bool [units used], variant a alone
 
 
 class MaskedLayer(keras.layers.Layer):
@@ -175,26 +183,43 @@ class MaskedLayer(keras.layers.Layer):
             used_inputs: indices int [n] of the inputs given; None for all.
             used_units: indices int [m] of the units wanted; None for all.
         """
-        inputs = tf.convert_to_tensor(inputs)
+        finished = self.finished_layer(task, used_inputs=used_inputs, used_units=used_units)
+        return self.finished_outputs(inputs, finished)
+
+    def finished_layer(
+        self,
+        task: int,
+        *,
+        used_inputs: np.ndarray | None = None,
+        used_units: np.ndarray | None = None,
+    ) -> FinishedLayer:
+        """What `recall` needs of this layer for one task; arguments as there."""
         inputs_then, units_then = self._widths_of(task)
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
         used_units = np.arange(units_then) if used_units is None else used_units
         kernel = self._taken(tf.convert_to_tensor(self.kernel), used_inputs, used_units)
-        kernel = tf.cast(kernel, inputs.dtype)
         mask = self.finished_mask(task) > 0
         # Selections, not products: what later tasks made of a weight leaves no trace, be it the
         # sign of a zero or a NaN.
         if self.variant == "w":
             mask = self._taken(mask, used_inputs, used_units)
             kernel = tf.where(mask, kernel, tf.zeros_like(kernel))
-        outputs = self._product(inputs, kernel)
+        affine = None
         if self.norm is not None:
             affine = tf.gather(self.norm.affine_of(task), used_units, axis=1)
-            scale, shift = tf.unstack(tf.cast(affine, outputs.dtype))
+        mask = tf.gather(mask, used_units) if self.variant == "a" else None
+        return FinishedLayer(kernel, affine, mask)
+
+    def finished_outputs(self, inputs: tf.Tensor, finished: FinishedLayer) -> tf.Tensor:
+        """Outputs float32 [..., units used] for inputs [..., inputs used]."""
+        inputs = tf.convert_to_tensor(inputs)
+        outputs = self._product(inputs, tf.cast(finished.kernel, inputs.dtype))
+        if finished.affine is not None:
+            scale, shift = tf.unstack(tf.cast(finished.affine, outputs.dtype))
             outputs = outputs * scale + shift
         outputs = self.activation(outputs)
-        if self.variant == "a":
-            return tf.where(tf.gather(mask, used_units), outputs, tf.zeros_like(outputs))
+        if finished.mask is not None:
+            return tf.where(finished.mask, outputs, tf.zeros_like(outputs))
         return outputs
 
     def _taken(self, kernel: tf.Tensor, inputs: np.ndarray, units: np.ndarray) -> tf.Tensor:

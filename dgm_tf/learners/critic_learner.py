@@ -24,12 +24,23 @@ class CriticLearner(Learner):
     def __init__(self, settings: LearnerSettings):
         self.settings = settings
         self._tasks: list[tuple[int, ...]] = []
+        self._class_names: list[str] = []
         self._critic: Critic | None = None
         self._classify: Any = None
 
     @property
     def classes_seen(self) -> tuple[int, ...]:
         return tuple(label for classes in self._tasks for label in classes)
+
+    @property
+    def task_classes(self) -> tuple[tuple[int, ...], ...]:
+        """Classes of each finished task, in order of arrival."""
+        return tuple(self._tasks)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of `classes_seen`."""
+        return tuple(self._class_names)
 
     @property
     def finished_tasks(self) -> int:
@@ -85,6 +96,7 @@ class CriticLearner(Learner):
     def task_learnt(self, task: Any, critic: Critic) -> None:
         """Counts the task as finished; `critic` is the classifier from now on."""
         self._tasks.append(tuple(task.classes))
+        self._class_names += task.class_names
         self._critic = critic
         self._classify = None
 
@@ -93,6 +105,7 @@ class CriticLearner(Learner):
         meta = {
             "settings": dataclasses.asdict(self.settings),
             "tasks": [list(classes) for classes in self._tasks],
+            "class_names": list(self._class_names),
             "critic": self.critic.get_config(),
         }
         return meta, network_arrays(self.critic)
@@ -100,6 +113,8 @@ class CriticLearner(Learner):
     def restore_critic(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Takes over what `critic_state` gave."""
         self._tasks = [tuple(classes) for classes in meta["tasks"]]
+        # Older states have no names.
+        self._class_names = list(meta.get("class_names", map(str, self.classes_seen)))
         self._critic = Critic.from_config(meta["critic"])
         assign_arrays(self._critic, arrays)
 

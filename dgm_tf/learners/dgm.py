@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
+from dgm_tf.export import Export, export
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.critic_learner import assign_arrays, network_arrays
@@ -154,6 +156,15 @@ class DGM(GeneratingLearner):
     def memory(self) -> TaskMemory:
         """What `generate` draws from: the same bits for as long as the learner lives."""
         return TaskMemory(self.generator)
+
+    def export(self, path: str | Path, *, classifier: bool = False) -> Export:
+        """Writes the memory as a SavedModel; see `dgm_tf.export.export`.
+
+        Args:
+            path: NAME for its next version NAME/<n>, or NAME/<n> itself.
+            classifier: take the critic along, for `classify`.
+        """
+        return export(self, path, classifier=classifier)
 
     # Size and state.
 

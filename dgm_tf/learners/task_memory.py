@@ -17,8 +17,7 @@ class TaskMemory:
         self._generator = generator
         self.classes = sum(generator.finished)
         self.latent_dim = generator.latent_dim
-        # The finished task (from 1) of each class position, int [classes].
-        self.tasks = np.repeat(np.arange(1, len(generator.finished) + 1), generator.finished)
+        self.tasks = generator.class_tasks
 
     def recall(self, position: int | tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """Images float32 [n, S, S, C] of one class; see `dgm_tf.replay.Memory`."""

@@ -90,14 +90,26 @@ class Critic(keras.Model):
             images: float32 [B, S, S, channels] in [-1, 1].
             training: batch statistics where there is batch norm.
         """
+        features = self._features(images, training)
+        return self.source_head(features)[:, 0], self.class_head(features)
+
+    def class_logits(self, images: tf.Tensor) -> tf.Tensor:
+        """Class logits alone, float32 [B, classes], as inference has them."""
+        return self.class_head(self._features(images, training=False))
+
+    def class_variables(self) -> list[keras.Variable]:
+        """What `class_logits` depends on."""
+        layers = [*self.convolutions, *filter(None, self.norms), self.class_head]
+        return [variable for layer in layers for variable in layer.weights]
+
+    def _features(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         outputs = images
         for convolution, norm in zip(self.convolutions, [None, *self.norms], strict=True):
             outputs = convolution(outputs)
             if norm is not None:
                 outputs = norm(outputs, training=training)
             outputs = tf.nn.leaky_relu(outputs, _SLOPE)
-        features = tf.reshape(outputs, [-1, outputs.shape[1] * outputs.shape[2] * outputs.shape[3]])
-        return self.source_head(features)[:, 0], self.class_head(features)
+        return tf.reshape(outputs, [-1, outputs.shape[1] * outputs.shape[2] * outputs.shape[3]])
 
     def successor(self, classes: int) -> "Critic":
         """A new critic of at least as many classes, the old ones' weights carried over."""

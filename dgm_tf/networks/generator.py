@@ -1,7 +1,7 @@
 """The conditional generator: masked, growing, with one output layer per task."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,10 +10,23 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import growth, randomness
 from dgm_tf.errors import InputError
-from dgm_tf.layers import MaskedConv2DTranspose
+from dgm_tf.layers import FinishedLayer, MaskedConv2DTranspose
 from dgm_tf.layers.masks import EMBEDDING_LIMIT, compensated_gradient
 
 _KERNEL = 4
+
+# A matrix product sums a row in another order when there are other numbers of rows beside it; in
+# products of always so many rows each row has its own bits. A convolution keeps an image's bits
+# beside any number of others, but not alone.
+_ROWS = 16
+_IMAGES = 2
+
+
+class FinishedGenerator(NamedTuple):
+    """What one finished task's images are computed from; see `Generator.recall`."""
+
+    blocks: tuple[FinishedLayer, ...]
+    head: tf.Tensor  # kernel of the output layer [4, 4, channels, units used]
 
 
 @keras.saving.register_keras_serializable("dgm_tf")
@@ -142,16 +155,40 @@ class Generator(keras.Model):
         """Images of a finished task (from 1), by its binary masks, on the units it uses.
 
         Units that came later, that are masked or that nothing reads are cut away; see
-        `MaskedLayer.recall` for why the same shapes make the same bits.
+        `MaskedLayer.recall` for why the same shapes make the same bits. An image depends on its own
+        row alone, to the last bit: a batch can be split, or mixed with other rows.
         """
-        used = self.used_units(task)
-        outputs = latent[:, None, None, :]
+        return self.draw(latent, self.finished_generator(task))
+
+    def finished_generator(self, task: int) -> FinishedGenerator:
+        """What `recall` needs of this generator for one task."""
+        blocks = []
         used_inputs = np.arange(self.latent_dim)
-        for block, used_units in zip(self.blocks, used, strict=True):
-            outputs = block.recall(outputs, task, used_inputs=used_inputs, used_units=used_units)
+        for block, used_units in zip(self.blocks, self.used_units(task), strict=True):
+            blocks.append(
+                block.finished_layer(task, used_inputs=used_inputs, used_units=used_units)
+            )
             used_inputs = used_units
-        kernel = tf.gather(self.heads[task - 1].kernel, used_inputs, axis=-1)
-        return self._head_product(outputs, kernel)
+        head = tf.gather(self.heads[task - 1].kernel, used_inputs, axis=-1)
+        return FinishedGenerator(tuple(blocks), head)
+
+    def draw(self, latent: tf.Tensor, finished: FinishedGenerator) -> tf.Tensor:
+        """Images float32 [B, S, S, channels] in (-1, 1) of a finished task, for any B."""
+        rows = tf.shape(latent)[0]
+        padded = tf.pad(latent, [[0, -rows % _ROWS], [0, 0]])
+        groups = tf.reshape(padded, [-1, _ROWS, 1, 1, self.latent_dim])
+        side, units = self.image_shape[0] // 8, finished.blocks[0].kernel.shape[-2]
+        outputs = tf.map_fn(
+            lambda group: self.blocks[0].finished_outputs(group, finished.blocks[0]),
+            groups,
+            fn_output_signature=tf.TensorSpec([_ROWS, side, side, units]),
+        )
+        outputs = tf.reshape(outputs, [-1, side, side, units])[: tf.maximum(rows, _IMAGES)]
+        for block, layer in zip(self.blocks[1:], finished.blocks[1:], strict=True):
+            outputs = block.finished_outputs(outputs, layer)
+        images = self._head_product(outputs, finished.head)[:rows]
+        images.set_shape([latent.shape[0], *self.image_shape])
+        return images
 
     def _head_product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         shape = (tf.shape(inputs)[0], *self.image_shape)
@@ -189,6 +226,11 @@ class Generator(keras.Model):
             used.insert(0, wanted)
         # A product needs one unit at least; an unused one brings zeros.
         return [np.flatnonzero(row) if row.any() else np.zeros(1, int) for row in used]
+
+    @property
+    def class_tasks(self) -> np.ndarray:
+        """The finished task (from 1) of each class position, int [classes]."""
+        return np.repeat(np.arange(1, len(self.finished) + 1), self.finished)
 
     # Training: what the learner's step needs.
 

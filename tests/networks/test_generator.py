@@ -418,3 +418,18 @@ def test_overlaps_are_those_of_the_masks_by_position(variant):
     # What is reserved is what any task uses.
     reserved = sum(layer["reserved"] for layer in generator.layer_report())
     assert reserved == len(set.union(*used))
+
+
+@pytest.mark.parametrize("widths", [(5, 4, 3), (120, 40, 29)])
+def test_a_recalled_image_depends_on_its_own_row_alone(widths):
+    """To the last bit: products sum in another order for another number of rows."""
+    generator = made("w", widths=widths, image_shape=(32, 32, 3), latent_dim=128)
+    generator = generator.finish_task(1)
+    latent = tf.constant(np.random.RandomState(0).normal(size=(37, 128)), tf.float32)
+    recall = tf.function(lambda rows: generator.recall(rows, 1), autograph=False)
+    recall = recall.get_concrete_function(tf.TensorSpec([None, 128]))
+    together = bits(recall(latent))
+    for cuts in ([0, 1, 3, 10, 26, 37], [0, 16, 36, 37]):
+        parts = [bits(recall(latent[a:b])) for a, b in zip(cuts, cuts[1:], strict=False)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
+    assert recall(latent[:0]).shape == (0, 32, 32, 3)

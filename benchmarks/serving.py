@@ -1,0 +1,220 @@
+"""What an exported memory costs to ask, and how that changes as tasks pile up.
+
+    python -m benchmarks.serving
+    python -m benchmarks.serving --server
+
+Exports the memories of 2 and of 10 tasks of one class (their weights are random: costs do not
+depend on what is in them) and times mixed batches of labels of all their tasks, the two memories in
+turn, so that a machine whose speed drifts slows both alike. `--server` asks through MLServer on the
+loopback, over gRPC, too. Compare the ratios; the milliseconds are this machine's.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags, logging
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
+
+import tensorflow as tf
+from keras.ops import convert_to_numpy
+
+from dgm_tf import export
+from dgm_tf.networks import Generator
+
+_VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
+_SIZE = flags.DEFINE_integer("generator_size", 20, "g: the generator starts with 4g, 2g, g units")
+_CHANNELS = flags.DEFINE_integer("channels", 1, "image channels")
+_CALLS = flags.DEFINE_integer("calls", 100, "calls that are timed for each figure")
+_SERVER = flags.DEFINE_boolean("server", False, "ask through MLServer, too")
+_TASKS = (2, 10)
+_BATCHES = (1, 16, 256)
+_WARM = 5
+
+
+class RandomMemory:
+    """What an exporter sees of a learner: a generator that has finished tasks of one class each.
+
+    About half of the weights (units) of each task's size are in its masks, as training leaves them.
+    """
+
+    name = "random"
+
+    def __init__(self, tasks: int):
+        self.classes_seen = tuple(range(tasks))
+        self.class_names = tuple(map(str, self.classes_seen))
+        self.task_classes = tuple((label,) for label in self.classes_seen)
+        random = np.random.default_rng(0)
+        size = _SIZE.value
+        shape = (32, 32, _CHANNELS.value)
+        generator = Generator(shape, (4 * size, 2 * size, size), variant=_VARIANT.value)
+        generator.build()
+        for _ in range(tasks):
+            for embedding in generator.embeddings():
+                embedding.assign(random.normal(size=embedding.shape))
+            generator = generator.finish_task(1)
+            generator = generator.widen(generator.grown_widths())
+        self.generator = generator
+
+    def generate(self, labels: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        # Only the audit's records are made of them, which nothing here compares.
+        return np.zeros([len(labels), *self.generator.image_shape], np.float32)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {
+            variable.path: convert_to_numpy(variable) for variable in self.generator.weights
+        }
+
+
+Ask = Callable[[np.ndarray, np.ndarray], Any]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures and prints tables."""
+    del arguments
+    logging.set_verbosity(logging.ERROR)  # saving tells its steps
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for tasks in _TASKS:
+            done = export.export(RandomMemory(tasks), Path(folder) / f"tasks{tasks}")
+            paths[tasks] = done.path
+            print(
+                f"{tasks} tasks: {done.weight_bytes / 2**20:.1f} MiB of weights, the generator's "
+                f"state takes {done.learner_bytes / 2**20:.1f} MiB"
+            )
+        _report("in process", {tasks: _in_process(path) for tasks, path in paths.items()})
+        if _SERVER.value:
+            with _mlserver(Path(folder)) as asks:
+                _report("MLServer, gRPC", asks)
+
+
+def _in_process(path: Path) -> Ask:
+    model = tf.saved_model.load(str(path))
+    generate = model.signatures["generate"]
+
+    def ask(labels: np.ndarray, seed: np.ndarray) -> Any:
+        # The model is named here to keep it alive.
+        assert model
+        return generate(labels=tf.constant(labels), seed=tf.constant(seed))["images"].numpy()
+
+    return ask
+
+
+def _report(where: str, asks: dict[int, Ask]) -> None:
+    print(
+        f"\n{where}; variant {_VARIANT.value}, 32x32x{_CHANNELS.value}, mixed labels, "
+        f"{_CALLS.value} calls each"
+    )
+    print("batch  tasks   median ms   99th percentile ms   images/s")
+    for batch in _BATCHES:
+        milliseconds = _timed(asks, batch)
+        for tasks, values in milliseconds.items():
+            median = np.median(values)
+            print(
+                f"{batch:5d}  {tasks:5d}  {median:10.2f}  {np.percentile(values, 99):19.2f}  "
+                f"{1e3 * batch / median:9.0f}"
+            )
+        few, many = (np.array(milliseconds[tasks]) for tasks in _TASKS)
+        print(f"       10 tasks / 2 tasks: {np.median(many / few):.2f} times the latency")
+
+
+def _timed(asks: dict[int, Ask], batch: int) -> dict[int, list[float]]:
+    """Milliseconds of each call, by number of tasks; the memories take turns."""
+    milliseconds: dict[int, list[float]] = {tasks: [] for tasks in asks}
+    for call in range(_WARM + _CALLS.value):
+        for tasks, ask in asks.items():
+            labels = ((call + np.arange(batch)) % tasks).astype(np.int32)
+            start = time.perf_counter()
+            ask(labels, np.array([call, 0], np.int64))
+            if call >= _WARM:
+                milliseconds[tasks].append((time.perf_counter() - start) * 1e3)
+    return milliseconds
+
+
+@contextlib.contextmanager
+def _mlserver(folder: Path) -> Iterator[dict[int, Ask]]:
+    """Both memories served by one MLServer."""
+    try:
+        import grpc
+        from mlserver.grpc import dataplane_pb2 as messages
+        from mlserver.grpc import dataplane_pb2_grpc as services
+    except ImportError:
+        sys.exit("--server needs MLServer: pip install -r requirements-serving.txt")
+    ports = [_free_port() for _ in range(3)]
+    settings = dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
+    settings |= {"host": "127.0.0.1", "parallel_workers": 0}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    for tasks in _TASKS:
+        model = {
+            "name": f"tasks{tasks}",
+            "implementation": "dgm_tf.mlserver_runtime.DGMRuntime",
+            "parameters": {"uri": "."},
+        }
+        (folder / f"tasks{tasks}" / "model-settings.json").write_text(json.dumps(model))
+    log = open(folder / "log", "w")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from mlserver.cli import main; main()", "start", str(folder)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        with grpc.insecure_channel(
+            f"127.0.0.1:{ports[1]}", [("grpc.max_receive_message_length", -1)]
+        ) as channel:
+            service = services.GRPCInferenceServiceStub(channel)
+            tensor = messages.ModelInferRequest.InferInputTensor
+
+            def asking(tasks: int) -> Ask:
+                def ask(labels: np.ndarray, seed: np.ndarray) -> Any:
+                    request = messages.ModelInferRequest(
+                        model_name=f"tasks{tasks}",
+                        inputs=[
+                            tensor(name="labels", datatype="INT32", shape=labels.shape),
+                            tensor(name="seed", datatype="INT64", shape=seed.shape),
+                        ],
+                        raw_input_contents=[labels.tobytes(), seed.tobytes()],
+                    )
+                    return service.ModelInfer(request, timeout=60)
+
+                return ask
+
+            for tasks in _TASKS:
+                ready = messages.ModelReadyRequest(name=f"tasks{tasks}")
+                _wait(process, lambda ready=ready: service.ModelReady(ready).ready, grpc.RpcError)
+            yield {tasks: asking(tasks) for tasks in _TASKS}
+    finally:
+        process.terminate()
+        process.wait()
+        log.close()
+
+
+def _wait(process: subprocess.Popen, ready: Callable[[], bool], error: type[Exception]) -> None:
+    for _ in range(240):
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(error):
+            if ready():
+                return
+        time.sleep(0.5)
+    sys.exit("MLServer did not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,459 @@
+"""A trained memory as a SavedModel that runs where nothing of this package is installed.
+
+What every task needs is cut out of the generator: binary masks applied, units that no image of the
+task depends on left out. Cut out, the tasks' kernels take more room the more tasks share a weight.
+So the files hold each weight once, with one bit per task that says whether it has it, and the
+kernels are laid out as the model is loaded. The same image then costs the same whatever the number
+of tasks.
+"""
+
+import dataclasses
+import json
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import provenance, randomness
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation import audit
+from dgm_tf.files import whole_folder, write_atomically
+from dgm_tf.layers import FinishedLayer, masks
+from dgm_tf.networks import Critic, Generator
+from dgm_tf.networks.generator import FinishedGenerator
+from dgm_tf.replay import to_levels
+from dgm_tf.stream import to_float
+
+FORMAT = "dgm_tf export"
+FORMAT_VERSION = 1
+DESCRIPTION = "model.json"  # among the assets
+
+_ROWS_END = 2**40  # so that first * noise length stays an int64
+
+
+class Exportable(Protocol):
+    """What is exported; `dgm_tf.DGM` is one."""
+
+    name: str
+    generator: Generator
+    critic: Critic
+    task_classes: Sequence[Sequence[int]]
+    classes_seen: Sequence[int]
+    class_names: Sequence[str]
+
+    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray: ...
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What was written; as a text, one line for the log.
+
+    Attributes:
+        path: the folder of the version, NAME/<n>.
+        tasks: number of tasks in it.
+        weight_bytes: what its weights take on disk.
+        learner_bytes: what the learner's state takes: embeddings and critic included.
+        audited_pixels: pixels of the memory audit that were compared with the learner's.
+        differing_pixels: how many of them have other bits.
+    """
+
+    path: Path
+    tasks: int
+    weight_bytes: int
+    learner_bytes: int
+    audited_pixels: int
+    differing_pixels: int
+
+    def __str__(self) -> str:
+        smaller = 1 - self.weight_bytes / self.learner_bytes
+        images = "images bit-identical to the learner's"
+        if self.differing_pixels:
+            images = f"{self.differing_pixels} of {self.audited_pixels} audited pixels differ"
+        return (
+            f"exported {self.tasks} task{'s' if self.tasks > 1 else ''} to {self.path}: "
+            f"{self.weight_bytes / 2**20:.2f} MiB of weights, {100 * smaller:.0f} % less than the "
+            f"learner's {self.learner_bytes / 2**20:.2f} MiB; {images}"
+        )
+
+
+def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -> Export:
+    """Writes a learner's memory as a SavedModel in the layout that TensorFlow Serving polls.
+
+    Signatures, each with named inputs and outputs, for any batch size B:
+
+    - `generate`, also as `serving_default`: `labels` int32 [B] (the data set's class ids) and
+      `seed` int64 [2] to `images` float32 [B, H, W, C] in [-1, 1]. The seed is a key and the number
+      of the batch's first image: image i of a batch is a function of its label, the key and
+      `seed[1] + i`. So the batch [0, 100) of a key can also be asked for as [0, 40) and [40, 100).
+    - `generate_from_noise`: `labels` and `noise` float32 [B, latent] to `images`.
+    - `generate_png`: `labels` and `seed` to `png_bytes`, a PNG file per image.
+    - with `classifier`, `classify`: `images` float32 [B, H, W, C] in [-1, 1] to `probabilities`
+      float32 [B, classes] in order of arrival, `label` int32 [B] and `class_name` string [B], the
+      most probable class; and `classify_uint8`, the same for uint8 images of any height and width.
+
+    The asset `model.json` has class names, tasks, image range, versions and the audit hashes.
+
+    Args:
+        learner: with at least one finished task.
+        path: NAME, which then gets its next version NAME/<n>; or NAME/<n> itself.
+        classifier: take the critic along, for `classify`.
+
+    Raises:
+        InputError: nothing has been learnt, the version exists or cannot be written.
+    """
+    generator = learner.generator
+    folder = version_folder(path)
+    records = [audit.recorded(classes, learner.generate) for classes in learner.task_classes]
+    with whole_folder(folder) as aside:
+        description = aside / DESCRIPTION
+        content = json.dumps(_description(learner, records), indent=1, ensure_ascii=False)
+        write_atomically(description, f"{content}\n".encode())
+        root = tf.Module()
+        root.description = tf.saved_model.Asset(str(description))
+        signatures = _generating(root, generator, learner.classes_seen)
+        if classifier:
+            signatures |= _classifying(root, learner)
+        tf.saved_model.save(root, str(aside), signatures=signatures)
+        description.unlink()  # The copy among the assets stays.
+        differing = _differing_pixels(aside, records)
+    return Export(
+        folder,
+        tasks=len(records),
+        weight_bytes=sum(file.stat().st_size for file in (folder / "variables").iterdir()),
+        learner_bytes=sum(array.nbytes for array in learner.state()[1].values()),
+        audited_pixels=sum(int(np.prod(record.images.shape[:-1])) for record in records),
+        differing_pixels=differing,
+    )
+
+
+def version_folder(path: str | Path) -> Path:
+    """NAME/<n> for NAME, n being one more than the last version there; NAME/<n> as it is.
+
+    Raises:
+        InputError: NAME/<n> exists.
+    """
+    path = Path(path)
+    if not path.name.isdecimal():
+        return path / str(max(versions_in(path), default=0) + 1)
+    if path.exists():
+        raise InputError(f"{path} exists and is not replaced; export to {path.parent}")
+    return path
+
+
+def versions_in(path: str | Path) -> list[int]:
+    """Numbers of the versions in NAME, ascending; hidden folders are not whole yet."""
+    names = (child.parent.name for child in Path(path).glob("*/saved_model.pb"))
+    return sorted(int(name) for name in names if re.fullmatch(r"[0-9]+", name))
+
+
+def audit_seeds(record: audit.Record) -> list[int]:
+    """The keys with which `generate` makes the images of an audit record, one per class."""
+    return [randomness.key(seed, "generate") for seed in record.seeds.tolist()]
+
+
+def _description(learner: Exportable, records: Sequence[audit.Record]) -> dict[str, Any]:
+    generator = learner.generator
+    tasks = generator.class_tasks.tolist()
+    named = zip(learner.classes_seen, learner.class_names, tasks, strict=True)
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "learner": learner.name,
+        "classes": [{"label": label, "name": name, "task": task} for label, name, task in named],
+        "image": {"shape": list(generator.image_shape), "range": [-1.0, 1.0]},
+        "noise": generator.latent_dim,
+        "versions": provenance.versions(),
+        "audit": [_audit_entry(task, record) for task, record in enumerate(records, start=1)],
+    }
+
+
+def _audit_entry(task: int, record: audit.Record) -> dict[str, Any]:
+    """How to make the fixed images of a task with `generate`, and what must come out."""
+    return {
+        "task": task,
+        "labels": record.classes.tolist(),
+        "seeds": [[key, 0] for key in audit_seeds(record)],  # one per label
+        "images_per_label": len(record.images) // len(record.classes),
+        "sha256_of_images": record.images_digest(),  # float32, little-endian, label by label
+        "sha256_of_record": record.digest(),  # as in the run's audit/task-NN.npz
+    }
+
+
+# The generator.
+
+
+def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -> dict[str, Any]:
+    """The signatures that make images; what they hold is attached to `root`."""
+    tasks = range(1, len(generator.finished) + 1)
+    cut = _Cut(root, generator)
+    of_class = generator.class_tasks.astype(np.int32)
+    seen = np.cumsum(generator.finished).tolist()
+    size = generator.latent_dim
+    labels_spec = tf.TensorSpec([None], tf.int32, "labels")
+    seed_spec = tf.TensorSpec([2], tf.int64, "seed")
+
+    def images_of(task: int, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        latent = generator.latent(noise, positions, seen[task - 1])
+        return generator.draw(latent, cut.finished(task))
+
+    def some_images(task: int, rows: tf.Tensor, positions: tf.Tensor, noise: tf.Tensor):
+        # A task that no label asks for costs nothing.
+        return tf.cond(
+            tf.size(rows) > 0,
+            lambda: images_of(task, tf.gather(positions, rows), tf.gather(noise, rows)),
+            lambda: tf.zeros([0, *generator.image_shape]),
+        )
+
+    @_traced(labels_spec, tf.TensorSpec([None, size], tf.float32, "noise"))
+    def images(labels: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        labels = tf.ensure_shape(labels, [None])
+        noise = tf.ensure_shape(noise, [None, size])
+        fitting = _check(
+            tf.equal(tf.shape(labels)[0], tf.shape(noise)[0]),
+            "expected as many rows of noise as labels, received noise and labels of shapes",
+            tf.shape(noise),
+            tf.shape(labels),
+        )
+        with tf.control_dependencies([fitting]):
+            positions = _positions(labels, classes)
+        rows = tf.dynamic_partition(
+            tf.range(tf.shape(labels)[0]), tf.gather(of_class, positions) - 1, len(tasks)
+        )
+        made = [some_images(task, rows[task - 1], positions, noise) for task in tasks]
+        stitched = tf.dynamic_stitch(rows, made)
+        return tf.ensure_shape(stitched, [None, *generator.image_shape])
+
+    def from_seed(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        seed = tf.ensure_shape(seed, [2])
+        valid = _check(
+            tf.logical_and(seed[1] >= 0, seed[1] < _ROWS_END),
+            f"expected seed[1], the number of the first image, from 0 to {_ROWS_END - 1}, received",
+            seed[1],
+        )
+        with tf.control_dependencies([valid]):
+            pair = randomness.pair_of(seed[0])
+        rows = tf.size(tf.ensure_shape(labels, [None]))
+        return images(labels, randomness.normal_rows(rows, size, pair, first=seed[1]))
+
+    @_traced(labels_spec, seed_spec)
+    def generate(labels: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"images": from_seed(labels, seed)}
+
+    @_traced(labels_spec, tf.TensorSpec([None, size], tf.float32, "noise"))
+    def generate_from_noise(labels: tf.Tensor, noise: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"images": images(labels, noise)}
+
+    @_traced(labels_spec, seed_spec)
+    def generate_png(labels: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        # TensorFlow Serving's REST interface encodes outputs called *_bytes in base 64.
+        return {"png_bytes": tf.io.encode_png(to_levels(from_seed(labels, seed)))}
+
+    return {
+        "serving_default": generate,
+        "generate": generate,
+        "generate_from_noise": generate_from_noise,
+        "generate_png": generate_png,
+    }
+
+
+class _Cut:
+    """The weights that finished tasks use: held once, laid out for each task on loading."""
+
+    def __init__(self, root: tf.Module, generator: Generator):
+        self._generator = generator
+        self._tasks = range(1, len(generator.finished) + 1)
+        self._used = [  # by task and block; the input vector is the first block's input
+            [np.arange(generator.latent_dim), *generator.used_units(task)] for task in self._tasks
+        ]
+        self._finished = [generator.finished_generator(task) for task in self._tasks]
+        self._kernels: list[list[tf.Variable]] = [[] for _ in self._tasks]
+        root.shared, root.tasks, layouts = [], [], []
+        for layer in range(len(generator.blocks)):
+            shared, of_task = self._shared(layer)
+            root.shared.append(shared)
+            for kernels, layout in zip(self._kernels, of_task, strict=True):
+                # Empty in the files, whatever its shape will be.
+                kernels.append(tf.Variable(tf.zeros([0]), shape=tf.TensorShape(None)))
+                layouts.append((kernels[-1], layout))
+        for finished, kernels in zip(self._finished, self._kernels, strict=True):
+            part = tf.Module()
+            part.kernels = kernels
+            part.affines = [tf.Variable(block.affine, trainable=False) for block in finished.blocks]
+            part.head = tf.Variable(finished.head, trainable=False)
+            root.tasks.append(part)
+        root.layouts = [layout.bits for _, layout in layouts if layout.bits is not None]
+        root.laid_out = _LaidOut(layouts)
+        self._parts = root.tasks
+
+    def finished(self, task: int) -> FinishedGenerator:
+        """The parameters of a task as `Generator.draw` takes them."""
+        finished, part = self._finished[task - 1], self._parts[task - 1]
+        blocks = []
+        for block, kernel, affine in zip(finished.blocks, part.kernels, part.affines, strict=True):
+            mask = block.mask
+            if mask is not None:
+                # All but one that stands in for a layer without any are units that the task has.
+                mask = None if mask.numpy().all() else tf.constant(mask.numpy())
+            kernel = tf.ensure_shape(kernel.read_value(), block.kernel.shape)
+            blocks.append(FinishedLayer(kernel, tf.convert_to_tensor(affine), mask))
+        return FinishedGenerator(tuple(blocks), tf.convert_to_tensor(part.head))
+
+    def _shared(self, layer: int) -> tuple[tf.Variable, list["_Layout"]]:
+        """A block's weights that any task uses, and how each task's kernel comes out of them."""
+        block = self._generator.blocks[layer]
+        inputs, units = (self._union(layer), self._union(layer + 1))
+        shared = block.kernel.numpy()[..., units, :][..., inputs]
+        wanted = np.zeros(shared.shape, bool)
+        layouts = []
+        for task in self._tasks:
+            own = [
+                np.searchsorted(union, self._used[task - 1][index])
+                for union, index in ((inputs, layer), (units, layer + 1))
+            ]
+            place = np.ix_(*(range(taps) for taps in shared.shape[:2]), own[1], own[0])
+            mask = self._mask(layer, task)
+            wanted[place] |= True if mask is None else mask
+            layouts.append(_Layout(*own, mask))
+        shared = tf.Variable(np.where(wanted, shared, np.float32(0)), trainable=False)
+        for layout in layouts:
+            layout.shared = shared
+        return shared, layouts
+
+    def _union(self, index: int) -> np.ndarray:
+        return np.unique(np.concatenate([used[index] for used in self._used]))
+
+    def _mask(self, layer: int, task: int) -> np.ndarray | None:
+        """Which weights of its cut kernel a task uses; None where masks lie on units."""
+        block = self._generator.blocks[layer]
+        if block.variant == "a":
+            return None
+        inputs, units = self._used[task - 1][layer : layer + 2]
+        return block.finished_mask(task).numpy()[:, :, units][..., inputs] > 0
+
+
+class _Layout:
+    """How one task's kernel of one block is taken out of the weights that all tasks share."""
+
+    shared: tf.Variable
+
+    def __init__(self, inputs: np.ndarray, units: np.ndarray, mask: np.ndarray | None):
+        self._inputs, self._units = inputs.astype(np.int32), units.astype(np.int32)
+        self._shape = None if mask is None else mask.shape
+        self.bits = None
+        if mask is not None:
+            self.bits = tf.Variable(masks.pack_bits(mask), trainable=False)
+
+    def __call__(self) -> tf.Tensor:
+        kernel = tf.gather(tf.gather(self.shared, self._units, axis=-2), self._inputs, axis=-1)
+        if self.bits is None:
+            return kernel
+        mask = masks.unpack_bits(self.bits, self._shape) > 0
+        return tf.where(mask, kernel, tf.zeros_like(kernel))
+
+
+class _LaidOut(tf.saved_model.experimental.TrackableResource):
+    """Runs when a SavedModel is loaded, by whatever loader, once its variables have their values.
+
+    The resource itself is never made; it is the initializer that counts.
+    """
+
+    def __init__(self, layouts: Sequence[tuple[tf.Variable, Callable[[], tf.Tensor]]]):
+        self._layouts = layouts
+        super().__init__()
+
+    def _create_resource(self) -> tf.Tensor:
+        name = f"dgm_tf_{uuid.uuid4().hex}"
+        return tf.raw_ops.VarHandleOp(dtype=tf.bool, shape=[], shared_name=name)
+
+    def _initialize(self) -> None:
+        for kernel, layout in self._layouts:
+            kernel.assign(layout())
+
+
+def _positions(labels: tf.Tensor, classes: Sequence[int]) -> tf.Tensor:
+    """Positions in order of arrival int32 [B] of class ids; asserts that they are known."""
+    order = np.argsort(classes).astype(np.int32)
+    known = np.asarray(classes, np.int32)[order]
+    nearest = tf.minimum(tf.searchsorted(known, labels), len(known) - 1)
+    hits = tf.equal(tf.gather(known, nearest), labels)
+    checked = _check(
+        tf.reduce_all(hits),
+        f"expected labels of the classes learnt, {', '.join(map(str, known))}, received",
+        tf.boolean_mask(labels, tf.logical_not(hits)),
+    )
+    with tf.control_dependencies([checked]):
+        return tf.gather(order, nearest)
+
+
+# The classifier.
+
+
+def _classifying(root: tf.Module, learner: Exportable) -> dict[str, Any]:
+    """The signatures that classify images; what they hold is attached to `root`."""
+    critic = learner.critic
+    root.classifier = [variable.value for variable in critic.class_variables()]
+    labels = tf.constant(learner.classes_seen, tf.int32)
+    names = tf.constant(learner.class_names)
+    size, _, channels = critic.image_shape
+
+    def classified(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = critic.class_logits(images)
+        best = tf.argmax(logits, axis=1)
+        return {
+            "probabilities": tf.nn.softmax(logits),
+            "label": tf.gather(labels, best),
+            "class_name": tf.gather(names, best),
+        }
+
+    @_traced(tf.TensorSpec([None, *critic.image_shape], tf.float32, "images"))
+    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.ensure_shape(images, [None, *critic.image_shape])
+        inside = _check(
+            tf.reduce_all(tf.abs(images) <= 1.0),
+            "expected images in [-1, 1] (classify_uint8 takes 0 to 255), received up to",
+            tf.reduce_max(tf.abs(images)),
+        )
+        with tf.control_dependencies([inside]):
+            return classified(tf.identity(images))
+
+    @_traced(tf.TensorSpec([None, None, None, channels], tf.uint8, "images"))
+    def classify_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return classified(to_float(tf.ensure_shape(images, [None, None, None, channels]), size))
+
+    return {"classify": classify, "classify_uint8": classify_uint8}
+
+
+# What both need.
+
+
+def _traced(*signature: tf.TensorSpec) -> Callable[[Callable[..., Any]], Any]:
+    return tf.function(input_signature=signature, autograph=False)
+
+
+def _check(condition: tf.Tensor, text: str, *received: tf.Tensor) -> Any:
+    """Fails the call alone, with a line that says what was wanted; on a GPU too.
+
+    There an index out of range gives zeros without a word.
+    """
+    return tf.debugging.Assert(condition, [text, *received], summarize=20)
+
+
+def _differing_pixels(folder: Path, records: Sequence[audit.Record]) -> int:
+    """Pixels in which the written model's images have other bits than the audit records."""
+    generate = tf.saved_model.load(str(folder)).signatures["generate"]
+    differing = 0
+    for record in records:
+        count = len(record.images) // len(record.classes)
+        for index, (label, key) in enumerate(zip(record.classes, audit_seeds(record), strict=True)):
+            labels = tf.fill([count], tf.constant(label, tf.int32))
+            made = generate(labels=labels, seed=tf.constant([key, 0], tf.int64))["images"].numpy()
+            kept = record.images[index * count : (index + 1) * count]
+            differ = made.view(np.uint32) != kept.view(np.uint32)  # [N, H, W, C]
+            differing += int(differ.any(axis=-1).sum())
+    return differing

@@ -1,0 +1,456 @@
+"""An export draws the learner's own images to the last bit, alone and in any company."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import dgm_tf
+from dgm_tf import export as exporting
+from dgm_tf import pictures, randomness
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.learners.dgm import DGM
+from tests.layers.layer_check import bits
+from tests.networks.tiny_generator import after
+from tests.tiny_export import LABELS, LATENT, NAMES, TASKS, files, learner
+
+variants = pytest.mark.parametrize("variant", ["w", "a"])
+CLASSES = [label for classes in TASKS for label in classes]
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """What `DGM.export` gave for each variant: w without, a with the classifier."""
+    folder = tmp_path_factory.mktemp("exports")
+    return {
+        variant: learner(variant).export(folder / variant, classifier=variant == "a")
+        for variant in "wa"
+    }
+
+
+@pytest.fixture(scope="module")
+def loaded(exports):
+    return {variant: tf.saved_model.load(str(done.path)) for variant, done in exports.items()}
+
+
+def call(model, signature, **inputs):
+    tensors = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
+    return {name: value.numpy() for name, value in model.signatures[signature](**tensors).items()}
+
+
+def seed(key, first=0):
+    return np.array([key, first], np.int64)
+
+
+def generated(model, labels, key, first=0, signature="generate"):
+    return call(model, signature, labels=labels, seed=seed(key, first))["images"]
+
+
+def description(done):
+    return json.loads((done.path / "assets" / "model.json").read_text())
+
+
+def weights(done):
+    """Arrays in the files by name."""
+    reader = tf.train.load_checkpoint(str(done.path / "variables" / "variables"))
+    found = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+
+
+# The images.
+
+
+@variants
+def test_images_are_the_learners_own_to_the_last_bit(exports, loaded, variant):
+    own = learner(variant).generate(LABELS, seed=7)
+    key = randomness.key(7, "generate")
+    np.testing.assert_array_equal(bits(generated(loaded[variant], LABELS, key)), bits(own))
+    assert own.std(axis=(1, 2, 3)).min() > 0.05  # there is something to be seen
+    default = generated(loaded[variant], LABELS, key, signature="serving_default")
+    np.testing.assert_array_equal(bits(default), bits(own))
+    assert exports[variant].differing_pixels == 0
+    assert exports[variant].audited_pixels == len(CLASSES) * 16 * 16 * 16
+
+
+@variants
+def test_images_from_noise_are_the_generators_own(loaded, variant):
+    noise = np.random.RandomState(1).normal(size=(len(LABELS), LATENT)).astype(np.float32)
+    found = call(loaded[variant], "generate_from_noise", labels=LABELS, noise=noise)["images"]
+    generator = learner(variant).generator
+    for task, classes in enumerate(TASKS, start=1):
+        seen = sum(map(len, TASKS[:task]))
+        for label in classes:
+            rows = LABELS == label
+            positions = tf.fill([rows.sum()], CLASSES.index(label))
+            latent = generator.latent(tf.constant(noise[rows]), positions, seen)
+            np.testing.assert_array_equal(bits(found[rows]), bits(generator.recall(latent, task)))
+
+
+@variants
+def test_a_batch_can_be_split_and_mixed_in_any_way(loaded, variant):
+    labels = np.tile(LABELS, 4)  # more than the learner's rows in one product
+    whole = generated(loaded[variant], labels, 11)
+    for cuts in ([0, 44], [0, 1, 2, 19, 44], [0, 16, 32, 44]):
+        parts = [
+            generated(loaded[variant], labels[first:end], 11, first)
+            for first, end in zip(cuts, cuts[1:], strict=False)
+        ]
+        np.testing.assert_array_equal(bits(np.concatenate(parts)), bits(whole))
+    # Each image by itself, in the company of images of other classes.
+    others = np.where(np.arange(44) % 2, labels, 0)
+    np.testing.assert_array_equal(
+        bits(generated(loaded[variant], others, 11)[1::2]), bits(whole[1::2])
+    )
+    assert np.any(generated(loaded[variant], labels, 12) != whole)
+    assert generated(loaded[variant], labels[:0], 11).shape == (0, 16, 16, 1)
+
+
+def test_a_png_holds_the_image(loaded):
+    images = generated(loaded["w"], LABELS, 3)
+    encoded = call(loaded["w"], "generate_png", labels=LABELS, seed=seed(3))["png_bytes"]
+    assert encoded.shape == LABELS.shape
+    for data, image in zip(encoded, images, strict=True):
+        pixels = np.asarray(Image.open(io.BytesIO(data)))[..., None]
+        np.testing.assert_array_equal(pixels, pictures.to_uint8(image))
+
+
+PLAIN = """
+import hashlib, json, sys
+import numpy as np
+sys.modules["dgm_tf"] = None  # cannot be imported
+import tensorflow as tf
+
+path, out = sys.argv[1:]
+model = tf.saved_model.load(path)
+generate = model.signatures["generate"]
+with open(model.description.asset_path.numpy()) as file:
+    described = json.load(file)
+digests = []
+for entry in described["audit"]:
+    digest = hashlib.sha256()
+    for label, seed in zip(entry["labels"], entry["seeds"]):
+        labels = tf.fill([entry["images_per_label"]], label)
+        images = generate(labels=labels, seed=tf.constant(seed, tf.int64))["images"]
+        digest.update(images.numpy().tobytes())
+    digests.append(digest.hexdigest() == entry["sha256_of_images"])
+labels = tf.constant([entry["label"] for entry in described["classes"]])
+images = generate(labels=labels, seed=tf.constant([5, 2], tf.int64))["images"]
+np.savez(out, images=images, same=digests, imported="dgm_tf.export" in sys.modules)
+"""
+
+
+@variants
+def test_it_runs_and_can_be_audited_where_the_package_cannot_be_imported(
+    exports, loaded, variant, tmp_path
+):
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(exports[variant].path), str(tmp_path / "out.npz")],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out.npz")
+    assert found["same"].tolist() == [True] * 3 and not found["imported"]
+    own = generated(loaded[variant], np.array(CLASSES, np.int32), 5, 2)
+    np.testing.assert_array_equal(bits(found["images"]), bits(own))
+
+
+def test_a_session_loads_it_as_servers_do(exports, loaded):
+    path = str(exports["a"].path)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        signatures = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
+        signature = signatures["generate"]
+        feed = {signature.inputs["labels"].name: LABELS, signature.inputs["seed"].name: seed(9)}
+        for _ in range(2):
+            found = session.run(signature.outputs["images"].name, feed)
+    np.testing.assert_array_equal(bits(found), bits(generated(loaded["a"], LABELS, 9)))
+
+
+def test_models_loaded_side_by_side_do_not_disturb_each_other(exports, loaded):
+    expected = {variant: generated(loaded[variant], LABELS, 1) for variant in "wa"}
+    again = tf.saved_model.load(str(exports["w"].path))
+    other = tf.saved_model.load(str(exports["a"].path))
+    np.testing.assert_array_equal(generated(again, LABELS, 1), expected["w"])
+    np.testing.assert_array_equal(generated(other, LABELS, 1), expected["a"])
+    del again, other
+    np.testing.assert_array_equal(generated(loaded["w"], LABELS, 1), expected["w"])
+
+
+# The classifier.
+
+
+def test_the_classifier_answers_as_the_learner_does(loaded):
+    images = np.random.RandomState(2).uniform(-1, 1, [9, 16, 16, 1]).astype(np.float32)
+    found = call(loaded["a"], "classify", images=images)
+    logits = np.float64(learner("a").critic(images)[1])
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found["probabilities"], shares, atol=1e-6)
+    np.testing.assert_array_equal(found["label"], learner("a").classify(images))
+    names = [name.decode() for name in found["class_name"]]
+    assert names == [NAMES[label] for label in found["label"]]
+
+
+def test_the_classifier_takes_pixels_of_any_size(loaded):
+    pixels = np.random.RandomState(3).randint(0, 256, [4, 16, 16, 1]).astype(np.uint8)
+    as_floats = call(loaded["a"], "classify", images=pixels / np.float32(127.5) - 1)
+    found = call(loaded["a"], "classify_uint8", images=pixels)
+    np.testing.assert_allclose(found["probabilities"], as_floats["probabilities"], atol=1e-5)
+    flat = np.full([1, 40, 24, 1], 255, np.uint8)  # resizing leaves it white
+    white = call(loaded["a"], "classify", images=np.ones([1, 16, 16, 1], np.float32))
+    found = call(loaded["a"], "classify_uint8", images=flat)
+    np.testing.assert_allclose(found["probabilities"], white["probabilities"], atol=1e-5)
+
+
+def test_there_is_no_critic_unless_asked_for(exports, loaded):
+    assert sorted(loaded["w"].signatures) == [
+        "generate", "generate_from_noise", "generate_png", "serving_default",
+    ]  # fmt: skip
+    assert sorted(loaded["a"].signatures)[:2] == ["classify", "classify_uint8"]
+    assert not [name for name in weights(exports["w"]) if "classifier" in name]
+    held = sum(value.size for name, value in weights(exports["a"]).items() if "classifier" in name)
+    critic = learner("a").critic
+    source = sum(np.prod(variable.shape) for variable in critic.source_head.weights)
+    assert held == critic.count_params() - source
+
+
+# What is in it.
+
+
+@variants
+def test_only_what_the_images_need_is_held(exports, variant):
+    """Weights in the union of the masks, a bit per weight and task, statistics, output layers."""
+    generator = learner(variant).generator
+    used = [[np.arange(LATENT), *generator.used_units(task)] for task in (1, 2, 3)]
+    expected = {"shared": 0, "layouts": 0, "affines": 0, "head": 0, "kernels": 0}
+    for layer in range(3):
+        inputs, units = (set().union(*(row[index] for row in used)) for index in (layer, layer + 1))
+        taps = generator.blocks[layer].kernel_size ** 2
+        expected["shared"] += taps * len(inputs) * len(units)
+        for row in used:
+            expected["affines"] += 2 * len(row[layer + 1])
+            if variant == "w":
+                expected["layouts"] += -(-taps * len(row[layer]) * len(row[layer + 1]) // 8)
+    expected["head"] = sum(16 * len(row[3]) for row in used)
+    found = dict.fromkeys(expected, 0)
+    for name, value in weights(exports[variant]).items():
+        if "classifier" not in name and "save_counter" not in name:
+            (part,) = {part for part in expected if f"{part}/" in name} or {name}
+            found[part] += value.size
+    assert found == expected
+
+
+def test_a_weight_that_no_task_uses_is_zero_in_the_files(exports):
+    generator = learner("w").generator
+    shared = [value for name, value in weights(exports["w"]).items() if "shared/" in name]
+    reserved = sum(int(block.reserved.numpy().sum()) for block in generator.blocks)
+    assert 0 < sum(np.count_nonzero(value) for value in shared) <= reserved
+    assert reserved < sum(value.size for value in shared)
+
+
+class Partial:
+    """A memory in which a task uses few units, as an exporter sees it."""
+
+    name, classes_seen, class_names, task_classes = "partial", (0, 1), ("a", "b"), ((0,), (1,))
+
+    def __init__(self, variant):
+        self.generator = after(1, 1, variant=variant)
+        for block in self.generator.blocks:
+            for task in range(2):
+                mask = block.finished_mask(task + 1).numpy().astype(bool)
+                mask[:] = False
+                if task and block.name != "block_2":  # the first task has no unit at all
+                    mask[(..., slice(2), slice(None)) if variant == "w" else slice(2)] = True
+                block.finished_masks[task].assign(np.packbits(mask.reshape(-1)))
+                affine = np.array(block.norm.affine_of(task + 1))
+                affine[1] = -1  # no unit is above 0 without a weight
+                block.norm.affine_of(task + 1).assign(affine)
+
+    def generate(self, labels, *, seed=0):
+        return np.concatenate([self.one(int(label)) for label in labels])
+
+    def one(self, label):
+        noise = tf.zeros([1, self.generator.latent_dim])
+        return self.generator.recall(
+            self.generator.latent(noise, tf.constant([label]), label + 1), label + 1
+        ).numpy()
+
+    def state(self):
+        return {}, {"all": np.zeros(10_000)}
+
+
+@variants
+def test_units_that_no_task_uses_are_cut_away(tmp_path, variant):
+    memory = Partial(variant)
+    done = exporting.export(memory, tmp_path / "m")
+    widths = sorted(
+        max(value.shape[-2:]) for name, value in weights(done).items() if "shared/" in name
+    )
+    assert widths[0] <= 2 < min(memory.generator.widths)
+    noise = np.zeros([2, memory.generator.latent_dim], np.float32)
+    model = tf.saved_model.load(str(done.path))
+    labels = np.array([0, 1], np.int32)
+    found = call(model, "generate_from_noise", labels=labels, noise=noise)["images"]
+    np.testing.assert_array_equal(bits(found), bits(memory.generate(labels)))
+
+
+def test_the_line_for_the_log_says_how_much_smaller_it_is(exports):
+    done = exports["w"]
+    held = sum(file.stat().st_size for file in (done.path / "variables").iterdir())
+    state = sum(array.nbytes for array in learner("w").state()[1].values())
+    assert (done.weight_bytes, done.learner_bytes) == (held, state) and held < state
+    assert f"exported 3 tasks to {done.path}" in str(done)
+    assert f"{100 * (1 - held / state):.0f} % less than the learner's" in str(done)
+    assert str(done).endswith("images bit-identical to the learner's") and "\n" not in str(done)
+
+
+def test_the_description_travels_along(exports):
+    found = description(exports["w"])
+    assert found["classes"] == [
+        {"label": label, "name": NAMES[label], "task": task}
+        for task, classes in enumerate(TASKS, start=1)
+        for label in classes
+    ]
+    assert found["image"] == {"shape": [16, 16, 1], "range": [-1.0, 1.0]}
+    assert found["noise"] == LATENT and found["learner"] == "dgm-w"
+    assert found["versions"]["tensorflow"] == tf.__version__
+    assert [path.name for path in exports["w"].path.iterdir()].count("model.json") == 0
+
+
+@variants
+def test_the_hashes_are_those_of_a_runs_memory_audit(exports, variant, tmp_path):
+    audit = MemoryAudit(tmp_path)
+    for task, classes in enumerate(TASKS, start=1):
+        audit.remember(task, classes, learner(variant).generate)
+        record = np.load(tmp_path / f"task-{task:02d}.npz")
+        entry = description(exports[variant])["audit"][task - 1]
+        assert entry["sha256_of_record"] == str(record["sha256"])
+        assert entry["sha256_of_images"] == hashlib.sha256(record["images"].tobytes()).hexdigest()
+        assert entry["labels"] == list(classes)
+
+
+def test_names_come_through_a_saved_state_and_older_states_have_ids():
+    meta, arrays = learner("w").state()
+    assert DGM.from_state(meta, arrays).class_names == tuple(NAMES[label] for label in CLASSES)
+    older = {key: value for key, value in meta.items() if key != "class_names"}
+    assert DGM.from_state(older, arrays).class_names == ("3", "0", "5", "1", "2")
+
+
+def test_the_command_of_tensorflow_shows_the_signatures(exports):
+    program = "from tensorflow.python.tools.saved_model_cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "show", "--dir", str(exports["a"].path), "--all"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = {}
+    for part in done.stdout.split("signature_def['")[1:]:
+        shown[part.partition("'")[0]] = " ".join(part.split())
+    for name, parts in {
+        "serving_default": ["inputs['labels']", "DT_INT32", "inputs['seed']", "outputs['images']"],
+        "generate": ["DT_INT64", "shape: (2)", "shape: (-1, 16, 16, 1)", "serving/predict"],
+        "generate_from_noise": ["inputs['noise']", f"shape: (-1, {LATENT})"],
+        "generate_png": ["outputs['png_bytes']", "DT_STRING"],
+        "classify": ["outputs['probabilities']", "shape: (-1, 5)", "outputs['class_name']"],
+        "classify_uint8": ["DT_UINT8", "shape: (-1, -1, -1, 1)", "outputs['label']"],
+    }.items():
+        for text in parts:
+            assert text in shown[name], (name, text)
+
+
+# What cannot be.
+
+
+BAD = {
+    "never": ({"labels": np.int32([3, 77])}, "labels of the classes learnt, 0, 1, 2, 3, 5"),
+    "not yet": ({"labels": np.int32([3, 4])}, r"classes learnt, 0, 1, 2, 3, 5, received\] \[4\]"),
+    "negative": ({"labels": np.int32([-1])}, r"received\] \[-1\]"),
+    "rank": ({"labels": np.int32([[3]])}, r"labels \[1,1\] is not compatible"),
+    "type": ({"labels": np.float32([3])}, "expected to be a int32 tensor but is a float"),
+    "seed's type": ({"seed": np.int32([0, 0])}, "expected to be a int64 tensor but is a int32"),
+    "seed's shape": ({"seed": np.int64([0, 0, 0])}, r"seed \[3\] is not compatible"),
+    "row": ({"seed": np.int64([0, -1])}, "the number of the first image"),
+}
+
+
+@pytest.mark.parametrize("changed, message", BAD.values(), ids=list(BAD))
+def test_what_is_wrong_is_said_and_the_model_lives_on(loaded, changed, message):
+    inputs = {"labels": np.int32([3, 0]), "seed": seed(1)}
+    expected = call(loaded["w"], "generate", **inputs)["images"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        call(loaded["w"], "generate", **{**inputs, **changed})
+    np.testing.assert_array_equal(call(loaded["w"], "generate", **inputs)["images"], expected)
+
+
+def test_noise_and_images_of_a_wrong_shape_or_range_are_refused(loaded):
+    labels = np.int32([3, 0])
+    for noise, message in (
+        (np.zeros([3, LATENT], np.float32), "as many rows of noise as labels"),
+        (np.zeros([2, LATENT + 1], np.float32), "noise .* is not compatible"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            call(loaded["w"], "generate_from_noise", labels=labels, noise=noise)
+    for images, message in (
+        (np.zeros([1, 8, 8, 1], np.float32), "images .* is not compatible"),
+        (
+            np.full([1, 16, 16, 1], 255, np.float32),
+            r"images in \[-1, 1\].*received up to\] \[255\]",
+        ),
+        (np.full([1, 16, 16, 1], np.nan, np.float32), r"images in \[-1, 1\]"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            call(loaded["a"], "classify", images=images)
+
+
+def test_nothing_learnt_is_nothing_to_export(tmp_path):
+    with pytest.raises(InputError, match="call learn"):
+        DGM().export(tmp_path / "m")
+    assert files(tmp_path) == {}
+
+
+# Where it goes.
+
+
+def test_versions_are_counted_and_never_replaced(exports, tmp_path):
+    name = exports["w"].path.parent
+    assert exports["w"].path.name == "1" and exporting.versions_in(name) == [1]
+    assert exporting.version_folder(name) == name / "2"
+    assert exporting.version_folder(tmp_path / "new") == tmp_path / "new" / "1"
+    assert exporting.version_folder(tmp_path / "new" / "7") == tmp_path / "new" / "7"
+    with pytest.raises(InputError, match="exists and is not replaced"):
+        learner("w").export(exports["w"].path)
+
+
+def test_a_version_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    seen = []
+
+    def killed(*arguments, **options):
+        saved(*arguments, **options)
+        seen.extend(path.name for path in tmp_path.glob("m/*"))
+        raise KeyboardInterrupt
+
+    saved = tf.saved_model.save
+    monkeypatch.setattr(tf.saved_model, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        learner("w").export(tmp_path / "m")
+    # While it was written no name was there that a server could take for a version.
+    assert len(seen) == 1 and not seen[0].isdecimal()
+    assert files(tmp_path) == {}
+    assert exporting.version_folder(tmp_path / "m").name == "1"
+
+
+def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write .*file/m/1"):
+        learner("w").export(tmp_path / "file" / "m")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_public_name_is_the_learners_method():
+    assert dgm_tf.DGM.export.__doc__ and dgm_tf.DGM is DGM

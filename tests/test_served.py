@@ -1,0 +1,300 @@
+"""README's part on serving, run word for word: real servers on the loopback, real clients.
+
+Needs requirements-serving.txt. What cannot be run here is left out by name: making the environment,
+the demo (a smaller run takes its place) and Docker.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("mlserver")
+pytest.importorskip("tensorflow_serving")
+
+import grpc  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc  # noqa: E402
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
+
+import dgm_tf  # noqa: E402
+from dgm_tf import pictures  # noqa: E402
+from tests.tf_serving_double import served  # noqa: E402
+from trainers import split_digits  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # the server's own packages warn of each other
+]
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PART = TEXT.partition("## Export and serving\n")[2].partition("\n## ")[0]
+TINY = [
+    "--classes_per_task=5", "--epochs=1", "--batch_size=60", "--generator_size=2",
+    "--critic_size=4", "--consolidation_steps=2", "--replay_buffer=64", "--quiet",
+]  # fmt: skip
+UNTRIED = ("make demo", "pip install -r requirements.txt -r requirements-serving.txt", "docker run")
+
+
+def commands(title):
+    """The commands under a heading, in order, without those that cannot be run here."""
+    part = PART.partition(f"### {title}\n")[2] if title else PART
+    part = part.partition("\n### ")[0]
+    outside = re.sub(r"^```.*?^```$", "", part, flags=re.M | re.S)
+    found = re.findall(r"^    (\S.*)$", outside, re.M)
+    return [line for line in found if not line.startswith(UNTRIED)]
+
+
+def example(start):
+    (found,) = [
+        text for text in re.findall(r"^```python\n(.*?)^```$", PART, re.M | re.S) if start in text
+    ]
+    return found
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Desk:
+    """A folder in which README's commands are typed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.ports = {port: free_port() for port in (8080, 8081, 8082)}
+        bin_folder = Path(sys.executable).parent
+        self.environment = {
+            **os.environ,
+            "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "MLSERVER_HTTP_PORT": str(self.ports[8080]),
+            "MLSERVER_GRPC_PORT": str(self.ports[8081]),
+            "MLSERVER_METRICS_PORT": str(self.ports[8082]),
+        }
+
+    def text(self, text):
+        """README's text with the ports that are free here."""
+        for port, free in self.ports.items():
+            text = text.replace(f"localhost:{port}", f"localhost:{free}")
+        return text
+
+    def type(self, command):
+        words = shlex.split(self.text(command))
+        if words[0] == "curl" and not shutil.which("curl"):
+            method, address = words[2:]
+            return urllib.request.urlopen(urllib.request.Request(address, method=method)).read()
+        if words[0] == "python":
+            words[0] = sys.executable
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True,
+            timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    @contextlib.contextmanager
+    def server(self, command):
+        with open(self.folder / "log", "w") as log:
+            process = subprocess.Popen(
+                shlex.split(command), cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+        try:
+            self.wait_until_ready(process)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+    def wait_until_ready(self, process):
+        for _ in range(240):
+            assert process.poll() is None, (self.folder / "log").read_text()
+            with contextlib.suppress(OSError):
+                self.ask("models/memory/ready")
+                return
+            time.sleep(0.5)
+        raise AssertionError((self.folder / "log").read_text())
+
+    def ask(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        post = urllib.request.Request(
+            f"http://localhost:{self.ports[8080]}/v2/{path}", data,
+            {"Content-Type": "application/json"},
+        )  # fmt: skip
+        with urllib.request.urlopen(post, timeout=60) as answer:
+            return json.loads(answer.read() or b"{}")
+
+    def infer(self, labels, seed, **parameters):
+        inputs = [
+            {"name": "labels", "datatype": "INT32", "shape": [len(labels)], "data": labels},
+            {"name": "seed", "datatype": "INT64", "shape": [len(seed)], "data": seed},
+        ]
+        return self.ask("models/memory/infer", {"inputs": inputs, "parameters": parameters})
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """After the commands that come before the servers, with MLServer's two files written."""
+    made = Desk(tmp_path_factory.mktemp("desk"))
+    assert split_digits.main([*TINY, f"--run_dir={made.folder}/runs/demo"]) == 0
+    for command in commands("")[:3]:
+        made.shown = made.type(command)
+    for path, content in re.findall(r"`(served/[\w.-]+)`\n\n```json\n(.*?)```", PART, re.S):
+        (made.folder / path).write_text(content)
+    return made
+
+
+def test_every_command_is_tried_but_those_that_cannot_be(desk):
+    tried = [*commands("")[:3], *commands("MLServer")]
+    assert [line.split()[0] for line in tried] == [
+        "python", "python", "saved_model_cli", "mlserver", "python", "curl",
+    ]  # fmt: skip
+    assert commands("TensorFlow Serving") == []
+    assert "signature_def['classify_uint8']" in desk.shown
+    with Image.open(desk.folder / "grid.png") as grid:
+        assert grid.height == 2 * (16 * 2 + 2) + 2
+    assert sorted(path.name for path in (desk.folder / "served").iterdir()) == [
+        "memory", "model-settings.json", "settings.json",
+    ]  # fmt: skip
+
+
+def test_the_example_for_a_desk_runs(desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk.folder)
+    names = {}
+    exec(example("load_generator"), names)
+    assert names["images"].shape == (3, 16, 16, 1)
+    assert capsys.readouterr().out.endswith("{1: True, 2: True}\n")
+
+
+def test_mlserver_serves_swaps_and_refuses(desk, monkeypatch):
+    start, export, swap = commands("MLServer")
+    memory = tf.saved_model.load(str(desk.folder / "served" / "memory" / "1"))
+    expected = memory.signatures["generate"](
+        labels=tf.constant([3, 7]), seed=tf.constant([1, 0], tf.int64)
+    )["images"].numpy()
+    monkeypatch.chdir(desk.folder)
+    with desk.server(start) as process:
+        # REST: README's client, then the floats.
+        exec(desk.text(example("urllib")), {})
+        for number, image in enumerate(expected):
+            with Image.open(desk.folder / f"image-{number}.png") as png:
+                np.testing.assert_array_equal(np.asarray(png)[..., None], pictures.to_uint8(image))
+        answer = desk.infer([3, 7], [1, 0])
+        assert answer["model_version"] == "1"
+        (output,) = answer["outputs"]
+        images = np.array(output["data"], np.float32).reshape(output["shape"])
+        np.testing.assert_array_equal(images, expected)
+        # gRPC, raw bytes.
+        with grpc.insecure_channel(f"localhost:{desk.ports[8081]}") as channel:
+            service = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
+            tensor = dataplane_pb2.ModelInferRequest.InferInputTensor
+            answer = service.ModelInfer(
+                dataplane_pb2.ModelInferRequest(
+                    model_name="memory",
+                    inputs=[
+                        tensor(name="labels", datatype="INT32", shape=[2]),
+                        tensor(name="seed", datatype="INT64", shape=[2]),
+                    ],
+                    raw_input_contents=[
+                        np.int32([3, 7]).tobytes(), np.int64([1, 0]).tobytes()
+                    ],
+                ),
+                timeout=60,
+            )  # fmt: skip
+        raw = np.frombuffer(answer.raw_output_contents[0], np.float32)
+        np.testing.assert_array_equal(raw.reshape(expected.shape), expected)
+        # The classifier, text and probabilities.
+        pixels = {"name": "images", "datatype": "UINT8", "shape": [1, 8, 8, 1], "data": [0] * 64}
+        answer = desk.ask(
+            "models/memory/infer",
+            {"inputs": [pixels], "parameters": {"signature": "classify_uint8"}},
+        )
+        found = {output["name"]: output["data"] for output in answer["outputs"]}
+        assert found["class_name"] == [str(label) for label in found["label"]]
+        assert abs(sum(found["probabilities"]) - 1) < 1e-5
+        # What is wrong is said, and the server lives on.
+        for labels, seed, parameters, message in (
+            ([3, 12], [1, 0], {}, "labels of the classes learnt"),
+            ([3], [1, -1], {}, "the number of the first image"),
+            ([3], [1, 0], {"signature": "paint"}, "expected a signature out of"),
+            ([3], [1], {}, "expected seed as int64 (2,), received int64 [1]"),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                desk.infer(labels, seed, **parameters)
+            with refused.value as answer:
+                assert answer.code == 400 and message in json.load(answer)["error"]
+        # A new version, while requests run.
+        for versions in answered_during(desk, lambda: (desk.type(export), desk.type(swap))):
+            assert set(versions) == {"1", "2"} and versions == sorted(versions)
+        assert process.poll() is None
+    assert (desk.folder / "served" / "memory" / "2").is_dir()
+
+
+def answered_during(desk, work):
+    """Versions that answered each of three clients' requests while `work` was done, and after.
+
+    A request that fails raises.
+    """
+    clients, failed, done = [[], [], []], [], threading.Event()
+
+    def ask(versions):
+        while not (done.is_set() and versions and versions[-1] == "2") and not failed:
+            try:
+                versions.append(desk.infer([3], [1, 0])["model_version"])
+            except OSError as error:
+                failed.append(error)
+
+    asking = [threading.Thread(target=ask, args=[client], daemon=True) for client in clients]
+    for thread in asking:
+        thread.start()
+    work()
+    done.set()
+    for thread in asking:
+        thread.join(timeout=60)
+    assert not failed and not any(thread.is_alive() for thread in asking), failed
+    return clients
+
+
+def test_readmes_client_speaks_tensorflow_servings_protocol(desk):
+    folder = desk.folder / "served" / "memory" / "1"
+    memory = dgm_tf.load_generator(folder)
+    with served("memory", folder) as address:
+        names = {}
+        exec(example("predict_pb2").replace("localhost:8500", address), names)
+        own = tf.saved_model.load(str(folder)).signatures["generate"](
+            labels=tf.constant([3, 7]), seed=tf.constant([1, 0], tf.int64)
+        )["images"]
+        np.testing.assert_array_equal(names["images"], own)
+        assert names["answer"].model_spec.version.value == 1
+        with grpc.insecure_channel(address) as channel:
+            service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            request = predict_pb2.PredictRequest()
+            request.CopyFrom(names["request"])
+            request.model_spec.signature_name = "generate_png"
+            (png, _) = tf.make_ndarray(service.Predict(request).outputs["png_bytes"])
+            with Image.open(io.BytesIO(png)) as image:
+                assert image.size == memory.image_shape[:2]
+            request.inputs["labels"].CopyFrom(tf.make_tensor_proto([77], tf.int32))
+            with pytest.raises(grpc.RpcError, match="labels of the classes learnt"):
+                service.Predict(request)
+            request.inputs["labels"].CopyFrom(tf.make_tensor_proto([[3]], tf.int32))
+            with pytest.raises(grpc.RpcError, match=r"shape \(1, 1\)"):
+                service.Predict(request)
+            assert service.Predict(names["request"]).outputs["images"].tensor_shape.dim[0].size == 2
