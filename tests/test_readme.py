@@ -109,3 +109,10 @@ def test_the_gallery_is_that_of_the_results_and_its_pictures_are_there():
     )
     for path in re.findall(r'<img src="([^"]*)"', TEXT):
         assert (ROOT / path).is_file(), path
+
+
+def test_the_table_is_that_of_the_results():
+    wanted = drawn.tables(ROOT)
+    assert f"{drawn.TABLE_BEGIN}\n{wanted}\n{drawn.TABLE_END}" in TEXT, (
+        "python -m trainers.gallery writes it anew"
+    )

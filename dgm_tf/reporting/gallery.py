@@ -1,4 +1,4 @@
-"""The gallery in README.md, made from the runs kept under `results/`."""
+"""The gallery and the table in README.md, made from the runs kept under `results/`."""
 
 import os
 import re
@@ -6,18 +6,19 @@ from pathlib import Path
 
 from dgm_tf.errors import InputError
 from dgm_tf.files import write_atomically
-from dgm_tf.reporting import comparison, figures, numbers
+from dgm_tf.reporting import comparison, figures, numbers, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import read_run
 from dgm_tf.run_folder import RunFolder
 
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
+TABLE_BEGIN, TABLE_END = "<!-- results:begin -->", "<!-- results:end -->"
 
 _FOLDER = "docs/gallery"
 
 
 def write_gallery(root: str | Path) -> list[Path]:
-    """Draws the gallery's figures and puts the gallery between the marks in README.md.
+    """Draws the gallery's figures and puts gallery and table between their marks in README.md.
 
     Args:
         root: the repository, with `README.md` and `results/<stream>/<learner>/<seed>/`.
@@ -30,7 +31,9 @@ def write_gallery(root: str | Path) -> list[Path]:
     """
     root = Path(root)
     readme = root / "README.md"
-    text = _between_marks(readme, readme.read_text(encoding="utf-8"), markdown(root))
+    text = readme.read_text(encoding="utf-8")
+    for marks, new in ((BEGIN, END), markdown(root)), ((TABLE_BEGIN, TABLE_END), tables(root)):
+        text = _between_marks(readme, text, marks, new)
     written = []
     for name, found in _streams(root).items():
         drawn = {"accuracy": comparison.curve_figure(found, "average_accuracy")}
@@ -66,6 +69,11 @@ def markdown(root: str | Path) -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def tables(root: str | Path) -> str:
+    """The table of results as it stands in README.md, without its marks."""
+    return table.markdown(table.finished_runs(Path(root) / "results"))
+
+
 def _streams(root: Path) -> dict[str, list[Group]]:
     """Groups of runs with a finished task, by the folder under `results/` that they stand in."""
     streams = {}
@@ -91,8 +99,9 @@ def _pictures(root: Path, group: Group) -> str:
     return f'{title}, generated:\n\n<img src="{shown}" width="60%" alt="{title}, ten of a class">'
 
 
-def _between_marks(path: Path, text: str, new: str) -> str:
-    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.S)
+def _between_marks(path: Path, text: str, marks: tuple[str, str], new: str) -> str:
+    begin, end = marks
+    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.S)
     if len(pattern.findall(text)) != 1:
-        raise InputError(f"expected the marks {BEGIN} and {END} once in {path}; put them in")
+        raise InputError(f"expected the marks {begin} and {end} once in {path}; put them in")
     return pattern.sub(lambda match: f"{match[1]}{new}\n{match[2]}", text)

@@ -59,6 +59,22 @@ def _intransigence(run: Run, joint: Run | None) -> float | None:
     return joint.rows[-1]["average_accuracy"] - run.rows[-1]["average_accuracy"]
 
 
+def _size(run: Run, _: Run | None) -> float | None:
+    """Units of the generator over those of the worst case of the paper's Figure 2."""
+    row = run.rows[-1]
+    if not row.get("layer_widths"):
+        return None
+    return sum(row["layer_widths"]) / (sum(row["initial_layer_widths"]) * (len(run.rows) + 1))
+
+
+def _drift(run: Run, _: Run | None) -> float | None:
+    """Share of the audited pixels of earlier tasks that the last task's learning has changed."""
+    audited = run.rows[-1].get("audit_pixels", {})
+    differing = run.rows[-1].get("audit", {})
+    pixels = sum(audited[task] for task in differing)
+    return sum(differing.values()) / pixels if pixels else None
+
+
 COLUMNS = (
     *(
         Column(f"{letter}{task}", lambda run, _, task=task, name=name: _at(run, task, name))
@@ -73,6 +89,8 @@ COLUMNS = (
         lambda run, _: run.rows[-1].get("oracle_frechet_distance"),
         percent=False,
     ),
+    Column("changed pixels", _drift),
+    Column("of worst size", _size),
     Column("minutes", lambda run, _: sum(row["seconds"] for row in run.rows) / 60, percent=False),
 )
 

@@ -6,7 +6,10 @@ from dgm_tf.errors import InputError
 from dgm_tf.reporting import gallery
 from tests.reporting.example import description, row, write_run
 
-TEXT = f"# A title\n\n{gallery.BEGIN}\nold\n{gallery.END}\n\nThe rest.\n"
+TEXT = (
+    f"# A title\n\n{gallery.BEGIN}\nold\n{gallery.END}\n\n"
+    f"{gallery.TABLE_BEGIN}\nold\n{gallery.TABLE_END}\n\nThe rest.\n"
+)
 
 
 def repository(tmp_path, text=TEXT):
@@ -28,6 +31,7 @@ def test_it_takes_the_place_of_the_old_one_and_its_pictures_are_there(tmp_path):
     text = (root / "README.md").read_text()
     assert text.startswith("# A title\n\n") and text.endswith("\n\nThe rest.\n")
     assert "\nold\n" not in text and gallery.markdown(root) in text
+    assert f"{gallery.TABLE_BEGIN}\n{gallery.tables(root)}\n{gallery.TABLE_END}" in text
     assert all(f'src="{path}"' in text for path in figures)
     assert 'src="results/toys-3/dgm-w/seed0/samples/task-02.png"' in text
     assert "DGMw, seed 0 (n = 1), after task 2" in text and "more-3" not in text
