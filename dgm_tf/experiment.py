@@ -307,7 +307,9 @@ def run(
         )
         row["epochs"] = settings.get("epochs")
         if judge is not None:
+            start = time.monotonic()
             row |= _judged(judge, learner, stream, task)
+            row["evaluation_seconds"] += round(time.monotonic() - start, 3)
         if learner.generates:
             _draw_samples(learner, folder.sample_file(task.index))
         rows = folder.commit([*rows, row], *learner.state())
@@ -378,7 +380,6 @@ def _write_page(folder: RunFolder) -> None:
 
 def _judged(oracle: Oracle, learner: Learner, stream: TaskStream, task: Task) -> dict[str, Any]:
     """What the oracle says of generated images of all classes seen, for a row of metrics.jsonl."""
-    start = time.monotonic()
     judgement = oracle.judge(learner.generate, learner.classes_seen, stream.seen_test(task))
     return {
         "oracle_accuracy": judgement.accuracy,
@@ -387,7 +388,6 @@ def _judged(oracle: Oracle, learner: Learner, stream: TaskStream, task: Task) ->
         "oracle_frechet_distance": judgement.frechet_distance,
         "oracle_precision": judgement.precision,
         "oracle_recall": judgement.recall,
-        "judging_seconds": round(time.monotonic() - start, 3),
     }
 
 

