@@ -3,11 +3,10 @@
 from typing import Any
 
 import tensorflow as tf
-from keras.optimizers.schedules import CosineDecay
 
 from dgm_tf import losses, randomness
 from dgm_tf.layers.masks import annealed_scales
-from dgm_tf.learners.phase import Phase, divisor_up_to, new_adam
+from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import Replay
 from dgm_tf.settings import DGMSettings
@@ -59,9 +58,7 @@ class AdversarialPhase(Phase):
         )
 
     def _rate(self, first: float) -> Any:
-        if self._settings.rate_decay == "none":
-            return first
-        return CosineDecay(first, self._epochs * self._steps_per_epoch)
+        return decayed(first, self._settings.rate_decay, self._epochs * self._steps_per_epoch)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of the critic, one of the generator.

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-from keras.optimizers.schedules import CosineDecay
 
 from dgm_tf import losses, randomness
-from dgm_tf.learners.phase import Phase, divisor_up_to, new_adam
+from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.settings import GANSettings
 
@@ -94,8 +93,8 @@ class GANPhase(Phase):
 
     def _adam(self, rate: float, steps: int, variables: list[Any]) -> Any:
         settings = self._settings
-        decayed = CosineDecay(rate, steps) if settings.rate_decay == "cosine" else rate
-        return new_adam(decayed, variables, beta_1=settings.beta_1, beta_2=settings.beta_2)
+        rate = decayed(rate, settings.rate_decay, steps)
+        return new_adam(rate, variables, beta_1=settings.beta_1, beta_2=settings.beta_2)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of the critic and, every `critic_steps` steps, one of the generator.

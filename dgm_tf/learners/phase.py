@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay
 
 from dgm_tf import randomness
 
@@ -28,6 +29,11 @@ def new_adam(
     optimizer = _Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-8, name="adam")
     optimizer.build(variables)
     return optimizer
+
+
+def decayed(rate: float, decay: str, steps: int) -> Any:
+    """A rate over the steps of a task: constant for `"none"`, to 0 for `"cosine"`."""
+    return CosineDecay(rate, steps) if decay == "cosine" else rate
 
 
 class Phase(keras.Model):
