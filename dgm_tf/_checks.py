@@ -2,6 +2,7 @@
 
 import numbers
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 from dgm_tf.errors import InputError
@@ -51,3 +52,13 @@ def one_line(text: object, limit: int = 300) -> str:
     """Foreign text (a library's error, a file name) fit to stand within one line."""
     flat = " ".join(str(text).split())
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
+
+
+def square_images(shape: Sequence[int]) -> tuple[int, ...]:
+    """`shape` as (S, S, channels), S a multiple of 8, which three doublings need."""
+    sizes = tuple(int(size) for size in shape)
+    if sizes[0] != sizes[1] or sizes[0] % 8:
+        raise InputError(
+            f"image_shape must be (S, S, channels) with S a multiple of 8, not {shape}"
+        )
+    return sizes

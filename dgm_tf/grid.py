@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dgm_tf import settings
 from dgm_tf.errors import InputError
 from dgm_tf.files import write_atomically
 from dgm_tf.reporting import table
@@ -21,16 +22,8 @@ TRAINERS = {
     "cifar10": "split_cifar10",
 }
 # Method by folder name: the flags that choose it.
-METHODS = {
-    "joint": ("--method=joint",),
-    "joint_gan": ("--method=joint_gan",),
-    "fine_tune": ("--method=fine_tune",),
-    "ewc": ("--method=ewc",),
-    "dgr": ("--method=dgr",),
-    "mergan_jtr": ("--method=mergan_jtr",),
-    "mergan_ra": ("--method=mergan_ra",),
-    "dgm-w": ("--variant=w",),
-    "dgm-a": ("--variant=a",),
+METHODS = {name: (f"--method={name}",) for name in settings.METHODS if name != "dgm"} | {
+    f"dgm-{variant}": (f"--variant={variant}",) for variant in settings.VARIANTS
 }
 _TASKS = 10
 

@@ -118,6 +118,11 @@ class GANSettings(ReplaySettings):
     beta_1: float = _setting(0.5, "Adam's first decay, 0 to 1")
     beta_2: float = _setting(0.999, "Adam's second decay, 0 to 1")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # There is no other classifier than the one that these steps train.
+        _checks.integer(self.consolidation_steps, "consolidation_steps", low=1)
+
 
 @dataclasses.dataclass(frozen=True)
 class EWCSettings(GANSettings):

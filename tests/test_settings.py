@@ -112,3 +112,9 @@ def test_a_value_that_cannot_be_is_refused_in_one_line(field, value):
 @pytest.mark.parametrize("field", ["sparsity", "consolidation_steps", "penalty_weight", "seed"])
 def test_nothing_is_a_value_where_it_means_something(field):
     assert getattr(DGMSettings(**{field: 0}), field) == 0
+
+
+@pytest.mark.parametrize("method", ["fine_tune", "ewc", "dgr", "mergan_jtr", "mergan_ra"])
+def test_a_classifier_that_nothing_else_trains_needs_steps(method):
+    with pytest.raises(InputError, match="consolidation_steps must be an integer of at least 1"):
+        settings_for("digits", method=method, consolidation_steps=0)

@@ -4,6 +4,7 @@ It is trained once per data set and image size and kept in a cache with its own 
 images, without which no judgement of it means anything.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -76,7 +77,8 @@ class Oracle:
         Args:
             stream: the data; however its classes are ordered and divided, the first oracle trained
                 on them serves all.
-            cache: folder; None for $XDG_CACHE_HOME/dgm_tf/oracles, ~/.cache without that.
+            cache: folder, used where it can be written; None for $XDG_CACHE_HOME/dgm_tf/oracles,
+                ~/.cache without that.
         """
         described = stream.describe()
         size = stream.image_shape[0]
@@ -88,7 +90,8 @@ class Oracle:
             except InputError:
                 pass  # unreadable: trained anew, in its place
         oracle = cls.trained(stream)
-        checkpoint.save(folder, oracle._meta(), oracle._arrays())
+        with contextlib.suppress(InputError):  # a cache that cannot be written
+            checkpoint.save(folder, oracle._meta(), oracle._arrays())
         return oracle
 
     @classmethod

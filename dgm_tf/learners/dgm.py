@@ -1,6 +1,5 @@
 """Dynamic Generative Memory: DGMw and DGMa."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,22 +40,10 @@ class DGM(GeneratingLearner):
 
     def __init__(self, **settings: Any):
         super().__init__(DGMSettings(**settings))
-        self._generator: Generator | None = None
-
-    @classmethod
-    def from_settings(cls, settings: DGMSettings) -> "DGM":
-        return cls(**dataclasses.asdict(settings))
 
     @property
     def name(self) -> str:
         return f"dgm-{self.settings.variant}"
-
-    @property
-    def generator(self) -> Generator:
-        """The generator, once a task has been learnt."""
-        if self._generator is None:
-            raise InputError("nothing has been learnt yet: call learn(task) first")
-        return self._generator
 
     # Learning.
 
@@ -68,7 +55,7 @@ class DGM(GeneratingLearner):
         epochs = settings.epochs if epochs is None else epochs
         phase = self.adversarial_phase(task, epochs=epochs)
         generator, critic = phase.generator, phase.critic
-        history = phase.fit(
+        history = phase.run(
             task.batches(
                 settings.batch_size,
                 epochs=epochs,
@@ -76,10 +63,8 @@ class DGM(GeneratingLearner):
             ),
             epochs=epochs,
             steps_per_epoch=task.steps_per_epoch(settings.batch_size),
-            verbose=0,
-            shuffle=False,
-            callbacks=list(callbacks),
-        ).history
+            callbacks=callbacks,
+        )
         generator = self._finished(generator, task, critic.classes, number)
         if settings.consolidation_steps:
             replay = self.balanced_replay(

@@ -1,6 +1,7 @@
 """What learners share that have a classifier and a generator of all classes seen."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,24 @@ class GeneratingLearner(CriticLearner):
 
     def __init__(self, settings: Any):
         super().__init__(settings)
+        self._generator: Any = None
         self._recall: Any = None
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> "GeneratingLearner":
+        """A learner with these settings that has learnt nothing."""
+        return cls(**dataclasses.asdict(settings))
+
+    @property
+    def generator(self) -> Any:
+        """The generator, once a task has been learnt.
+
+        Raises:
+            InputError: nothing has been learnt.
+        """
+        if self._generator is None:
+            raise InputError("nothing has been learnt yet: call learn(task) first")
+        return self._generator
 
     @abc.abstractmethod
     def memory(self) -> Memory:
@@ -117,11 +135,6 @@ class GeneratingLearner(CriticLearner):
                 seed=randomness.derive(settings.seed, "consolidation order", number),
             )
         epochs = divisor_up_to(_CONSOLIDATION_EPOCHS, steps)
-        return phase.fit(
-            batches,
-            epochs=epochs,
-            steps_per_epoch=steps // epochs,
-            verbose=0,
-            shuffle=False,
-            callbacks=list(callbacks),
-        ).history
+        return phase.run(
+            batches, epochs=epochs, steps_per_epoch=steps // epochs, callbacks=callbacks
+        )

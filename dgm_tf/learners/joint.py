@@ -56,14 +56,12 @@ class JointClassifier(CriticLearner):
             epochs=steps,  # more passes than needed: `fit` stops at the last step
             seed=randomness.derive(settings.seed, "joint order", number),
         )
-        history = phase.fit(
+        history = phase.run(
             batches,
             epochs=1,
             steps_per_epoch=steps,
-            verbose=0,
-            shuffle=False,
-            callbacks=list(callbacks),
-        ).history
+            callbacks=callbacks,
+        )
         self.task_learnt(task, critic)
         return history
 

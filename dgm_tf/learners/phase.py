@@ -1,5 +1,6 @@
 """What the training phases of all learners share."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -61,6 +62,23 @@ class Phase(keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(self._means.values())
+
+    def run(
+        self, batches: Any, *, epochs: int, steps_per_epoch: int, callbacks: Sequence[Any] = ()
+    ) -> dict[str, list[float]]:
+        """Fits the phase in silence, on batches in their own order.
+
+        Returns:
+            The logged quantities, one value per epoch.
+        """
+        return self.fit(
+            batches,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            verbose=0,
+            shuffle=False,
+            callbacks=list(callbacks),
+        ).history
 
     def make_train_function(self, force: bool = False) -> None:
         """As in Keras, but one function instead of nested ones, which take far longer to trace.

@@ -1,6 +1,5 @@
 """Learners around one conditional GAN that is trained on, task after task."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -8,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import randomness
-from dgm_tf.errors import InputError
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.critic_learner import assign_arrays, network_arrays
 from dgm_tf.learners.gan_phase import GANPhase, Protection
@@ -35,19 +33,7 @@ class SharedGANLearner(GeneratingLearner):
 
     def __init__(self, **settings: Any):
         super().__init__(self.settings_class(**settings))
-        self._generator: ConditionalGenerator | None = None
         self._gan_critic: Critic | None = None
-
-    @classmethod
-    def from_settings(cls, settings: GANSettings) -> "SharedGANLearner":
-        return cls(**dataclasses.asdict(settings))
-
-    @property
-    def generator(self) -> ConditionalGenerator:
-        """The generator, once a task has been learnt."""
-        if self._generator is None:
-            raise InputError("nothing has been learnt yet: call learn(task) first")
-        return self._generator
 
     # What a subclass adds.
 
@@ -92,16 +78,14 @@ class SharedGANLearner(GeneratingLearner):
         settings, number = self.settings, self.finished_tasks + 1
         epochs = settings.epochs if epochs is None else epochs
         phase = self.gan_phase(task, epochs=epochs)
-        history = phase.fit(
+        history = phase.run(
             self.batches(
                 task, epochs=epochs, seed=randomness.derive(settings.seed, "order", number)
             ),
             epochs=epochs,
             steps_per_epoch=task.steps_per_epoch(settings.batch_size),
-            verbose=0,
-            shuffle=False,
-            callbacks=list(callbacks),
-        ).history
+            callbacks=callbacks,
+        )
         generator, critic = phase.generator, phase.critic
         generator.measure(randomness.pair(settings.seed, "statistics", number))
         self.gan_learnt(generator, critic)

@@ -7,8 +7,7 @@ import keras
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import randomness
-from dgm_tf.errors import InputError
+from dgm_tf import _checks, randomness
 from dgm_tf.layers.class_batch_norm import ClassBatchNormalization
 
 _KERNEL = 5
@@ -42,11 +41,7 @@ class ConditionalGenerator(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.image_shape = tuple(int(n) for n in image_shape)
-        if self.image_shape[0] != self.image_shape[1] or self.image_shape[0] % 8:
-            raise InputError(
-                f"image_shape must be (S, S, channels) with S a multiple of 8, not {image_shape}"
-            )
+        self.image_shape = _checks.square_images(image_shape)
         self.classes = int(classes)
         self.size = int(size)
         self.latent_dim = int(latent_dim)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import growth, randomness
+from dgm_tf import _checks, growth, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers import FinishedLayer, MaskedConv2DTranspose
 from dgm_tf.layers.masks import EMBEDDING_LIMIT, compensated_gradient
@@ -65,11 +65,7 @@ class Generator(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.image_shape = tuple(int(size) for size in image_shape)
-        if self.image_shape[0] != self.image_shape[1] or self.image_shape[0] % 8:
-            raise InputError(
-                f"image_shape must be (S, S, channels) with S a multiple of 8, not {image_shape}"
-            )
+        self.image_shape = _checks.square_images(image_shape)
         self.widths = tuple(int(units) for units in widths)
         self.initial_widths = tuple(int(units) for units in initial_widths or widths)
         self.variant = variant

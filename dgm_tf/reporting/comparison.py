@@ -9,7 +9,7 @@ from dgm_tf import report
 from dgm_tf.errors import InputError
 from dgm_tf.files import write_atomically
 from dgm_tf.reporting import figures, html, numbers
-from dgm_tf.reporting.numbers import Group, Spread
+from dgm_tf.reporting.numbers import Group, Spread, with_spread
 from dgm_tf.reporting.page import PAGE
 from dgm_tf.reporting.paper import Published, published
 from dgm_tf.reporting.run import Run, read_runs
@@ -89,16 +89,6 @@ def comparison_page(runs: Sequence[Run]) -> str:
             _runs(found),
         ],
     )
-
-
-def with_spread(value: Spread | None, *, factor: float = 1.0, digits: int = 2) -> str:
-    """Mean ± sample standard deviation as text; the mean alone where n = 1."""
-    if value is None:
-        return "n/a"
-    text = f"{factor * value.mean:,.{digits}f}"
-    if value.deviation is None:
-        return text
-    return f"{text} ± {factor * value.deviation:,.{digits}f}"
 
 
 def after_task(group: Group, key: str, task: int) -> Spread | None:

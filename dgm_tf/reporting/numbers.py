@@ -208,6 +208,16 @@ def spread(values: Iterable[float]) -> Spread | None:
     return Spread(statistics.fmean(values), deviation, len(values))
 
 
+def with_spread(value: Spread | None, *, factor: float = 1.0, digits: int = 2) -> str:
+    """Mean ± sample standard deviation as text; the mean alone where n = 1."""
+    if value is None:
+        return "n/a"
+    text = f"{factor * value.mean:,.{digits}f}"
+    if value.deviation is None:
+        return text
+    return f"{text} ± {factor * value.deviation:,.{digits}f}"
+
+
 def mean_curve(curves: Sequence[Curve]) -> list[tuple[int, Spread]]:
     """Mean and spread after each task that every curve has.
 

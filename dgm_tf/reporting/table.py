@@ -3,10 +3,11 @@
 import csv
 import dataclasses
 import io
-import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from dgm_tf.reporting import numbers
+from dgm_tf.reporting.numbers import Spread, with_spread
 from dgm_tf.reporting.paper import published
 from dgm_tf.reporting.run import Run, read_run
 
@@ -61,10 +62,8 @@ def _intransigence(run: Run, joint: Run | None) -> float | None:
 
 def _size(run: Run, _: Run | None) -> float | None:
     """Units of the generator over those of the worst case of the paper's Figure 2."""
-    row = run.rows[-1]
-    if not row.get("layer_widths"):
-        return None
-    return sum(row["layer_widths"]) / (sum(row["initial_layer_widths"]) * (len(run.rows) + 1))
+    grown = numbers.growth(run.rows)
+    return grown[0].units[-1][1] / grown[0].worst[-1][1] if grown else None
 
 
 def _drift(run: Run, _: Run | None) -> float | None:
@@ -96,46 +95,35 @@ COLUMNS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """Mean, standard deviation (None for one run) and number of runs."""
-
-    mean: float
-    deviation: float | None
-    count: int
-
-
-def _cell(values: Iterable[float | None], percent: bool) -> Cell | None:
-    found = [value * (100 if percent else 1) for value in values if value is not None]
-    if not found:
-        return None
-    deviation = statistics.stdev(found) if len(found) > 1 else None
-    return Cell(statistics.fmean(found), deviation, len(found))
-
-
-@dataclasses.dataclass(frozen=True)
 class MethodRow:
     """A method's row: a cell per column, and the runs behind it, which differ in their seed."""
 
     method: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[Spread | None, ...]
     runs: tuple[Run, ...]
 
 
 def tables(runs: Sequence[Run]) -> dict[str, list[MethodRow]]:
     """A row per method, by the stream's scenario."""
     found: dict[str, list[MethodRow]] = {}
-    for scenario, learner in dict.fromkeys((run.scenario, run.learner) for run in runs):
-        mine = tuple(run for run in runs if (run.scenario, run.learner) == (scenario, learner))
-        found.setdefault(scenario, []).append(MethodRow(mine[0].method, _cells(mine, runs), mine))
+    for scenario in dict.fromkeys(run.scenario for run in runs):
+        mine = [run for run in runs if run.scenario == scenario]
+        found[scenario] = [
+            MethodRow(group.name, _cells(group.runs, mine), group.runs)
+            for group in numbers.groups(mine)
+        ]
     return found
 
 
-def _cells(mine: Sequence[Run], runs: Sequence[Run]) -> tuple[Cell | None, ...]:
-    joint = {(run.scenario, run.seed): run for run in runs if run.learner == "joint"}
-    return tuple(
-        _cell((column.of(run, joint.get((run.scenario, run.seed))) for run in mine), column.percent)
-        for column in COLUMNS
-    )
+def _cells(mine: Sequence[Run], runs: Sequence[Run]) -> tuple[Spread | None, ...]:
+    """A cell per column over some of the runs of a stream."""
+    joint = {run.seed: run for run in runs if run.learner == "joint"}
+    cells = []
+    for column in COLUMNS:
+        values = [column.of(run, joint.get(run.seed)) for run in mine]
+        factor = 100 if column.percent else 1
+        cells.append(numbers.spread(factor * value for value in values if value is not None))
+    return tuple(cells)
 
 
 def _used(rows: Sequence[MethodRow]) -> list[int]:
@@ -154,11 +142,11 @@ def markdown(runs: Sequence[Run]) -> str:
         header = ["method", "n", *(COLUMNS[i].title for i in used), "the paper's A5, A10"]
         lines = [_line(header), _line(["---"] * len(header))]
         for row in rows:
-            cells = [_shown(row.cells[i]) for i in used]
+            cells = [with_spread(row.cells[i]) for i in used]
             lines.append(_line([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])]))
             if len(row.runs) > 1:
                 for run in row.runs:
-                    cells = [_shown(_cells([run], runs)[i]) for i in used]
+                    cells = [with_spread(_cells([run], runs)[i]) for i in used]
                     lines.append(_line([f"- seed {run.seed}", "", *cells, ""]))
         commands = "\n".join(
             f"    {run.description['command']}" for row in rows for run in row.runs
@@ -181,14 +169,6 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _shown(cell: Cell | None) -> str:
-    if cell is None:
-        return "n/a"
-    if cell.deviation is None:
-        return f"{cell.mean:.2f}"
-    return f"{cell.mean:.2f} ± {cell.deviation:.2f}"
-
-
 def as_csv(runs: Sequence[Run]) -> str:
     """A line per method and column: scenario, method, measure, mean, deviation, n."""
     text = io.StringIO()
@@ -206,7 +186,7 @@ def as_csv(runs: Sequence[Run]) -> str:
                             column.title,
                             f"{cell.mean:.4f}",
                             deviation,
-                            cell.count,
+                            cell.n,
                         ]
                     )
     return text.getvalue()
@@ -226,7 +206,7 @@ def latex(runs: Sequence[Run]) -> str:
             r"\hline",
         ]
         for row in rows:
-            cells = [_shown(row.cells[i]).replace("±", r"$\pm$") for i in used]
+            cells = [with_spread(row.cells[i]).replace("±", r"$\pm$") for i in used]
             title = _escaped(row.method)
             lines.append(" & ".join([title, str(len(row.runs)), *cells]) + r" \\")
         parts.append("\n".join([*lines, r"\end{tabular}", r"\end{table}"]))

@@ -72,3 +72,9 @@ def test_real_images_are_judged_good_and_noise_bad(oracle, stream):
     assert bad.accuracy < 0.3 and bad.recall < 0.1
     assert bad.frechet_distance > 10 * good.frechet_distance
     assert good.accuracy == pytest.approx(np.mean(list(good.class_accuracy.values())))
+
+
+def test_a_cache_that_cannot_be_written_does_not_end_a_run(stream, oracle, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
+    assert Oracle.of(stream, cache=tmp_path / "file") is oracle

@@ -41,7 +41,7 @@ def cells(root, learner):
 
 def test_mean_deviation_and_number_of_seeds(root):
     found = cells(root, "dgm-w")
-    assert found["A5"].mean == pytest.approx(85.0) and found["A5"].count == 2
+    assert found["A5"].mean == pytest.approx(85.0) and found["A5"].n == 2
     assert found["A5"].deviation == pytest.approx(np.std([80, 90], ddof=1))
     assert found["G5"].mean == pytest.approx(60.0)
     assert found["minutes"].mean == pytest.approx(TASKS)
@@ -103,3 +103,11 @@ def test_csv_and_latex_hold_the_same_numbers(root):
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len({line.count("&") for line in rows}) == 1
+
+
+def test_runs_with_other_settings_are_not_averaged_with_the_rest(root, tmp_path):
+    rows = [row(task, average_accuracy=0.1) for task in range(1, TASKS + 1)]
+    described = description(tasks=TASKS, learner="dgm-w", seed=2, sparsity=0.5)
+    write_run(tmp_path / f"toys-{TASKS}" / "dgm-w" / "seed2", rows, described)
+    ((_, found),) = table.tables(table.finished_runs(root)).items()
+    assert [len(row.runs) for row in found if row.runs[0].learner == "dgm-w"] == [2, 1]
