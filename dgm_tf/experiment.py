@@ -384,6 +384,7 @@ def _judged(oracle: Oracle, learner: Learner, stream: TaskStream, task: Task) ->
     return {
         "oracle_accuracy": judgement.accuracy,
         "oracle_class_accuracy": judgement.class_accuracy,
+        "oracle_class_share": judgement.class_share,
         "oracle_test_accuracy": oracle.test_accuracy,
         "oracle_frechet_distance": judgement.frechet_distance,
         "oracle_precision": judgement.precision,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.evaluation.oracle import Oracle, training_steps
 from dgm_tf.stream import class_incremental
 
 
@@ -72,6 +72,25 @@ def test_real_images_are_judged_good_and_noise_bad(oracle, stream):
     assert bad.accuracy < 0.3 and bad.recall < 0.1
     assert bad.frechet_distance > 10 * good.frechet_distance
     assert good.accuracy == pytest.approx(np.mean(list(good.class_accuracy.values())))
+
+
+def test_a_class_that_takes_over_shows_in_the_shares(oracle, stream):
+    images, labels = real_images(stream)
+    of_two = images[labels == 2]
+
+    def only_twos(wanted, seed):
+        return of_two[np.random.default_rng(seed).integers(len(of_two), size=len(wanted))]
+
+    share = oracle.judge(only_twos, tuple(range(10)), stream.seen_test(2)).class_share
+    assert share[2] > 0.95
+    assert sum(share.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "per_epoch, steps", [(9, 600), (20, 800), (62, 2400), (398, 2400), (1000, 4000)]
+)
+def test_small_data_sets_get_more_epochs_and_none_too_few(per_epoch, steps):
+    assert training_steps(per_epoch) == steps
 
 
 def test_a_cache_that_cannot_be_written_does_not_end_a_run(stream, oracle, tmp_path, monkeypatch):
