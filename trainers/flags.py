@@ -13,6 +13,10 @@ from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, PRESETS, VARIANTS, settings_for
 
 _IMAGES = "a folder with one subfolder of images per class"
+_DATA_DIR = (
+    "folder of prepared data, as TFDS prepares it; without it the data is looked for in TFDS's own "
+    "folder and fetched if it is not there"
+)
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
 _VERBOSITIES = ("0", "1", "2")
@@ -243,11 +247,7 @@ def _define_stream_flags(values: flags.FlagValues, *, images: bool, held_out: fl
     if images:
         flags.DEFINE(_Text("DIR"), "images", None, _IMAGES, values)
     else:
-        text = (
-            "folder of prepared data, as TFDS prepares it; without it the data is looked for in "
-            "TFDS's own folder and fetched if it is not there"
-        )
-        flags.DEFINE(_Text("DIR"), "data_dir", None, text, values)
+        flags.DEFINE(_Text("DIR"), "data_dir", None, _DATA_DIR, values)
     text = "classes that arrive with a task: one number, or one for each task such as 5,3,2"
     flags.DEFINE(_ClassesPerTask(), "classes_per_task", 1, text, values)
     text = (
@@ -322,6 +322,17 @@ def define_text(
 ) -> None:
     """Adds a flag that takes any text; the help calls it `shown`."""
     flags.DEFINE(_Text(shown), name, default, text, values)
+
+
+def define_integer(values: flags.FlagValues, name: str, default: int | None, text: str) -> None:
+    """Adds a flag that takes a whole number."""
+    flags.DEFINE(_Number(int), name, default, text, values)
+
+
+def define_data(values: flags.FlagValues) -> None:
+    """Adds the flags that say where images are: `images` and `data_dir`."""
+    flags.DEFINE(_Text("DIR"), "images", None, f"{_IMAGES}, for data of one's own", values)
+    flags.DEFINE(_Text("DIR"), "data_dir", None, _DATA_DIR, values)
 
 
 def define_boolean(values: flags.FlagValues, name: str, default: bool | None, text: str) -> None:

@@ -27,7 +27,8 @@ _EPOCHS, _STEPS = 40, 2400  # the fewer of both, but
 _LEAST_EPOCHS, _LEAST_STEPS = 4, 600
 _FEATURES = 64
 _CHUNK = 256
-_IMAGES_PER_CLASS = 200
+IMAGES_PER_CLASS = 200
+_REAL_IMAGES = 2000  # neighbours are counted pair by pair
 _SEED = 77
 
 
@@ -86,10 +87,7 @@ class Oracle:
             cache: folder, used where it can be written; None for $XDG_CACHE_HOME/dgm_tf/oracles,
                 ~/.cache without that.
         """
-        described = stream.describe()
-        size = stream.image_shape[0]
-        name = f"{stream.name}-{size}-{described['fingerprint']}-v{_RECIPE}"
-        folder = (Path(cache) if cache else default_cache()) / name
+        folder = cls.kept_in(stream, cache=cache)
         if folder.is_dir():
             try:
                 return cls._loaded(folder)
@@ -99,6 +97,13 @@ class Oracle:
         with contextlib.suppress(InputError):  # a cache that cannot be written
             checkpoint.save(folder, oracle._meta(), oracle._arrays())
         return oracle
+
+    @staticmethod
+    def kept_in(stream: TaskStream, *, cache: str | os.PathLike | None = None) -> Path:
+        """The folder of a stream's oracle in the cache, whether it is there or not."""
+        size, fingerprint = stream.image_shape[0], stream.describe()["fingerprint"]
+        name = f"{stream.name}-{size}-{fingerprint}-v{_RECIPE}"
+        return (Path(cache) if cache else default_cache()) / name
 
     @classmethod
     def trained(cls, stream: TaskStream) -> "Oracle":
@@ -159,26 +164,30 @@ class Oracle:
         real: Any,
         *,
         features: Callable[[np.ndarray], np.ndarray] | None = None,
+        images_per_class: int = IMAGES_PER_CLASS,
     ) -> Judgement:
         """Judges images generated for each class.
 
         Args:
             generate: `generate(labels, seed=...)`, as a learner's.
-            classes: class ids, 200 images are generated for each.
+            classes: class ids.
             real: batches (images, class ids) of real test images of the same classes.
             features: of images, for the distance, precision and recall; the oracle's own for None.
+            images_per_class: how many are generated of each class. Of real images at most 2,000
+                are compared with them, drawn at random where there are more.
         """
         features = features or self.features
         accuracy, made, predicted = {}, [], []
         for label in classes:
-            images = generate(np.full(_IMAGES_PER_CLASS, label, np.int32), seed=_SEED)
+            images = generate(np.full(images_per_class, label, np.int32), seed=_SEED)
             predicted.append(self.classify(images))
             accuracy[int(label)] = float(np.mean(predicted[-1] == label))
             made.append(features(images))
-        found = np.concatenate([features(np.asarray(images)) for images, _ in real])
-        if len(found) > 10 * _IMAGES_PER_CLASS:  # neighbours are counted pair by pair
+        found = np.concatenate([np.asarray(images) for images, _ in real])
+        if len(found) > _REAL_IMAGES:
             rows = np.random.default_rng(_SEED).permutation(len(found))
-            found = found[rows[: 10 * _IMAGES_PER_CLASS]]
+            found = found[rows[:_REAL_IMAGES]]
+        found = features(found)
         made, predicted = np.concatenate(made), np.concatenate(predicted)
         share = {int(label): float(np.mean(predicted == label)) for label in classes}
         precision, recall = precision_recall(found, made)

@@ -1,0 +1,201 @@
+"""Judges the generator of a run that has been learnt: by numbers, and by pictures side by side."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from dgm_tf import _checks, datasets, experiment, pictures
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation.inception import Inception
+from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
+from dgm_tf.evaluation.quality import nearest
+from dgm_tf.learners.base import Learner
+from dgm_tf.run_folder import RunFolder
+from dgm_tf.settings import METHODS
+from dgm_tf.stream import TaskStream, class_incremental
+
+_PAIRS = 5  # in a row of the sheet
+_SEED = 0
+_CHUNK = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What `judge_run` found; as a text, a table.
+
+    Attributes:
+        oracle: the oracle's judgement.
+        oracle_test_accuracy: how good the oracle itself is on real test images, 0 to 1.
+        class_names: by class id.
+        images_per_class: how many generated images it is about.
+        fid: Frechet distance in Inception's features, None without its weights.
+        sheet: PNG file with generated images, each beside the nearest real training image.
+    """
+
+    oracle: Judgement
+    oracle_test_accuracy: float
+    class_names: dict[int, str]
+    images_per_class: int
+    fid: float | None
+    sheet: Path
+
+    def __str__(self) -> str:
+        found = self.oracle
+        even = 100 / len(found.class_accuracy)
+        lines = [
+            f"{self.images_per_class} generated images of each class, judged by an oracle that "
+            f"knows {100 * self.oracle_test_accuracy:.2f} % of the real test images",
+            f"{'class':>16}  recognised, %  all taken for it, % (balance: {even:.2f})",
+        ]
+        for label, accuracy in found.class_accuracy.items():
+            share = found.class_share[label]
+            name = self.class_names[label]
+            lines.append(f"{name:>16}  {100 * accuracy:13.2f}  {100 * share:19.2f}")
+        lines += [
+            f"{'mean (G_t)':>16}  {100 * found.accuracy:13.2f}",
+            f"in the oracle's features: Frechet distance {found.frechet_distance:.2f}, precision "
+            f"{100 * found.precision:.2f} %, recall {100 * found.recall:.2f} %",
+        ]
+        if self.fid is not None:
+            lines.append(f"in the features of Keras' InceptionV3: Frechet distance {self.fid:.2f}")
+        lines.append(f"generated images, each beside the nearest real one: {self.sheet}")
+        return "\n".join(lines)
+
+
+def judge_run(
+    *,
+    run_dir: str,
+    task: int | None = None,
+    images: str | None = None,
+    data_dir: str | None = None,
+    inception: str | None = None,
+    images_per_class: int = IMAGES_PER_CLASS,
+    out: str | None = None,
+) -> Verdict:
+    """Judges the images of a run's generator as it was after a task.
+
+    Args:
+        run_dir: the run's folder, with its checkpoints.
+        task: from 1; None for the last one finished.
+        images: the folder of images that it was learnt from, for a run of `split_folder`.
+        data_dir: where prepared data is.
+        inception: weights file for `Inception`; None measures nothing by it.
+        images_per_class: generated images of each class, at least 5.
+        out: PNG file for the sheet; None for one among the run's samples.
+
+    Raises:
+        InputError: no such run or task, a run without a generator, data that cannot be had or are
+            not those of the run.
+    """
+    count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
+    network = None if inception is None else Inception(inception)
+    stream, learner = restored(run_dir, task=task, images=images, data_dir=data_dir)
+    if not learner.generates:
+        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+    judge = Oracle.of(stream)
+    classes, finished = learner.classes_seen, learner.finished_tasks
+    test = stream.seen_test(finished)
+    verdict = judge.judge(learner.generate, classes, test, images_per_class=count)
+    fid = None
+    if network is not None:
+        fid = judge.judge(
+            learner.generate, classes, test, features=network.features, images_per_class=count
+        ).frechet_distance
+    sheet = Path(out or Path(run_dir) / "samples" / f"nearest-{finished:02d}.png")
+    _draw_nearest(judge, learner, stream, sheet)
+    names = {label: stream.class_names[label] for label in classes}
+    return Verdict(verdict, judge.test_accuracy, names, count, fid, sheet)
+
+
+def restored(
+    run_dir: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
+) -> tuple[TaskStream, Learner]:
+    """The stream of a run, from its beginning, and the learner as it was after a task.
+
+    Arguments and errors are those of `judge_run`.
+    """
+    description, meta, arrays = RunFolder(run_dir).state_after(task)
+    described = description["stream"]
+    data, size = described["name"], described["image_shape"][0]
+    if images is not None:
+        data = datasets.from_folder(images, seed=described["seed"], image_size=size)
+    elif data not in datasets.NAMES:
+        raise InputError(f"{run_dir} was learnt from a folder of images: name it by --images=DIR")
+    stream = class_incremental(
+        data,
+        classes_per_task=[len(classes) for classes in described["task_classes"]],
+        class_order=[label for classes in described["task_classes"] for label in classes],
+        validation_fraction=described["validation_fraction"],
+        image_size=size,
+        seed=described["seed"],
+        data_dir=data_dir,
+    )
+    if stream.describe()["fingerprint"] != described["fingerprint"]:
+        raise InputError(
+            f"{run_dir} was learnt from other data ({described['source']}) than these "
+            f"({stream.source}): name the folder of those by --data_dir or --images"
+        )
+    method = description["learner"].partition("-")[0]
+    method = method if method == "dgm" else description["learner"].replace("-", "_")
+    # The learner's state has its settings; these only make one to restore into.
+    fresh = experiment.new_learner(method, METHODS[method](), stream)
+    return stream, fresh.restored(meta, arrays)
+
+
+def train_oracle(
+    *,
+    dataset: str | None = None,
+    images: str | None = None,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+) -> str:
+    """Trains the oracle of a data set, where it is not kept already.
+
+    Args:
+        dataset: a data set's name.
+        images: or a folder of images.
+        data_dir: where prepared data is.
+        image_size: side of the square images; None for the data's own default.
+        seed: determines which images of a folder are test images.
+
+    Returns:
+        A line with its accuracy and the folder where it is kept.
+
+    Raises:
+        InputError: not one of the two is named, or the data cannot be had.
+    """
+    if (dataset is None) == (images is None):
+        raise InputError("expected either --dataset=NAME or --images=DIR")
+    size = {} if image_size is None else {"image_size": image_size}
+    data = datasets.from_folder(images, seed=seed, **size) if images is not None else dataset
+    stream = class_incremental(data, data_dir=data_dir, **size)
+    oracle = Oracle.of(stream)
+    return (
+        f"the oracle of {stream.name} knows {100 * oracle.test_accuracy:.2f} % of the real test "
+        f"images; kept in {Oracle.kept_in(stream)}"
+    )
+
+
+def _draw_nearest(judge: Oracle, learner: Learner, stream: TaskStream, path: Path) -> None:
+    """Writes generated images, each with the nearest real training image on its right.
+
+    A generator that has learnt its training images by heart shows the same picture twice.
+    """
+    labels = np.repeat(learner.classes_seen, _PAIRS)
+    made = learner.generate(labels, seed=_SEED)
+    counts = stream.describe()["train_images"]
+    total = sum(counts[label] for label in learner.classes_seen)
+    # A batch that divides their number, so that none is left out.
+    batch = max(size for size in range(1, min(_CHUNK, total) + 1) if total % size == 0)
+    pixels, features = [], []
+    for real, _ in stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED):
+        real = real.numpy()
+        features.append(judge.features(real))
+        pixels.append(pictures.to_uint8(real))
+    rows = nearest(np.concatenate(features), judge.features(made))
+    found = np.concatenate(pixels)[rows].astype(np.float32) / 127.5 - 1.0
+    pairs = np.stack([made, found], axis=1).reshape(-1, *made.shape[1:])
+    names = [stream.class_names[label] for label in np.repeat(labels, 2)]
+    pictures.sample_grid(pairs, 2 * _PAIRS, path, labels=names)
