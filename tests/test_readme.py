@@ -9,7 +9,7 @@ import pytest
 from dgm_tf import settings
 from dgm_tf.datasets import NAMES
 from dgm_tf.reporting import gallery as drawn
-from trainers import flags, gallery, report, table1
+from trainers import flags, gallery, judge, oracle, report, table1
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +20,8 @@ OTHERS = {
     "report": report.define,
     "gallery": gallery.define,
     "table1": table1.define,
+    "judge": judge.define,
+    "oracle": oracle.define,
 }
 COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT, re.M)
 

@@ -1,0 +1,55 @@
+"""What the comparison rests on: without protection old classes are lost, with masks none is."""
+
+import itertools
+
+import pytest
+
+from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.experiment import new_learner
+from dgm_tf.settings import settings_for
+from dgm_tf.stream import class_incremental
+
+pytestmark = pytest.mark.slow
+
+TASKS = 3
+SMALL = {
+    "epochs": 120, "learning_rate": 6e-3, "critic_learning_rate": 6e-3, "generator_size": 8,
+    "critic_size": 8, "latent_dim": 32, "consolidation_steps": 60,
+}  # fmt: skip
+
+
+def learnt(method, folder):
+    """A_t after three classes, and the differing share of the pixels of each earlier task."""
+    stream = class_incremental("digits")
+    learner = new_learner(method, settings_for("digits", method=method, **SMALL), stream)
+    audit = MemoryAudit(folder)
+    for task in itertools.islice(stream, TASKS):
+        learner.learn(task)
+        differing = audit.check(learner.generate)
+        audit.remember(task.index, task.classes, learner.generate)
+    pixels = audit.pixels
+    accuracy = learner.evaluate(stream.seen_test(TASKS)).average_accuracy
+    return accuracy, {earlier: count / pixels[earlier] for earlier, count in differing.items()}
+
+
+@pytest.fixture(scope="module")
+def unprotected(tmp_path_factory):
+    return learnt("fine_tune", tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    return learnt("dgm", tmp_path_factory.mktemp("audit"))
+
+
+def test_without_protection_only_the_newest_class_is_left(unprotected):
+    accuracy, changed = unprotected
+    # Pictures of all classes look like the newest's, and a classifier of them has to guess.
+    assert accuracy < 1 / TASKS + 0.2
+    assert min(changed.values()) > 0.9
+
+
+def test_masks_keep_every_class_and_every_pixel(masked, unprotected):
+    accuracy, changed = masked
+    assert changed == {1: 0.0, 2: 0.0}
+    assert accuracy > max(0.75, unprotected[0] + 0.2)
