@@ -5,6 +5,7 @@ import tensorflow as tf
 from dgm_tf import randomness
 
 _ANGLE, _ZOOM, _SHIFT, _NOISE = 0.15, 0.1, 0.06, 0.1
+_CONTRAST, _BRIGHTNESS, _COLOUR = 0.5, 0.4, 0.2
 
 
 def distorted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -38,3 +39,28 @@ def distorted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     )
     noise = randomness.normal(tf.shape(images), randomness.fold(seed, 1))
     return moved + noise * _NOISE * tf.abs(loudness)[:, None, None, None]
+
+
+def recoloured(
+    images: tf.Tensor, seed: tf.Tensor, *, jitter: float, inverted_share: float
+) -> tf.Tensor:
+    """Images of other contrast, brightness and tint, some of them inverted, each in its own way.
+
+    A pixel x of channel c becomes `+-exp(k + k_c) x + b + b_c`, uniformly drawn for each image: k
+    up to 0.5, b up to 0.4, k_c and b_c up to 0.2 either way, all times `jitter`. Nothing is cut
+    off, so values can lie outside [-1, 1].
+
+    Args:
+        images: float32 [B, S, S, C] in [-1, 1].
+        seed: int32 [2].
+        jitter: how much; 0 leaves contrast, brightness and tint alone.
+        inverted_share: share of the images whose sign is turned, 0 to 1.
+    """
+    channels = images.shape[3]
+    draws = randomness.uniform([tf.shape(images)[0], 3 + 2 * channels], seed)
+    either_way = jitter * (2.0 * draws - 1.0)
+    tints = _COLOUR * either_way[:, 3:]
+    factor = tf.exp(_CONTRAST * either_way[:, 1:2] + tints[:, :channels])
+    factor = tf.where(draws[:, :1] < inverted_share, -factor, factor)
+    offset = _BRIGHTNESS * either_way[:, 2:3] + tints[:, channels:]
+    return images * factor[:, None, None, :] + offset[:, None, None, :]

@@ -39,6 +39,14 @@ class LearnerSettings:
     )
     consolidation_batch: int = _setting(128, "generated images in a consolidation step")
     consolidation_learning_rate: float = _setting(1e-3, "Adam's first rate in consolidation")
+    color_jitter: float = _setting(
+        0.0,
+        "how much contrast, brightness and tint of the classifier's images are varied; 0: not, "
+        "1: contrast by up to a factor of 1.6 either way",
+    )
+    inverted_share: float = _setting(
+        0.0, "share of the classifier's images whose light and dark are turned, 0 to 1"
+    )
     seed: int = _setting(0, "where all randomness of the run comes from")
 
     def __post_init__(self) -> None:
@@ -245,14 +253,17 @@ _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "digits": {"epochs": 60, "consolidation_steps": 200},
     "mnist": {"epochs": 12},
     "fashion_mnist": {"epochs": 12},
-    # Photographs, few of each class: a stiffer critic and a lower rate draw digits
-    # where the others draw stains.
+    # Photographs, few of each class: a stiffer critic and a lower rate draw digits where the others
+    # draw stains; and a digit may be lighter or darker than its ground, of any colours.
     "svhn_cropped": {
         "epochs": 90,
         "learning_rate": 2.5e-3,
         "critic_learning_rate": 2.5e-3,
         "penalty_weight": 10.0,
         "alignment": 1e-2,
+        "consolidation_steps": 1200,
+        "color_jitter": 1.0,
+        "inverted_share": 0.5,
     },
     "cifar10": {"epochs": 12},
 }

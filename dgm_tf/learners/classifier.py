@@ -24,7 +24,7 @@ class ClassifierPhase(Phase):
 
     Args:
         critic: to be trained, all of it but the source head.
-        settings: `consolidation_learning_rate`.
+        settings: `consolidation_learning_rate`, `color_jitter` and `inverted_share`.
         positions: int32 table from data-set class id to position in order of arrival.
         steps: of the whole phase.
         seed: int32 [2].
@@ -50,6 +50,7 @@ class ClassifierPhase(Phase):
         self.critic = critic
         self._positions = positions
         self._replay = replay
+        self._jitter, self._inverted_share = settings.color_jitter, settings.inverted_share
         self._real_share = 1.0 if replay is None else real_share
         source = {id(variable) for variable in critic.source_head.trainable_variables}
         self._variables = [v for v in critic.trainable_variables if id(v) not in source]
@@ -65,6 +66,13 @@ class ClassifierPhase(Phase):
         """
         images, positions, weights = self._examples(data)
         images = augmentation.distorted(images, self.step_seed(0))
+        if self._jitter or self._inverted_share:
+            images = augmentation.recoloured(
+                images,
+                self.step_seed(1),
+                jitter=self._jitter,
+                inverted_share=self._inverted_share,
+            )
         with tf.GradientTape() as tape:
             _, logits = self.critic(images, training=True)
             loss = losses.class_loss(logits, positions, weights)

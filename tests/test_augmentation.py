@@ -1,0 +1,92 @@
+"""Distorted and recoloured images: what stays, what changes, and by how much."""
+
+import numpy as np
+import pytest
+
+from dgm_tf import augmentation, randomness
+from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.networks import Critic
+from dgm_tf.settings import settings_for
+
+SEED = randomness.pair(3, "test")
+
+
+def images(count=400, channels=3):
+    return np.random.default_rng(0).uniform(-1, 1, [count, 8, 8, channels]).astype(np.float32)
+
+
+def recoloured(given, seed=SEED, **how):
+    return augmentation.recoloured(given, seed, **how).numpy()
+
+
+def lines(before, after):
+    """Slope and offset [N, C] of each image's channels, and the largest distance from the line."""
+    x, y = (
+        part.reshape(len(part), -1, part.shape[-1]).astype(np.float64) for part in (before, after)
+    )
+    x_mean, y_mean = x.mean(axis=1), y.mean(axis=1)
+    slope = ((x - x_mean[:, None]) * (y - y_mean[:, None])).mean(axis=1) / x.var(axis=1)
+    offset = y_mean - slope * x_mean
+    return slope, offset, np.abs(y - slope[:, None] * x - offset[:, None]).max()
+
+
+def test_nothing_is_recoloured_unless_asked_for():
+    given = images()
+    np.testing.assert_array_equal(recoloured(given, jitter=0.0, inverted_share=0.0), given)
+    np.testing.assert_array_equal(recoloured(given, jitter=0.0, inverted_share=1.0), -given)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_image_gets_its_own_contrast_brightness_and_tint(channels):
+    given = images(channels=channels)
+    slope, offset, distance = lines(given, recoloured(given, jitter=1.0, inverted_share=0.25))
+    assert distance < 1e-5  # a line: nothing is cut off
+    assert np.mean(slope[:, 0] < 0) == pytest.approx(0.25, abs=0.07)
+    assert ((slope < 0).all(axis=1) | (slope > 0).all(axis=1)).all()
+    steepness = np.log(np.abs(slope))
+    # Uniform contrast and tint, each to its bound.
+    assert 0.6 < np.abs(steepness).max() <= 0.7 and 0.5 < np.abs(offset).max() <= 0.6
+    assert np.mean(steepness) == pytest.approx(0.0, abs=0.05)
+    assert len(np.unique(slope[:, 0])) == len(given)
+    if channels == 3:
+        assert 0.3 < np.ptp(steepness, axis=1).max() <= 0.4
+
+
+def test_jitter_scales_it_and_the_seed_decides_it():
+    given = images()
+    one, half = (
+        lines(given, recoloured(given, jitter=jitter, inverted_share=0.0)) for jitter in (1.0, 0.5)
+    )
+    np.testing.assert_allclose(np.log(half[0]), np.log(one[0]) / 2, atol=1e-5)
+    np.testing.assert_allclose(half[1], one[1] / 2, atol=1e-5)
+    again = recoloured(given, jitter=1.0, inverted_share=0.5)
+    np.testing.assert_array_equal(recoloured(given, jitter=1.0, inverted_share=0.5), again)
+    other = recoloured(given, randomness.pair(4, "test"), jitter=1.0, inverted_share=0.5)
+    assert (other != again).mean() > 0.9
+
+
+class Pictures:
+    """A replay of eight fixed images."""
+
+    def draw(self, step):
+        return np.tile(images(8, channels=1), [1, 2, 2, 1]), np.arange(8, dtype=np.int32) % 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"color_jitter": 1.0}, {"inverted_share": 0.5}])
+def test_the_classifier_sees_images_as_its_settings_say(settings, monkeypatch):
+    critic = Critic((16, 16, 1), 2, size=2)
+    critic.build()
+    chosen = settings_for("digits", **settings)
+    seen = []
+    monkeypatch.setattr(augmentation, "distorted", lambda given, seed: given)
+    monkeypatch.setattr(
+        augmentation,
+        "recoloured",
+        lambda given, seed, **how: seen.append((given, how)) or given,
+    )
+    phase = ClassifierPhase(
+        critic, chosen, positions=np.arange(2), steps=1, seed=SEED, replay=Pictures()
+    )
+    phase.train_step(None)
+    expected = {"jitter": chosen.color_jitter, "inverted_share": chosen.inverted_share}
+    assert [how for _, how in seen] == ([expected] if settings else [])
