@@ -29,7 +29,7 @@ def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None 
     """
 
     def train(**wanted: Any) -> None:
-        with _hushed():
+        with hushed():
             from dgm_tf import experiment
         experiment.train(experiment.Training(**wanted))
 
@@ -42,7 +42,7 @@ def export(*, about: str, arguments: Sequence[str] | None = None) -> int:
     """Runs `trainers.export`; arguments and result as in `run`."""
 
     def work(*, export_classifier: bool, **wanted: Any) -> None:
-        with _hushed():
+        with hushed():
             from dgm_tf import experiment
         experiment.export_run(classifier=export_classifier, **wanted)
 
@@ -54,7 +54,7 @@ def sample(*, about: str, arguments: Sequence[str] | None = None) -> int:
     """Runs `trainers.sample`; arguments and result as in `run`."""
 
     def work(**wanted: Any) -> None:
-        with _hushed():
+        with hushed():
             from dgm_tf import serving
         print(serving.sample(**wanted))
 
@@ -128,7 +128,7 @@ def _interrupt_ends_process(line: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Keeps TensorFlow quiet while it is imported and later, unless the user set its log level.
 
     While it is imported it writes to the descriptor of standard error whatever its log level is;
