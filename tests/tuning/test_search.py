@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -358,6 +359,21 @@ def test_a_subclass_searches_what_it_likes(tmp_path):
     found, _ = run(tmp_path, Mine(search=("s_max",)), dataclasses.replace(PLAN, trials=12))
     assert found.best.settings.class_weight == 3.0
     assert json.loads((tmp_path / "best.json").read_text())["class_weight"] == 3.0
+
+
+def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    small = (
+        example.replace("dgm_tf.HyperDGM", "HyperToy")
+        .replace('dgm_tf.class_incremental("digits")', "toys.stream()")
+        .replace("epochs=20", "epochs=2, batch_size=8")
+        .replace("trials=20", "trials=2")
+    )
+    assert small.count("HyperToy") == small.count("toys") == small.count("trials=2") == 1
+    monkeypatch.chdir(tmp_path)
+    exec(small, {"HyperToy": HyperToy, "toys": toys})
+    assert "class_weight=" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
