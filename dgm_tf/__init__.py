@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "DGM": "dgm_tf.learners.dgm",
     "DGMSettings": "dgm_tf.settings",
+    "HyperDGM": "dgm_tf.tuning.hypermodel",
     "ImageData": "dgm_tf.datasets",
     "InputError": "dgm_tf.errors",
     "MaskedConv2D": "dgm_tf.layers",

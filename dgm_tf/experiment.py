@@ -129,7 +129,7 @@ def train(training: Training) -> RunResult:
                 f"{training.method}"
             )
     stream = open_stream(training)
-    _check_batch(stream, training)
+    check_batch(stream, training)
     learner = new_learner(training.method, training.settings, stream)
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     result = run(
@@ -225,7 +225,7 @@ def open_stream(training: Training) -> TaskStream:
     )
 
 
-def _check_batch(stream: TaskStream, training: Training) -> None:
+def check_batch(stream: TaskStream, training: Training) -> None:
     """Finds a batch larger than a class now, not when that class arrives."""
     batch_size = training.settings.batch_size
     counts = stream.describe()["train_images"]

@@ -5,9 +5,10 @@ may not be kept. Here that is not a promise but a mechanism: the training images
 lie in one store which is destroyed when the stream moves on, so that neither the task, nor a
 dataset made from it earlier, nor an iterator that is already running can read them any longer.
 
-Two doors stay open, each named for what it is: `TaskStream.seen_test` (real test images, for
-evaluation only) and `TaskStream.joint_batches` (real training images of all classes so far, for
-joint training, the upper reference).
+Three doors stay open, each named for what it is: `TaskStream.seen_test` (real test images, for
+evaluation only), `TaskStream.seen_validation` (held-out images, for a search for settings only) and
+`TaskStream.joint_batches` (real training images of all classes so far, for joint training, the
+upper reference).
 """
 
 import functools
@@ -439,6 +440,27 @@ class TaskStream:
         rows = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
         return self._open_door(rows, *self._test_tensors)
 
+    def seen_validation(self, task: Task | int, batch_size: int = 256) -> tf.data.Dataset:
+        """Held-out images of ALL classes seen up to and including `task`: for a search only.
+
+        A search for settings compares them by these images, of finished tasks too. A run never
+        looks at them: there they are gone with their task, like its training images.
+
+        Args and result are those of `seen_test`.
+
+        Raises:
+            InputError: `validation_fraction` is 0.
+        """
+        batch_size = _checks.integer(batch_size, "batch_size", low=1)
+        images, labels = self._take(self._validation_rows, self.seen_classes(task))
+        if not len(labels):
+            raise InputError(
+                f"validation images were wanted, validation_fraction is {self.validation_fraction}:"
+                " hold some out"
+            )
+        rows = tf.data.Dataset.range(len(labels)).batch(batch_size)
+        return self._open_door(rows, *_on_cpu(images, labels))
+
     @functools.cached_property
     def _test_tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
         return _on_cpu(self._data.test_images, self._data.test_labels)
@@ -468,6 +490,21 @@ class TaskStream:
             return to_float(tf.gather(images, batch), size), tf.gather(labels, batch)
 
         return rows.map(load).prefetch(2)
+
+    def anew(self, *, seed: int | None = None) -> "TaskStream":
+        """A stream of the same images and tasks that stands before its first task.
+
+        Args:
+            seed: determines the validation part, the order of the classes stays; None for the
+                same.
+        """
+        return TaskStream(
+            self._data,
+            task_classes=self.task_classes,
+            image_size=self.image_shape[0],
+            validation_fraction=self.validation_fraction,
+            seed=self.seed if seed is None else _checks.integer(seed, "seed", low=0),
+        )
 
     @property
     def scenario(self) -> str:

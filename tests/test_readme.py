@@ -9,10 +9,12 @@ import pytest
 from dgm_tf import settings
 from dgm_tf.datasets import NAMES
 from dgm_tf.reporting import gallery as drawn
+from dgm_tf.tuning import space
 from trainers import flags, gallery, judge, oracle, report, table1
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
 OTHERS = {
     "export": flags.define_export,
@@ -22,8 +24,9 @@ OTHERS = {
     "table1": table1.define,
     "judge": judge.define,
     "oracle": oracle.define,
+    "tune": flags.define_tune,
 }
-COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT, re.M)
+COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT + TUNING, re.M)
 
 
 def _example(start):
@@ -41,8 +44,12 @@ def test_every_make_target_named_exists():
 @pytest.mark.parametrize(
     "command", [line for line in COMMANDS if line.startswith("python -m trainers.")]
 )
-def test_the_trainers_take_the_commands(command):
+def test_the_trainers_take_the_commands(command, tmp_path, monkeypatch):
     program, *arguments = command.split()[2:]
+    for file in re.findall(r"--settings=(\S+)", command):  # what an earlier command wrote
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text("{}")
+        monkeypatch.chdir(tmp_path)
     trainer = program.removeprefix("trainers.")
     assert (ROOT / "trainers" / f"{trainer}.py").is_file()
     if trainer in OTHERS:
@@ -62,13 +69,23 @@ def test_every_flag_named_is_a_flag_of_some_trainer():
     for dataset in ("mnist", "folder"):
         known |= set(flags.define(dataset, images=dataset == "folder").values)
     known |= {"logdir"}  # TensorBoard's own
-    named = set(re.findall(r"--(\w+)", TEXT))
+    named = set(re.findall(r"--(\w+)", TEXT + TUNING))
     assert {name.removeprefix("no") if name not in known else name for name in named} <= known
 
 
 def test_the_data_sets_and_presets_named_are_those_there_are():
     for name in (*NAMES, *settings.PRESETS):
         assert re.search(rf"\b{name}\b", TEXT), name
+
+
+def test_the_ranges_named_are_those_that_are_searched():
+    table = TUNING.partition("| setting | range |")[2].partition("\n\n")[0]
+    named = {
+        name: values
+        for names, values in re.findall(r"^\| (`.*) \| (.*) \|$", table, re.M)
+        for name in re.findall(r"\w+", names)
+    }
+    assert named == {name: str(values) for name, values in space.RANGES.items()}
 
 
 def test_links_lead_to_headings():

@@ -699,3 +699,48 @@ def test_a_data_set_in_tfds_format_becomes_a_stream_of_its_pixels(tmp_path):
         assert sorted(image.tobytes() for image in levels) == sorted(
             image.tobytes() for image in expected
         )
+
+
+# The door of a search.
+
+
+def test_seen_validation_holds_the_held_out_images_of_all_classes_up_to_the_task():
+    stream = numbered_stream(class_order=(2, 0, 3, 1), validation_fraction=0.25)
+    held_out = []
+    for task in stream:
+        held_out += numbers_in(task.validation())
+        assert numbers_in(stream.seen_validation(task)) == held_out
+        assert numbers_in(stream.seen_validation(task.index, batch_size=3)) == held_out
+    labels = [label for _, batch in read(stream.seen_validation(3)) for label in batch]
+    assert list(dict.fromkeys(labels)) == [2, 0, 3]
+    # Nothing to train on, and nothing to test on.
+    again = stream.anew()
+    trained = {n for task in again for n in numbers_in(task.batches(1, epochs=1, seed=0))}
+    assert not trained & set(held_out) and max(held_out) < TEST_OFFSET
+
+
+def test_a_search_needs_held_out_images():
+    with pytest.raises(InputError, match="validation_fraction is 0") as error:
+        numbered_stream(validation_fraction=0).seen_validation(1)
+    one_line(error)
+
+
+def test_a_stream_anew_hands_out_the_same_while_the_former_stays_closed():
+    stream = numbered_stream(classes_per_task=2, class_order=(2, 0, 3, 1))
+    first = next(iter(stream))
+    expected = numbers_in(first.batches(4, epochs=2, seed=1))
+    again = stream.anew()
+    assert again.describe() == stream.describe()
+    assert numbers_in(next(iter(again)).batches(4, epochs=2, seed=1)) == expected
+    assert first.is_open and numbers_in(first.batches(4, epochs=2, seed=1)) == expected
+    with pytest.raises(TaskClosed):
+        stream.tasks(start=1)
+
+
+def test_a_stream_anew_can_be_cut_by_another_seed_with_its_classes_in_order():
+    stream = numbered_stream(class_order="random", seed=3)
+    other = stream.anew(seed=4)
+    assert other.task_classes == stream.task_classes and other.seed == 4
+    held_out = [numbers_in(cut.seen_validation(4)) for cut in (stream, other)]
+    assert sorted(held_out[0]) != sorted(held_out[1])
+    assert other.describe() == stream.anew(seed=4).describe()

@@ -9,8 +9,10 @@ from typing import Any
 
 from absl import flags
 
+from dgm_tf import settings_file
 from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, PRESETS, VARIANTS, settings_for
+from dgm_tf.tuning import space
 
 _IMAGES = "a folder with one subfolder of images per class"
 _DATA_DIR = (
@@ -19,6 +21,7 @@ _DATA_DIR = (
 )
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort", "--helpfull")
 _WIDTH = 96
+_FOLDER = "folder"  # the data set's name when the images come from a folder
 _VERBOSITIES = ("0", "1", "2")
 
 # Shares of the training images that the paper holds out.
@@ -41,7 +44,9 @@ class _Text(flags.ArgumentParser):
 
 
 class _Texts(flags.ArgumentParser):
-    syntactic_help = "TEXT,TEXT,..."
+    def __init__(self, shown: str = "TEXT,TEXT,...") -> None:
+        super().__init__()
+        self.syntactic_help = shown
 
     def parse(self, argument: Any) -> tuple[str, ...]:
         texts = tuple(part.strip() for part in str(argument).split(","))
@@ -72,6 +77,13 @@ class _Boolean(flags.BooleanParser):
             return super().parse(argument)
         except (TypeError, ValueError) as error:
             raise ValueError("expected true or false") from error
+
+
+class _Numbers(flags.ArgumentParser):
+    syntactic_help = "N,N,..."
+
+    def parse(self, argument: Any) -> tuple[int, ...]:
+        return _integers(argument, "whole numbers such as 1,2")
 
 
 class _ClassesPerTask(flags.ArgumentParser):
@@ -150,6 +162,42 @@ class CommandFlags:
         lines += ["", "TensorFlow's own log is silent unless TF_CPP_MIN_LOG_LEVEL is set."]
         return "\n".join(lines)
 
+    def _preset(self, value: str) -> str | None:
+        """The preset, if the command line names one: a settings file may name another."""
+        return value if self.values["preset"].present else None
+
+
+def settings_from(
+    file: str | None,
+    dataset: str,
+    *,
+    preset: str | None,
+    method: str,
+    overrides: dict[str, Any],
+) -> Any:
+    """The settings that a file and flags ask for together; the flags win.
+
+    Args:
+        file: as `dgm_tf.settings_file` reads it; None for none.
+        dataset: for the presets.
+        preset: None for the file's, or the first one.
+        method: one of `METHODS`.
+        overrides: what the flags say, all of it settings of the method.
+
+    Raises:
+        InputError: the file cannot be read, has a setting that the method does not have, or a value
+            is out of range.
+    """
+    chosen = settings_file.read(file) if file is not None else {}
+    named = chosen.pop(settings_file.PRESET, PRESETS[0])
+    preset = named if preset is None else preset
+    if chosen:
+        try:  # On its own, so that the error says where the value is.
+            settings_for(dataset, preset=preset, method=method, **chosen)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
+    return settings_for(dataset, preset=preset, method=method, **{**chosen, **overrides})
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainerFlags(CommandFlags):
@@ -168,7 +216,8 @@ class TrainerFlags(CommandFlags):
         """
         given = super().parse(arguments, program=program, about=about)
         fields = {name: given.pop(name) for name in _settings()}
-        preset = given.pop("preset")
+        file = given.pop("settings")
+        preset = self._preset(given.pop("preset"))
         verbosity = given.pop("verbosity")
         given["quiet"] = given["quiet"] or verbosity == "0"
         given["epoch_lines"] = verbosity == "2" and not given["quiet"]
@@ -180,7 +229,9 @@ class TrainerFlags(CommandFlags):
                 f"{', '.join(foreign)} {'means' if len(foreign) == 1 else 'mean'} nothing to "
                 f"--method={method}: leave {'it' if len(foreign) == 1 else 'them'} out"
             )
-        settings = settings_for(self.dataset, preset=preset, method=method, **overrides)
+        settings = settings_from(
+            file, self.dataset, preset=preset, method=method, overrides=overrides
+        )
         command = shlex.join([*program.split(), *arguments])
         return {"dataset": self.dataset, "settings": settings, "command": command, **given}
 
@@ -201,7 +252,7 @@ def define(dataset: str, *, images: bool = False) -> TrainerFlags:
     _define_settings(values, dataset)
     (_, common), *others = _settings_by_owners().items()
     settings = "Settings: a preset, and each setting in place of the preset's"
-    groups = {"What to learn": stream, "The run": run, settings: ("preset", *common)}
+    groups = {"What to learn": stream, "The run": run, settings: ("preset", "settings", *common)}
     for owners, names in others:
         groups[f"Settings of {', '.join(owners)} alone"] = names
     required = {"images": _IMAGES} if images else {}
@@ -234,6 +285,130 @@ def define_sample() -> CommandFlags:
     return CommandFlags(values, {"What to draw": tuple(values)}, required)
 
 
+@dataclasses.dataclass(frozen=True)
+class TuneFlags(CommandFlags):
+    """The flags of `trainers.tune`."""
+
+    def parse(self, arguments: Sequence[str], *, program: str, about: str) -> dict[str, Any]:
+        """Turns a command line into what `trainers.tune` hands on.
+
+        Arguments and errors are those of `CommandFlags.parse`.
+
+        Returns:
+            `training`, `plan` and `tuning`: arguments of `dgm_tf.experiment.Training`, and of
+            `Plan` and `Tuning` of `dgm_tf.tuning.search`.
+        """
+        given = super().parse(arguments, program=program, about=about)
+        dataset = given["dataset"]
+        if (dataset == _FOLDER) != (given["images"] is not None):
+            raise InputError(f"expected --images=DIR, {_IMAGES}, together with --dataset={_FOLDER}")
+        if given["tuner"] == "hyperband" and self.values["trials"].present:
+            raise InputError(
+                "--trials means nothing to --tuner=hyperband, whose trials follow from --factor "
+                "and --halvings: leave it out"
+            )
+        preset = self._preset(given["preset"])
+        overrides = {
+            name: given[name] for name in ("variant", "epochs", "seed") if given[name] is not None
+        }
+        file = given["settings"]
+        settings = settings_from(file, dataset, preset=preset, method="dgm", overrides=overrides)
+        if preset is None and file is not None:
+            preset = settings_file.read(file).get(settings_file.PRESET)
+        if given["validation_fraction"] is None:
+            given["validation_fraction"] = _VALIDATION.get(dataset, _VALIDATION_ELSEWHERE)
+        stream = (
+            "dataset", "images", "data_dir", "classes_per_task", "class_order", "tasks",
+            "validation_fraction", "image_size", "quiet",
+        )  # fmt: skip
+        training = {name: given[name] for name in stream} | {
+            "settings": settings,
+            "command": shlex.join([*program.split(), *arguments]),
+        }
+        plan = {name: given[name] for name in ("tasks", "tuner", "factor", "halvings")} | {
+            "trials": given["trials"],
+            "fresh_seeds": given["fresh_seeds"] or (),
+        }
+        tuning = {
+            "preset": preset or PRESETS[0],
+            "search": space.check_names(given["search"]),
+            **{name: given[name] for name in ("objective", "growth_price", "search_dir")},
+        }
+        return {"training": training, "plan": plan, "tuning": tuning}
+
+
+def define_tune() -> CommandFlags:
+    """Defines the flags of `trainers.tune`."""
+    values = flags.FlagValues()
+    text = f"data set: digits, mnist, ..., or {_FOLDER} for the one that --images names"
+    flags.DEFINE(_Text("NAME"), "dataset", None, text, values)
+    flags.DEFINE(_Text("DIR"), "images", None, _IMAGES, values)
+    _define_data_dir(values)
+    _define_cut(values)
+    text = "tasks that a trial learns, the first ones of the stream"
+    flags.DEFINE(_Number(int), "tasks", 3, text, values)
+    text = (
+        "share of each class's training images that is held out, and that the search looks at; "
+        f"{_VALIDATION_ELSEWHERE:g} (svhn_cropped: {_VALIDATION['svhn_cropped']:g}) unless given"
+    )
+    flags.DEFINE(_Number(float), "validation_fraction", None, text, values)
+    _define_image_size(values)
+    stream = tuple(values)
+    text = (
+        "random; bayesian (where a Gaussian process expects most); or hyperband (many at a few "
+        "epochs, the best of them again at more)"
+    )
+    flags.DEFINE_enum("tuner", "bayesian", space.TUNERS, text, values)
+    text = "trials in all, those of an earlier start included; not for hyperband"
+    flags.DEFINE(_Number(int), "trials", 20, text, values)
+    text = (
+        f"settings to be searched: {space.described()}; what is not named stays as it is at the "
+        "beginning"
+    )
+    search = ",".join(space.DEFAULT_SEARCH)
+    flags.DEFINE(_Texts("NAME,NAME,..."), "search", search, text, values)
+    what = "; ".join(f"{name}: {text}" for name, text in space.OBJECTIVES.items())
+    text = (
+        f"what is made great ({what}), less the price of growth. It is measured on VALIDATION "
+        "images of all classes seen, finished tasks' included: a search looks at them, a run "
+        "never does. No test image is read"
+    )
+    flags.DEFINE_enum("objective", "last", list(space.OBJECTIVES), text, values)
+    text = (
+        "accuracy, 0 to 1, that it costs the generator to end with twice the units that it began "
+        "with, and as much again for each further time"
+    )
+    flags.DEFINE(_Number(float), "growth_price", 0.01, text, values)
+    text = "hyperband: by how much the epochs of the best trials are raised"
+    flags.DEFINE(_Number(int), "factor", 3, text, values)
+    text = "hyperband: how often; the first trials have --epochs / FACTOR^HALVINGS epochs"
+    flags.DEFINE(_Number(int), "halvings", 2, text, values)
+    text = (
+        "seeds with which the best settings and those at the beginning are learnt once more at the "
+        "end, on data cut anew: the best trial was chosen for its number, which flatters it"
+    )
+    flags.DEFINE(_Numbers(), "fresh_seeds", None, text, values)
+    text = (
+        "folder of the search; the same command goes on there with the trials that are left; "
+        "runs/tuning/<data set>-dgm-<variant> unless given"
+    )
+    flags.DEFINE(_Text("DIR"), "search_dir", None, text, values)
+    define_boolean(values, "quiet", False, "print the final table alone")
+    run = tuple(name for name in values if name not in stream)
+    text = "settings to begin with: for two CPU cores, or the reference settings of the paper"
+    flags.DEFINE_enum("preset", PRESETS[0], PRESETS, text, values)
+    _define_settings_file(values)
+    own = _settings()
+    flags.DEFINE_enum("variant", None, VARIANTS, f"{_help(own['variant'])} (default: w)", values)
+    text = "passes over a task's images in a trial; the preset's unless given"
+    flags.DEFINE(_Number(int), "epochs", None, text, values)
+    text = "where all randomness of trials and search comes from; the preset's unless given"
+    flags.DEFINE(_Number(int), "seed", None, text, values)
+    begin = tuple(name for name in values if name not in (*stream, *run))
+    groups = {"What to learn": stream, "The search": run, "Where it begins": begin}
+    return TuneFlags(values, groups, {"dataset": "the name of a data set"})
+
+
 def _define_export_flags(values: flags.FlagValues, unless: str) -> None:
     text = (
         "folder NAME that gets the memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
@@ -247,7 +422,20 @@ def _define_stream_flags(values: flags.FlagValues, *, images: bool, held_out: fl
     if images:
         flags.DEFINE(_Text("DIR"), "images", None, _IMAGES, values)
     else:
-        flags.DEFINE(_Text("DIR"), "data_dir", None, _DATA_DIR, values)
+        _define_data_dir(values)
+    _define_cut(values)
+    text = "stop after that many tasks; all unless given"
+    flags.DEFINE(_Number(int), "tasks", None, text, values)
+    text = "share of each class's training images that is held out"
+    flags.DEFINE(_Number(float), "validation_fraction", held_out, text, values)
+    _define_image_size(values)
+
+
+def _define_data_dir(values: flags.FlagValues) -> None:
+    flags.DEFINE(_Text("DIR"), "data_dir", None, _DATA_DIR, values)
+
+
+def _define_cut(values: flags.FlagValues) -> None:
     text = "classes that arrive with a task: one number, or one for each task such as 5,3,2"
     flags.DEFINE(_ClassesPerTask(), "classes_per_task", 1, text, values)
     text = (
@@ -255,10 +443,9 @@ def _define_stream_flags(values: flags.FlagValues, *, images: bool, held_out: fl
         '"random", which draws it from --seed'
     )
     flags.DEFINE(_ClassOrder(), "class_order", None, text, values)
-    text = "stop after that many tasks; all unless given"
-    flags.DEFINE(_Number(int), "tasks", None, text, values)
-    text = "share of each class's training images that is held out"
-    flags.DEFINE(_Number(float), "validation_fraction", held_out, text, values)
+
+
+def _define_image_size(values: flags.FlagValues) -> None:
     text = (
         "side of the square images for the networks, a multiple of 8; 32 (digits: 16) unless given"
     )
@@ -298,6 +485,7 @@ def _define_run_flags(values: flags.FlagValues) -> None:
 def _define_settings(values: flags.FlagValues, dataset: str) -> None:
     text = "settings to begin with: for two CPU cores, or the reference settings of the paper"
     flags.DEFINE_enum("preset", PRESETS[0], PRESETS, text, values)
+    _define_settings_file(values)
     for name, field in _settings().items():
         if name == "variant":
             flags.DEFINE_enum(name, None, VARIANTS, f"{_help(field)} (default: w)", values)
@@ -311,6 +499,14 @@ def _define_settings(values: flags.FlagValues, dataset: str) -> None:
             flags.DEFINE(_Number(field.type), name, None, text, values)
         else:
             raise TypeError(f"setting {name} has the type {field.type}, which no flag has")
+
+
+def _define_settings_file(values: flags.FlagValues) -> None:
+    text = (
+        "settings from a JSON file, such as the best.json of trainers.tune; flags on the command "
+        "line win over it"
+    )
+    flags.DEFINE(_Text("FILE"), "settings", None, text, values)
 
 
 def _help(field: dataclasses.Field) -> str:
@@ -332,7 +528,7 @@ def define_integer(values: flags.FlagValues, name: str, default: int | None, tex
 def define_data(values: flags.FlagValues) -> None:
     """Adds the flags that say where images are: `images` and `data_dir`."""
     flags.DEFINE(_Text("DIR"), "images", None, f"{_IMAGES}, for data of one's own", values)
-    flags.DEFINE(_Text("DIR"), "data_dir", None, _DATA_DIR, values)
+    _define_data_dir(values)
 
 
 def define_boolean(values: flags.FlagValues, name: str, default: bool | None, text: str) -> None:

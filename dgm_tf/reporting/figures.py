@@ -260,6 +260,50 @@ def _bars(
     return figure
 
 
+def trade_off(
+    points: Sequence[tuple[float, float]],
+    front: Sequence[tuple[float, float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    begin: tuple[float, float] | None = None,
+    best: tuple[float, float] | None = None,
+    others: Sequence[tuple[float, float]] = (),
+) -> Figure:
+    """Points where little x and much y is wanted, and the front of those that nothing beats.
+
+    Args:
+        points: (x, y) each, the front's among them.
+        front: in order of x.
+        xlabel: what x is, with its unit.
+        ylabel: what y is, with its unit.
+        begin: where a search began.
+        best: what it chose.
+        others: points that are not to be compared with these.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(_WIDE, "", xlabel, ylabel)
+        if others:
+            axes.plot(
+                *_columns(others), color=MUTED, linestyle="", marker=".", markersize=4,
+                label="smaller budget",
+            )  # fmt: skip
+        axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label="trial")
+        axes.plot(
+            *_columns(front), color=SERIES[1], linestyle=_DASHES[1], marker="s",
+            drawstyle="steps-post", label="Pareto front",
+        )  # fmt: skip
+        for name, point, marker in ("begin", begin, "D"), ("best", best, "*"):
+            if point is not None:
+                axes.plot(
+                    *_columns([point]), color=INK, linestyle="", marker=marker, markersize=10,
+                    markerfacecolor="none", label=name,
+                )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.2)
+    return figure
+
+
 def within_tasks(
     tasks: Sequence[Sequence[tuple[float, float]]], *, title: str, ylabel: str
 ) -> Figure:

@@ -1,0 +1,1 @@
+"""Searching for settings: s_max and lambda, and others on request, with KerasTuner."""
