@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import checkpoint
+from dgm_tf import chain, checkpoint
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
+from dgm_tf.evaluation.audit import record_digest
 from dgm_tf.files import write_atomically
 
 # A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
@@ -123,7 +124,7 @@ class RunFolder:
         """
         if _ROWS in meta:
             raise ValueError(f"the key {_ROWS} of a checkpoint is taken by the run")
-        rows = _plain(rows)
+        rows = self._linked(_plain(rows), chain.state_digest(meta, arrays))
         checkpoint.save(self._checkpoint(len(rows)), {**meta, _ROWS: rows}, arrays)
         self._write_tables(rows)
         return rows
@@ -156,6 +157,27 @@ class RunFolder:
         meta.pop(_ROWS, None)
         return description, meta, arrays
 
+    def description(self) -> dict[str, Any]:
+        """What `settings.json` holds.
+
+        Raises:
+            InputError: there is none, or it cannot be read.
+        """
+        return _read_json(self.path / "settings.json")
+
+    def saved_tasks(self) -> list[int]:
+        """Tasks that have a checkpoint, in order."""
+        return self._finished()
+
+    def saved(self, task: int) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+        """A task's checkpoint as it is: rows, the learner's dictionary and its arrays.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        meta, arrays = checkpoint.load(self._checkpoint(task))
+        return meta.pop(_ROWS, []), meta, arrays
+
     def sample_file(self, task: int) -> Path:
         """Where the pictures made after a task (from 1) go."""
         return self.samples / f"task-{task:02d}.png"
@@ -180,11 +202,26 @@ class RunFolder:
                 "choose another --run_dir or delete that one"
             )
 
+    def _linked(self, rows: list[dict[str, Any]], state_digest: str) -> list[dict[str, Any]]:
+        """The rows, the last with its link; see `dgm_tf.chain`."""
+        digests = {
+            chain.RECORD: record_digest(self.audit, len(rows)),
+            chain.STATE: state_digest,
+        }
+        rows = [*rows[:-1], rows[-1] | digests]
+        link = chain.links(identity(self.description()), rows)[-1]
+        return [*rows[:-1], rows[-1] | {chain.LINK: link}]
+
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self.path / "metrics.jsonl", lines.encode())
         AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv")
-        write_atomically(self.path / "growth.csv", _growth_csv(rows).encode())
+        write_atomically(self.path / "growth.csv", growth_csv(rows).encode())
+
+
+def identity(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's description that tells whether two runs are the same."""
+    return {key: description.get(key) for key in _IDENTITY}
 
 
 def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir") -> None:
@@ -238,7 +275,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table growth.csv: a line per task and layer."""
     text = io.StringIO()
     # Of the layer's quantities those that have no column are left out.
     columns = ["task", *_LAYER_COLUMNS]

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
 OTHERS = {
+    "audit": flags.define_audit,
     "export": flags.define_export,
     "sample": flags.define_sample,
     "report": report.define,

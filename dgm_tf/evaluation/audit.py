@@ -83,7 +83,7 @@ class MemoryAudit:
                 f"an audit record of each of {finished_tasks} finished tasks was wanted, "
                 f"{self._path(min(missing))} is missing; {_REMEDY}"
             )
-        self._pixels = {task: _pixels(_read(self._path(task)).images) for task in sorted(wanted)}
+        self._pixels = {task: _pixels(read(self._path(task)).images) for task in sorted(wanted)}
 
     @property
     def pixels(self) -> dict[int, int]:
@@ -113,8 +113,7 @@ class MemoryAudit:
     def check(self, generate: Generate) -> dict[int, int]:
         """Differing pixels of each task on record; 0 means that its images are bit-identical.
 
-        Bits are compared, not values: 0.0 and -0.0 differ. A pixel differs when any of its
-        channels does.
+        See `compare`.
 
         Args:
             generate: as in `remember`.
@@ -122,22 +121,10 @@ class MemoryAudit:
         Raises:
             InputError: a record is no longer what was written.
         """
-        return {task: self._differing_pixels(task, generate) for task in self._pixels}
-
-    def _differing_pixels(self, task: int, generate: Generate) -> int:
-        record = _read(self._path(task))
-        count = len(record.images) // len(record.classes)
-        images = _generate(generate, record.classes, record.seeds, count)
-        if images.shape != record.images.shape:
-            raise ValueError(
-                f"images of task {task} have the shape {images.shape}, "
-                f"the ones on record {record.images.shape}"
-            )
-        differ = images.view(np.uint32) != record.images.view(np.uint32)  # [N, H, W, C]
-        return int(differ.any(axis=-1).sum())
+        return {task: compare(read(self._path(task)), generate).pixels for task in self._pixels}
 
     def _path(self, task: int) -> pathlib.Path:
-        return self._folder / f"task-{task:02d}.npz"
+        return record_path(self._folder, task)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +163,71 @@ def recorded(
     return Record(classes, seeds, _generate(generate, classes, seeds, images_per_class))
 
 
-def _read(path: pathlib.Path) -> Record:
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How images generated again differ from those on record.
+
+    Attributes:
+        pixels: differing pixels, 0 for identical images.
+        of: pixels compared.
+        furthest: the largest change of a value, on the scale of -1 to 1; NaN where one is NaN.
+    """
+
+    pixels: int
+    of: int
+    furthest: float
+
+
+def compare(record: Record, generate: Generate) -> Difference:
+    """Generates the images of a record again and compares them bit by bit.
+
+    Bits, not values: 0.0 and -0.0 differ. A pixel differs when any of its channels does.
+
+    Args:
+        record: of a task that the generator knows.
+        generate: as in `recorded`.
+
+    Raises:
+        ValueError: the generator's images have another type or shape.
+    """
+    count = len(record.images) // len(record.classes)
+    images = _generate(generate, record.classes, record.seeds, count)
+    if images.shape != record.images.shape:
+        raise ValueError(
+            f"images of classes {record.classes.tolist()} have the shape {images.shape}, "
+            f"the ones on record {record.images.shape}"
+        )
+    differ = images.view(np.uint32) != record.images.view(np.uint32)  # [N, H, W, C]
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinities
+        changes = np.abs(images[differ] - record.images[differ])
+    return Difference(
+        pixels=int(differ.any(axis=-1).sum()),
+        of=_pixels(images),
+        furthest=float(changes.max(initial=0.0)),
+    )
+
+
+def record_path(folder: str | os.PathLike[str], task: int) -> pathlib.Path:
+    """Where the record of a task (from 1) is kept in an audit's folder."""
+    return pathlib.Path(folder) / f"task-{task:02d}.npz"
+
+
+def record_digest(folder: str | os.PathLike[str], task: int) -> str | None:
+    """`Record.digest` of a task's record; None where there is none.
+
+    Raises:
+        InputError: the record cannot be read, or is not what was written.
+    """
+    path = record_path(folder, task)
+    return read(path).digest() if path.exists() else None
+
+
+def read(path: pathlib.Path) -> Record:
+    """A task's record.
+
+    Raises:
+        InputError: it cannot be read, or is not what was written.
+    """
     try:
         # NumPy leaves a damaged file open; this one closes.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
