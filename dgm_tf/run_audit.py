@@ -17,11 +17,13 @@ from dgm_tf import _checks, chain, experiment, provenance, report
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import audit
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
+from dgm_tf.files import read_text
 from dgm_tf.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.base import Learner, reading_state
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.networks import Generator
 from dgm_tf.run_folder import RunFolder, growth_csv, identity
+from dgm_tf.run_format import MAX_METRICS_BYTES, check_rows
 from dgm_tf.settings import METHODS
 
 _NOTHING = "-"
@@ -141,14 +143,18 @@ class _Inspection:
     def _read_log(self) -> list[dict[str, Any]]:
         path = self._run.path / "metrics.jsonl"
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            rows = [json.loads(line) for line in lines]
-            numbered = [row["task"] for row in rows] == list(range(1, len(rows) + 1))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            text = read_text(path, limit=MAX_METRICS_BYTES) if path.exists() else ""
+            rows = [json.loads(line) for line in text.splitlines()]
+        except (OSError, ValueError, RecursionError) as error:
             self._faults.append(f"metrics.jsonl cannot be read ({_checks.one_line(error)})")
             return []
-        if not numbered:
-            self._faults.append("metrics.jsonl does not hold one row per task, from task 1 on")
+        try:
+            check_rows(rows, tasks=len(rows))
+        except ValueError as error:
+            self._faults.append(
+                "metrics.jsonl does not hold one row per task, from task 1 on "
+                f"({_checks.one_line(error)})"
+            )
             return []
         return rows
 
@@ -219,7 +225,7 @@ class _Inspection:
 
     def _read_records(self) -> dict[int, audit.Record]:
         records = {}
-        for task in range(1, max([len(self._rows), *self._saved]) + 1):
+        for task in sorted({*(row["task"] for row in self._rows), *self._saved}):
             path = audit.record_path(self._run.audit, task)
             try:
                 if path.exists():
@@ -242,7 +248,7 @@ class _Inspection:
                 )
             return {}
         if missing := sorted(set(range(1, self._saved[-1] + 1)) - set(self._saved)):
-            tasks = ", ".join(map(str, missing))
+            tasks = _checks.one_line(", ".join(map(str, missing)))
             self._remarks.append(f"no checkpoint is here of task {tasks}")
         if len(self._rows) != self._saved[-1]:
             self._faults.append(
