@@ -18,7 +18,6 @@ def read(
     path: str | os.PathLike[str],
     names: Iterable[str],
     *,
-    compressed: bool = False,
     limit: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Reads arrays of a .npz file.
@@ -30,8 +29,8 @@ def read(
     Args:
         path: the file.
         names: the arrays to read.
-        compressed: whether members may be compressed.
-        limit: bytes that all arrays together may take.
+        limit: bytes that all arrays together may take; None for the file's own length, which a
+            compressed file seldom keeps to.
 
     Raises:
         ValueError: the file is not what it says, holds other than plain arrays, or too much.
@@ -48,8 +47,6 @@ def read(
             raise ValueError(f"its arrays would take {declared} bytes, more than {limit}")
         for name in names:
             member = archive.getinfo(f"{name}{_SUFFIX}")
-            if member.compress_type != zipfile.ZIP_STORED and not compressed:
-                raise ValueError(f"array {name} is compressed")
             with archive.open(member) as file:
                 arrays[name] = _read_array(file, member.file_size, name)
     return arrays

@@ -226,7 +226,7 @@ def read(path: pathlib.Path) -> Record:
     """
     names = [field.name for field in dataclasses.fields(Record)]
     try:
-        stored = npz.read(path, [*names, "sha256"], compressed=True, limit=_MAX_RECORD_BYTES)
+        stored = npz.read(path, [*names, "sha256"], limit=_MAX_RECORD_BYTES)
         record, sha256 = Record(*(stored[name] for name in names)), str(stored["sha256"])
         _check_form(record)
     # A damaged file makes zipfile and NumPy raise nearly anything.
