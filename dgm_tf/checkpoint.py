@@ -1,7 +1,8 @@
 """Checkpoints: a folder with `state.json` and `arrays.npz`, written whole or not at all.
 
 Nothing in a checkpoint is ever unpickled: `state.json` holds a JSON-able dictionary and says which
-arrays `arrays.npz` must hold, in which order, of which shape and type, and the file's SHA-256.
+arrays `arrays.npz` must hold, in which order, of which shape and type, and the file's SHA-256. What
+these files say of their own sizes is checked before memory is taken for it.
 """
 
 import hashlib
@@ -15,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from dgm_tf import _checks, npz
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
+from dgm_tf.files import read_text, write_atomically
 
 FORMAT = "dgm_tf checkpoint"
 VERSION = 1
 STATE_FILE = "state.json"
 ARRAYS_FILE = "arrays.npz"
 
-# Types whose bytes .npy files keep exactly; object arrays would need pickle.
-_KINDS = "biufcU"
+# The text takes kilobytes per task; its arrays are elsewhere.
+_MAX_STATE_BYTES = 64 * 2**20
 
 
 def save(
@@ -50,7 +52,7 @@ def save(
     """
     folder = Path(folder)
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    unfit = [name for name, array in arrays.items() if array.dtype.kind not in _KINDS]
+    unfit = [name for name, array in arrays.items() if array.dtype.kind not in npz.KINDS]
     if unfit:
         raise TypeError(f"a checkpoint holds plain arrays only; not so: {', '.join(unfit)}")
     text = _dumps(meta)
@@ -104,21 +106,24 @@ def load(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarra
         arrays = _read_arrays(path, state["arrays"])
         if hashlib.sha256(_dumps(state["meta"]).encode()).hexdigest() != state["meta_sha256"]:
             raise _damaged(folder, f"the content of {STATE_FILE} was changed")
+        if not isinstance(state["meta"], dict):
+            raise _damaged(folder, f"{STATE_FILE} holds no dictionary")
         return state["meta"], arrays
     except InputError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    # A damaged file makes zipfile, NumPy and JSON raise nearly anything.
+    except Exception as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
 
 
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        state = json.loads(read_text(folder / STATE_FILE, limit=_MAX_STATE_BYTES))
     except FileNotFoundError as error:
         raise InputError(
             f"expected a checkpoint folder with {STATE_FILE}, found none at {folder}"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder, f"{STATE_FILE} cannot be read: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"expected a checkpoint of dgm_tf, {folder} holds something else")
@@ -142,14 +147,11 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _read_arrays(path: Path, described: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        for name, expected in described.items():
-            with archive.open(f"{name}.npy") as member:
-                array = np.lib.format.read_array(member, allow_pickle=False)
-            if array.dtype.str != expected["dtype"] or list(array.shape) != expected["shape"]:
-                raise _damaged(path.parent, f"array {name} is not as {STATE_FILE} describes it")
-            arrays[name] = array
+    arrays = npz.read(path, described)
+    for name, expected in described.items():
+        array = arrays[name]
+        if array.dtype.str != expected["dtype"] or list(array.shape) != expected["shape"]:
+            raise _damaged(path.parent, f"array {name} is not as {STATE_FILE} describes it")
     return arrays
 
 
@@ -203,5 +205,5 @@ def _sync(folder: Path) -> None:
 
 
 def _damaged(folder: Path, why: str) -> InputError:
-    why = " ".join(str(why).split())
+    why = _checks.one_line(why)
     return InputError(f"the checkpoint {folder} is damaged ({why}): delete it or use another")

@@ -14,6 +14,7 @@ import http.client
 import logging
 import os
 import pathlib
+import unicodedata
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -42,6 +43,7 @@ _DEFAULT_SIZE = 32
 _DIGITS_SIZE = 16
 _DIGITS_TEST_FRACTION = 0.2
 _SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
+_MAX_SVHN_IMAGES = 2**20  # its largest split, "extra", has half as many
 _RECORDS_PER_READ = 1024
 _PROBE_SECONDS = 10.0
 
@@ -463,6 +465,10 @@ def _read_svhn_file(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     import scipy.io
 
     try:
+        declared = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+        count = int(np.prod(declared["y"]))
+        if declared["X"] != (32, 32, 3, count) or count > _MAX_SVHN_IMAGES:
+            raise ValueError(f"X would be {declared['X']}, y {declared['y']}")
         # Named variables only: MATLAB objects of any other kind stay unread.
         content = scipy.io.loadmat(path, variable_names=("X", "y"))
         pixels, labels = content["X"], content["y"].reshape(-1)
@@ -500,8 +506,8 @@ def from_folder(
         seed: determines that split.
 
     Raises:
-        InputError: no folder, fewer than two classes, a class with fewer than two images, or an
-            image that cannot be read.
+        InputError: no folder, fewer than two classes, a class with fewer than two images, a name
+            that is no text, a link out of the folder, or an image that cannot be read.
     """
     image_size = _checks.image_size(image_size)
     test_fraction = _checks.share(test_fraction, "test_fraction", zero=False)
@@ -512,7 +518,7 @@ def from_folder(
     labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
     images = _read_images(files, image_size)
     train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
-    name = folder.resolve().name or "folder"
+    name = _text(folder.resolve().name or "folder")
     return ImageData(
         name=name,
         train_images=images[train],
@@ -532,11 +538,13 @@ def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
                 f"{str(folder)!r} is no folder: name one that has a subfolder of images per class"
             )
         classes = {
-            entry.name: sorted(file for file in entry.iterdir() if _is_image_name(file))
+            _text(entry.name): sorted(
+                _within(file, folder) for file in entry.iterdir() if _is_image_name(file)
+            )
             for entry in sorted(folder.iterdir())
             if entry.is_dir() and not _is_passed_over(entry)
         }
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise InputError(f"{str(folder)!r} cannot be listed: {_reason(error)}") from error
     if len(classes) < 2:
         raise InputError(
@@ -550,6 +558,23 @@ def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
                 f"{', '.join(sorted(_IMAGE_SUFFIXES))}"
             )
     return classes
+
+
+def _text(name: str) -> str:
+    """A folder's name, which becomes that of a class or of the data, in reports and in JSON."""
+    # Control characters, line breaks, and bytes that are no UTF-8.
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise InputError(f"the name of folder {name!r} must be text of one line: rename it")
+    return name
+
+
+def _within(file: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{_checks.one_line(repr(str(file)))} is a link that leaves the folder "
+            f"{str(folder)!r}: put a copy in its place"
+        )
+    return file
 
 
 def _is_passed_over(entry: pathlib.Path) -> bool:

@@ -17,7 +17,7 @@ from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.export import Export
-from dgm_tf.learners.base import Learner
+from dgm_tf.learners.base import Learner, reading_state
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.dgr import DGR
 from dgm_tf.learners.ewc import EWC
@@ -177,9 +177,11 @@ def export_run(
             f"only DGM's memory can be exported, {folder.path} holds {description.get('learner')}"
         )
     # States did not always have them.
-    names = description["stream"]["class_names"]
-    learned = itertools.chain(*meta["tasks"])
-    learner = DGM.from_state({"class_names": [names[label] for label in learned], **meta}, arrays)
+    with reading_state():
+        names = description["stream"]["class_names"]
+        learned = itertools.chain(*meta["tasks"])
+        meta = {"class_names": [names[label] for label in learned], **meta}
+        learner = DGM.from_state(meta, arrays)
     audit = MemoryAudit(folder.audit, finished_tasks=learner.finished_tasks)
     pixels, differing = sum(audit.pixels.values()), sum(audit.check(learner.generate).values())
     found = f"{differing} of {pixels} pixels differ" if differing else "all images identical"
@@ -281,7 +283,8 @@ def run(
     rows: list[dict[str, Any]] = []
     if (restored := folder.restore()) is not None:
         rows, meta, arrays = restored
-        learner = learner.restored(meta, arrays)
+        with reading_state():
+            learner = learner.restored(meta, arrays)
     audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
     if not quiet:
         _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")

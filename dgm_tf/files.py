@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from dgm_tf.errors import InputError
 
+_BLOCK = 2**20
+
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Puts `content` at `path`, whole or not at all; missing folders are made.
@@ -38,6 +40,44 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         # Gone after a success; after a failure it holds part of the content.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def read_text(path: str | os.PathLike[str], *, limit: int) -> str:
+    """A UTF-8 file's text, unless it is longer than `limit` bytes.
+
+    Raises:
+        ValueError: it is too long, or not UTF-8.
+        OSError: it cannot be read.
+    """
+    if not os.path.isfile(path):  # A pipe would be waited for.
+        raise FileNotFoundError(errno.ENOENT, "there is no such file")
+    parts, length = [], 0
+    with open(path, "rb") as file:
+        while part := file.read(_BLOCK):  # All at once would take the limit's memory.
+            length += len(part)
+            if length > limit:
+                raise ValueError(f"it is longer than {limit} bytes")
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
+def refuse_links_out(folder: str | os.PathLike[str]) -> None:
+    """Makes sure that no link below a folder leads out of it.
+
+    Raises:
+        InputError: one does, so that reading or writing there would be elsewhere.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        home = folder.resolve()
+        for path in folder.rglob("*"):
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise InputError(
+                    f"{path} is a link that leaves the folder {folder}; put what it leads to in "
+                    "its place"
+                )
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise InputError(f"the folder {folder} cannot be listed: {error}") from error
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ def accuracy_table(rows: Sequence[Row]) -> str:
     note = (
         f"forward transfer: {_UNDEFINED} (a single head has no output for a class before it comes)"
     )
-    return f"{_table(header, table)}\n{note}"
+    return f"{text_table(header, table)}\n{note}"
 
 
 def growth_table(rows: Sequence[Row]) -> str:
@@ -96,7 +96,7 @@ def growth_table(rows: Sequence[Row]) -> str:
         table.insert(
             0, ["start", *map(str, initial), str(sum(initial)), str(sum(initial)), *[""] * 4]
         )
-    return _table(header, table)
+    return text_table(header, table)
 
 
 def _growth_cells(row: Row) -> list[str]:
@@ -120,7 +120,7 @@ def _growth_cells(row: Row) -> list[str]:
 def time_table(rows: Sequence[Row]) -> str:
     """Epochs, steps and wall-clock time per task, and their sums."""
     table = [[str(row["task"]), *_time_cells([row])] for row in rows]
-    return _table(["task", "epochs", "steps", "time"], [*table, ["all", *_time_cells(rows)]])
+    return text_table(["task", "epochs", "steps", "time"], [*table, ["all", *_time_cells(rows)]])
 
 
 def _time_cells(rows: Sequence[Row]) -> list[str]:
@@ -190,7 +190,7 @@ def _percent(value: float | None) -> str:
     return _UNDEFINED if value is None else f"{100 * value:.2f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Right-aligned columns, two spaces between them."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import checkpoint
+from dgm_tf import _checks, chain, checkpoint
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
-from dgm_tf.files import write_atomically
+from dgm_tf.evaluation.audit import record_digest
+from dgm_tf.files import read_text, refuse_links_out, write_atomically
+from dgm_tf.run_format import MAX_SETTINGS_BYTES, check_description, check_rows
 
 # A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
 _MIB_PER_TASK = 30
@@ -65,9 +67,10 @@ class RunFolder:
         if missing:
             raise ValueError(f"a run is described by {_IDENTITY}, {missing} is missing")
         description = _plain(description)
+        refuse_links_out(self.path)
         settings = self.path / "settings.json"
         if settings.exists():
-            self._compare(_read_json(settings), description)
+            self._compare(self.description(), description)
         elif (self.path / "metrics.jsonl").exists() or self._finished():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
@@ -95,13 +98,13 @@ class RunFolder:
         folder = self._checkpoint(finished[-1])
         meta, arrays = checkpoint.load(folder)
         rows = meta.pop(_ROWS, None)
-        if not isinstance(rows, list) or [row.get("task") for row in rows] != list(
-            range(1, finished[-1] + 1)
-        ):
+        try:
+            check_rows(rows, tasks=finished[-1])
+        except ValueError as error:
             raise InputError(
-                f"the checkpoint {folder} does not hold the results of tasks 1 to {finished[-1]}; "
-                "restore it or begin a new run folder"
-            )
+                f"the checkpoint {folder} does not hold the results of tasks 1 to {finished[-1]} "
+                f"({_checks.one_line(error)}); restore it or begin a new run folder"
+            ) from error
         self._write_tables(rows)
         return rows, meta, arrays
 
@@ -123,7 +126,7 @@ class RunFolder:
         """
         if _ROWS in meta:
             raise ValueError(f"the key {_ROWS} of a checkpoint is taken by the run")
-        rows = _plain(rows)
+        rows = self._linked(_plain(rows), chain.state_digest(meta, arrays))
         checkpoint.save(self._checkpoint(len(rows)), {**meta, _ROWS: rows}, arrays)
         self._write_tables(rows)
         return rows
@@ -151,10 +154,42 @@ class RunFolder:
             raise InputError(
                 f"expected --task from {finished[0]} to {finished[-1]}, received {task}"
             )
-        description = _read_json(self.path / "settings.json")
+        description = self.description()
         meta, arrays = checkpoint.load(self._checkpoint(task or finished[-1]))
         meta.pop(_ROWS, None)
         return description, meta, arrays
+
+    def description(self) -> dict[str, Any]:
+        """What `settings.json` holds.
+
+        Raises:
+            InputError: there is none, it cannot be read or is not what a run writes, or a link in
+                the folder leads out of it.
+        """
+        refuse_links_out(self.path)
+        path = self.path / "settings.json"
+        try:
+            content = json.loads(read_text(path, limit=MAX_SETTINGS_BYTES))
+            check_description(content)
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"cannot read {path} as the settings of a run ({_checks.one_line(error)}); "
+                "restore it or choose another --run_dir"
+            ) from error
+        return content
+
+    def saved_tasks(self) -> list[int]:
+        """Tasks that have a checkpoint, in order."""
+        return self._finished()
+
+    def saved(self, task: int) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+        """A task's checkpoint as it is: rows, the learner's dictionary and its arrays.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        meta, arrays = checkpoint.load(self._checkpoint(task))
+        return meta.pop(_ROWS, []), meta, arrays
 
     def sample_file(self, task: int) -> Path:
         """Where the pictures made after a task (from 1) go."""
@@ -167,7 +202,7 @@ class RunFolder:
         """Tasks that have a checkpoint, in order."""
         names = (path.name for path in (self.path / "checkpoints").glob("task-*"))
         return sorted(
-            int(match[1]) for name in names if (match := re.fullmatch(r"task-(\d+)", name))
+            int(match[1]) for name in names if (match := re.fullmatch(r"task-(\d{2,5})", name))
         )
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -180,11 +215,26 @@ class RunFolder:
                 "choose another --run_dir or delete that one"
             )
 
+    def _linked(self, rows: list[dict[str, Any]], state_digest: str) -> list[dict[str, Any]]:
+        """The rows, the last with its link; see `dgm_tf.chain`."""
+        digests = {
+            chain.RECORD: record_digest(self.audit, len(rows)),
+            chain.STATE: state_digest,
+        }
+        rows = [*rows[:-1], rows[-1] | digests]
+        link = chain.links(identity(self.description()), rows)[-1]
+        return [*rows[:-1], rows[-1] | {chain.LINK: link}]
+
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self.path / "metrics.jsonl", lines.encode())
         AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv")
-        write_atomically(self.path / "growth.csv", _growth_csv(rows).encode())
+        write_atomically(self.path / "growth.csv", growth_csv(rows).encode())
+
+
+def identity(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's description that tells whether two runs are the same."""
+    return {key: description.get(key) for key in _IDENTITY}
 
 
 def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir") -> None:
@@ -238,7 +288,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table growth.csv: a line per task and layer."""
     text = io.StringIO()
     # Of the layer's quantities those that have no column are left out.
     columns = ["task", *_LAYER_COLUMNS]
@@ -260,13 +311,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} ({error}); choose another --run_dir") from error
-    if not isinstance(content, dict):
-        raise InputError(f"expected the settings of a run in {path}; choose another --run_dir")
-    return content

@@ -17,6 +17,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
 OTHERS = {
+    "audit": flags.define_audit,
     "export": flags.define_export,
     "sample": flags.define_sample,
     "report": report.define,

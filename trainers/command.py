@@ -11,6 +11,7 @@ from typing import Any
 from dgm_tf.errors import InputError
 from trainers import flags
 
+WRONG = 1  # an audit has found a fault
 BAD_INPUT = 2
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -62,10 +63,32 @@ def sample(*, about: str, arguments: Sequence[str] | None = None) -> int:
     return carried_out("sample", defined, work, about, arguments, "stopped; nothing was drawn")
 
 
+def audit(*, about: str, arguments: Sequence[str] | None = None) -> int:
+    """Runs `trainers.audit`; arguments as in `run`.
+
+    Returns:
+        The exit code: 0, 1 if something is wrong with a run, 2 after bad input, 130 after Ctrl-C.
+    """
+
+    def work(*, runs: Sequence[str]) -> int:
+        if not runs:
+            raise InputError("expected one RUN or more, folders that trainers have written")
+        with _hushed():
+            from dgm_tf import run_audit
+        wrong = False
+        for run in runs:
+            found = run_audit.audit_run(run)
+            print(found, flush=True)
+            wrong = wrong or bool(found.faults)
+        return WRONG if wrong else 0
+
+    return carried_out("audit", flags.define_audit(), work, about, arguments, "stopped")
+
+
 def carried_out(
     name: str,
     defined: flags.CommandFlags,
-    work: Callable[..., None],
+    work: Callable[..., int | None],
     about: str,
     arguments: Sequence[str] | None,
     stopped: str,
@@ -73,13 +96,14 @@ def carried_out(
     """Reads the command line and does the work; gives the exit code.
 
     Args:
+        work: takes the flags by name; what it returns is the exit code, None is 0.
         stopped: the line that Ctrl-C ends with.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         wanted = defined.parse(arguments, program=f"python -m trainers.{name}", about=about)
         with _interrupt_ends_process(stopped):
-            work(**wanted)
+            return work(**wanted) or 0
     except flags.HelpAsked as text:
         _print(str(text))
     except BrokenPipeError:

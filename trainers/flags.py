@@ -270,6 +270,11 @@ def define_export() -> CommandFlags:
     return CommandFlags(values, {"What to export, and where": tuple(values)}, required)
 
 
+def define_audit() -> CommandFlags:
+    """Defines the flags of `trainers.audit`, which has none of its own."""
+    return CommandFlags(flags.FlagValues(), {}, others="runs")
+
+
 def define_sample() -> CommandFlags:
     """Defines the flags of `trainers.sample`."""
     values = flags.FlagValues()

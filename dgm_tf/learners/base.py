@@ -1,12 +1,15 @@
 """The contract that every row of the comparison table keeps."""
 
 import abc
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from dgm_tf import _checks
+from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
 
 
@@ -74,6 +77,25 @@ class Learner(abc.ABC):
     def restored(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Learner":
         """What `from_state` gives, for a learner that is at hand."""
         return type(self).from_state(meta, arrays)
+
+
+@contextlib.contextmanager
+def reading_state() -> Iterator[None]:
+    """Around the making of a learner from a state that a file held.
+
+    Raises:
+        InputError: the state is not what a learner gave.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # A dictionary that anyone can have written makes constructors raise nearly anything.
+    except Exception as error:
+        reason = _checks.one_line(f"{type(error).__name__}: {error}")
+        raise InputError(
+            f"the saved state is not that of such a learner ({reason}); use another checkpoint"
+        ) from error
 
 
 def position_table(classes: Sequence[int]) -> tf.Tensor:

@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy
 
-from dgm_tf import randomness
+from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.base import Learner
 from dgm_tf.networks import Critic
 from dgm_tf.settings import LearnerSettings
 
 _CHUNK = 256
+_LAST_CLASS = 2**20  # a table by class id is made
 
 
 class CriticLearner(Learner):
@@ -112,11 +113,19 @@ class CriticLearner(Learner):
 
     def restore_critic(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Takes over what `critic_state` gave."""
-        self._tasks = [tuple(classes) for classes in meta["tasks"]]
+        self._tasks = [
+            tuple(_checks.integer(label, "a class", low=0, high=_LAST_CLASS) for label in classes)
+            for classes in meta["tasks"]
+        ]
+        seen = self.classes_seen
         # Older states have no names.
-        self._class_names = list(meta.get("class_names", map(str, self.classes_seen)))
-        self._critic = Critic.from_config(meta["critic"])
-        assign_arrays(self._critic, arrays)
+        self._class_names = list(meta.get("class_names", map(str, seen)))
+        self._critic = restored_network(Critic, meta["critic"], arrays)
+        if not all(self._tasks) or not len(seen) == len(set(seen)) == self._critic.classes:
+            raise InputError(
+                f"the saved state has tasks {_checks.one_line(self._tasks)} and a classifier of "
+                f"{self._critic.classes} classes, which do not fit; use another checkpoint"
+            )
 
 
 def traced(function: Callable[..., tf.Tensor], *signature: tf.TensorSpec) -> Callable[..., Any]:
@@ -129,19 +138,42 @@ def network_arrays(network: keras.Model) -> dict[str, np.ndarray]:
     return {variable.path: convert_to_numpy(variable) for variable in network.weights}
 
 
+def restored_network(kind: type, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """A network of a saved state, built only if it is no larger than the arrays that came with it.
+
+    Args:
+        kind: the network's class.
+        config: what its `get_config` gave.
+        arrays: what `network_arrays` gave, maybe among others.
+
+    Raises:
+        InputError: an array is missing, or sizes or types do not fit.
+    """
+    network = kind.from_config(config)
+    numbers = max((array.size for array in arrays.values()), default=0)
+    if network.largest_kernel() > numbers:
+        raise InputError(
+            f"the saved state describes a {network.name} with a kernel of "
+            f"{network.largest_kernel()} numbers; its largest array has {numbers}"
+        )
+    assign_arrays(network, arrays)
+    return network
+
+
 def assign_arrays(network: keras.Model, arrays: dict[str, np.ndarray]) -> None:
     """Builds a network and gives every variable its array.
 
     Raises:
-        InputError: an array is missing or has another shape.
+        InputError: an array is missing or has another shape or type.
     """
     network.build()
     for variable in network.weights:
         value = arrays.get(variable.path)
-        if value is None or value.shape != tuple(variable.shape):
-            found = "none" if value is None else f"one of shape {value.shape}"
+        wanted = tuple(variable.shape), np.dtype(variable.dtype)
+        if value is None or (value.shape, value.dtype) != wanted:
+            found = "none" if value is None else f"one of shape {value.shape} and {value.dtype}"
             raise InputError(
                 f"the saved state must hold an array {variable.path} of shape "
-                f"{tuple(variable.shape)}; it holds {found}"
+                f"{wanted[0]} and {wanted[1]}; it holds {found}"
             )
         variable.assign(value)

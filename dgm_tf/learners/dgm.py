@@ -12,7 +12,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.export import Export, export
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.base import position_table
-from dgm_tf.learners.critic_learner import assign_arrays, network_arrays
+from dgm_tf.learners.critic_learner import network_arrays, restored_network
 from dgm_tf.learners.generating import GeneratingLearner
 from dgm_tf.learners.task_memory import TaskMemory
 from dgm_tf.networks import Generator
@@ -175,6 +175,11 @@ class DGM(GeneratingLearner):
     def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "DGM":
         learner = cls(**meta["settings"])
         learner.restore_critic(meta, arrays)
-        learner._generator = Generator.from_config(meta["generator"])
-        assign_arrays(learner._generator, arrays)
+        generator = restored_network(Generator, meta["generator"], arrays)
+        if [*generator.finished] != [len(classes) for classes in learner.task_classes]:
+            raise InputError(
+                f"the saved state has tasks of {[*map(len, learner.task_classes)]} classes and a "
+                f"generator of {[*generator.finished]}; use another checkpoint"
+            )
+        learner._generator = generator
         return learner

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.learners.base import position_table
-from dgm_tf.learners.critic_learner import assign_arrays, network_arrays
+from dgm_tf.learners.critic_learner import network_arrays, restored_network
 from dgm_tf.learners.gan_phase import GANPhase, Protection
 from dgm_tf.learners.generating import GeneratingLearner
 from dgm_tf.networks import ConditionalGenerator, Critic
@@ -162,10 +162,8 @@ class SharedGANLearner(GeneratingLearner):
     def take_state(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Takes over what `state` gave, in a learner that has learnt nothing."""
         self.restore_critic(meta, arrays)
-        self._generator = ConditionalGenerator.from_config(meta["generator"])
-        self._gan_critic = Critic.from_config(meta["gan_critic"])
-        assign_arrays(self._generator, arrays)
-        assign_arrays(self._gan_critic, arrays)
+        self._generator = restored_network(ConditionalGenerator, meta["generator"], arrays)
+        self._gan_critic = restored_network(Critic, meta["gan_critic"], arrays)
 
 
 def frozen(generator: ConditionalGenerator) -> ConditionalGenerator:

@@ -1,5 +1,6 @@
 """The conditional generator that the other methods of generative replay share."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,6 +84,12 @@ class ConditionalGenerator(keras.Model):
             convolution.build(shape)
             shape = convolution.compute_output_shape(shape)
         self.built = True
+
+    def largest_kernel(self) -> int:
+        """Numbers in the largest of its variables; to be known before it is built."""
+        widths = (4 * self.size, 2 * self.size, self.size, self.image_shape[-1])
+        kernels = [inputs * units * _KERNEL**2 for inputs, units in itertools.pairwise(widths)]
+        return max(*kernels, self.latent_dim * self._side**2 * widths[0], self.classes * widths[0])
 
     def call(self, noise: tf.Tensor, positions: tf.Tensor, *, training: bool = False) -> tf.Tensor:
         """Images float32 [K, n, S, S, channels] in (-1, 1), in groups of one class.

@@ -1,5 +1,6 @@
 """The critic: tells real from generated images and is the classifier of all classes seen."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,6 +83,13 @@ class Critic(keras.Model):
         self.source_head.build(features)
         self.class_head.build(features)
         self.built = True
+
+    def largest_kernel(self) -> int:
+        """Numbers in the largest of its variables; to be known before it is built."""
+        widths = (self.image_shape[-1], self.size, 2 * self.size, 4 * self.size)
+        kernels = [25 * inputs * units for inputs, units in itertools.pairwise(widths)]
+        height, width = (-(-side // 8) for side in self.image_shape[:2])
+        return max(*kernels, height * width * 4 * self.size * self.classes)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Source scores float32 [B] (higher: more real) and class logits float32 [B, classes].

@@ -1,5 +1,6 @@
 """The conditional generator: masked, growing, with one output layer per task."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -78,6 +79,14 @@ class Generator(keras.Model):
             self._head(task) for task in range(1, len(self.finished) + 2)
         ]  # the last one belongs to the task being learnt
         self._used: dict[int, list[np.ndarray]] = {}
+        rows = [*self.finished_widths, self.widths]
+        if len(rows) != len(self.finished) + 1 or any(
+            new < old for a, b in itertools.pairwise(rows) for old, new in zip(a, b, strict=True)
+        ):
+            raise InputError(
+                f"{len(self.finished)} finished tasks need widths that never fall, not "
+                f"{_checks.one_line(rows)}"
+            )
 
     def _block(self, layer: int) -> MaskedConv2DTranspose:
         inputs = [(self.latent_dim, *row)[layer] for row in self.finished_widths]
@@ -118,6 +127,13 @@ class Generator(keras.Model):
         for head, widths in zip(self.heads, [*self.finished_widths, self.widths], strict=True):
             head.build((*shape[:-1], widths[-1]))
         self.built = True
+
+    def largest_kernel(self) -> int:
+        """Numbers in the largest of its variables; to be known before it is built."""
+        taps = [block.kernel_size**2 for block in self.blocks]
+        inputs = (self.latent_dim, *self.widths)
+        kernels = [i * n * k for i, n, k in zip(inputs[:-1], self.widths, taps, strict=True)]
+        return max(*kernels, self.widths[-1] * self.image_shape[-1] * _KERNEL**2)
 
     # Images.
 
@@ -327,7 +343,8 @@ class Generator(keras.Model):
         for layer, block in enumerate(self.blocks):
             reserved = int(to_numpy(block.reserved).sum())
             if self.variant == "a":
-                missing = self.initial_widths[layer] - (block.units - reserved)
+                # Nothing is missing where it was widened by more than growth asks for.
+                missing = max(0, self.initial_widths[layer] - (block.units - reserved))
                 widths.append(growth.widened_by_units(units=block.units, newly_reserved=missing))
                 continue
             widths.append(

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import pictures
+from dgm_tf import _checks, pictures
 from dgm_tf.errors import InputError
+from dgm_tf.files import read_text
 from dgm_tf.run_folder import RunFolder
+from dgm_tf.run_format import MAX_METRICS_BYTES, check_rows
 
 Row = Mapping[str, Any]
 
@@ -121,20 +123,23 @@ def read_run(folder: str | Path) -> Run:
             f"expected the folder of a run, with settings.json in it, received {folder}; name a "
             "folder that a trainer has written"
         )
+    description = RunFolder(path).description()
     try:
-        description = json.loads(settings.read_text(encoding="utf-8"))
         # A run that has just begun has no rows yet.
-        text = metrics.read_text(encoding="utf-8") if metrics.exists() else ""
+        text = read_text(metrics, limit=MAX_METRICS_BYTES) if metrics.exists() else ""
         rows = [json.loads(line) for line in text.splitlines()]
-        numbered = [row["task"] for row in rows] == list(range(1, len(rows) + 1))
-        usable = isinstance(description, dict) and numbered
-        usable = usable and all(row.get("class_accuracy") for row in rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot read the run in {folder} ({error}); restore its files") from error
-    if not usable:
+    except (OSError, ValueError, RecursionError) as error:
+        reason = _checks.one_line(error)
         raise InputError(
-            f"expected a row per finished task, from task 1 on, in {metrics}; restore the file"
-        )
+            f"cannot read the run in {folder} ({reason}); restore its files"
+        ) from error
+    try:
+        check_rows(rows, tasks=len(rows))
+    except ValueError as error:
+        raise InputError(
+            f"expected a row per finished task, from task 1 on, in {metrics} "
+            f"({_checks.one_line(error)}); restore the file"
+        ) from error
     return Run(path, description, tuple(rows))
 
 

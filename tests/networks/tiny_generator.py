@@ -15,8 +15,8 @@ def made(variant="w", widths=WIDTHS, image_shape=(SIDE, SIDE, CHANNELS), **optio
     return generator
 
 
-def latents(seed=0, count=4):
-    return tf.constant(np.random.RandomState(seed).normal(size=(count, LATENT)), tf.float32)
+def latents(seed=0, count=4, length=LATENT):
+    return tf.constant(np.random.RandomState(seed).normal(size=(count, length)), tf.float32)
 
 
 def train(generator, seed):
@@ -31,7 +31,7 @@ def train(generator, seed):
         variable.assign_sub(gradient * 0.3)
     for embedding in generator.embeddings():
         embedding.assign(random.uniform(-1, 1, embedding.shape))
-    generator.calibrate(latents(seed, count=16))
+    generator.calibrate(latents(seed, count=16, length=generator.latent_dim))
 
 
 def after(*tasks, variant="w"):

@@ -1,0 +1,128 @@
+"""What a growing, masked generator must keep from one finished task to a later one.
+
+Everything is computed in NumPy from the kernels and the tasks' mask bits; nothing is taken from
+what the generator itself believes to be reserved.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dgm_tf.layers import MaskedLayer
+from dgm_tf.networks import Generator
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorFindings:
+    """What was found out about one generator.
+
+    Attributes:
+        gated: numbers that the generator before had reserved; None without one before.
+        moved: how many of them have other bits now.
+        reserved: weights (w) or units (a) that the finished tasks have reserved.
+        free: the scarcest block's free capacity over what it had before task 1.
+        faults: what is wrong, a line each.
+    """
+
+    gated: int | None
+    moved: int
+    reserved: int
+    free: float
+    faults: tuple[str, ...]
+
+
+def inspect(
+    now: Generator, before: Generator | None, *, initial_widths: Sequence[int]
+) -> GeneratorFindings:
+    """Checks the masks and the free capacity of a generator, and what an earlier one had reserved.
+
+    Args:
+        now: with a finished task.
+        before: the same generator after an earlier task; None where there is none.
+        initial_widths: units of the blocks before task 1.
+    """
+    faults = list(_mask_faults(now))
+    gated, moved = None, 0
+    if before is not None:
+        faults += _lost_ones(now, before)
+        gated, moved, lines = _gated(now, before)
+        faults += lines
+    accumulated = [_accumulated(block) for block in now.blocks]
+    shares = []
+    for layer, (block, mask) in enumerate(zip(now.blocks, accumulated, strict=True)):
+        initial = now.capacity(layer, initial_widths)
+        free = mask.size - int(mask.sum())
+        shares.append(free / initial)
+        if free < initial:
+            faults.append(f"{block.name} has {free} free, it had {initial} before task 1")
+    reserved = sum(int(mask.sum()) for mask in accumulated)
+    return GeneratorFindings(gated, moved, reserved, min(shares), tuple(faults))
+
+
+def _accumulated(block: MaskedLayer) -> np.ndarray:
+    """m_acc, bool in the block's present widths: 1 where any finished task's mask is."""
+    union = np.zeros(block.embedding.shape, bool)
+    for task in range(1, len(block.finished) + 1):
+        mask = block.finished_mask(task).numpy() > 0
+        union[tuple(slice(size) for size in mask.shape)] |= mask
+    return union
+
+
+def _mask_faults(generator: Generator) -> Iterator[str]:
+    for block in generator.blocks:
+        if not np.array_equal(block.reserved.numpy(), _accumulated(block)):
+            yield f"what {block.name} has reserved is not the union of its tasks' masks"
+
+
+def _lost_ones(now: Generator, before: Generator) -> Iterator[str]:
+    for new, old in zip(now.blocks, before.blocks, strict=True):
+        pairs = zip(old.finished_masks, new.finished_masks, strict=False)
+        for task, (former, mask) in enumerate(pairs, start=1):
+            if not np.array_equal(former.numpy(), mask.numpy()):
+                yield f"{new.name} has another mask of task {task} than before"
+        former, union = _accumulated(old), _accumulated(new)
+        if (former & ~_leading(union, former.shape)).any():
+            yield f"the accumulated mask of {new.name} has lost ones"
+
+
+def _gated(now: Generator, before: Generator) -> tuple[int, int, list[str]]:
+    gated, moved, faults = 0, 0, []
+    # The later generator has more parts, those of its newer tasks, at the end.
+    for (name, old, fixed), (_, new, _) in zip(_parts(before), _parts(now), strict=False):
+        differ = old.view(np.uint32) != _leading(new, old.shape).view(np.uint32)
+        count = int((differ & fixed).sum())
+        gated, moved = gated + int(fixed.sum()), moved + count
+        if count:
+            faults.append(f"{count} of {int(fixed.sum())} gated numbers of {name} have moved")
+    return gated, moved, faults
+
+
+def _parts(generator: Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """All that the finished tasks are drawn from: name, float32 numbers, and which must stay."""
+    below = None
+    for block in generator.blocks:
+        accumulated = _accumulated(block)
+        fixed = accumulated
+        if block.variant == "a":  # min(m_acc_out[j], m_acc_in[i]), kernel [k, k, units, inputs]
+            inputs = np.ones(block.inputs, bool) if below is None else below
+            between = accumulated[:, None] & inputs[None, :]
+            fixed, below = np.broadcast_to(between, block.kernel.shape), accumulated
+        yield f"{block.name}'s kernel", block.kernel.numpy(), fixed
+    for task in range(1, len(generator.finished) + 1):
+        own = [(f"the output layer of task {task}", generator.heads[task - 1].kernel)]
+        own += [
+            (f"{block.name}'s normalisation of task {task}", block.norm.affine_of(task))
+            for block in generator.blocks
+        ]
+        for name, variable in own:
+            numbers = variable.numpy()
+            yield name, numbers, np.ones(numbers.shape, bool)
+
+
+def _leading(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The part that a narrower array has become; zeros where this one is not as wide."""
+    part = np.zeros(shape, array.dtype)
+    corner = tuple(slice(min(sizes)) for sizes in zip(array.shape, shape, strict=True))
+    part[corner] = array[corner]
+    return part

@@ -1,0 +1,103 @@
+"""Writes the seeds of the corpus anew: small whole files of each kind, and a few broken ones.
+
+python -m tests.fuzz.make_corpus
+"""
+
+import io
+import json
+import struct
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dgm_tf import checkpoint
+from dgm_tf.evaluation import audit
+from tests.fuzz import targets
+from tests.reporting.example import description, row
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def seeds() -> dict[str, dict[str, bytes]]:
+    """Contents by target and name."""
+    found = {
+        "settings": {
+            "run.json": json.dumps(description()).encode(),
+            "deep.json": b"[" * 20_000,
+            "none.json": b"[]",
+        },
+        "metrics": {
+            "rows.jsonl": "".join(json.dumps(row(task)) + "\n" for task in (1, 2)).encode(),
+            "twice.jsonl": 2 * (json.dumps(row(1)) + "\n").encode(),
+        },
+        "image": _images(),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        saved = checkpoint.save(Path(folder) / "c", {"tasks": [[0]]}, targets._arrays())
+        found["state"] = {"whole.json": (saved / "state.json").read_bytes()}
+        found["arrays"] = {
+            "whole.npz": (saved / "arrays.npz").read_bytes(),
+            "huge-header.npz": _with_header((10**12,)),
+        }
+        kept = audit.MemoryAudit(Path(folder) / "audit", images_per_class=1)
+        kept.remember(1, [0], lambda labels, seed: np.zeros((len(labels), 2, 2, 1), np.float32))
+        found["record"] = {"whole.npz": audit.record_path(Path(folder) / "audit", 1).read_bytes()}
+    return found
+
+
+def _images() -> dict[str, bytes]:
+    grey = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4))
+    found = {}
+    for name, picture, kind, options in [
+        ("grey.png", grey, "PNG", {}),
+        ("16-bit.png", Image.fromarray(np.full((3, 3), 40_000, np.uint16)), "PNG", {}),
+        ("cmyk.jpg", grey.convert("CMYK"), "JPEG", {}),
+        ("palette.gif", grey.convert("P"), "GIF", {}),
+        (
+            "animated.gif", grey.convert("P"), "GIF",
+            {"save_all": True, "append_images": [grey.rotate(90).convert("P")]},
+        ),
+        ("grey.tif", grey, "TIFF", {}),
+        ("colour.bmp", grey.convert("RGB"), "BMP", {}),
+        ("colour.webp", grey.convert("RGB"), "WEBP", {}),
+    ]:  # fmt: skip
+        buffer = io.BytesIO()
+        picture.save(buffer, format=kind, **options)
+        found[name] = buffer.getvalue()
+    found["truncated.png"] = found["grey.png"][:50]
+    found["huge.png"] = _huge_png()
+    return found
+
+
+def _huge_png() -> bytes:
+    """Sixty bytes that say they are 9,000 x 9,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 9_000, 9_000, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
+
+
+def _with_header(shape: tuple[int, ...]) -> bytes:
+    """An archive whose array says that it is much longer than the file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, archive.open("kernel.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": shape}
+        )
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    for target, contents in seeds().items():
+        for name, content in contents.items():
+            path = CORPUS / target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

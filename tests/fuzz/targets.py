@@ -1,0 +1,112 @@
+"""Readers of foreign files, as functions of a file's bytes; a fuzzer or a test feeds them.
+
+A target may end normally or with an `InputError` of one line. Everything else is a finding.
+"""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+from dgm_tf.errors import InputError
+
+
+def settings(content: bytes) -> None:
+    """`settings.json` of a run, read and used as a report uses it."""
+    from dgm_tf.reporting.run import read_run
+
+    with _folder() as folder:
+        (folder / "settings.json").write_bytes(content)
+        run = read_run(folder)
+        for label in range(3):
+            run.class_name(label)
+        assert isinstance(f"{run.scenario}{run.method}{run.dataset}{run.seed}", str)
+        assert run.tasks >= 0 and len(run.settings) >= 0
+
+
+def metrics(content: bytes) -> None:
+    """`metrics.jsonl` of a run, read and printed."""
+    from dgm_tf import report
+    from dgm_tf.reporting.run import read_run
+
+    with _folder() as folder:
+        (folder / "settings.json").write_text("{}")
+        (folder / "metrics.jsonl").write_bytes(content)
+        run = read_run(folder)
+        assert report.accuracy_table(run.rows) if run.rows else True
+
+
+def state(content: bytes) -> None:
+    """`state.json` of a checkpoint, beside arrays that are whole."""
+    from dgm_tf import checkpoint
+
+    with _folder() as folder:
+        checkpoint.save(folder / "c", {"tasks": [[0]]}, _arrays())
+        (folder / "c" / "state.json").write_bytes(content)
+        meta, _ = checkpoint.load(folder / "c")
+        assert isinstance(meta, dict)
+
+
+def arrays(content: bytes) -> None:
+    """`arrays.npz` of a checkpoint whose record of it is that of these very bytes."""
+    from dgm_tf import checkpoint
+
+    with _folder() as folder:
+        checkpoint.save(folder / "c", {}, _arrays())
+        (folder / "c" / "arrays.npz").write_bytes(content)
+        path = folder / "c" / "state.json"
+        described = json.loads(path.read_text())
+        described["arrays_sha256"] = hashlib.sha256(content).hexdigest()
+        path.write_text(json.dumps(described))
+        _, found = checkpoint.load(folder / "c")
+        for name, array in _arrays().items():
+            assert found[name].shape == array.shape and found[name].dtype == array.dtype
+
+
+def record(content: bytes) -> None:
+    """A record of the memory audit."""
+    from dgm_tf.evaluation import audit
+
+    with _folder() as folder:
+        path = audit.record_path(folder, 1)
+        path.write_bytes(content)
+        found = audit.read(path)
+        assert len(found.images) % len(found.classes) == 0
+
+
+def image(content: bytes) -> None:
+    """An image of a folder of images, beside one that is whole."""
+    from dgm_tf import datasets
+
+    with _folder() as folder:
+        for name in "ab":
+            (folder / name).mkdir()
+            for number in range(2):
+                (folder / name / f"{number}.ppm").write_bytes(b"P5 1 1 255\n\x50")
+        (folder / "a" / "2.png").write_bytes(content)
+        found = datasets.from_folder(folder, image_size=16)
+        assert len(found.train_images) + len(found.test_images) == 5
+
+
+TARGETS = {target.__name__: target for target in (settings, metrics, state, arrays, record, image)}
+
+
+def feed(name: str, content: bytes) -> str | None:
+    """Gives a target its bytes; the text of its `InputError`, None where there was none."""
+    try:
+        TARGETS[name](content)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1, "an error of several lines"
+        return str(error)
+    return None
+
+
+def _arrays():
+    import numpy as np
+
+    return {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(7)}
+
+
+class _folder(tempfile.TemporaryDirectory):
+    def __enter__(self) -> Path:
+        return Path(super().__enter__())

@@ -1,0 +1,461 @@
+"""Files that were made to do harm: nothing in them is run, and nothing is taken on their word."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import tempfile
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dgm_tf import checkpoint, datasets, files, npz
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation import audit
+from dgm_tf.learners.base import reading_state
+from dgm_tf.learners.dgm import DGM
+from dgm_tf.report import run_report
+from dgm_tf.reporting import page
+from dgm_tf.reporting.run import read_run
+from dgm_tf.run_audit import audit_run
+from dgm_tf.run_folder import RunFolder
+from tests import tiny_run
+from tests.fuzz.test_corpus import changed
+from trainers import split_digits
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of one task."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "write_page", lambda folder: None)
+        folder = tmp_path_factory.mktemp("run") / "run"
+        return tiny_run.run(folder, tiny_run.MovedDGM(), tasks=1)
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def refused(read, *arguments, wanted=""):
+    """The line of the `InputError` that a reader ends in."""
+    with pytest.raises(InputError) as error:
+        read(*arguments)
+    line = str(error.value)
+    assert len(line.splitlines()) == 1 and wanted in line, line
+    return line
+
+
+def resealed(folder, **changes):
+    """Changes `state.json` of a checkpoint and makes its record of the arrays right again."""
+    path = folder / "state.json"
+    content = json.loads(path.read_text()) | changes
+    content["arrays_sha256"] = checkpoint._sha256(folder / "arrays.npz")
+    path.write_text(json.dumps(content))
+
+
+# Code in data.
+
+
+@pytest.fixture
+def bomb(tmp_path):
+    """A pickle that leaves a file when it is loaded, and whether it did."""
+    trace = tmp_path / "exploded"
+
+    class Bomb:
+        def __reduce__(self):
+            return open, (str(trace), "w")
+
+    pickle.loads(pickle.dumps(Bomb())).close()
+    assert trace.exists()  # It does what it is for.
+    trace.unlink()
+    yield Bomb()
+    assert not trace.exists()
+
+
+def npy(content):
+    """A .npy file that holds an object, by pickle."""
+    array = np.empty(1, object)
+    array[0] = content
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def archive(members, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_no_pickle_of_a_checkpoint_is_loaded(run, bomb):
+    folder = run / "checkpoints" / "task-01"
+    (folder / "arrays.npz").write_bytes(archive({"x.npy": npy(bomb)}))
+    resealed(folder, arrays={"x": {"dtype": "|O", "shape": [1]}})
+    refused(checkpoint.load, folder, wanted="no plain numbers")
+    (folder / "arrays.npz").write_bytes(pickle.dumps(bomb))
+    resealed(folder)
+    refused(checkpoint.load, folder, wanted="damaged")
+    (folder / "state.json").write_bytes(pickle.dumps(bomb))
+    refused(checkpoint.load, folder, wanted="state.json cannot be read")
+
+
+@pytest.mark.parametrize("name", ["classes", "seeds", "images", "sha256"])
+def test_no_pickle_of_an_audit_record_is_loaded(run, bomb, name):
+    path = run / "audit" / "task-01.npz"
+    with np.load(path) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    members = {}
+    for key, array in arrays.items():
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, array)
+        members[f"{key}.npy"] = npy(bomb) if key == name else buffer.getvalue()
+    path.write_bytes(archive(members))
+    refused(audit.read, path, wanted="no plain numbers")
+    path.write_bytes(pickle.dumps(bomb))
+    refused(audit.read, path, wanted="cannot be read")
+    path.write_bytes(npy(bomb))
+    refused(audit.read, path, wanted="cannot be read")
+
+
+def test_no_pickle_in_place_of_settings_is_loaded(run, bomb):
+    (run / "settings.json").write_bytes(pickle.dumps(bomb))
+    for read in (read_run, audit_run):
+        refused(read, run, wanted="settings.json")
+
+
+def test_no_pickle_in_a_folder_of_data_is_loaded(tmp_path, bomb):
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number, content in enumerate([pickle.dumps(bomb), npy(bomb)]):
+            (tmp_path / "data" / name / f"{number}.png").write_bytes(content)
+    refused(datasets.from_folder, tmp_path / "data", wanted="cannot be read")
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        (tmp_path / name).write_bytes(pickle.dumps(bomb))
+    refused(lambda: datasets.load("svhn_cropped", data_dir=tmp_path), wanted="not one of SVHN's")
+
+
+# Sizes that a file only says it has.
+
+
+def peak(read, *arguments):
+    """Bytes that Python and NumPy held at most while a reader refused its input."""
+    tracemalloc.start()
+    try:
+        refused(read, *arguments)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def header(shape, descr="<f4"):
+    buffer = io.BytesIO()
+    described = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
+
+
+HEADERS = {
+    "longer than the file": header((2**28,)),
+    "longer than any memory": header((2**62, 2**62)),
+    "of items without length": header((2**40,), "<U0"),
+    "of negative length": header((-1, -4)) + bytes(16),
+    "of fields": header((1,), [("a", "<f4")]) + bytes(4),
+    "of a later version": b"\x93NUMPY\x09\x00" + bytes(20),
+    "that never ends": b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{",
+    "that is code": b"\x93NUMPY\x01\x00\x1c\x00__import__('os').getcwd()  \n\n",
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_memory_is_not_taken_on_a_headers_word(tmp_path, kind):
+    path = tmp_path / "arrays.npz"
+    path.write_bytes(archive({"x.npy": HEADERS[kind]}))
+
+    def read():
+        try:
+            npz.read(path, ["x"])
+        except Exception as error:
+            raise InputError(str(error)) from error
+
+    assert peak(read) < 2**20
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_checkpoint_is_no_zip_bomb(tmp_path, compression):
+    zeros = np.zeros(2**22, np.float32)
+    folder = checkpoint.save(tmp_path / "c", {}, {"x": zeros})
+    content = archive({"x.npy": header(zeros.shape) + zeros.tobytes()}, compression)
+    assert len(content) < zeros.nbytes / 100
+    (folder / "arrays.npz").write_bytes(content)
+    resealed(folder)
+    assert peak(checkpoint.load, folder) < zeros.nbytes / 2
+
+
+def test_an_audit_record_is_no_zip_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "_MAX_RECORD_BYTES", 2**20)
+    images = np.zeros((16, 256, 256, 1), np.float32)
+    record = audit.Record(np.array([0], np.int32), np.array([1], np.int64), images)
+    path = tmp_path / "task-01.npz"
+    np.savez_compressed(path, **vars(record), sha256=np.array(record.digest()))
+    assert path.stat().st_size < 2**15
+    assert peak(audit.read, path) < 2**20
+    monkeypatch.undo()
+    assert audit.read(path).digest() == record.digest()
+
+
+def test_members_that_share_their_bytes_do_not_add_up_to_more_than_the_file(tmp_path):
+    folder = checkpoint.save(tmp_path / "c", {}, {"x": np.zeros(2**16, np.float32)})
+    path = folder / "arrays.npz"
+    with zipfile.ZipFile(path, "a") as file:
+        (entry,) = file.infolist()
+        file.filelist += [entry] * 500
+        file._didModify = True
+    resealed(folder)
+    refused(checkpoint.load, folder, wanted="its arrays would take")
+
+
+def test_a_text_longer_than_any_run_writes_is_not_read(run, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_MAX_STATE_BYTES", 100)
+    refused(checkpoint.load, run / "checkpoints" / "task-01", wanted="longer than 100 bytes")
+    with open(run / "settings.json", "w") as file:
+        file.truncate(2**40)  # a hole: it takes no disk
+    assert peak(read_run, run) < 2**26
+
+
+LARGE = {
+    "a wide generator": lambda meta: meta["generator"].update(widths=[2**20] * 3),
+    "a long input": lambda meta: meta["generator"].update(latent_dim=2**40),
+    "large images": lambda meta: meta["generator"].update(image_shape=[2**20, 2**20, 1]),
+    "many channels": lambda meta: meta["generator"].update(image_shape=[16, 16, 2**40]),
+    "a task that was wider": lambda meta: meta["generator"].update(
+        finished_widths=[[2**20, 2**20, 2**20]]
+    ),
+    "a large critic": lambda meta: meta["critic"].update(size=2**20),
+    "many logits": lambda meta: meta["critic"].update(classes=2**40),
+    "a class of a high number": lambda meta: meta.update(tasks=[[2**40]]),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_network_is_not_built_larger_than_its_arrays(finished, kind):
+    meta, arrays = checkpoint.load(finished / "checkpoints" / "task-01")
+    LARGE[kind](meta)
+
+    def restore():
+        with reading_state():
+            DGM.from_state(meta, arrays)
+
+    # Not what a memory that was asked for in vain would say.
+    reason = {"a task that was wider": "never fall", "a class of a high number": "a class must be"}
+    refused(restore, wanted=reason.get(kind, "; its largest array has"))
+
+
+@pytest.mark.parametrize("part", ["kernel", "reserved", "mask_1"])
+def test_an_array_of_another_type_is_refused(finished, part):
+    meta, arrays = checkpoint.load(finished / "checkpoints" / "task-01")
+    (name,) = [name for name in arrays if name.endswith(f"block_1/{part}")]
+    arrays[name] = arrays[name].astype(np.float64)
+    refused(DGM.from_state, meta, arrays, wanted="and float64")
+
+
+# Images of another kind; see also test_datasets.
+
+
+def image_folder(folder, *, names=("a", "b")):
+    for level, name in enumerate(names):
+        os.makedirs(os.path.join(os.fsencode(folder), os.fsencode(name)))
+        for number in range(2):
+            picture = Image.new("L", (16, 16), 100 * level + number)
+            picture.save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_an_image_may_have_any_name(tmp_path):
+    folder = image_folder(tmp_path / "data")
+    for name in (b"line\nbreak.png", b"latin-\xe9.png", "日本.png".encode(), b"$(reboot).png"):
+        shutil.copy(folder / "a" / "0.png", os.path.join(os.fsencode(folder), b"a", name))
+    data = datasets.from_folder(folder, image_size=16)
+    assert len(data.train_labels) + len(data.test_labels) == 8
+    broken = os.path.join(os.fsencode(folder), b"a", b"line\nbreak-\xe9.png")
+    with open(broken, "wb") as file:
+        file.write(b"?")
+    refused(datasets.from_folder, folder, wanted="cannot be read")
+
+
+@pytest.mark.parametrize("name", [b"line\nbreak", b"latin-\xe9", b"escape\x1b[2J", b"\xe2\x80\xa8"])
+def test_a_class_is_called_by_a_line_of_text(tmp_path, name):
+    folder = image_folder(tmp_path / "data", names=("a", os.fsdecode(name)))
+    refused(datasets.from_folder, folder, wanted="must be text of one line")
+
+
+def test_a_link_may_not_lead_out_of_the_folder(tmp_path):
+    folder = image_folder(tmp_path / "data")
+    secret = tmp_path / "secret.png"
+    shutil.copy(folder / "a" / "0.png", secret)
+    os.symlink("0.png", folder / "a" / "inside.png")
+    os.symlink(folder, tmp_path / "link")  # the folder itself may be one
+    os.symlink("loop.png", folder / "a" / "loop.png")
+    assert len(datasets.from_folder(tmp_path / "link", image_size=16).train_labels) == 3
+    os.symlink("../../secret.png", folder / "a" / "outside.png")
+    refused(datasets.from_folder, folder, wanted="leaves the folder")
+    (folder / "a" / "outside.png").unlink()
+    elsewhere = image_folder(tmp_path / "elsewhere")
+    os.symlink(elsewhere / "b", folder / "c")
+    refused(datasets.from_folder, folder, wanted="leaves the folder")
+
+
+def test_a_trainer_says_it_in_one_line(tmp_path, capsys):
+    from trainers import split_folder
+
+    folder = image_folder(tmp_path / "data", names=("a", "b\nc"))
+    assert split_folder.main([f"--images={folder}", f"--run_dir={tmp_path}/run"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_of_svhn_is_measured_before_it_is_read(tmp_path, monkeypatch):
+    import scipy.io
+
+    pixels = np.zeros((32, 32, 3, 4), np.uint8)
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        scipy.io.savemat(tmp_path / name, {"X": pixels, "y": np.ones((3, 1), np.uint8)})
+    monkeypatch.setattr(scipy.io, "loadmat", lambda *_, **__: pytest.fail("it was read"))
+    refused(lambda: datasets.load("svhn_cropped", data_dir=tmp_path), wanted="X would be")
+
+
+# Paths that leave the run folder.
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "audit", "samples", "checkpoints/task-02"])
+def test_a_link_out_of_a_run_folder_is_refused_and_nothing_is_written_there(run, tmp_path, name):
+    outside = tmp_path / "outside"
+    if (run / name).exists():
+        shutil.move(run / name, outside)
+    else:
+        shutil.copytree(run / "checkpoints" / "task-01", outside)
+    os.symlink(outside, run / name)
+    before = sorted((path, path.stat().st_mtime_ns) for path in outside.rglob("*"))
+    for read in (read_run, audit_run, lambda folder: tiny_run.run(folder, tiny_run.MovedDGM())):
+        refused(read, run, wanted="is a link that leaves the folder")
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in outside.rglob("*"))
+
+
+def test_a_new_run_does_not_write_through_a_link(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    os.symlink(tmp_path / "outside", tmp_path / "run" / "audit")
+    arguments = [f"--run_dir={tmp_path}/run", "--nooracle"]
+    assert split_digits.main(arguments) == 2
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_links_within_a_folder_are_let_be(run):
+    os.symlink("checkpoints", run / "states")
+    os.symlink("circle", run / "circle")
+    files.refuse_links_out(run / "states")
+    os.unlink(run / "circle")
+    assert read_run(run).rows
+
+
+def test_names_within_an_archive_are_no_paths(tmp_path):
+    arrays = {"../../outside": np.arange(3), "/absolute": np.arange(4)}
+    folder = checkpoint.save(tmp_path / "a" / "b" / "c", {}, arrays)
+    _, found = checkpoint.load(folder)
+    assert {name: len(array) for name, array in found.items()} == {
+        "../../outside": 3,
+        "/absolute": 4,
+    }
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "arrays.npz",
+        "state.json",
+    ]
+
+
+# Metadata whose checksums are right and whose content is not.
+
+COMMON = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": (Phase.explicit, Phase.generate),
+}
+BRIEF = settings(max_examples=12, derandomize=True, **COMMON)
+SEVERAL = settings(max_examples=40, derandomize=True, **COMMON)
+LONG = settings(max_examples=1000, derandomize="CI" in os.environ, **COMMON)
+
+
+def one_line_or_nothing(read, *arguments):
+    try:
+        read(*arguments)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+
+
+def restored(meta, arrays):
+    """A learner of a state, asked for what it can do."""
+    with reading_state():
+        learner = DGM.from_state(meta, arrays)
+    learner.generate(learner.classes_seen[:1])
+    learner.classify(np.zeros((1, *learner.critic.image_shape), np.float32))
+
+
+def restore_other_metadata(finished, data):
+    meta, arrays = checkpoint.load(finished / "checkpoints" / "task-01")
+    meta.pop("rows")
+    one_line_or_nothing(restored, data.draw(changed(meta)), arrays)
+
+
+def read_other_rows_and_settings(finished, folder, data):
+    shutil.copytree(finished, folder)
+    path = folder / "checkpoints" / "task-01"
+    meta, arrays = checkpoint.load(path)
+    rows = data.draw(changed(meta["rows"]))
+    checkpoint.save(path, {**meta, "rows": rows}, {})
+    described = data.draw(changed(json.loads((folder / "settings.json").read_text())))
+    (folder / "settings.json").write_text(json.dumps(described))
+    for read in (
+        RunFolder(folder).restore,
+        RunFolder(folder).state_after,
+        lambda: run_report(read_run(folder).rows, scenario=read_run(folder).scenario),
+        lambda: str(audit_run(folder)),
+    ):
+        one_line_or_nothing(read)
+
+
+@BRIEF
+@given(st.data())
+def test_other_metadata_of_a_learner_ends_in_one_line(finished, data):
+    restore_other_metadata(finished, data)
+
+
+@SEVERAL
+@given(st.data())
+def test_other_rows_and_settings_of_a_run_end_in_one_line(finished, tmp_path_factory, data):
+    read_other_rows_and_settings(finished, tmp_path_factory.mktemp("changed") / "run", data)
+
+
+@pytest.mark.slow
+@LONG
+@given(st.data())
+def test_much_other_metadata_of_a_learner_ends_in_one_line(finished, data):
+    restore_other_metadata(finished, data)
+
+
+@pytest.mark.slow
+@LONG
+@given(st.data())
+def test_many_other_rows_and_settings_of_a_run_end_in_one_line(finished, data):
+    with tempfile.TemporaryDirectory() as folder:
+        read_other_rows_and_settings(finished, Path(folder) / "run", data)

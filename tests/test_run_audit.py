@@ -1,0 +1,463 @@
+"""The audit of a run finds nothing where nothing is wrong, and each kind of tampering."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from dgm_tf import chain, checkpoint
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation import audit
+from dgm_tf.reporting import page
+from dgm_tf.run_audit import audit_run
+from dgm_tf.run_folder import RunFolder, identity
+from tests import tiny_run
+from trainers import audit as command
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_page():
+    """Pages take a second each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "write_page", lambda folder: None)
+        yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without the drawing of images, which takes most of the time and here finds nothing."""
+    same = audit.Difference(pixels=0, of=1, furthest=0.0)
+    monkeypatch.setattr(audit, "compare", lambda record, generate: same)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("w") / "run"
+    return tiny_run.run(folder, tiny_run.MovedDGM(variant="w"))
+
+
+@pytest.fixture(scope="module")
+def finished_a(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a") / "run"
+    return tiny_run.run(folder, tiny_run.MovedDGM(variant="a"))
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def write_rows(folder, rows):
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def edit_json(path, edit):
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def edit_state(folder, task, edit):
+    """Changes a checkpoint's arrays and dictionary, and makes its checksums good again."""
+    path = folder / "checkpoints" / f"task-{task:02d}"
+    meta, arrays = checkpoint.load(path)
+    edit(meta, arrays)
+    checkpoint.save(path, meta, arrays)
+
+
+def unchained(folder):
+    """Takes the chain out of a run, as if a version without one had written it."""
+
+    def strip(rows):
+        return [
+            {k: v for k, v in row.items() if k not in (chain.LINK, chain.RECORD, chain.STATE)}
+            for row in rows
+        ]
+
+    write_rows(folder, strip(rows_of(folder)))
+    for task in RunFolder(folder).saved_tasks():
+        edit_state(folder, task, lambda meta, arrays: meta.update(rows=strip(meta["rows"])))
+    return folder
+
+
+def faults(folder):
+    return "\n".join(audit_run(folder).faults)
+
+
+# What holds.
+
+
+def test_a_run_that_kept_its_memory_is_proven_exact(run, capsys):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert command.main([str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1].startswith("verdict: exact: in each of 3 checkpoints")
+    assert shown.count("identical") == 3 and rows_of(run)[-1]["link"] in shown
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_what_was_compared_is_counted(finished_a):
+    found = audit_run(finished_a)
+    assert not found.faults and found.verdict.startswith("exact: in each of 3 checkpoints")
+    assert [finding.images.pixels for finding in found.findings] == [0, 0, 0]
+    pixels = 16 * 16 * 16  # of sixteen images of one class
+    assert [finding.images.of for finding in found.findings] == [pixels, 3 * pixels, 4 * pixels]
+    assert all(finding.whole and finding.linked for finding in found.findings)
+    assert found.findings[0].generator.gated is None
+    reserved = [finding.generator.reserved for finding in found.findings]
+    assert 0 < reserved[0] < reserved[1] < reserved[2]
+    assert found.head == rows_of(finished_a)[-1]["link"]
+
+
+def test_reserved_weights_are_counted_as_the_learner_has_them(run, undrawn):
+    """The audit computes them from the masks' bits alone; the growth table from the layers."""
+    logged = [sum(layer["reserved"] for layer in row["layers"]) for row in rows_of(run)]
+    found = audit_run(run).findings
+    assert [finding.generator.reserved for finding in found] == logged
+    # Beside the gated kernels, the output layers and normalisations of finished tasks.
+    assert found[2].generator.gated > logged[1]
+    free = [min(x["free"] / x["initial_free"] for x in row["layers"]) for row in rows_of(run)]
+    assert [finding.generator.free for finding in found] == free
+
+
+def test_an_unfinished_run_is_proven_up_to_its_last_task(tmp_path, undrawn):
+    found = audit_run(tiny_run.run(tmp_path / "run", tiny_run.MovedDGM(), tasks=2))
+    assert not found.faults and len(found.findings) == 2
+
+
+def test_a_run_that_has_just_begun_has_nothing_to_check(run, capsys):
+    for name in ("checkpoints", "audit"):
+        shutil.rmtree(run / name)
+    write_rows(run, [])
+    (run / "growth.csv").write_text("task,layer,inputs,units,weights,reserved,free,initial_free\n")
+    (run / "accuracy_matrix.csv").write_text("task\n")
+    assert command.main([str(run)]) == 0
+    assert "nothing to check" in capsys.readouterr().out
+
+
+def test_a_run_continued_after_a_stop_has_the_chain_of_one_that_was_not(finished, tmp_path):
+    tiny_run.run(tmp_path, tiny_run.MovedDGM(), tasks=1)
+    tiny_run.run(tmp_path, tiny_run.MovedDGM(), tasks=2)
+    links = [[row["link"] for row in rows_of(folder)] for folder in (finished, tmp_path)]
+    assert links[0][:2] == links[1] and len(set(links[0])) == 3
+
+
+def test_a_method_that_drifts_is_measured_and_not_blamed(tmp_path, capsys):
+    folder = tiny_run.run(tmp_path / "run", tiny_run.MovedFineTune())
+    found = audit_run(folder)
+    assert not found.faults
+    logged = [sum(row["audit"].values()) for row in rows_of(folder)]
+    assert [finding.images.pixels for finding in found.findings] == logged
+    assert logged[0] == 0 < logged[1] and 0 < found.findings[2].images.furthest <= 2
+    assert command.main([str(folder)]) == 0
+    assert "this method drifts, at its last task by " in capsys.readouterr().out
+    rows = rows_of(folder)
+    rows[2]["audit"]["1"] -= 1
+    write_rows(folder, rows)
+    assert f"the log has {rows[2]['audit']['1']}" in faults(folder)
+
+
+def test_a_committed_run_without_checkpoints_says_what_was_not_checked(run, capsys):
+    for name in ("checkpoints", "audit"):
+        shutil.rmtree(run / name)
+    assert command.main([str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "no checkpoints are here" in shown and "nothing could be checked" in shown
+    rows = rows_of(run)
+    rows[1]["audit"]["1"] = 5
+    write_rows(run, rows)
+    assert command.main([str(run)]) == 1
+    shown = capsys.readouterr().out
+    assert "the link of task 2 does not hold" in shown
+    assert "after task 2 the log has differing pixels of task 1: 5" in shown
+
+
+def test_an_older_run_is_said_to_have_no_chain(run, undrawn):
+    found = audit_run(unchained(run))
+    assert not found.faults and found.head is None
+    assert any("the log has no chain" in remark for remark in found.remarks)
+
+
+def test_a_run_that_was_continued_by_this_version_has_a_chain_from_there(run, undrawn):
+    unchained(run)
+    for task in (2, 3):
+        shutil.rmtree(run / "checkpoints" / f"task-0{task}")
+    tiny_run.run(run, tiny_run.MovedDGM())
+    found = audit_run(run)
+    assert not found.faults and "the log's chain begins at task 2" in found.remarks
+    rows = rows_of(run)
+    rows[0]["steps"] += 1  # before the chain, and yet bound by it
+    write_rows(run, rows)
+    assert "the link of task 2 does not hold" in faults(run)
+
+
+# Learners that do not keep what they promise.
+
+
+def test_a_learner_without_a_gate_is_found_out(tmp_path):
+    found = faults(tiny_run.run(tmp_path / "run", tiny_run.MovedDGM(gates=False)))
+    assert "gated numbers of block_2's kernel have moved" in found
+    assert "images of task 1 differ in the checkpoint of task 2, 3" in found
+
+
+@pytest.mark.parametrize("variant", ["w", "a"])
+def test_a_generator_that_does_not_grow_is_found_out(tmp_path, variant, undrawn):
+    learner = tiny_run.MovedDGM(variant=variant, grows=False)
+    found = faults(tiny_run.run(tmp_path / "run", learner))
+    assert "task 1: block_1 has " in found and "before task 1" in found
+
+
+# Tampering.
+
+
+def change_row(**changes):
+    def change(folder):
+        rows = rows_of(folder)
+        rows[1] |= changes
+        write_rows(folder, rows)
+
+    return change
+
+
+def relinked(folder):
+    """A forger who knows the chain changes a row and makes every later link anew."""
+    rows = rows_of(folder)
+    rows[1]["steps"] = 99
+    described = identity(json.loads((folder / "settings.json").read_text()))
+    for row, link in zip(rows, chain.links(described, rows), strict=True):
+        row["link"] = link
+    write_rows(folder, rows)
+
+
+def without_links(folder):
+    write_rows(folder, [{k: v for k, v in row.items() if k != "link"} for row in rows_of(folder)])
+
+
+def without_one_link(folder):
+    rows = rows_of(folder)
+    del rows[2]["link"]
+    write_rows(folder, rows)
+
+
+def replace_record(folder):
+    """Other images with a hash of their own that is right."""
+    shutil.copy(folder / "audit" / "task-01.npz", folder / "audit" / "task-03.npz")
+
+
+LOG = {
+    "a number of a row": (change_row(steps=99), "the link of task 2 does not hold"),
+    "a result of a row": (change_row(average_accuracy=1.0), "the link of task 2 does not hold"),
+    "a time of a row": (change_row(seconds=1e-3), "the rows in the checkpoint are not those"),
+    "a forged chain": (relinked, "task 2: the rows in the checkpoint are not those"),
+    "a removed chain": (without_links, "task 1: the rows in the checkpoint are not those"),
+    "a removed link": (without_one_link, "the link of task 3 does not hold"),
+    "the last row removed": (
+        lambda folder: write_rows(folder, rows_of(folder)[:2]),
+        "newest checkpoint is that of task 3, metrics.jsonl has 2 rows",
+    ),
+    "a row in the middle removed": (
+        lambda folder: write_rows(folder, rows_of(folder)[::2]),
+        "does not hold one row per task",
+    ),
+    "a row that is none": (
+        lambda folder: (folder / "metrics.jsonl").write_text("{]\n"),
+        "metrics.jsonl cannot be read",
+    ),
+    "another seed": (
+        lambda folder: edit_json(folder / "settings.json", lambda s: s["settings"].update(seed=4)),
+        "the link of task 1 does not hold",
+    ),
+    "another data set": (
+        lambda folder: edit_json(
+            folder / "settings.json", lambda s: s["stream"].update(fingerprint="f00")
+        ),
+        "the link of task 1 does not hold",
+    ),
+    "growth.csv": (
+        lambda folder: (folder / "growth.csv").write_text("task\n"),
+        "growth.csv is not what metrics.jsonl gives",
+    ),
+    "accuracy_matrix.csv": (
+        lambda folder: (folder / "accuracy_matrix.csv").write_text("task,0\n1,1.0\n"),
+        "accuracy_matrix.csv is not what metrics.jsonl gives",
+    ),
+    "no accuracy_matrix.csv": (
+        lambda folder: (folder / "accuracy_matrix.csv").unlink(),
+        "the tables cannot be compared",
+    ),
+    "another record": (replace_record, "the audit record of task 3 is not the one in the log"),
+    "no record": (
+        lambda folder: (folder / "audit" / "task-02.npz").unlink(),
+        "the audit record of task 2 is missing",
+    ),
+    "a damaged record": (
+        lambda folder: (folder / "audit" / "task-02.npz").write_bytes(b"?"),
+        "task-02.npz cannot be read",
+    ),
+    "a damaged checkpoint": (
+        lambda folder: (folder / "checkpoints" / "task-02" / "arrays.npz").write_bytes(b"?"),
+        "task 2: the checkpoint",
+    ),
+    "the newest checkpoint removed": (
+        lambda folder: shutil.rmtree(folder / "checkpoints" / "task-03"),
+        "newest checkpoint is that of task 2, metrics.jsonl has 3 rows",
+    ),
+    "a checkpoint of another task": (
+        lambda folder: shutil.copytree(
+            folder / "checkpoints" / "task-01",
+            folder / "checkpoints" / "task-02",
+            dirs_exist_ok=True,
+        ),
+        "task 2: its checkpoint is one after 1 tasks",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LOG)
+def test_a_changed_log_or_folder_is_noticed(run, kind, capsys, undrawn):
+    tamper, wanted = LOG[kind]
+    tamper(run)
+    assert command.main([str(run)]) == 1
+    shown = capsys.readouterr().out
+    assert wanted in shown and "verdict: WRONG" in shown
+
+
+def test_what_may_differ_from_machine_to_machine_is_no_fault(run, undrawn):
+    edit_json(run / "settings.json", lambda s: s.update(date="2018-12-01", command="another"))
+    assert not faults(run)
+
+
+def generator(arrays, part):
+    (found,) = [array for name, array in arrays.items() if name.endswith(part)]
+    return found
+
+
+def move_gated(meta, arrays):
+    kernel = generator(arrays, "block_2/kernel")
+    reserved = generator(arrays, "block_2/reserved") > 0
+    place = tuple(np.argwhere(reserved)[0])
+    kernel[place] = np.nextafter(kernel[place], np.float32(9))
+
+
+def move_free(meta, arrays):
+    kernel = generator(arrays, "block_2/kernel")
+    place = tuple(np.argwhere(generator(arrays, "block_2/reserved") == 0)[0])
+    kernel[place] += 1
+
+
+def close_mask(meta, arrays):
+    bits = generator(arrays, "block_3/mask_1")
+    bits[np.flatnonzero(bits)[0]] = 0
+
+
+def free_reserved(meta, arrays):
+    generator(arrays, "block_1/reserved")[:] = 0
+
+
+def reserve_more(meta, arrays):
+    generator(arrays, "block_1/reserved")[:] = 2
+
+
+def move_head(meta, arrays):
+    generator(arrays, "head_1/kernel")[:] += 1
+
+
+def move_normalisation(meta, arrays):
+    generator(arrays, "block_1/norm/affine_1")[1, 0] += 1
+
+
+STATE = {
+    "a gated weight": (move_gated, "1 of ", "gated numbers of block_2's kernel have moved"),
+    "an old mask": (close_mask, "task 3: block_3 has another mask of task 1", "has lost ones"),
+    "less reserved": (free_reserved, "task 3: what block_1 has reserved is not the union"),
+    "no binary mask": (reserve_more, "task 3: what block_1 has reserved is not the union"),
+    "an old output layer": (move_head, "gated numbers of the output layer of task 1 have moved"),
+    "an old normalisation": (move_normalisation, "block_1's normalisation of task 1 have moved"),
+}
+
+
+@pytest.mark.parametrize("kind", STATE)
+def test_a_changed_checkpoint_is_noticed_even_where_nothing_is_chained(run, kind, undrawn):
+    tamper, *wanted = STATE[kind]
+    edit_state(unchained(run), 3, tamper)
+    found = faults(run)
+    assert all(text in found for text in wanted), found
+
+
+def test_a_gated_weight_of_variant_a_is_one_between_reserved_units(finished_a, tmp_path, undrawn):
+    folder = unchained(shutil.copytree(finished_a, tmp_path / "run"))
+    _, arrays = checkpoint.load(folder / "checkpoints" / "task-02")
+    units, inputs = (np.flatnonzero(generator(arrays, f"block_{n}/reserved")) for n in (2, 1))
+
+    def move(at_unit, at_input):
+        def edit(meta, arrays):
+            generator(arrays, "block_2/kernel")[0, 0, at_unit, at_input] += 1
+
+        return edit
+
+    free = generator(arrays, "block_1/reserved").argmin()
+    edit_state(folder, 3, move(units[0], free))
+    assert not faults(folder)
+    edit_state(folder, 3, move(units[0], inputs[0]))
+    assert "1 of " in faults(folder) and "block_2's kernel have moved" in faults(folder)
+
+
+def test_images_that_no_gate_explains_are_still_compared(run):
+    """The newest checkpoint has none after it; its own task's output layer is changed."""
+
+    def move_newest(meta, arrays):
+        generator(arrays, "head_3/kernel")[:] += 1
+
+    edit_json(run / "settings.json", lambda s: s["machine"].update(cpu="Setun"))
+    edit_state(unchained(run), 3, move_newest)
+    found = audit_run(run)
+    (fault,) = found.faults
+    assert fault.startswith("images of task 3 differ in the checkpoint of task 3: ")
+    # Another processor rounds differently: that is for the reader to weigh.
+    assert any("cpu Setun then" in remark for remark in found.remarks)
+
+
+def test_a_free_weight_may_move_but_not_behind_the_back_of_the_chain(run, undrawn):
+    edit_state(run, 3, move_free)
+    assert faults(run) == "task 3: the checkpoint's content is not the one in the log"
+    edit_state(unchained(run), 3, move_free)
+    assert faults(run) == ""
+
+
+def test_growth_that_the_log_misstates_is_noticed(run, undrawn):
+    rows = rows_of(unchained(run))
+    rows[1]["generator_parameters"] += 1
+    write_rows(run, rows)
+    assert "task 2: the log's generator_parameters are not as measured" in faults(run)
+
+
+def test_a_state_of_another_learner_is_one_line(run, undrawn):
+    edit_state(run, 3, lambda meta, arrays: meta.pop("generator"))
+    assert "task 3: the saved state is not that of such a learner (KeyError: 'generator')" in (
+        faults(run)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], "expected one RUN or more"),
+        (["nowhere"], "expected the folder of a run"),
+        (["--task=1", "nowhere"], "unknown command line flag"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, wanted, capsys):
+    assert command.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and wanted in error
+
+
+def test_settings_that_cannot_be_read_are_bad_input(run, undrawn):
+    (run / "settings.json").write_text("[]")
+    with pytest.raises(InputError, match="settings.json"):
+        audit_run(run)

@@ -1,0 +1,74 @@
+"""Runs in seconds: real learners whose weights are moved as training may move them, untrained."""
+
+import numpy as np
+
+from dgm_tf import experiment
+from dgm_tf.datasets import ImageData
+from dgm_tf.learners.dgm import DGM
+from dgm_tf.learners.fine_tune import FineTune
+from dgm_tf.stream import class_incremental
+from tests.networks.tiny_generator import train
+
+SIZES = {"latent_dim": 8, "generator_size": 2, "critic_size": 2, "batch_size": 4, "seed": 3}
+
+
+class MovedDGM(DGM):
+    """DGM with random updates for training; both can leave out one of its mechanisms.
+
+    `gates=False` moves reserved weights, too; `grows=False` never widens the generator.
+    """
+
+    def __init__(self, *, gates=True, grows=True, **settings):
+        super().__init__(**{**SIZES, **settings})
+        self._gates, self._grows = gates, grows
+
+    def learn(self, task, *, epochs=None, callbacks=()):
+        number = self.finished_tasks + 1
+        generator = self._generator or self._first_generator(task.image_shape)
+        train(generator, seed=number)
+        if not self._gates:
+            kernel = generator.blocks[1].kernel
+            kernel.assign(np.nextafter(kernel.numpy(), np.float32(9)))
+        generator = generator.finish_task(len(task.classes))
+        if self._grows:
+            generator = generator.widen(generator.grown_widths())
+        self._generator = generator
+        self.task_learnt(task, self.new_critic(task.image_shape, len(self.classes_with(task))))
+        return {}
+
+
+class MovedFineTune(FineTune):
+    """Fine-tuning with random updates for training."""
+
+    def __init__(self, **settings):
+        super().__init__(**{**SIZES, **settings})
+
+    def learn(self, task, *, epochs=None, callbacks=()):
+        phase = self.gan_phase(task, epochs=1)
+        random = np.random.RandomState(self.finished_tasks)
+        for variable in phase.generator.trainable_variables:
+            variable.assign_add(random.normal(size=variable.shape, scale=0.3))
+        phase.generator.measure([0, self.finished_tasks])
+        self._generator, self._gan_critic = phase.generator, phase.critic
+        self.task_learnt(task, self.new_critic(task.image_shape, len(self.classes_with(task))))
+        return {}
+
+
+def stream():
+    """Three tasks over four classes of grey squares."""
+    labels = np.repeat(np.arange(4), 12)
+    noise = np.random.RandomState(0).randint(0, 40, (48, 16, 16, 1))
+    images = (60 * labels[:, None, None, None] + noise).astype(np.uint8)
+    data = ImageData(
+        name="squares", train_images=images, train_labels=labels, test_images=images[::4],
+        test_labels=labels[::4], class_names=("a", "b", "c", "d"), source="made for tests",
+    )  # fmt: skip
+    return class_incremental(data, classes_per_task=(1, 2, 1), image_size=16)
+
+
+def run(folder, learner, **options):
+    """Learns the tasks of `stream` into a run folder; returns it."""
+    # What a learner of the same settings has; the toys above are no learners of their own.
+    settings = {name: getattr(learner.settings, name) for name in vars(learner.settings)}
+    experiment.run(stream(), learner, run_dir=folder, settings=settings, quiet=True, **options)
+    return folder
