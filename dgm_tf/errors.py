@@ -1,4 +1,4 @@
-"""The one error that tells a user what to change."""
+"""The errors that tell a user what to change."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,11 @@ class InputError(ValueError):
 
     `str(error)` is one line: what was wanted, what was received and what to do. The command-line
     trainers print that line and exit; they show a traceback for every other kind of error.
+    """
+
+
+class Diverged(InputError):
+    """Training went wrong: a loss is no finite number, an image generator collapsed, or the like.
+
+    The last good state is still in the run's folder.
     """

@@ -1,6 +1,7 @@
 """The contract that every row of the comparison table keeps."""
 
 import abc
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,11 @@ class Learner(abc.ABC):
         self, task: Any, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
     ) -> dict[str, list[float]]:
         """Learns one task and returns the logged quantities, one value per epoch."""
+
+    def slowed(self, factor: float) -> contextlib.AbstractContextManager[None]:
+        """A block in which all learning rates are multiplied by a factor; here there are none."""
+        del factor
+        return contextlib.nullcontext()
 
     @abc.abstractmethod
     def classify(self, images: np.ndarray) -> np.ndarray:
