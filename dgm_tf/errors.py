@@ -13,4 +13,12 @@ class Diverged(InputError):
     """Training went wrong: a loss is no finite number, an image generator collapsed, or the like.
 
     The last good state is still in the run's folder.
+
+    Attributes:
+        what: what went wrong.
+        where: the epoch and the phase; the same however early in the epoch it was noticed.
     """
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} in {where}")
+        self.what, self.where = what, where

@@ -416,10 +416,11 @@ def _learnt(
         except Diverged as error:
             if on_divergence == "stop" or len(divergences) >= _RETRIES:
                 raise Diverged(
-                    f"{title}: {error}; what was good is kept in {folder.path}, and "
-                    "--on_divergence=retry learns the task again at a lower rate"
+                    f"{title}: what was good is kept in {folder.path}, and --on_divergence=retry "
+                    f"learns the task again at a lower rate; {error.what}",
+                    error.where,
                 ) from error
-            divergences = [*divergences, str(error)]
+            divergences = [*divergences, error.where]
             factor = _SLOWER ** len(divergences)
             warn(f"{title}: {error}; it is learnt again at {factor:g} of the learning rates")
         folder.drop_unfinished()

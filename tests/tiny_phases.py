@@ -1,5 +1,6 @@
 """A learner with real phases whose run takes a second."""
 
+import contextlib
 import functools
 
 import keras
@@ -29,16 +30,20 @@ class Table(keras.Model):
 
 
 class TablePhase(Phase):
-    """Draws the rows to the images of their classes, with noise from a buffer that it renews."""
+    """Draws the rows to the images of their classes, with noise from a buffer that it renews.
+
+    From step `breaks_at` on its loss is no number.
+    """
 
     logged = ("loss",)
 
-    def __init__(self, name, table, noise, seed):
+    def __init__(self, name, table, noise, seed, *, rate, breaks_at=None):
         self.phase = name
         super().__init__(seed)
         self.table, self._noise = table, noise
         self._buffer = tf.Variable(tf.zeros([5]), trainable=False)
-        self._adam = new_adam(0.1, [table.rows])
+        self._adam = new_adam(rate, [table.rows])
+        self._breaks_at = breaks_at
 
     def networks(self):
         return {"table": self.table}
@@ -60,6 +65,8 @@ class TablePhase(Phase):
             rows = tf.gather(self.table.rows.value, labels)
             loss = tf.reduce_mean(tf.square(rows - images))
             loss += self._noise * tf.reduce_mean(self._buffer) * tf.reduce_mean(rows)
+            if self._breaks_at is not None:
+                loss = tf.where(self.step >= self._breaks_at, np.nan, loss)
         self._adam.apply([tape.gradient(loss, self.table.rows.value)], [self.table.rows])
         self.step.assign_add(1)
         return self.log(loss=loss)
@@ -71,6 +78,7 @@ class TinyLearner(Learner):
     name = "tiny"
 
     def __init__(self):
+        self.rate = 0.1
         self._tasks = 0
         self._classes = []
         self._rows = None
@@ -84,7 +92,9 @@ class TinyLearner(Learner):
         table = self.grown(int(np.prod(task.image_shape)), classes)
         history = {}
         for name, noise in (("adversarial", 0.5), ("consolidation", 0.1)):
-            phase = TablePhase(name, table, noise, randomness.pair(3, name, number))
+            seed = randomness.pair(3, name, number)
+            breaks_at = self.breaks_at(number, name)
+            phase = TablePhase(name, table, noise, seed, rate=self.rate, breaks_at=breaks_at)
 
             order = randomness.derive(3, name, number)
             batches = functools.partial(task.batches, BATCH, epochs=epochs, seed=order)
@@ -95,6 +105,17 @@ class TinyLearner(Learner):
         self._classes += task.classes
         self._tasks += 1
         return history
+
+    def breaks_at(self, task, phase):
+        """The step from which the loss is no number, for learners that diverge."""
+        return None
+
+    @contextlib.contextmanager
+    def slowed(self, factor):
+        former = self.rate
+        self.rate *= factor
+        yield
+        self.rate = former
 
     def grown(self, size, classes):
         return Table(size, classes, self._rows)

@@ -208,7 +208,11 @@ class TaskKeeper(keras.callbacks.Callback):
         """Finds a loss that was no finite number: its mean is none either, to the epoch's end."""
         for mean in self._phase.metrics if self._phase is not None else ():
             if not np.isfinite(value := float(mean.result())):
-                raise Diverged(f"{mean.name} is no finite number ({value}) in {self._phase.phase}")
+                epoch = (self._steps - 1) // self._steps_per_epoch + 1
+                raise Diverged(
+                    f"{mean.name} is no finite number ({value})",
+                    f"epoch {epoch} of {self._phase.phase}",
+                )
 
     def _record(self, *, finished: bool) -> _Record:
         arrays = {

@@ -13,15 +13,16 @@ from dgm_tf.errors import Diverged
 # show here, too: the penalty is the square of the critic's.
 _EXPLODED = 1e5
 
-# Spread of a generator's images over a batch, mean over pixels, on a scale from -1 to 1. Healthy
-# ones have 0.1 to 0.5, fresh ones no less than 0.02; below this no two images differ by one of 256
-# levels.
-_COLLAPSED = 1 / 256
+# New networks begin with images that are nearly alike and one answer to everything; what they do in
+# this share of a phase's epochs says nothing.
+_NEW = 0.2
 
-# Share of the old classes' replayed images that the critic takes for the newest ones. A new critic
-# needs some epochs to learn otherwise; later even a failing one is below.
+# Spread of a generator's images over a batch, mean over pixels, on a scale from -1 to 1. Below a
+# quarter of one of 256 levels no two of its images differ to the eye.
+_COLLAPSED = 1 / 512
+
+# Share of the old classes' replayed images that the critic takes for the newest ones.
 _NEWEST_ONLY = 0.98
-_NEW_CRITIC = 0.2  # share of a phase's epochs
 
 
 class NumbersWatch(keras.callbacks.Callback):
@@ -43,7 +44,7 @@ class NumbersWatch(keras.callbacks.Callback):
         epochs = (self.params or {}).get("epochs") or 1
         if trouble := found_wrong(logs, past=epoch / epochs):
             phase = getattr(self.model, "phase", "") or "training"
-            raise Diverged(f"{trouble} in epoch {epoch + 1} of {phase}")
+            raise Diverged(trouble, f"epoch {epoch + 1} of {phase}")
 
 
 def found_wrong(logs: Mapping[str, float], *, past: float) -> str:
@@ -59,9 +60,11 @@ def found_wrong(logs: Mapping[str, float], *, past: float) -> str:
             return f"{name} is no finite number ({value})"
         if abs(value) > _EXPLODED:
             return f"{name} has exploded to {value:.3g}"
+    if past < _NEW:
+        return ""
     if logs.get("sample_spread", 1.0) < _COLLAPSED:
         return f"the generator has collapsed: its images differ by {logs['sample_spread']:.2g}"
     share = logs.get("old_as_newest", 0.0)
-    if share > _NEWEST_ONLY and past >= _NEW_CRITIC:
+    if share > _NEWEST_ONLY:
         return f"the critic calls {100 * share:.0f} % of old classes' images the newest class"
     return ""
