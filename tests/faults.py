@@ -129,8 +129,10 @@ def main():
         while (code := forked(lambda: run(folder, every, Moments()))) == -signal.SIGKILL:
             pass
         found["resumed"] += 1
-        if code or content(folder) != wanted:
+        same = not code and content(folder) == wanted
+        if not same:
             found["differing"].append(what)
+        print(f"{what}: {'the same' if same else 'differs'}", file=sys.stderr)
         shutil.rmtree(folder)
 
     for number in chosen(names, arguments.moments, arguments.seed):
