@@ -132,7 +132,7 @@ def test_every_method_goes_on_from_a_checkpoint_to_the_same_bits(case):
     calls = whole[2]
     assert len(kept.by_steps) == calls
     assert max(kept.by_steps) == 3 * task.steps_per_epoch(32) + 20
-    # Within an epoch, and within the last phase.
+    # Within an epoch, and at the end.
     for steps in sorted(kept.by_steps)[:: calls // 2][1:]:
         learner, task = learner_before_the_second_task(case, before)
         keeper = TaskKeeper(Saved(), Every(), found=kept.by_steps[steps])
