@@ -5,9 +5,11 @@ arrays `arrays.npz` must hold, in which order, of which shape and type, and the 
 these files say of their own sizes is checked before memory is taken for it.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -27,6 +29,46 @@ ARRAYS_FILE = "arrays.npz"
 
 # The text takes kilobytes per task; its arrays are elsewhere.
 _MAX_STATE_BYTES = 64 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Every:
+    """How often a task writes checkpoints while it is learnt; never, unless one is given.
+
+    Attributes:
+        steps: training steps between two.
+        seconds: time between two.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Every":
+        """Reads `500` (steps), `90s`, `5m`, `2h`, or `0` for never.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        match = re.fullmatch(r"(\d+)(?P<unit>[smh]?)", text.strip())
+        if not match:
+            raise ValueError("expected a number of steps such as 500, a time such as 5m, or 0")
+        if unit := match["unit"]:
+            return cls(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600}[unit])
+        return cls(steps=int(match[1]))
+
+    def __str__(self) -> str:
+        if self.seconds and not self.seconds % 60:
+            return f"{self.seconds / 60:g}m"
+        return f"{self.seconds:g}s" if self.seconds else str(self.steps)
+
+
+DEFAULT_EVERY = Every(seconds=300)
+DEFAULT_KEPT = 2
+
+
+class DamagedError(InputError):
+    """What stands there is not a whole checkpoint; another one may be."""
 
 
 def save(
@@ -95,7 +137,8 @@ def load(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarra
         The dictionary and the arrays by name, equal to those saved.
 
     Raises:
-        InputError: If the folder is missing, damaged, no checkpoint, or of a newer format.
+        DamagedError: If the folder is missing, damaged or no checkpoint.
+        InputError: If it is of another format.
     """
     folder = Path(folder)
     state = _read_state(folder)
@@ -120,13 +163,13 @@ def _read_state(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads(read_text(folder / STATE_FILE, limit=_MAX_STATE_BYTES))
     except FileNotFoundError as error:
-        raise InputError(
+        raise DamagedError(
             f"expected a checkpoint folder with {STATE_FILE}, found none at {folder}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder, f"{STATE_FILE} cannot be read: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise InputError(f"expected a checkpoint of dgm_tf, {folder} holds something else")
+        raise DamagedError(f"expected a checkpoint of dgm_tf, {folder} holds something else")
     if state.get("version") != VERSION:
         raise InputError(
             f"expected a checkpoint of format {VERSION}, {folder} has format "
@@ -204,6 +247,6 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _damaged(folder: Path, why: str) -> InputError:
+def _damaged(folder: Path, why: str) -> DamagedError:
     why = _checks.one_line(why)
-    return InputError(f"the checkpoint {folder} is damaged ({why}): delete it or use another")
+    return DamagedError(f"the checkpoint {folder} is damaged ({why}): delete it or use another")

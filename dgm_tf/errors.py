@@ -1,4 +1,4 @@
-"""The one error that tells a user what to change."""
+"""The errors that tell a user what to change."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,18 @@ class InputError(ValueError):
 
     def __init__(self, text: str) -> None:
         super().__init__(" ".join(str(text).splitlines()))
+
+
+class Diverged(InputError):
+    """Training went wrong: a loss is no finite number, an image generator collapsed, or the like.
+
+    The last good state is still in the run's folder.
+
+    Attributes:
+        what: what went wrong.
+        where: the epoch and the phase; the same however early in the epoch it was noticed.
+    """
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} in {where}")
+        self.what, self.where = what, where

@@ -1,6 +1,7 @@
 """One stream through one learner: learn, evaluate, audit, write down, go on where it stopped."""
 
 import dataclasses
+import functools
 import itertools
 import statistics
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from dgm_tf import datasets, pictures, provenance, report
-from dgm_tf.errors import InputError
+from dgm_tf import _checks, datasets, pictures, provenance, report, stopping
+from dgm_tf.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
+from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
@@ -23,10 +26,12 @@ from dgm_tf.learners.dgr import DGR
 from dgm_tf.learners.ewc import EWC
 from dgm_tf.learners.fine_tune import FineTune
 from dgm_tf.learners.joint import JointClassifier, JointGAN
+from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.learners.mergan import MeRGANJTR, MeRGANRA
+from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.progress import TaskProgress, task_summary
 from dgm_tf.reporting import page, tensorboard
-from dgm_tf.run_folder import RunFolder, check_writable
+from dgm_tf.run_folder import RunFolder, check_writable, warn
 from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
@@ -41,6 +46,10 @@ _LEARNERS = {
     "mergan_jtr": MeRGANJTR,
     "mergan_ra": MeRGANRA,
 }
+
+# How a task that has diverged is learnt again, and how often.
+_SLOWER = 0.5
+_RETRIES = 3
 
 _PICTURES_SEED = 0  # where the randomness of the pictures comes from
 
@@ -69,6 +78,11 @@ class Training:
         tensorboard: also write logs for TensorBoard, into the folder `tensorboard` of the run.
         oracle: judge generated images by a classifier that has seen all real ones (G_t); it is
             trained once per data set and kept.
+        checkpoint_every: how often a task writes a checkpoint while it is learnt.
+        keep_checkpoints: how many of these are kept, the last ones.
+        on_divergence: "stop", or "retry" to learn a task whose training went wrong again at a lower
+            rate.
+        deterministic: let TensorFlow refuse or replace operations whose result may vary.
     """
 
     dataset: str
@@ -89,6 +103,10 @@ class Training:
     epoch_lines: bool = False
     tensorboard: bool = False
     oracle: bool = True
+    checkpoint_every: Every = DEFAULT_EVERY
+    keep_checkpoints: int = DEFAULT_KEPT
+    on_divergence: str = "stop"
+    deterministic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +135,8 @@ def train(training: Training) -> RunResult:
     Raises:
         InputError: something that was asked for cannot be done.
     """
+    if training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     # Before the data, which may take a download.
     check_writable(training.run_dir or DEFAULT_RUNS)
     if training.tensorboard:
@@ -143,6 +163,9 @@ def train(training: Training) -> RunResult:
         epoch_lines=training.epoch_lines,
         log_tensorboard=training.tensorboard,
         oracle=training.oracle,
+        checkpoint_every=training.checkpoint_every,
+        keep_checkpoints=training.keep_checkpoints,
+        on_divergence=training.on_divergence,
     )
     if training.export_dir is not None:
         exported = result.learner.export(training.export_dir, classifier=training.export_classifier)
@@ -252,12 +275,16 @@ def run(
     epoch_lines: bool = False,
     log_tensorboard: bool = False,
     oracle: bool = False,
+    checkpoint_every: Every = DEFAULT_EVERY,
+    keep_checkpoints: int = DEFAULT_KEPT,
+    on_divergence: str = "stop",
 ) -> RunResult:
     """Learns the tasks of a stream that the run folder does not have yet, and reports.
 
     Each task is learnt, evaluated on the real test images of all classes seen, audited and
     committed to the folder (see `dgm_tf.run_folder`); a run that was stopped goes on after the last
-    task committed, with the numbers it would have had.
+    task committed, or from the last checkpoint inside the next one, with the numbers it would have
+    had.
 
     Args:
         stream: the tasks, none of them opened yet.
@@ -271,77 +298,176 @@ def run(
         epoch_lines: print a line per epoch, too.
         log_tensorboard: write logs for TensorBoard, too; see `dgm_tf.reporting.tensorboard`.
         oracle: judge generated images after each task.
+        checkpoint_every: how often a task writes a checkpoint while it is learnt.
+        keep_checkpoints: how many of these are kept, at least 1.
+        on_divergence: "stop", or "retry" to learn a task whose training went wrong again at half
+            the learning rates, three times at most.
 
     Raises:
+        Diverged: training went wrong; see `dgm_tf.learners.watch`.
+        dgm_tf.stopping.Stopped: the run was asked to stop, and has written where it stands.
         InputError: the folder belongs to another run or cannot be used.
     """
     last = len(stream) if tasks is None else tasks
     if not 1 <= last <= len(stream):
         raise InputError(f"expected --tasks from 1 to {len(stream)}, received {tasks}")
-    folder = RunFolder(run_dir)
-    folder.open(_description(stream, learner, settings, command), tasks=last)
-    rows: list[dict[str, Any]] = []
-    if (restored := folder.restore()) is not None:
-        rows, meta, arrays = restored
-        with reading_state():
-            learner = learner.restored(meta, arrays)
-    audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
-    if not quiet:
-        _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")
-    if len(rows) >= last:
-        _write_page(folder)  # A run killed before it could.
-    logs = None
-    if log_tensorboard:
-        logs = tensorboard.TensorBoardLog(folder.path / tensorboard.FOLDER, settings)
-    judge = None
-    if oracle and learner.generates and len(rows) < last:
-        judge = Oracle.of(stream)
+    keep_checkpoints = _checks.integer(keep_checkpoints, "keep_checkpoints", low=1)
+    description = _description(stream, learner, settings, command)
+    with RunFolder(run_dir).opened(description, tasks=last) as folder:
+        rows: list[dict[str, Any]] = []
+        if (restored := folder.restore()) is not None:
+            rows, meta, arrays = restored
+            with reading_state():
+                learner = learner.restored(meta, arrays)
+        audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
         if not quiet:
-            _say(f"oracle: {100 * judge.test_accuracy:.2f} % on real test images")
-    remaining = stream.tasks(start=len(rows) + 1)
-    for task in itertools.islice(remaining, max(0, last - len(rows))):
-        title = f"task {task.index} of {len(stream)}"
+            _say(f"{stream.scenario}\nrun folder: {folder.path}{_continued(rows, last)}")
+        if len(rows) >= last:
+            _write_page(folder)  # A run killed before it could.
+        logs = None
+        if log_tensorboard:
+            logs = tensorboard.TensorBoardLog(folder.path / tensorboard.FOLDER, settings)
+        judge = None
+        if oracle and learner.generates and len(rows) < last:
+            judge = Oracle.of(stream)
+            if not quiet:
+                _say(f"oracle: {100 * judge.test_accuracy:.2f} % on real test images")
+        remaining = stream.tasks(start=len(rows) + 1)
+        for task in itertools.islice(remaining, max(0, last - len(rows))):
+            with stopping.watched():
+                learner, row, log = _learnt(
+                    learner,
+                    task,
+                    folder=folder,
+                    rows=rows,
+                    stream=stream,
+                    logs=logs,
+                    checkpoint_every=checkpoint_every,
+                    keep_checkpoints=keep_checkpoints,
+                    on_divergence=on_divergence,
+                    quiet=quiet,
+                    epoch_lines=epoch_lines,
+                )
+                start = time.monotonic()
+                row |= _evaluated(learner, task, audit=audit, stream=stream, rows=rows)
+                if judge is not None:
+                    row |= _judged(judge, learner, stream, task)
+                row |= {
+                    "epochs": settings.get("epochs"),
+                    "evaluation_seconds": round(time.monotonic() - start, 3),
+                    "peak_memory_mib": provenance.peak_memory_mib(),
+                }
+                if learner.generates:
+                    _draw_samples(learner, folder.sample_file(task.index))
+                rows = folder.commit([*rows, row], *learner.state())
+                _write_page(folder)
+                if log is not None:
+                    log.finish(rows[-1], folder.sample_file(task.index))
+                if not quiet:
+                    left = _seconds_left(rows, last)
+                    _say(task_summary(rows[-1], title=str(task), seconds_left=left))
+                if stopping.requested() and len(rows) < last:
+                    raise stopping.Stopped(
+                        f"stopped; the same command goes on after task {task.index}"
+                    )
+        pictures_at = f"{folder.samples}/" if learner.generates else None
+        text = report.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
+        _say(f"\n{text}\nPage: {folder.path / page.PAGE}")
+        return RunResult(folder.path, learner, tuple(rows))
+
+
+def _learnt(
+    learner: Learner,
+    task: Task,
+    *,
+    folder: RunFolder,
+    rows: Sequence[Mapping[str, Any]],
+    stream: TaskStream,
+    logs: tensorboard.TensorBoardLog | None,
+    checkpoint_every: Every,
+    keep_checkpoints: int,
+    on_divergence: str,
+    quiet: bool,
+    epoch_lines: bool,
+) -> tuple[Learner, dict[str, Any], tensorboard.TaskLog | None]:
+    """Learns one task, from its last checkpoint if there is one, and again if it diverges.
+
+    Returns:
+        The learner, which is another one after a divergence; what its training says for the row of
+        metrics.jsonl; and the task's log.
+    """
+    title = f"task {task.index} of {len(stream)}"
+    found = folder.unfinished(task.index)
+    divergences = found[0].get("divergences", []) if found else []
+    while True:
+        keeper = TaskKeeper(
+            functools.partial(_keep, folder, task, divergences, keep_checkpoints),
+            checkpoint_every,
+            found=found,
+        )
+        if keeper.found_steps and not quiet:
+            _say(f"{task}: going on at step {keeper.found_steps}")
         progress = TaskProgress(title, live=False if quiet else None, epoch_lines=epoch_lines)
         log = None
         if logs is not None:
             log = logs.task(task.index, steps_before=sum(row["steps"] for row in rows))
-        row = _learn(
-            learner, task, audit=audit, stream=stream, rows=rows, progress=progress, log=log
-        )
-        row["epochs"] = settings.get("epochs")
-        if judge is not None:
-            start = time.monotonic()
-            row |= _judged(judge, learner, stream, task)
-            row["evaluation_seconds"] += round(time.monotonic() - start, 3)
-        if learner.generates:
-            _draw_samples(learner, folder.sample_file(task.index))
-        rows = folder.commit([*rows, row], *learner.state())
-        _write_page(folder)
-        if log is not None:
-            log.finish(rows[-1], folder.sample_file(task.index))
-        if not quiet:
-            _say(task_summary(rows[-1], title=str(task), seconds_left=_seconds_left(rows, last)))
-    pictures_at = f"{folder.samples}/" if learner.generates else None
-    text = report.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
-    _say(f"\n{text}\nPage: {folder.path / page.PAGE}")
-    return RunResult(folder.path, learner, tuple(rows))
+        try:
+            with progress, learner.slowed(_SLOWER ** len(divergences)):
+                callbacks = [progress, log, keeper, NumbersWatch()]
+                history = learner.learn(task, callbacks=list(filter(None, callbacks)))
+            break
+        except Diverged as error:
+            if on_divergence == "stop" or len(divergences) >= _RETRIES:
+                raise Diverged(
+                    f"{title}: what was good is kept in {folder.path}, and --on_divergence=retry "
+                    f"learns the task again at a lower rate; {error.what}",
+                    error.where,
+                ) from error
+            divergences = [*divergences, error.where]
+            factor = _SLOWER ** len(divergences)
+            warn(f"{title}: {error}; it is learnt again at {factor:g} of the learning rates")
+        folder.drop_unfinished()
+        found = None
+        if (restored := folder.restore()) is not None:
+            learner = learner.restored(*restored[1:])
+    if keeper.steps:  # Of a learner without phases there is nothing to keep.
+        keeper.look()
+    row = {
+        "task": task.index,
+        "classes": list(task.classes),
+        "classes_seen": list(learner.classes_seen),
+        "steps": progress.steps,
+        "last_epoch": {name: values[-1] for name, values in history.items() if values},
+        "history": {name: _short(values) for name, values in history.items()},
+        "seconds": round(keeper.seconds, 3),
+    }
+    if divergences:
+        row |= {"divergences": divergences, "learning_rate_factor": _SLOWER ** len(divergences)}
+    return learner, row, log
 
 
-def _learn(
+def _keep(
+    folder: RunFolder,
+    task: Task,
+    divergences: Sequence[str],
+    last: int,
+    steps: int,
+    meta: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+) -> None:
+    meta = {**meta, "divergences": divergences}
+    folder.keep_unfinished(task.index, steps, meta, arrays, last=last)
+
+
+def _evaluated(
     learner: Learner,
     task: Task,
     *,
     audit: MemoryAudit,
     stream: TaskStream,
     rows: Sequence[Mapping[str, Any]],
-    progress: TaskProgress,
-    log: tensorboard.TaskLog | None,
 ) -> dict[str, Any]:
-    """Learns one task and gives its row of metrics.jsonl."""
-    start = time.monotonic()
-    with progress:
-        history = learner.learn(task, callbacks=list(filter(None, [progress, log])))
-    seconds = time.monotonic() - start
+    """What the real test images, the audit and the generator's size say, for the row."""
     evaluation = evaluate(learner.classify, stream.seen_test(task))
     matrix = AccuracyMatrix.from_rows(rows)
     matrix.add(task.index, evaluation.class_accuracy)
@@ -350,21 +476,12 @@ def _learn(
         differing_pixels = audit.check(learner.generate)
         audit.remember(task.index, task.classes, learner.generate)
     return {
-        "task": task.index,
-        "classes": list(task.classes),
-        "classes_seen": list(learner.classes_seen),
         **matrix.summary(task.index),
         "class_accuracy": evaluation.class_accuracy,
         "newest_class_share": evaluation.newest_class_share(task.classes),
         "audit": differing_pixels,
         "audit_pixels": audit.pixels if learner.generates else {},
         **learner.growth(),
-        "steps": progress.steps,
-        "last_epoch": {name: values[-1] for name, values in history.items() if values},
-        "history": {name: _short(values) for name, values in history.items()},
-        "seconds": round(seconds, 3),
-        "evaluation_seconds": round(time.monotonic() - start - seconds, 3),
-        "peak_memory_mib": provenance.peak_memory_mib(),
     }
 
 

@@ -7,6 +7,11 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None
+
 from dgm_tf.errors import InputError
 
 _BLOCK = 2**20
@@ -107,3 +112,64 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # Gone after a success.
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps every other process out of a folder that asks in the same way.
+
+    The lock is the system's and ends with the process, however that ends; the hidden file that it
+    lies on may stay behind and blocks nobody. Where the system has no such locks nothing is kept
+    out.
+
+    Args:
+        folder: made where it does not exist.
+
+    Raises:
+        InputError: another process has it, or the folder cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked_file(folder / ".lock")
+    except BlockingIOError as error:
+        raise InputError(
+            f"another process is at work in {folder}: wait for it, or name another folder"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder}: {error.strerror or error}; name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / ".lock").unlink()
+        os.close(descriptor)
+
+
+def _locked_file(path: pathlib.Path) -> int:
+    """A descriptor of the file at `path`, locked."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor)
+            # Its last owner may have removed it since it was opened: then it locks nothing.
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # Some network file systems.
+            raise

@@ -103,7 +103,7 @@ class TaskProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._finished_steps, self._epoch_steps = self.steps, 0
         self._draw(logs)
-        if self._epoch_lines is not None:
+        if self._epoch_lines is not None and not getattr(self.model, "played_back", False):
             epochs = (self.params or {}).get("epochs")
             line = "  ".join([self._shown_title, f"epoch {epoch + 1}/{epochs}", *_values(logs)])
             # By the live line's own console, which puts it above that line.
@@ -127,7 +127,7 @@ class TaskProgress(keras.callbacks.Callback):
     def _left(self, done: int, total: int | None) -> str:
         """Time left by the pace since the first step, which is slow: it builds the graph."""
         now = time.monotonic()
-        if self._clock_start is None:
+        if self._clock_start is None or getattr(self.model, "played_back", False):
             self._clock_start = (done, now)
         first, start = self._clock_start
         if total is None or done <= first:

@@ -3,6 +3,7 @@
 Nothing here is kept from one task to the next, and no amount of tasks makes it larger.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import tensorflow as tf
@@ -33,7 +34,13 @@ class Memory(Protocol):
 
 
 class Replay(Protocol):
-    """Replayed images of all old classes for one training step."""
+    """Replayed images of all old classes for one training step.
+
+    Attributes:
+        variables: what a draw depends on beside the step and the memory.
+    """
+
+    variables: Sequence[tf.Variable]
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] in [-1, 1] and class positions int32 [R]."""
@@ -44,6 +51,8 @@ class FullReplay:
 
     DGM's paper's way. A step's cost grows with the number of old classes.
     """
+
+    variables = ()
 
     def __init__(self, memory: Memory, *, batch_size: int, seed: tf.Tensor):
         self._memory = memory
@@ -90,6 +99,7 @@ class BalancedReplay:
             )
         self._fresh = min(-(-batch_size * _STEPS_PER_RENEWAL // _USES), self._slots)
         self._images = tf.Variable(self._first_images(), trainable=False)
+        self.variables = (self._images,)
 
     def _first_images(self) -> tf.Tensor:
         seed = randomness.fold(self._seed, 0)

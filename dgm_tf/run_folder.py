@@ -3,16 +3,22 @@
 A task counts as finished once its checkpoint has its name; the checkpoint also holds the row of
 `metrics.jsonl` of every task so far. The tables are written anew from these rows after each commit
 and before a run goes on, so that a run killed at any moment neither loses nor doubles a line.
+
+While a task is learnt its own checkpoints stand in `checkpoints/unfinished`, which goes when the
+task is finished. A checkpoint that is not whole is named and passed over for the one before.
 """
 
+import contextlib
 import csv
+import hashlib
 import io
 import json
 import math
 import re
 import shutil
+import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +26,7 @@ from dgm_tf import _checks, chain, checkpoint
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.audit import record_digest
-from dgm_tf.files import read_text, refuse_links_out, write_atomically
+from dgm_tf.files import locked, read_text, refuse_links_out, write_atomically
 from dgm_tf.run_format import MAX_SETTINGS_BYTES, check_description, check_rows
 
 # A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
@@ -29,8 +35,11 @@ _MIB_PER_TASK = 30
 # What a run must share with the folder that it continues.
 _IDENTITY = ("learner", "settings", "stream")
 
-# The key of a checkpoint's dictionary that is not the learner's.
+# The keys of a checkpoint's dictionary that are not the learner's.
 _ROWS = "rows"
+_RUN = "run"
+
+_UNFINISHED = "unfinished"
 
 _LAYER_COLUMNS = ["layer", "inputs", "units", "weights", "reserved", "free", "initial_free"]
 
@@ -49,9 +58,13 @@ class RunFolder:
         self.path = Path(path)
         self.audit = self.path / "audit"
         self.samples = self.path / "samples"
+        self._identity: str | None = None
 
-    def open(self, description: Mapping[str, Any], *, tasks: int) -> None:
+    @contextlib.contextmanager
+    def opened(self, description: Mapping[str, Any], *, tasks: int) -> Iterator["RunFolder"]:
         """Takes the folder for a run, or makes sure that it is this run's already.
+
+        Within the block the folder is this process's alone.
 
         Args:
             description: what goes to `settings.json`. Its `learner`, `settings` and `stream` tell
@@ -60,14 +73,15 @@ class RunFolder:
             tasks: tasks still to be learnt at most, for the space they take.
 
         Raises:
-            InputError: the folder holds a run with other settings or something else, cannot be
-                written, or has too little space.
+            InputError: the folder holds a run with other settings or something else, is in use,
+                cannot be written, or has too little space.
         """
         missing = [key for key in _IDENTITY if key not in description]
         if missing:
             raise ValueError(f"a run is described by {_IDENTITY}, {missing} is missing")
         description = _plain(description)
         refuse_links_out(self.path)
+        self._identity = _digest({key: description[key] for key in _IDENTITY})
         settings = self.path / "settings.json"
         if settings.exists():
             self._compare(self.description(), description)
@@ -77,34 +91,44 @@ class RunFolder:
                 "they belong to this run; choose another --run_dir"
             )
         check_writable(self.path, mib=_MIB_PER_TASK * tasks)
-        if not settings.exists():
-            text = json.dumps(description, indent=2, ensure_ascii=False)
-            write_atomically(settings, f"{text}\n".encode())
+        with locked(self.path):
+            if not settings.exists():
+                text = json.dumps(description, indent=2, ensure_ascii=False)
+                write_atomically(settings, f"{text}\n".encode())
+            yield self
 
     def restore(self) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]] | None:
-        """The last finished task's state; brings the tables to it.
+        """The state after the last finished task with a whole checkpoint; brings the tables to it.
 
         Returns:
             The rows of metrics.jsonl and the learner's dictionary and arrays, or None if no task is
             finished.
 
         Raises:
-            InputError: the checkpoint is damaged or not this run's.
+            InputError: no checkpoint of a finished task is whole, or the last one is not this
+                run's.
         """
-        finished = self._finished()
-        if not finished:
+        found = _newest_whole([self._checkpoint(task) for task in reversed(self._finished())])
+        if found is None:
+            self._tidy(1)
             self._write_tables([])
             return None
-        folder = self._checkpoint(finished[-1])
-        meta, arrays = checkpoint.load(folder)
-        rows = meta.pop(_ROWS, None)
+        folder, meta, arrays = found
+        rows, last = meta.pop(_ROWS, None), int(folder.name.removeprefix("task-"))
         try:
-            check_rows(rows, tasks=finished[-1])
+            check_rows(rows, tasks=last)
         except ValueError as error:
             raise InputError(
-                f"the checkpoint {folder} does not hold the results of tasks 1 to {finished[-1]} "
+                f"the checkpoint {folder} does not hold the results of tasks 1 to {last} "
                 f"({_checks.one_line(error)}); restore it or begin a new run folder"
             ) from error
+        # Older ones do not say.
+        if meta.pop(_RUN, self._identity) != self._identity:
+            raise InputError(
+                f"the checkpoint {folder} is of a run with other settings; restore this run's own "
+                "or begin a new run folder"
+            )
+        self._tidy(last + 1)
         self._write_tables(rows)
         return rows, meta, arrays
 
@@ -124,12 +148,64 @@ class RunFolder:
         Raises:
             InputError: the folder cannot be written; the task is not finished then.
         """
-        if _ROWS in meta:
-            raise ValueError(f"the key {_ROWS} of a checkpoint is taken by the run")
+        if taken := {_ROWS, _RUN} & set(meta):
+            raise ValueError(f"the keys {sorted(taken)} of a checkpoint are taken by the run")
         rows = self._linked(_plain(rows), chain.state_digest(meta, arrays))
-        checkpoint.save(self._checkpoint(len(rows)), {**meta, _ROWS: rows}, arrays)
+        kept = {**meta, _ROWS: rows, _RUN: self._identity}
+        checkpoint.save(self._checkpoint(len(rows)), kept, arrays)
         self._write_tables(rows)
+        self.drop_unfinished()
         return rows
+
+    def keep_unfinished(
+        self,
+        task: int,
+        steps: int,
+        meta: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        *,
+        last: int,
+    ) -> None:
+        """Writes a checkpoint inside a task.
+
+        Args:
+            task: the task that is being learnt, from 1.
+            steps: its steps so far.
+            meta: a JSON-able dictionary, floats that are no numbers included.
+            arrays: by name.
+            last: how many checkpoints of the task are kept, this one included.
+
+        Raises:
+            InputError: the folder cannot be written; the checkpoints before are still whole.
+        """
+        folder = self._unfinished / f"{_task_name(task)}-step-{steps:08d}"
+        checkpoint.save(folder, {**meta, "task": task, _RUN: self._identity}, arrays)
+        for old in self._unfinished_checkpoints(task)[last:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def unfinished(self, task: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Dictionary and arrays of the last whole checkpoint inside a task, if there is one."""
+        for folder in self._unfinished_checkpoints(task):
+            try:
+                meta, arrays = checkpoint.load(folder)
+            except checkpoint.DamagedError as error:
+                warn(f"{error}; the one before is looked for")
+                continue
+            if (meta.pop("task", None), meta.pop(_RUN, None)) == (task, self._identity):
+                return meta, arrays
+            warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
+        return None
+
+    def drop_unfinished(self) -> None:
+        """Removes all checkpoints inside tasks."""
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+
+    def _tidy(self, task: int) -> None:
+        """Removes what a killed process left, but for checkpoints inside the task that is next."""
+        mine = set(self._unfinished_checkpoints(task))
+        for path in self._unfinished.glob("*"):  # hidden ones, too
+            if path not in mine:
+                shutil.rmtree(path, ignore_errors=True)
 
     def state_after(
         self, task: int | None = None
@@ -156,7 +232,8 @@ class RunFolder:
             )
         description = self.description()
         meta, arrays = checkpoint.load(self._checkpoint(task or finished[-1]))
-        meta.pop(_ROWS, None)
+        for key in (_ROWS, _RUN):
+            meta.pop(key, None)
         return description, meta, arrays
 
     def description(self) -> dict[str, Any]:
@@ -189,6 +266,7 @@ class RunFolder:
             InputError: it is missing or damaged.
         """
         meta, arrays = checkpoint.load(self._checkpoint(task))
+        meta.pop(_RUN, None)
         return meta.pop(_ROWS, []), meta, arrays
 
     def sample_file(self, task: int) -> Path:
@@ -196,7 +274,15 @@ class RunFolder:
         return self.samples / f"task-{task:02d}.png"
 
     def _checkpoint(self, task: int) -> Path:
-        return self.path / "checkpoints" / f"task-{task:02d}"
+        return self.path / "checkpoints" / _task_name(task)
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.path / "checkpoints" / _UNFINISHED
+
+    def _unfinished_checkpoints(self, task: int) -> list[Path]:
+        """Checkpoints inside a task, the last one first."""
+        return sorted(self._unfinished.glob(f"{_task_name(task)}-step-*"), reverse=True)
 
     def _finished(self) -> list[int]:
         """Tasks that have a checkpoint, in order."""
@@ -237,6 +323,30 @@ def identity(description: Mapping[str, Any]) -> dict[str, Any]:
     return {key: description.get(key) for key in _IDENTITY}
 
 
+def _newest_whole(
+    folders: Sequence[Path],
+) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
+    """The first checkpoint that is whole, and what it holds; None if there are none.
+
+    Raises:
+        checkpoint.DamagedError: there are some, and none is whole.
+        InputError: one is of another format.
+    """
+    first = None
+    for folder in folders:
+        try:
+            meta, arrays = checkpoint.load(folder)
+        except checkpoint.DamagedError as error:
+            first = first or error
+            continue
+        if first is not None:
+            warn(f"{first}; going on after {folder.name}")
+        return folder, meta, arrays
+    if first is not None:
+        raise first
+    return None
+
+
 def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir") -> None:
     """Tries to write where a folder is or would be made, and looks at the space left.
 
@@ -267,6 +377,19 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir
             f"a run here needs up to {mib:.0f} MiB, {folder} has {free:.0f} MiB left; free some "
             f"space or name another {flag}"
         )
+
+
+def _task_name(task: int) -> str:
+    return f"task-{task:02d}"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def warn(text: str) -> None:
+    """Says something that a user should know on standard error, in one line."""
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def _differences(name: str, found: Any, wanted: Any) -> list[str]:

@@ -466,7 +466,7 @@ class TaskStream:
         return _on_cpu(self._data.test_images, self._data.test_labels)
 
     def joint_batches(
-        self, task: Task | int, batch_size: int, *, epochs: int, seed: int
+        self, task: Task | int, batch_size: int, *, epochs: int, seed: int, start: int = 0
     ) -> tf.data.Dataset:
         """Real training images of ALL classes up to and including `task`: joint training.
 
@@ -480,7 +480,8 @@ class TaskStream:
         batch_size = _checks.integer(batch_size, "batch_size", low=1, high=len(labels))
         epochs = _checks.integer(epochs, "epochs", low=1)
         steps = len(labels) // batch_size
-        rows = _shuffled_rows(len(labels), batch_size, steps, epochs, _seed(seed), 0)
+        start = _checks.integer(start, "start", low=0, high=epochs * steps)
+        rows = _shuffled_rows(len(labels), batch_size, steps, epochs, _seed(seed), start)
         return self._open_door(rows, *_on_cpu(images, labels))
 
     def _open_door(self, rows, images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:

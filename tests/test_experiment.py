@@ -18,6 +18,7 @@ from dgm_tf.learners.base import Learner
 from dgm_tf.reporting import page
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
+from tests.run_content import content, without_times
 
 SETTINGS = {"seed": 3, "epochs": 2}
 
@@ -126,32 +127,6 @@ def plain_page():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "write_page", write)
         yield
-
-
-def content(folder):
-    """Everything in a run folder by path, without times and dates; hidden names are leftovers."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.is_dir() or "/." in f"/{name}":
-            continue
-        if path.name == "metrics.jsonl":
-            lines = path.read_text().splitlines()
-            found[name] = [without_times(json.loads(line)) for line in lines]
-        elif path.name == "settings.json":
-            found[name] = {**json.loads(path.read_text()), "date": None}
-        elif path.name == "state.json":
-            meta, arrays = checkpoint.load(path.parent)
-            rows = [without_times(row) for row in meta.pop("rows")]
-            found[name] = (meta, rows, {key: array.tobytes() for key, array in arrays.items()})
-        else:
-            found[name] = path.read_bytes()
-    return found
-
-
-def without_times(row):
-    """Without what differs from one process to the next."""
-    return {k: v for k, v in row.items() if "seconds" not in k and k != "peak_memory_mib"}
 
 
 @pytest.fixture(scope="module")
@@ -409,17 +384,60 @@ def test_settings_that_cannot_be_read_are_an_input_error(tmp_path, text):
         run(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_an_input_error(finished, tmp_path):
+DAMAGES = {
+    "torn": lambda folder: (folder / "state.json").unlink(),
+    "truncated": lambda folder: os.truncate(folder / "arrays.npz", 100),
+    "a bit flipped": lambda folder: flip_a_bit(folder / "arrays.npz"),
+    "a bit flipped in its text": lambda folder: flip_a_bit(folder / "state.json"),
+    "empty": lambda folder: [path.unlink() for path in folder.iterdir()],
+    "foreign": lambda folder: (folder / "state.json").write_text('{"format": "another"}'),
+}
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(finished, tmp_path, capsys, damage):
     copy = shutil.copytree(finished[0], tmp_path / "run")
-    (copy / "checkpoints" / "task-03" / "arrays.npz").write_bytes(b"?")
-    with pytest.raises(InputError, match="task-03 is damaged"):
+    DAMAGES[damage](copy / "checkpoints" / "task-03")
+    run(copy)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "checkpoints/task-03" in error
+    assert "going on after task-02" in error
+    assert content(copy) == finished[2]
+
+
+def test_a_run_without_a_whole_checkpoint_is_an_input_error(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    for damage, folder in zip(DAMAGES.values(), (copy / "checkpoints").iterdir(), strict=False):
+        damage(folder)
+    before = content_bytes(copy)
+    with pytest.raises(InputError, match="checkpoints/task-03"):
         run(copy)
+    assert content_bytes(copy) == before
+
+
+def content_bytes(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_checkpoint_of_something_else_is_an_input_error(finished, tmp_path):
     copy = shutil.copytree(finished[0], tmp_path / "run")
     checkpoint.save(copy / "checkpoints" / "task-03", {"rows": [{"task": 1}]}, {})
     with pytest.raises(InputError, match="does not hold the results of tasks 1 to 3"):
+        run(copy)
+
+
+def test_a_checkpoint_of_a_run_with_other_settings_is_an_input_error(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    run(tmp_path / "other", settings={**SETTINGS, "epochs": 3})
+    shutil.rmtree(copy / "checkpoints" / "task-03")
+    shutil.copytree(tmp_path / "other/checkpoints/task-03", copy / "checkpoints/task-03")
+    with pytest.raises(InputError, match="task-03 is of a run with other settings"):
         run(copy)
 
 

@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dgm_tf.errors import InputError
+from dgm_tf import stopping
+from dgm_tf.errors import Diverged, InputError
 from trainers import flags
 
 WRONG = 1  # an audit has found a fault
 BAD_INPUT = 2
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
+DIVERGED = 3
 
 
 def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +27,8 @@ def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None 
         arguments: the command line without the program's name; the process's own unless given.
 
     Returns:
-        The exit code: 0, 2 after bad input, or 130 after Ctrl-C.
+        The exit code: 0, 2 after bad input, 3 if training went wrong, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
 
     def train(**wanted: Any) -> None:
@@ -35,7 +37,7 @@ def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None 
         experiment.train(experiment.Training(**wanted))
 
     defined = flags.define(dataset, images=dataset == "folder")
-    stopped = "stopped; the same command goes on after the last finished task"
+    stopped = "stopped; the same command goes on from the last checkpoint"
     return carried_out(name, defined, train, about, arguments, stopped)
 
 
@@ -73,7 +75,7 @@ def audit(*, about: str, arguments: Sequence[str] | None = None) -> int:
     def work(*, runs: Sequence[str]) -> int:
         if not runs:
             raise InputError("expected one RUN or more, folders that trainers have written")
-        with _hushed():
+        with hushed():
             from dgm_tf import run_audit
         wrong = False
         for run in runs:
@@ -97,20 +99,23 @@ def carried_out(
 
     Args:
         work: takes the flags by name; what it returns is the exit code, None is 0.
-        stopped: the line that Ctrl-C ends with.
+        stopped: the line that Ctrl-C or SIGTERM ends with where nothing else is at stake.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         wanted = defined.parse(arguments, program=f"python -m trainers.{name}", about=about)
-        with _interrupt_ends_process(stopped):
+        with _signals_end_process(stopped):
             return work(**wanted) or 0
+    except stopping.Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
     except flags.HelpAsked as text:
         _print(str(text))
     except BrokenPipeError:
         _leave_pipe()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return DIVERGED if isinstance(error, Diverged) else BAD_INPUT
     return 0
 
 
@@ -127,27 +132,33 @@ def _leave_pipe() -> None:
 
 
 @contextlib.contextmanager
-def _interrupt_ends_process(line: str) -> Iterator[None]:
-    """Ends the process at once on Ctrl-C, with a line that says how to go on.
+def _signals_end_process(line: str) -> Iterator[None]:
+    """Ends the process on Ctrl-C and SIGTERM, with a line that says how to go on.
+
+    A run that is learning a task is asked to stop at its next step; at any other time, and when
+    asked a second time, the process ends at once.
 
     A `KeyboardInterrupt` is no help here: raised inside one of TensorFlow's callbacks it is
     swallowed or printed as a traceback. Nothing is lost, since a run can be killed at any moment.
     """
     stderr = os.dup(2)  # Descriptor 2 itself is turned away while TensorFlow is imported.
 
-    def stop(*_: Any) -> None:
+    def stop(signum: int, _: Any) -> None:
+        if stopping.request(signum):
+            return
         with contextlib.suppress(Exception):
             sys.stdout.flush()
         # On a terminal a live line may stand there, with the cursor hidden.
         clear = b"\r\x1b[2K\x1b[?25h" if os.isatty(stderr) else b""
         os.write(stderr, clear + f"{line}\n".encode())
-        os._exit(INTERRUPTED)
+        os._exit(stopping.exit_code(signum))
 
-    former = signal.signal(signal.SIGINT, stop)
+    former = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for each, handler in former.items():
+            signal.signal(each, handler)
         os.close(stderr)
 
 

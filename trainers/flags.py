@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from dgm_tf import settings_file
+from dgm_tf.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, PRESETS, VARIANTS, settings_for
 from dgm_tf.tuning import space
@@ -101,6 +102,13 @@ class _ClassOrder(flags.ArgumentParser):
         if argument == "random":
             return argument
         return _integers(argument, "random, or class ids such as 3,1,0,2")
+
+
+class _Every(flags.ArgumentParser):
+    syntactic_help = "N|TIME"
+
+    def parse(self, argument: Any) -> Every:
+        return argument if isinstance(argument, Every) else Every.parse(str(argument))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -459,7 +467,7 @@ def _define_image_size(values: flags.FlagValues) -> None:
 
 def _define_run_flags(values: flags.FlagValues) -> None:
     text = (
-        "folder of the run; the same command goes on there after its last finished task; "
+        "folder of the run; the same command goes on there from its last checkpoint; "
         "runs/<data set>-<tasks>/<method>/seed<seed> unless given, where DGM's <method> is "
         "dgm-<variant>"
     )
@@ -474,6 +482,25 @@ def _define_run_flags(values: flags.FlagValues) -> None:
         "on all real images, once per data set and then kept in ~/.cache/dgm_tf (default: on)"
     )
     define_boolean(values, "oracle", True, text)
+    text = (
+        "write a checkpoint inside a task every so many steps (500) or so much time (90s, 5m, 2h); "
+        "0 writes them at the end of each task and on Ctrl-C and SIGTERM alone"
+    )
+    flags.DEFINE(_Every(), "checkpoint_every", DEFAULT_EVERY, text, values)
+    text = "how many checkpoints inside the present task are kept, the last ones"
+    flags.DEFINE(_Number(int), "keep_checkpoints", DEFAULT_KEPT, text, values)
+    text = (
+        "what to do when a loss is no finite number or explodes, or the generator collapses: stop "
+        "(exit code 3, the last good state is kept) or retry (learn the task again at half the "
+        "learning rates, three times at most)"
+    )
+    flags.DEFINE_enum("on_divergence", "stop", ("stop", "retry"), text, values)
+    text = (
+        "let TensorFlow replace or refuse operations whose result varies from run to run; on a CPU "
+        "a run is the same to the last bit without it, resumed or not, given the same number of "
+        "threads"
+    )
+    define_boolean(values, "deterministic", False, text)
     _define_export_flags(values, "nothing is exported unless given")
     text = (
         "0: the final report alone; 1: a live line and a short block per task; 2: each epoch, too"

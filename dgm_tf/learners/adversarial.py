@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dgm_tf import losses, randomness
 from dgm_tf.layers.masks import annealed_scales
-from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam
+from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam, spread
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import Replay
 from dgm_tf.settings import DGMSettings
@@ -27,7 +27,15 @@ class AdversarialPhase(Phase):
     """
 
     phase = "adversarial"
-    logged = ("critic_loss", "generator_loss", "class_loss", "penalty", "mask_sparsity")
+    logged = (
+        "critic_loss",
+        "generator_loss",
+        "class_loss",
+        "penalty",
+        "mask_sparsity",
+        "sample_spread",
+        "old_as_newest",
+    )
 
     def __init__(
         self,
@@ -57,6 +65,16 @@ class AdversarialPhase(Phase):
             self._rate(settings.critic_learning_rate), self._critic_variables
         )
 
+    def networks(self) -> dict[str, Any]:
+        return {"generator": self.generator, "critic": self.critic}
+
+    def own_variables(self) -> dict[str, Any]:
+        return super().own_variables() | {
+            "generator_optimizer": self._generator_optimizer.variables,
+            "critic_optimizer": self._critic_optimizer.variables,
+            "replay": () if self._replay is None else self._replay.variables,
+        }
+
     def _rate(self, first: float) -> Any:
         return decayed(first, self._settings.rate_decay, self._epochs * self._steps_per_epoch)
 
@@ -84,6 +102,7 @@ class AdversarialPhase(Phase):
         self._update_generator(gradients, scale, epoch_scale)
         logs["generator_loss"] = terms["generator_loss"]
         logs["mask_sparsity"] = terms["mask_sparsity"]
+        logs["sample_spread"] = spread(fake)
         self.step.assign_add(1)
         return self.log(**logs)
 
@@ -101,20 +120,25 @@ class AdversarialPhase(Phase):
         if self._replay is not None:
             old_images, replayed = self._replay.draw(self.step)
             groups.append(old_images)
+        logs = {}
         with tf.GradientTape() as tape:
             (real_scores, real_logits), (fake_scores, _), *old = self._criticised(groups)
             source = losses.critic_loss(real_scores, fake_scores)
             classification = losses.class_loss(real_logits, positions)
             if replayed is not None:
                 # Every class seen with the same weight.
-                share = sum(self.generator.finished) / self.critic.classes
+                known, logits = sum(self.generator.finished), old[0][1]
+                share = known / self.critic.classes
                 classification *= 1.0 - share
-                classification += share * losses.class_loss(old[0][1], replayed)
+                classification += share * losses.class_loss(logits, replayed)
+                with tape.stop_recording():
+                    newest = tf.argmax(logits, axis=1, output_type=tf.int32) >= known
+                    logs["old_as_newest"] = tf.reduce_mean(tf.cast(newest, tf.float32))
             penalty = self._penalty(images, fake)
             loss = source + self._settings.penalty_weight * penalty + classification
         gradients = tape.gradient(loss, self._critic_variables)
         self._critic_optimizer.apply(gradients, self._critic_variables)
-        return {"critic_loss": source, "penalty": penalty, "class_loss": classification}
+        return logs | {"critic_loss": source, "penalty": penalty, "class_loss": classification}
 
     def _criticised(self, groups: list[tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Scores and logits of each group of images."""

@@ -44,6 +44,11 @@ class Learner(abc.ABC):
     ) -> dict[str, list[float]]:
         """Learns one task and returns the logged quantities, one value per epoch."""
 
+    def slowed(self, factor: float) -> contextlib.AbstractContextManager[None]:
+        """A block in which all learning rates are multiplied by a factor; here there are none."""
+        del factor
+        return contextlib.nullcontext()
+
     @abc.abstractmethod
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Class ids int32 [N] of float32 images [N, H, W, C] in [-1, 1], among all seen."""

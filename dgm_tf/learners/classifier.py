@@ -57,6 +57,15 @@ class ClassifierPhase(Phase):
         rate = CosineDecay(settings.consolidation_learning_rate, steps)
         self._optimizer = new_adam(rate, self._variables)
 
+    def networks(self) -> dict[str, Any]:
+        return {"critic": self.critic}
+
+    def own_variables(self) -> dict[str, Any]:
+        return super().own_variables() | {
+            "optimizer": self._optimizer.variables,
+            "replay": () if self._replay is None else self._replay.variables,
+        }
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update.
 

@@ -1,7 +1,8 @@
 """What learners share whose classifier is a critic, new for every task."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -53,6 +54,20 @@ class CriticLearner(Learner):
         if self._critic is None:
             raise InputError("nothing has been learnt yet: call learn(task) first")
         return self._critic
+
+    @contextlib.contextmanager
+    def slowed(self, factor: float) -> Iterator[None]:
+        settings = self.settings
+        rates = {
+            field.name: factor * getattr(settings, field.name)
+            for field in dataclasses.fields(settings)
+            if field.name.endswith("learning_rate")
+        }
+        self.settings = dataclasses.replace(settings, **rates)
+        try:
+            yield
+        finally:
+            self.settings = settings
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         critic = self.critic

@@ -1,5 +1,6 @@
 """Dynamic Generative Memory: DGMw and DGMa."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class DGM(GeneratingLearner):
         phase = self.adversarial_phase(task, epochs=epochs)
         generator, critic = phase.generator, phase.critic
         history = phase.run(
-            task.batches(
+            functools.partial(
+                task.batches,
                 settings.batch_size,
                 epochs=epochs,
                 seed=randomness.derive(settings.seed, "order", number),

@@ -25,6 +25,8 @@ class Scholar:
         seed: int32 [2].
     """
 
+    variables = ()
+
     def __init__(
         self,
         generator: ConditionalGenerator,

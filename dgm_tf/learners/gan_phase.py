@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from dgm_tf import losses, randomness
-from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam
+from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam, spread
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.settings import GANSettings
 
@@ -57,7 +57,14 @@ class GANPhase(Phase):
     """
 
     phase = "adversarial"
-    logged = ("critic_loss", "generator_loss", "class_loss", "penalty", "protection")
+    logged = (
+        "critic_loss",
+        "generator_loss",
+        "class_loss",
+        "penalty",
+        "protection",
+        "sample_spread",
+    )
 
     def __init__(
         self,
@@ -90,6 +97,15 @@ class GANPhase(Phase):
         self._critic_optimizer = self._adam(
             settings.critic_learning_rate, steps, self._critic_variables
         )
+
+    def networks(self) -> dict[str, Any]:
+        return {"generator": self.generator, "critic": self.critic}
+
+    def own_variables(self) -> dict[str, Any]:
+        return super().own_variables() | {
+            "generator_optimizer": self._generator_optimizer.variables,
+            "critic_optimizer": self._critic_optimizer.variables,
+        }
 
     def _adam(self, rate: float, steps: int, variables: list[Any]) -> Any:
         settings = self._settings
@@ -149,7 +165,12 @@ class GANPhase(Phase):
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         self._critic_optimizer.apply(gradients, self._critic_variables)
-        return {"critic_loss": source, "penalty": penalty, "class_loss": classification}
+        return {
+            "critic_loss": source,
+            "penalty": penalty,
+            "class_loss": classification,
+            "sample_spread": spread(fake),
+        }
 
     def _update_generator(self, count: int) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:

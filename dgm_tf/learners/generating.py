@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,9 +128,10 @@ class GeneratingLearner(CriticLearner):
             steps=steps,
             seed=randomness.pair(settings.seed, "consolidation", number),
         )
-        batches = tf.data.Dataset.range(steps)  # of no images
+        batches = functools.partial(_no_images, steps)
         if real_share:
-            batches = task.batches(
+            batches = functools.partial(
+                task.batches,
                 settings.batch_size,
                 epochs=-(-steps // task.steps_per_epoch(settings.batch_size)),
                 seed=randomness.derive(settings.seed, "consolidation order", number),
@@ -138,3 +140,7 @@ class GeneratingLearner(CriticLearner):
         return phase.run(
             batches, epochs=epochs, steps_per_epoch=steps // epochs, callbacks=callbacks
         )
+
+
+def _no_images(steps: int, *, start: int) -> tf.data.Dataset:
+    return tf.data.Dataset.range(start, steps)

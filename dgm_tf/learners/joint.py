@@ -1,5 +1,6 @@
 """Joint training, the upper reference: DGM's classifier on all real images seen so far."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +51,8 @@ class JointClassifier(CriticLearner):
             steps=steps,
             seed=randomness.pair(settings.seed, "joint", number),
         )
-        batches = self._stream.joint_batches(
+        batches = functools.partial(
+            self._stream.joint_batches,
             task.index,
             settings.batch_size,
             epochs=steps,  # more passes than needed: `fit` stops at the last step
@@ -103,11 +105,11 @@ class JointGAN(SharedGANLearner):
     def drawn(self, task: Task) -> Sequence[int]:
         return range(len(self.classes_with(task)))
 
-    def batches(self, task: Task, *, epochs: int, seed: int) -> Any:
+    def batches(self, task: Task, *, epochs: int, seed: int, start: int) -> Any:
         # More passes than needed: `fit` stops at the last step.
         steps = epochs * task.steps_per_epoch(self.settings.batch_size)
         return self._stream.joint_batches(
-            task.index, self.settings.batch_size, epochs=steps, seed=seed
+            task.index, self.settings.batch_size, epochs=steps, seed=seed, start=start
         )
 
     @classmethod

@@ -1,6 +1,6 @@
 """What the training phases of all learners share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras.optimizers.schedules import CosineDecay
 
 from dgm_tf import randomness
+from dgm_tf.learners.keeper import TaskKeeper
 
 
 class _Adam(keras.optimizers.Adam):
@@ -46,6 +47,10 @@ class Phase(keras.Model):
     Args:
         seed: int32 [2], where the phase's random numbers come from.
         steps_per_execution: steps in one call of the graph, for `fit`.
+
+    Attributes:
+        step: int64 scalar, steps done so far.
+        played_back: whether `fit` is going through steps that were done before; see `TaskKeeper`.
     """
 
     phase = ""
@@ -55,6 +60,7 @@ class Phase(keras.Model):
         super().__init__(name=self.phase)
         self._seed = seed
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.played_back = False
         self._means = {name: keras.metrics.Mean(name=name) for name in self.logged}
         self.built = True
         self.compile(optimizer=None, steps_per_execution=steps_per_execution)
@@ -63,22 +69,50 @@ class Phase(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(self._means.values())
 
+    def networks(self) -> Mapping[str, keras.Model]:
+        """What the phase trains and leaves behind, by name."""
+        return {}
+
+    def own_variables(self) -> Mapping[str, Sequence[Any]]:
+        """All other variables that later steps depend on, by their owner's name."""
+        return {"step": [self.step]}
+
     def run(
-        self, batches: Any, *, epochs: int, steps_per_epoch: int, callbacks: Sequence[Any] = ()
+        self,
+        batches: Callable[..., tf.data.Dataset],
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        callbacks: Sequence[Any] = (),
     ) -> dict[str, list[float]]:
         """Fits the phase in silence, on batches in their own order.
+
+        Args:
+            batches: `batches(start=n)` gives all but the first n.
+            epochs: of the whole phase.
+            steps_per_epoch: batches in each.
+            callbacks: Keras callbacks. A `TaskKeeper` among them writes checkpoints, and makes a
+                phase that was cut short go on.
 
         Returns:
             The logged quantities, one value per epoch.
         """
-        return self.fit(
-            batches,
+        keeper = next((each for each in callbacks if isinstance(each, TaskKeeper)), None)
+        start = 0 if keeper is None else keeper.begin(self, steps_per_epoch)
+        data = batches(start=start)
+        if start:
+            data = data.repeat()  # Of no length that `fit` could find too short.
+        history = self.fit(
+            data,
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             verbose=0,
             shuffle=False,
             callbacks=list(callbacks),
         ).history
+        if keeper is not None:
+            keeper.end()
+        return history
 
     def make_train_function(self, force: bool = False) -> None:
         """As in Keras, but one function instead of nested ones, which take far longer to trace.
@@ -118,3 +152,8 @@ def divisor_up_to(wanted: int, steps: int) -> int:
     Keras runs past the end of an epoch when `steps_per_execution` does not divide its steps.
     """
     return max(n for n in range(1, min(wanted, steps) + 1) if steps % n == 0)
+
+
+def spread(images: tf.Tensor) -> tf.Tensor:
+    """Standard deviation of images [B, H, W, C] over the batch, mean over pixels; a scalar."""
+    return tf.reduce_mean(tf.math.reduce_std(images, axis=0))

@@ -1,5 +1,6 @@
 """Learners around one conditional GAN that is trained on, task after task."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -50,9 +51,9 @@ class SharedGANLearner(GeneratingLearner):
         old = len(self.classes_seen)
         return range(old, old + len(task.classes))
 
-    def batches(self, task: Task, *, epochs: int, seed: int) -> tf.data.Dataset:
-        """The real images that `task` is learnt from."""
-        return task.batches(self.settings.batch_size, epochs=epochs, seed=seed)
+    def batches(self, task: Task, *, epochs: int, seed: int, start: int) -> tf.data.Dataset:
+        """The real images that `task` is learnt from, less the first `start` batches."""
+        return task.batches(self.settings.batch_size, epochs=epochs, seed=seed, start=start)
 
     def gan_learnt(self, generator: ConditionalGenerator, critic: Critic) -> None:
         """Called when a task's GAN is trained."""
@@ -79,8 +80,11 @@ class SharedGANLearner(GeneratingLearner):
         epochs = settings.epochs if epochs is None else epochs
         phase = self.gan_phase(task, epochs=epochs)
         history = phase.run(
-            self.batches(
-                task, epochs=epochs, seed=randomness.derive(settings.seed, "order", number)
+            functools.partial(
+                self.batches,
+                task,
+                epochs=epochs,
+                seed=randomness.derive(settings.seed, "order", number),
             ),
             epochs=epochs,
             steps_per_epoch=task.steps_per_epoch(settings.batch_size),

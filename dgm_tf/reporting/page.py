@@ -22,6 +22,8 @@ _QUANTITIES = {
     "generator_loss": ("generator loss, -E[D(fake)]", "score"),
     "class_loss": ("critic's cross-entropy", "nats"),
     "penalty": ("gradient penalty", "penalty"),
+    "sample_spread": ("spread of generated images over a batch", "on a scale from -1 to 1"),
+    "old_as_newest": ("replayed old images taken for the newest classes", "share, 0 to 1"),
     "mask_sparsity": ("mask sparsity R (Eq. 5)", "share, 0 to 1"),
     "classifier_loss": ("classifier's cross-entropy", "nats"),
     "classifier_accuracy": ("classifier on its training batches", "share, 0 to 1"),

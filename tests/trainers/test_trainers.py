@@ -8,10 +8,12 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from dgm_tf.checkpoint import Every
 from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, settings_for
 from trainers import flags, split_digits, split_folder
@@ -101,25 +103,39 @@ def test_a_pipe_gets_no_control_characters_and_no_log_of_tensorflow(whole):
     assert not re.search(r"^[IWEF]\d{4} |absl::InitializeLog", done.stderr, re.MULTILINE)
 
 
-def test_a_run_stopped_by_ctrl_c_goes_on_with_the_same_numbers(whole, tmp_path):
-    arguments = [*TINY, f"--run_dir={tmp_path}"]
+BETWEEN = "stopped; the same command goes on after task 1"
+INSIDE = r"stopped at step \d+ of a task; the same command goes on from there"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "every", "line"),
+    [(signal.SIGINT, 130, "0", f"{BETWEEN}|{INSIDE}"), (signal.SIGTERM, 143, "1", INSIDE)],
+)
+def test_a_run_stopped_by_a_signal_goes_on_with_the_same_numbers(
+    whole, tmp_path, asked, code, every, line
+):
+    arguments = [*TINY, f"--run_dir={tmp_path}", f"--checkpoint_every={every}"]
     stopped = subprocess.Popen(
         command("split_digits", *arguments), cwd=ROOT, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    for line in stopped.stdout:
-        if line.startswith("task 1 of 2"):
+    for output in stopped.stdout:
+        if output.startswith("task 1 of 2"):
             break
-    stopped.send_signal(signal.SIGINT)
-    _, error = stopped.communicate(timeout=120)
-    assert stopped.returncode == 130
-    last = "stopped; the same command goes on after the last finished task"
-    assert error.splitlines()[-1] == last and "Traceback" not in error
+    if every == "1":
+        while stopped.poll() is None and not list(tmp_path.glob("checkpoints/*/task-02-step-*")):
+            time.sleep(0.01)
+    stopped.send_signal(asked)
+    _, error = stopped.communicate(timeout=300)
+    assert stopped.returncode == code
+    assert re.fullmatch(f"({line})\n", error)
     assert list(numbers(tmp_path))[0] == 1 and 2 not in numbers(tmp_path)
 
     resumed = call("split_digits", *arguments)
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after task 1" in resumed.stdout
+    if every == "1":
+        assert re.search(r"task 2 of 2: .*: going on at step \d+", resumed.stdout)
     assert numbers(tmp_path) == numbers(whole[0])
 
 
@@ -181,6 +197,8 @@ def test_a_folder_of_images_must_be_named_and_hold_classes(tmp_path, capsys):
         ("--variant=x", "flag --variant=x: value should be one of <w|a>"),
         ("--preset=gpu", "value should be one of"),
         ("--quiet=perhaps", "expected true or false"),
+        ("--checkpoint_every=often", "expected a number of steps such as 500, a time such as 5m"),
+        ("--checkpoint_every=-1", "expected a number of steps"),
         ("--class_order=up", "expected random, or class ids"),
         ("--classes_per_task=a,b", "expected a whole number, or one per task"),
         ("mnist", "expected flags as --name=value, received 'mnist'"),
@@ -302,3 +320,12 @@ def test_verbosity_says_how_much_is_printed(arguments, quiet, epoch_lines):
     found = parse(*arguments)
     assert (found["quiet"], found["epoch_lines"]) == (quiet, epoch_lines)
     assert "verbosity" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "seconds"),
+    [("500", 500, 0), ("90s", 0, 90), ("5m", 0, 300), ("2h", 0, 7200), ("0", 0, 0), ("0m", 0, 0)],
+)
+def test_checkpoints_are_written_every_so_many_steps_or_so_much_time(text, steps, seconds):
+    assert parse(f"--checkpoint_every={text}")["checkpoint_every"] == Every(steps, seconds)
+    assert parse()["checkpoint_every"] == Every(seconds=300) and parse()["keep_checkpoints"] == 2

@@ -1,0 +1,70 @@
+"""Notices within an epoch that training has gone wrong, and says so in one line."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from dgm_tf.errors import Diverged
+
+# In some 400 tasks of MNIST, SVHN, Fashion-MNIST and digits, by all methods, no mean of an epoch
+# went beyond 26; training that explodes passes any bound within a few steps. Exploding gradients
+# show here, too: the penalty is the square of the critic's.
+_EXPLODED = 1e5
+
+# New networks begin with images that are nearly alike and one answer to everything; what they do in
+# this share of a phase's epochs says nothing.
+_NEW = 0.2
+
+# Spread of a generator's images over a batch, mean over pixels, on a scale from -1 to 1. Below a
+# quarter of one of 256 levels no two of its images differ to the eye.
+_COLLAPSED = 1 / 512
+
+# Share of the old classes' replayed images that the critic takes for the newest ones.
+_NEWEST_ONLY = 0.98
+
+
+class NumbersWatch(keras.callbacks.Callback):
+    """Ends `fit` with `Diverged` at the end of an epoch whose numbers are no longer any good."""
+
+    # Keras then need not wait for each step's losses before it begins the next one.
+    async_safe = True
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Looks at the means of one epoch.
+
+        Raises:
+            Diverged: one is no finite number, or has exploded, or the generator's images are all
+                alike, or the critic calls everything the newest class.
+        """
+        if getattr(self.model, "played_back", False):
+            return
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        epochs = (self.params or {}).get("epochs") or 1
+        if trouble := found_wrong(logs, past=epoch / epochs):
+            phase = getattr(self.model, "phase", "") or "training"
+            raise Diverged(trouble, f"epoch {epoch + 1} of {phase}")
+
+
+def found_wrong(logs: Mapping[str, float], *, past: float) -> str:
+    """What is wrong with the means of an epoch, in a few words; nothing if nothing is.
+
+    Args:
+        logs: means by name. `sample_spread` and `old_as_newest` are what
+            `dgm_tf.learners.adversarial` logs.
+        past: share of the phase's epochs before this one, 0 to 1.
+    """
+    for name, value in logs.items():
+        if not math.isfinite(value):
+            return f"{name} is no finite number ({value})"
+        if abs(value) > _EXPLODED:
+            return f"{name} has exploded to {value:.3g}"
+    if past < _NEW:
+        return ""
+    if logs.get("sample_spread", 1.0) < _COLLAPSED:
+        return f"the generator has collapsed: its images differ by {logs['sample_spread']:.2g}"
+    share = logs.get("old_as_newest", 0.0)
+    if share > _NEWEST_ONLY:
+        return f"the critic calls {100 * share:.0f} % of old classes' images the newest class"
+    return ""

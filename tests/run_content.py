@@ -1,0 +1,31 @@
+"""What two runs of one command must have in common."""
+
+import json
+
+from dgm_tf import checkpoint
+
+
+def content(folder):
+    """Everything in a run folder by path, without times and dates; hidden names are leftovers."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_dir() or "/." in f"/{name}":
+            continue
+        if path.name == "metrics.jsonl":
+            lines = path.read_text().splitlines()
+            found[name] = [without_times(json.loads(line)) for line in lines]
+        elif path.name == "settings.json":
+            found[name] = {**json.loads(path.read_text()), "date": None}
+        elif path.name == "state.json":
+            meta, arrays = checkpoint.load(path.parent)
+            rows = [without_times(row) for row in meta.pop("rows", ())]
+            found[name] = (meta, rows, {key: array.tobytes() for key, array in arrays.items()})
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def without_times(row):
+    """Without what differs from one process to the next."""
+    return {k: v for k, v in row.items() if "seconds" not in k and k != "peak_memory_mib"}
