@@ -8,9 +8,9 @@ import keras
 
 from dgm_tf.errors import Diverged
 
-# In some 400 tasks of MNIST, SVHN, Fashion-MNIST and digits, by all methods, no mean of an epoch
-# went beyond 26; training that explodes passes any bound within a few steps. Exploding gradients
-# show here, too: the penalty is the square of the critic's.
+# In some 330 tasks of MNIST, SVHN and digits by DGM no mean of an epoch went beyond 26; training
+# that explodes passes any bound within a few steps. Exploding gradients show here, too: the penalty
+# is the square of the critic's.
 _EXPLODED = 1e5
 
 # New networks begin with images that are nearly alike and one answer to everything; what they do in
