@@ -1,10 +1,12 @@
 # A virtual environment sets itself up on first use; after that nothing here needs a network.
 #   make demo PYTHON=python3.12    another Python
 #   make test VENV=/elsewhere      another place for the environment
+#   make test JOBS=1               in one process; two at once unless given
 
 VENV ?= .venv
 PYTHON ?=
 PYTEST_ARGS ?=
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -40,7 +42,7 @@ demo: $(READY)
 	"$(BIN)/python" -m trainers.split_digits --run_dir=runs/demo
 
 test: $(READY)
-	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY)
 	"$(BIN)/python" -m ruff check .

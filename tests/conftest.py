@@ -8,6 +8,10 @@ import tempfile
 # TensorFlow reads it once: no start-up chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# Oracles are trained once per session, and never taken from or left in a user's cache.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dgm_tf-cache-")
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+# Oracles are trained once per session, and never taken from or left in a user's cache. The worker
+# processes of a session inherit the session's.
+_CACHE = "DGM_TF_TESTS_CACHE"
+if _CACHE not in os.environ:
+    os.environ[_CACHE] = tempfile.mkdtemp(prefix="dgm_tf-cache-")
+    atexit.register(shutil.rmtree, os.environ[_CACHE], ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = os.environ[_CACHE]
