@@ -28,6 +28,7 @@ from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.audit import record_digest
 from dgm_tf.files import locked, read_text, refuse_links_out, write_atomically
 from dgm_tf.run_format import MAX_SETTINGS_BYTES, check_description, check_rows
+from dgm_tf.settings import ADDED
 
 # A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
 _MIB_PER_TASK = 30
@@ -81,7 +82,7 @@ class RunFolder:
             raise ValueError(f"a run is described by {_IDENTITY}, {missing} is missing")
         description = _plain(description)
         refuse_links_out(self.path)
-        self._identity = _digest({key: description[key] for key in _IDENTITY})
+        self._identity = _digest(_comparable(description))
         settings = self.path / "settings.json"
         if settings.exists():
             self._compare(self.description(), description)
@@ -292,9 +293,10 @@ class RunFolder:
         )
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        found, wanted = _comparable(found), _comparable(wanted)
         differences = []
         for key in _IDENTITY:
-            differences += _differences(key, found.get(key), wanted[key])
+            differences += _differences(key, found[key], wanted[key])
         if differences:
             raise InputError(
                 f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
@@ -321,6 +323,18 @@ class RunFolder:
 def identity(description: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's description that tells whether two runs are the same."""
     return {key: description.get(key) for key in _IDENTITY}
+
+
+def _comparable(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a description that tells runs apart, the same in folders of any age."""
+    found = identity(description)
+    if isinstance(found["settings"], Mapping):
+        found["settings"] = {
+            key: value
+            for key, value in found["settings"].items()
+            if key not in ADDED or value != ADDED[key]
+        }
+    return found
 
 
 def _newest_whole(

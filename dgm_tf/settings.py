@@ -177,6 +177,10 @@ METHODS: Mapping[str, type[LearnerSettings]] = {
 }
 PRESETS = ("cpu", "paper")
 
+# Settings that came later than the first runs, with what runs without them did: a folder that does
+# not name them is one of these.
+ADDED: Mapping[str, Any] = {"color_jitter": 0.0, "inverted_share": 0.0}
+
 _LOWEST = {
     "epochs": 1,
     "batch_size": 1,

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from dgm_tf import experiment
+from dgm_tf.errors import InputError
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.run_folder import RunFolder
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import ADDED, DGMSettings
 
 # One per format. Each is a run of DGM on digits that ended inside its second task of two, at the
 # step given; settings.json has its command.
@@ -57,3 +58,16 @@ def test_a_task_cut_short_in_an_earlier_format_goes_on(folder, monkeypatch, caps
     with pytest.raises(Reached, match=str(STEP + 1)):
         experiment.train(training(folder))
     assert capsys.readouterr().err == ""
+
+
+def test_a_setting_that_a_folder_is_too_old_for_still_tells_runs_apart(tmp_path):
+    def opened(**settings):
+        description = {"learner": "x", "settings": {"epochs": 1, **settings}, "stream": {}}
+        with RunFolder(tmp_path).opened(description, tasks=1) as taken:
+            return taken
+
+    before = opened()
+    for name, value in ADDED.items():
+        assert opened(**{name: value})._identity == before._identity
+        with pytest.raises(InputError, match=f"settings.{name} is null there"):
+            opened(**{name: value + 0.5})

@@ -104,12 +104,16 @@ def test_a_pipe_gets_no_control_characters_and_no_log_of_tensorflow(whole):
 
 
 BETWEEN = "stopped; the same command goes on after task 1"
+OUTSIDE = "stopped; the same command goes on from the last checkpoint"  # nothing is being learnt
 INSIDE = r"stopped at step \d+ of a task; the same command goes on from there"
 
 
 @pytest.mark.parametrize(
     ("asked", "code", "every", "line"),
-    [(signal.SIGINT, 130, "0", f"{BETWEEN}|{INSIDE}"), (signal.SIGTERM, 143, "1", INSIDE)],
+    [
+        (signal.SIGINT, 130, "0", f"{BETWEEN}|{INSIDE}|{OUTSIDE}"),
+        (signal.SIGTERM, 143, "1", INSIDE),
+    ],
 )
 def test_a_run_stopped_by_a_signal_goes_on_with_the_same_numbers(
     whole, tmp_path, asked, code, every, line
