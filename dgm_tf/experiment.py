@@ -32,7 +32,7 @@ from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.progress import TaskProgress, task_summary
 from dgm_tf.reporting import page, tensorboard
 from dgm_tf.run_folder import RunFolder, check_writable, warn
-from dgm_tf.settings import LearnerSettings
+from dgm_tf.settings import METHODS, LearnerSettings
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
 DEFAULT_RUNS = Path("runs")
@@ -214,19 +214,45 @@ def export_run(
     return exported
 
 
-def new_learner(method: str, settings: LearnerSettings, stream: TaskStream) -> Learner:
+def new_learner(method: str, settings: LearnerSettings, stream: TaskStream | None) -> Learner:
     """A learner that has learnt nothing.
 
     Args:
         method: one of `dgm_tf.settings.METHODS`.
         settings: the method's.
-        stream: for joint training, which alone reads old images.
+        stream: for joint training, which alone reads old images, to learn.
     """
     if method == "joint":
         return JointClassifier(stream, settings)
     if method == "joint_gan":
         return JointGAN(stream, **dataclasses.asdict(settings))
     return _LEARNERS[method].from_settings(settings)
+
+
+def restored_learner(
+    name: str,
+    meta: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    *,
+    stream: TaskStream | None = None,
+) -> Learner:
+    """The learner of a checkpoint.
+
+    Args:
+        name: the learner's, as `settings.json` has it.
+        meta: its dictionary.
+        arrays: its arrays.
+        stream: for joint training that is to go on; without it, it reads none.
+
+    Raises:
+        InputError: there is no such learner, or the state is not one of it.
+    """
+    method = "dgm" if name.startswith("dgm-") else name
+    if method not in METHODS:
+        raise InputError(f"settings.json names the learner {name!r}, which dgm_tf does not have")
+    with reading_state():
+        settings = METHODS[method](**meta["settings"])
+        return new_learner(method, settings, stream).restored(meta, arrays)
 
 
 def open_stream(training: Training) -> TaskStream:

@@ -11,9 +11,9 @@ from dgm_tf.evaluation.inception import Inception
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.learners.base import Learner
+from dgm_tf.learners.phase import divisor_up_to
 from dgm_tf.run_folder import RunFolder
-from dgm_tf.settings import METHODS
-from dgm_tf.stream import TaskStream, class_incremental
+from dgm_tf.stream import TaskStream, class_incremental, to_float
 
 _PAIRS = 5  # in a row of the sheet
 _SEED = 0
@@ -136,11 +136,8 @@ def restored(
             f"{run_dir} was learnt from other data ({described['source']}) than these "
             f"({stream.source}): name the folder of those by --data_dir or --images"
         )
-    method = description["learner"].partition("-")[0]
-    method = method if method == "dgm" else description["learner"].replace("-", "_")
-    # The learner's state has its settings; these only make one to restore into.
-    fresh = experiment.new_learner(method, METHODS[method](), stream)
-    return stream, fresh.restored(meta, arrays)
+    learner = experiment.restored_learner(description["learner"], meta, arrays, stream=stream)
+    return stream, learner
 
 
 def train_oracle(
@@ -187,15 +184,14 @@ def _draw_nearest(judge: Oracle, learner: Learner, stream: TaskStream, path: Pat
     made = learner.generate(labels, seed=_SEED)
     counts = stream.describe()["train_images"]
     total = sum(counts[label] for label in learner.classes_seen)
-    # A batch that divides their number, so that none is left out.
-    batch = max(size for size in range(1, min(_CHUNK, total) + 1) if total % size == 0)
+    batch = divisor_up_to(_CHUNK, total)  # so that none is left out
     pixels, features = [], []
     for real, _ in stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED):
         real = real.numpy()
         features.append(judge.features(real))
         pixels.append(pictures.to_uint8(real))
     rows = nearest(np.concatenate(features), judge.features(made))
-    found = np.concatenate(pixels)[rows].astype(np.float32) / 127.5 - 1.0
+    found = to_float(np.concatenate(pixels)[rows], made.shape[1]).numpy()
     pairs = np.stack([made, found], axis=1).reshape(-1, *made.shape[1:])
     names = [stream.class_names[label] for label in np.repeat(labels, 2)]
     pictures.sample_grid(pairs, 2 * _PAIRS, path, labels=names)

@@ -19,12 +19,11 @@ from dgm_tf.evaluation import audit
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.files import read_text
 from dgm_tf.generator_audit import GeneratorFindings, inspect
-from dgm_tf.learners.base import Learner, reading_state
+from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.networks import Generator
 from dgm_tf.run_folder import RunFolder, growth_csv, identity
 from dgm_tf.run_format import MAX_METRICS_BYTES, check_rows
-from dgm_tf.settings import METHODS
 
 _NOTHING = "-"
 
@@ -280,7 +279,7 @@ class _Inspection:
         """
         rows, meta, arrays = self._run.saved(task)
         whole = self._check_saved(task, rows, chain.state_digest(meta, arrays))
-        learner = _learner(self._name, meta, arrays)
+        learner = experiment.restored_learner(self._name, meta, arrays)
         if learner.finished_tasks != task:
             raise InputError(f"its checkpoint is one after {learner.finished_tasks} tasks")
         images = self._check_images(task, learner) if learner.generates else None
@@ -316,7 +315,7 @@ class _Inspection:
             except ValueError as error:
                 self._faults.append(
                     f"task {checkpoint}: its checkpoint cannot draw the images of task {task} "
-                    f"({_checks.one_checks.one_line(error)})"
+                    f"({_checks.one_line(error)})"
                 )
                 continue
             found.append(difference)
@@ -375,16 +374,6 @@ class _Inspection:
         if not other:
             return []
         return [f"images can differ because this is another machine or build: {'; '.join(other)}"]
-
-
-def _learner(name: str, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Learner:
-    method = "dgm" if name.startswith("dgm-") else name
-    if method not in METHODS:
-        raise InputError(f"settings.json names the learner {name!r}, which dgm_tf does not have")
-    with reading_state():
-        settings = METHODS[method](**meta["settings"])
-        # Joint training reads its stream only to learn.
-        return experiment.new_learner(method, settings, stream=None).restored(meta, arrays)
 
 
 def _matrix(matrix: AccuracyMatrix) -> list[dict[int, float]]:

@@ -461,3 +461,11 @@ def test_settings_that_cannot_be_read_are_bad_input(run, undrawn):
     (run / "settings.json").write_text("[]")
     with pytest.raises(InputError, match="settings.json"):
         audit_run(run)
+
+
+def test_images_that_a_checkpoint_cannot_draw_are_one_line(run, monkeypatch):
+    def broken(record, generate):
+        raise ValueError("no such\nclass")
+
+    monkeypatch.setattr(audit, "compare", broken)
+    assert "its checkpoint cannot draw the images of task 1 (no such class)" in faults(run)
