@@ -1,8 +1,9 @@
-"""Checks on what a user passes in; each raises `InputError` with its one line."""
+"""Checks on what a user passes in, which raise `InputError` with one line, and words for it."""
 
+import json
 import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dgm_tf.errors import InputError
@@ -52,6 +53,34 @@ def one_line(text: object, limit: int = 300) -> str:
     """Foreign text (a library's error, a file name) fit to stand within one line."""
     flat = " ".join(str(text).split())
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
+
+
+def differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]
+) -> list[str]:
+    """Leaves in which two JSON objects differ, as "settings.epochs is 16 there, 20 here".
+
+    Args:
+        found: what a file holds.
+        wanted: what was asked for.
+        keys: the keys that count.
+    """
+    return [line for key in keys for line in _differing(key, found.get(key), wanted.get(key))]
+
+
+def _differing(name: str, found: Any, wanted: Any) -> list[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return [
+            line
+            for key in sorted({*found, *wanted})
+            for line in _differing(f"{name}.{key}", found.get(key), wanted.get(key))
+        ]
+    if found == wanted:
+        return []
+    there, here = (
+        one_line(json.dumps(value, ensure_ascii=False), limit=80) for value in (found, wanted)
+    )
+    return [f"{name} is {there} there, {here} here"]
 
 
 def square_images(shape: Sequence[int]) -> tuple[int, ...]:

@@ -294,10 +294,7 @@ class RunFolder:
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         found, wanted = _comparable(found), _comparable(wanted)
-        differences = []
-        for key in _IDENTITY:
-            differences += _differences(key, found[key], wanted[key])
-        if differences:
+        if differences := _checks.differences(found, wanted, _IDENTITY):
             raise InputError(
                 f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
                 "choose another --run_dir or delete that one"
@@ -404,25 +401,6 @@ def _digest(value: Any) -> str:
 def warn(text: str) -> None:
     """Says something that a user should know on standard error, in one line."""
     print(f"warning: {text}", file=sys.stderr)
-
-
-def _differences(name: str, found: Any, wanted: Any) -> list[str]:
-    """Leaves in which two JSON values differ, as "settings.epochs is 16 there, 20 here"."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = sorted({*found, *wanted})
-        return [
-            line
-            for key in keys
-            for line in _differences(f"{name}.{key}", found.get(key), wanted.get(key))
-        ]
-    if found == wanted:
-        return []
-    return [f"{name} is {_short(found)} there, {_short(wanted)} here"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:

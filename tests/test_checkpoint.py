@@ -10,6 +10,7 @@ import pytest
 
 from dgm_tf import checkpoint
 from dgm_tf.errors import InputError
+from tests.damages import flip_a_bit
 
 META = {"widths": [80, 40, 20], "name": "dgm-w", "rate": 0.1 + 0.2, "nested": {"none": None}}
 
@@ -92,12 +93,6 @@ def test_a_pickle_smuggled_into_the_archive_is_not_run(saved, tmp_path):
 def edit_state(folder, **changes):
     path = folder / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dgm_tf.learners.base import Learner
 from dgm_tf.reporting import page
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
+from tests.damages import DAMAGES
 from tests.run_content import content, without_times
 
 SETTINGS = {"seed": 3, "epochs": 2}
@@ -382,22 +383,6 @@ def test_settings_that_cannot_be_read_are_an_input_error(tmp_path, text):
     (tmp_path / "settings.json").write_text(text)
     with pytest.raises(InputError, match="settings.json"):
         run(tmp_path)
-
-
-DAMAGES = {
-    "torn": lambda folder: (folder / "state.json").unlink(),
-    "truncated": lambda folder: os.truncate(folder / "arrays.npz", 100),
-    "a bit flipped": lambda folder: flip_a_bit(folder / "arrays.npz"),
-    "a bit flipped in its text": lambda folder: flip_a_bit(folder / "state.json"),
-    "empty": lambda folder: [path.unlink() for path in folder.iterdir()],
-    "foreign": lambda folder: (folder / "state.json").write_text('{"format": "another"}'),
-}
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -15,7 +15,7 @@ from dgm_tf.checkpoint import Every
 from dgm_tf.errors import InputError
 from dgm_tf.files import locked
 from dgm_tf.reporting import page
-from tests import tiny_phases
+from tests import damages, tiny_phases
 from tests.run_content import content
 
 ROOT = Path(__file__).parents[1]
@@ -95,26 +95,12 @@ def stopped_inside_task_2(folder, steps=14, **options):
     return sorted((folder / "checkpoints" / "unfinished").iterdir())
 
 
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def of_another_run(folder):
     meta, arrays = checkpoint.load(folder)
     checkpoint.save(folder, {**meta, "run": "another"}, arrays)
 
 
-DAMAGES = {
-    "torn": lambda folder: (folder / "state.json").unlink(),
-    "truncated": lambda folder: os.truncate(folder / "arrays.npz", 100),
-    "a bit flipped": lambda folder: flip_a_bit(folder / "arrays.npz"),
-    "a bit flipped in its text": lambda folder: flip_a_bit(folder / "state.json"),
-    "empty": lambda folder: [path.unlink() for path in folder.iterdir()],
-    "foreign": lambda folder: (folder / "state.json").write_text('{"format": "another"}'),
-    "of another run": of_another_run,
-}
+DAMAGES = {**damages.DAMAGES, "of another run": of_another_run}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -137,7 +123,7 @@ def test_a_damaged_checkpoint_inside_a_task_is_named_and_the_one_before_taken(
 
 def test_without_a_whole_checkpoint_inside_it_a_task_begins_anew(tmp_path, whole, capsys):
     for folder in stopped_inside_task_2(tmp_path):
-        flip_a_bit(folder / "arrays.npz")
+        damages.flip_a_bit(folder / "arrays.npz")
     run(tmp_path)
     assert capsys.readouterr().err.count("damaged") == 2
     assert content(tmp_path) == whole

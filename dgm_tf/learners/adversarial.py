@@ -6,13 +6,13 @@ import tensorflow as tf
 
 from dgm_tf import losses, randomness
 from dgm_tf.layers.masks import annealed_scales
-from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam, spread
+from dgm_tf.learners.phase import TwoNetworkPhase, decayed, divisor_up_to, new_adam, spread
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import Replay
 from dgm_tf.settings import DGMSettings
 
 
-class AdversarialPhase(Phase):
+class AdversarialPhase(TwoNetworkPhase):
     """Generator and critic against each other on one task's images (the paper's Figure 1).
 
     Args:
@@ -65,15 +65,9 @@ class AdversarialPhase(Phase):
             self._rate(settings.critic_learning_rate), self._critic_variables
         )
 
-    def networks(self) -> dict[str, Any]:
-        return {"generator": self.generator, "critic": self.critic}
-
     def own_variables(self) -> dict[str, Any]:
-        return super().own_variables() | {
-            "generator_optimizer": self._generator_optimizer.variables,
-            "critic_optimizer": self._critic_optimizer.variables,
-            "replay": () if self._replay is None else self._replay.variables,
-        }
+        replay = () if self._replay is None else self._replay.variables
+        return super().own_variables() | {"replay": replay}
 
     def _rate(self, first: float) -> Any:
         return decayed(first, self._settings.rate_decay, self._epochs * self._steps_per_epoch)

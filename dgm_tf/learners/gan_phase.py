@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from dgm_tf import losses, randomness
-from dgm_tf.learners.phase import Phase, decayed, divisor_up_to, new_adam, spread
+from dgm_tf.learners.phase import TwoNetworkPhase, decayed, divisor_up_to, new_adam, spread
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.settings import GANSettings
 
@@ -39,7 +39,7 @@ class Protection:
         return tf.constant(0.0)
 
 
-class GANPhase(Phase):
+class GANPhase(TwoNetworkPhase):
     """A Wasserstein GAN with gradient penalty and a class head, on one task's images.
 
     Args:
@@ -97,15 +97,6 @@ class GANPhase(Phase):
         self._critic_optimizer = self._adam(
             settings.critic_learning_rate, steps, self._critic_variables
         )
-
-    def networks(self) -> dict[str, Any]:
-        return {"generator": self.generator, "critic": self.critic}
-
-    def own_variables(self) -> dict[str, Any]:
-        return super().own_variables() | {
-            "generator_optimizer": self._generator_optimizer.variables,
-            "critic_optimizer": self._critic_optimizer.variables,
-        }
 
     def _adam(self, rate: float, steps: int, variables: list[Any]) -> Any:
         settings = self._settings

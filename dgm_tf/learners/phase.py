@@ -146,6 +146,28 @@ class Phase(keras.Model):
         return {name: mean.result() for name, mean in self._means.items()}
 
 
+class TwoNetworkPhase(Phase):
+    """A phase that trains a generator against a critic, each with an optimizer of its own.
+
+    A subclass sets all four.
+    """
+
+    generator: keras.Model
+    critic: keras.Model
+    _generator_optimizer: keras.optimizers.Optimizer
+    _critic_optimizer: keras.optimizers.Optimizer
+
+    def networks(self) -> Mapping[str, keras.Model]:
+        return {"generator": self.generator, "critic": self.critic}
+
+    def own_variables(self) -> Mapping[str, Sequence[Any]]:
+        return {
+            **super().own_variables(),
+            "generator_optimizer": self._generator_optimizer.variables,
+            "critic_optimizer": self._critic_optimizer.variables,
+        }
+
+
 def divisor_up_to(wanted: int, steps: int) -> int:
     """The largest divisor of `steps` that is at most `wanted`.
 

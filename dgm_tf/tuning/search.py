@@ -1,7 +1,6 @@
 """A search from beginning to end: its folder, its trials, what it found, and a check of that."""
 
 import dataclasses
-import itertools
 import json
 import os
 import socket
@@ -299,30 +298,11 @@ def _open(folder: Path, description: Mapping[str, Any]) -> None:
         write_atomically(path, f"{text}\n".encode())
         return
     found, wanted = _read_json(path), json.loads(text)
-    differing = [
-        f"{name} is {_short(there)} there, {_short(here)} here"
-        for key in _IDENTITY
-        for name, there, here in _differences(key, found.get(key), wanted[key])
-    ]
-    if differing:
+    if differing := _checks.differences(found, wanted, _IDENTITY):
         raise InputError(
             f"{folder} holds another search: {'; '.join(differing)}; choose another --search_dir "
             "or delete that one"
         )
-
-
-def _differences(name: str, found: Any, wanted: Any) -> list[tuple[str, Any, Any]]:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        parts = (
-            _differences(f"{name}.{key}", found.get(key), wanted.get(key))
-            for key in sorted({*found, *wanted})
-        )
-        return list(itertools.chain(*parts))
-    return [] if found == wanted else [(name, found, wanted)]
-
-
-def _short(value: Any) -> str:
-    return _checks.one_line(json.dumps(value, ensure_ascii=False), limit=80)
 
 
 def _read_json(path: Path) -> Any:
