@@ -29,8 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it 
 import tensorflow as tf
 from keras.ops import convert_to_numpy
 
-from dgm_tf import export
 from dgm_tf.networks import Generator
+from dgm_tf.serving import export
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _SIZE = flags.DEFINE_integer("generator_size", 20, "g: the generator starts with 4g, 2g, g units")
@@ -157,7 +157,7 @@ def _mlserver(folder: Path) -> Iterator[dict[int, Ask]]:
     for tasks in _TASKS:
         model = {
             "name": f"tasks{tasks}",
-            "implementation": "dgm_tf.mlserver_runtime.DGMRuntime",
+            "implementation": "dgm_tf.serving.mlserver_runtime.DGMRuntime",
             "parameters": {"uri": "."},
         }
         (folder / f"tasks{tasks}" / "model-settings.json").write_text(json.dumps(model))

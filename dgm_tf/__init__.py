@@ -26,7 +26,7 @@ _HOMES = {
     "from_arrays": "dgm_tf.datasets",
     "from_folder": "dgm_tf.datasets",
     "load": "dgm_tf.datasets",
-    "load_generator": "dgm_tf.serving",
+    "load_generator": "dgm_tf.serving.loading",
     "settings_for": "dgm_tf.settings",
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dgm_tf.files import write_atomically
+from dgm_tf.storage.files import write_atomically
 
 PER_CLASS = 10  # pictures of each class in the grids of a run
 

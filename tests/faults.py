@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import experiment
-from dgm_tf.checkpoint import Every
+from dgm_tf.experiments import experiment
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.reporting import page
+from dgm_tf.storage.checkpoint import Every
 from tests import tiny_phases
 from tests.run_content import content
 

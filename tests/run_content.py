@@ -2,7 +2,7 @@
 
 import json
 
-from dgm_tf import checkpoint
+from dgm_tf.storage import checkpoint
 
 
 def content(folder):

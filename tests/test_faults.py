@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf import checkpoint, experiment, stopping
-from dgm_tf.checkpoint import Every
+from dgm_tf import stopping
 from dgm_tf.errors import InputError
-from dgm_tf.files import locked
+from dgm_tf.experiments import experiment
 from dgm_tf.reporting import page
+from dgm_tf.storage import checkpoint
+from dgm_tf.storage.checkpoint import Every
+from dgm_tf.storage.files import locked
 from tests import damages, tiny_phases
 from tests.run_content import content
 
@@ -198,7 +200,7 @@ def test_a_folder_that_became_read_only_is_refused_with_one_line(tmp_path):
 
 def test_a_second_process_on_a_folder_is_refused(tmp_path, whole):
     program = (
-        "import sys; from dgm_tf.files import locked\n"
+        "import sys; from dgm_tf.storage.files import locked\n"
         "with locked(sys.argv[1]): print('locked', flush=True); sys.stdin.read()"
     )
     owner = subprocess.Popen(

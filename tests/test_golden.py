@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dgm_tf import experiment
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.keeper import TaskKeeper
-from dgm_tf.run_folder import RunFolder
+from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.settings import ADDED, DGMSettings
 
 # One per format. Each is a run of DGM on digits that ended inside its second task of two, at the

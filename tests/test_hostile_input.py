@@ -16,16 +16,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dgm_tf import checkpoint, datasets, files, npz
+from dgm_tf import datasets
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import audit
+from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.base import reading_state
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.report import run_report
 from dgm_tf.reporting import page
+from dgm_tf.reporting.report import run_report
 from dgm_tf.reporting.run import read_run
-from dgm_tf.run_audit import audit_run
-from dgm_tf.run_folder import RunFolder
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.storage import checkpoint, files, npz
 from tests import tiny_run
 from tests.fuzz.test_corpus import changed
 from trainers import split_digits

@@ -15,11 +15,11 @@ import tensorflow as tf
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dgm_tf import checkpoint
 from dgm_tf.datasets import from_arrays
 from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense
 from dgm_tf.learners.critic_learner import network_arrays, restored_network
 from dgm_tf.networks import Generator
+from dgm_tf.storage import checkpoint
 from dgm_tf.stream import TaskClosed, class_incremental
 
 # Building and running small networks takes most of an example's time: few examples by default.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf import grid
+from dgm_tf.experiments import grid
 from dgm_tf.reporting.run import read_run
 from trainers import table1
 

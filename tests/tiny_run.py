@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dgm_tf import experiment
 from dgm_tf.datasets import ImageData
+from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.fine_tune import FineTune
 from dgm_tf.stream import class_incremental

@@ -33,7 +33,7 @@ def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None 
 
     def train(**wanted: Any) -> None:
         with hushed():
-            from dgm_tf import experiment
+            from dgm_tf.experiments import experiment
         experiment.train(experiment.Training(**wanted))
 
     defined = flags.define(dataset, images=dataset == "folder")
@@ -46,7 +46,7 @@ def export(*, about: str, arguments: Sequence[str] | None = None) -> int:
 
     def work(*, export_classifier: bool, **wanted: Any) -> None:
         with hushed():
-            from dgm_tf import experiment
+            from dgm_tf.experiments import experiment
         experiment.export_run(classifier=export_classifier, **wanted)
 
     defined = flags.define_export()
@@ -58,8 +58,8 @@ def sample(*, about: str, arguments: Sequence[str] | None = None) -> int:
 
     def work(**wanted: Any) -> None:
         with hushed():
-            from dgm_tf import serving
-        print(serving.sample(**wanted))
+            from dgm_tf.serving import loading
+        print(loading.sample(**wanted))
 
     defined = flags.define_sample()
     return carried_out("sample", defined, work, about, arguments, "stopped; nothing was drawn")
@@ -76,7 +76,7 @@ def audit(*, about: str, arguments: Sequence[str] | None = None) -> int:
         if not runs:
             raise InputError("expected one RUN or more, folders that trainers have written")
         with hushed():
-            from dgm_tf import run_audit
+            from dgm_tf.experiments import run_audit
         wrong = False
         for run in runs:
             found = run_audit.audit_run(run)

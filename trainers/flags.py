@@ -10,9 +10,9 @@ from typing import Any
 from absl import flags
 
 from dgm_tf import settings_file
-from dgm_tf.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, PRESETS, VARIANTS, settings_for
+from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.tuning import space
 
 _IMAGES = "a folder with one subfolder of images per class"
@@ -218,7 +218,7 @@ class TrainerFlags(CommandFlags):
     dataset: str = ""
 
     def parse(self, arguments: Sequence[str], *, program: str, about: str) -> dict[str, Any]:
-        """Turns a command line into the arguments of `dgm_tf.experiment.Training`.
+        """Turns a command line into the arguments of `dgm_tf.experiments.experiment.Training`.
 
         Arguments and errors are those of `CommandFlags.parse`.
         """
@@ -308,8 +308,9 @@ class TuneFlags(CommandFlags):
         Arguments and errors are those of `CommandFlags.parse`.
 
         Returns:
-            `training`, `plan` and `tuning`: arguments of `dgm_tf.experiment.Training`, and of
-            `Plan` and `Tuning` of `dgm_tf.tuning.search`.
+            `training`, `plan` and `tuning`: arguments of
+            `dgm_tf.experiments.experiment.Training`, and of `Plan` and `Tuning` of
+            `dgm_tf.tuning.search`.
         """
         given = super().parse(arguments, program=program, about=about)
         dataset = given["dataset"]

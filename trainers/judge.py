@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _judge(**wanted) -> None:
     with command.hushed():
-        from dgm_tf import judging
+        from dgm_tf.experiments import judging
     print(judging.judge_run(**wanted), flush=True)
 
 

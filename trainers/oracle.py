@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(**wanted) -> None:
     with command.hushed():
-        from dgm_tf import judging
+        from dgm_tf.experiments import judging
     print(judging.train_oracle(**wanted), flush=True)
 
 

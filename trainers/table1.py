@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from dgm_tf import grid
 from dgm_tf.errors import InputError
+from dgm_tf.experiments import grid
 from trainers import command, flags
 
 QUICK = ("--epochs=40", "--consolidation_steps=100")

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tune(*, training: dict[str, Any], plan: dict[str, Any], tuning: dict[str, Any]) -> None:
     with command.hushed():
-        from dgm_tf.experiment import Training
+        from dgm_tf.experiments.experiment import Training
         from dgm_tf.tuning.search import Plan, Tuning, tune
     tune(Tuning(training=Training(**training), plan=Plan(**plan), **tuning))
 

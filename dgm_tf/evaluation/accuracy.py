@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
+from dgm_tf.storage.files import write_atomically
 
 
 @dataclasses.dataclass(frozen=True)

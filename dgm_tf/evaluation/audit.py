@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, npz
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
+from dgm_tf.storage import npz
+from dgm_tf.storage.files import write_atomically
 
 # generate(labels int32 [N], seed=int) -> float32 [N, H, W, C]
 Generate = Callable[..., Any]

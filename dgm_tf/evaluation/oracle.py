@@ -15,10 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import augmentation, checkpoint, randomness
+from dgm_tf import augmentation, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.evaluation.quality import frechet_distance, precision_recall
+from dgm_tf.storage import checkpoint
 from dgm_tf.stream import TaskStream
 
 _RECIPE = 2  # raised with every change to the network or its training: old caches do not count

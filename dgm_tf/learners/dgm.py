@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
-from dgm_tf.export import Export, export
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.critic_learner import network_arrays, restored_network
@@ -18,6 +17,7 @@ from dgm_tf.learners.generating import GeneratingLearner
 from dgm_tf.learners.task_memory import TaskMemory
 from dgm_tf.networks import Generator
 from dgm_tf.replay import FullReplay, Replay
+from dgm_tf.serving.export import Export, export
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import Task
 
@@ -145,7 +145,7 @@ class DGM(GeneratingLearner):
         return TaskMemory(self.generator)
 
     def export(self, path: str | Path, *, classifier: bool = False) -> Export:
-        """Writes the memory as a SavedModel; see `dgm_tf.export.export`.
+        """Writes the memory as a SavedModel; see `dgm_tf.serving.export.export`.
 
         Args:
             path: NAME for its next version NAME/<n>, or NAME/<n> itself.

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import stopping
-from dgm_tf.checkpoint import Every
 from dgm_tf.errors import Diverged, InputError
+from dgm_tf.storage.checkpoint import Every
 
 # save(steps, meta, arrays): steps of the task so far, a JSON-able dictionary, arrays by name.
 Save = Callable[[int, dict[str, Any], dict[str, np.ndarray]], None]

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from dgm_tf import report
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
-from dgm_tf.reporting import figures, html, numbers
+from dgm_tf.reporting import figures, html, numbers, report
 from dgm_tf.reporting.numbers import Group, Spread, with_spread
 from dgm_tf.reporting.page import PAGE
 from dgm_tf.reporting.paper import Published, published
 from dgm_tf.reporting.run import Run, read_runs
+from dgm_tf.storage.files import write_atomically
 
 _MEASURES = {
     "average_accuracy": ("A", "A_t: accuracy on real test images"),

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
 from dgm_tf.reporting import comparison, figures, numbers, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import read_run
-from dgm_tf.run_folder import RunFolder
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.storage.files import write_atomically
 
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
 TABLE_BEGIN, TABLE_END = "<!-- results:begin -->", "<!-- results:end -->"

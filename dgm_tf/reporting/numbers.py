@@ -1,7 +1,8 @@
 """The numbers behind each picture: pure functions of the rows of metrics.jsonl.
 
-Rows are as `dgm_tf.report` describes them. What a row does not have is left out, never 0; a run of
-an older version, or of a learner that has no generator, gives fewer pictures. Percent are 0 to 100.
+Rows are as `dgm_tf.reporting.report` describes them. What a row does not have is left out, never 0;
+a run of an older version, or of a learner that has no generator, gives fewer pictures. Percent are
+0 to 100.
 """
 
 import dataclasses

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import report
-from dgm_tf.files import write_atomically
-from dgm_tf.reporting import figures, html, numbers
+from dgm_tf.reporting import figures, html, numbers, report
 from dgm_tf.reporting.paper import published
 from dgm_tf.reporting.run import Run, read_run
+from dgm_tf.storage.files import write_atomically
 
 PAGE = "report.html"
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from dgm_tf import _checks, pictures
 from dgm_tf.errors import InputError
-from dgm_tf.files import read_text
-from dgm_tf.run_folder import RunFolder
-from dgm_tf.run_format import MAX_METRICS_BYTES, check_rows
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
+from dgm_tf.storage.files import read_text
 
 Row = Mapping[str, Any]
 
@@ -36,7 +36,8 @@ class Run:
     Attributes:
         path: its folder.
         description: what `settings.json` holds.
-        rows: the rows of `metrics.jsonl` (see `dgm_tf.report`), one per finished task, in order.
+        rows: the rows of `metrics.jsonl` (see `dgm_tf.reporting.report`), one per finished task, in
+            order.
     """
 
     path: Path

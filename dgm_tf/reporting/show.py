@@ -2,12 +2,11 @@
 
 import dataclasses
 
-from dgm_tf import report
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import comparison
+from dgm_tf.reporting import comparison, report
 from dgm_tf.reporting.page import write_page
 from dgm_tf.reporting.run import Run, read_runs
-from dgm_tf.run_folder import RunFolder
+from dgm_tf.runs.run_folder import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)

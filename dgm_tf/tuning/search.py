@@ -12,13 +12,14 @@ import grpc
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from dgm_tf import _checks, experiment, provenance, randomness
+from dgm_tf import _checks, provenance, randomness
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
+from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.reporting import figures
-from dgm_tf.run_folder import check_writable
+from dgm_tf.runs.run_folder import check_writable
 from dgm_tf.settings import PRESETS, DGMSettings
+from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning import results
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM

@@ -16,8 +16,8 @@ from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 
 from dgm_tf import _checks
-from dgm_tf.files import write_atomically
-from dgm_tf.progress import TaskProgress
+from dgm_tf.experiments.progress import TaskProgress
+from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dgm_tf import checkpoint
 from dgm_tf.evaluation import audit
+from dgm_tf.storage import checkpoint
 from tests.fuzz import targets
 from tests.reporting.example import description, row
 

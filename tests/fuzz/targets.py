@@ -26,7 +26,7 @@ def settings(content: bytes) -> None:
 
 def metrics(content: bytes) -> None:
     """`metrics.jsonl` of a run, read and printed."""
-    from dgm_tf import report
+    from dgm_tf.reporting import report
     from dgm_tf.reporting.run import read_run
 
     with _folder() as folder:
@@ -38,7 +38,7 @@ def metrics(content: bytes) -> None:
 
 def state(content: bytes) -> None:
     """`state.json` of a checkpoint, beside arrays that are whole."""
-    from dgm_tf import checkpoint
+    from dgm_tf.storage import checkpoint
 
     with _folder() as folder:
         checkpoint.save(folder / "c", {"tasks": [[0]]}, _arrays())
@@ -49,7 +49,7 @@ def state(content: bytes) -> None:
 
 def arrays(content: bytes) -> None:
     """`arrays.npz` of a checkpoint whose record of it is that of these very bytes."""
-    from dgm_tf import checkpoint
+    from dgm_tf.storage import checkpoint
 
     with _folder() as folder:
         checkpoint.save(folder / "c", {}, _arrays())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dgm_tf
-from dgm_tf import experiment
+from dgm_tf.experiments import experiment
 from dgm_tf.learners.joint import JointClassifier
 
 _SETTINGS = dgm_tf.DGMSettings(

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dgm_tf import stopping
-from dgm_tf.checkpoint import Every
 from dgm_tf.errors import InputError
-from dgm_tf.experiment import new_learner
+from dgm_tf.experiments.experiment import new_learner
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.settings import settings_for
+from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import class_incremental
 from tests import tiny_phases
 from tests.layers.layer_check import bits

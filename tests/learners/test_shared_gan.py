@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
-from dgm_tf.experiment import new_learner
+from dgm_tf.experiments.experiment import new_learner
 from dgm_tf.learners.dgr import Mixed, Scholar
 from dgm_tf.learners.ewc import ElasticPull, fisher_information
 from dgm_tf.learners.mergan import Alignment, JointReplay, OldImages

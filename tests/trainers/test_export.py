@@ -56,7 +56,7 @@ def test_the_memory_after_any_task_can_be_exported_later(run, capsys):
 
 
 def test_a_run_from_before_names_were_kept_has_them_from_its_settings(run, tmp_path):
-    from dgm_tf import checkpoint
+    from dgm_tf.storage import checkpoint
 
     copy = shutil.copytree(run / "run", tmp_path / "run")
     meta, arrays = checkpoint.load(copy / "checkpoints" / "task-02")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf.checkpoint import Every
 from dgm_tf.errors import InputError
 from dgm_tf.settings import METHODS, settings_for
+from dgm_tf.storage.checkpoint import Every
 from trainers import flags, split_digits, split_folder
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dgm_tf import experiment
 from dgm_tf.errors import InputError
+from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.stream import TaskStream, class_incremental
 from dgm_tf.tuning.measure import Unusable, measure

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, npz
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.files import read_text, write_atomically
+from dgm_tf.storage import npz
+from dgm_tf.storage.files import read_text, write_atomically
 
 FORMAT = "dgm_tf checkpoint"
 VERSION = 1

@@ -10,13 +10,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dgm_tf import checkpoint, experiment, run_folder
 from dgm_tf.datasets import ImageData
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
+from dgm_tf.experiments import experiment
 from dgm_tf.learners.base import Learner
 from dgm_tf.reporting import page
+from dgm_tf.runs import run_folder
 from dgm_tf.settings import DGMSettings
+from dgm_tf.storage import checkpoint
+from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import class_incremental
 from tests.damages import DAMAGES
 from tests.run_content import content, without_times

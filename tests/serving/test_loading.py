@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 import dgm_tf
-from dgm_tf import pictures, serving
+from dgm_tf import pictures
 from dgm_tf.errors import InputError
+from dgm_tf.serving import loading
 from tests.layers.layer_check import bits
-from tests.tiny_export import LABELS, LATENT, NAMES, TASKS, learner
+from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, learner
 
 CLASSES = tuple(label for classes in TASKS for label in classes)
 
@@ -37,7 +38,7 @@ def test_the_newest_version_is_loaded_unless_another_is_named(folder, generator,
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "saved_model.pb").write_bytes(b"")
     (tmp_path / "11").mkdir()  # not a model
-    assert serving.newest_version(tmp_path) == tmp_path / "10"
+    assert loading.newest_version(tmp_path) == tmp_path / "10"
 
 
 def test_it_knows_what_it_holds(generator):
@@ -103,7 +104,7 @@ def test_what_is_no_exported_model_is_an_input_error(folder, tmp_path):
 
 
 def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path):
-    said = serving.sample(
+    said = loading.sample(
         model=folder, labels=("5", "one"), count=3, out=tmp_path / "grid.png", seed=2
     )
     assert said == f"6 images of five, one: {tmp_path / 'grid.png'}"
@@ -111,7 +112,7 @@ def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path
     names = ["five"] * 3 + ["one"] * 3
     pictures.sample_grid(images, 3, tmp_path / "expected.png", labels=names)
     assert (tmp_path / "grid.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
-    serving.sample(model=folder, count=20, out=tmp_path / "all.png")
+    loading.sample(model=folder, count=20, out=tmp_path / "all.png")
     with Image.open(tmp_path / "all.png") as grid:
         assert grid.height == 10 * (16 * 2 + 2) + 2  # two rows a class
 
@@ -127,5 +128,5 @@ def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path
 )
 def test_what_cannot_be_drawn_is_said(folder, tmp_path, wrong, message):
     with pytest.raises(InputError, match=message):
-        serving.sample(**{"model": folder, "out": tmp_path / "grid.png", **wrong})
+        loading.sample(**{"model": folder, "out": tmp_path / "grid.png", **wrong})
     assert list(tmp_path.iterdir()) == []

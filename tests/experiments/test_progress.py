@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from dgm_tf import progress
-from dgm_tf.progress import TaskProgress, task_summary
+from dgm_tf.experiments import progress
+from dgm_tf.experiments.progress import TaskProgress, task_summary
 
 
 class Terminal(io.StringIO):

@@ -6,12 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
-from dgm_tf import chain, checkpoint
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import audit
+from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.reporting import page
-from dgm_tf.run_audit import audit_run
-from dgm_tf.run_folder import RunFolder, identity
+from dgm_tf.runs import chain
+from dgm_tf.runs.run_folder import RunFolder, identity
+from dgm_tf.storage import checkpoint
 from tests import tiny_run
 from trainers import audit as command
 

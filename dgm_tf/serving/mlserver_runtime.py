@@ -4,7 +4,7 @@ Needs `requirements-serving.txt`. A model's `model-settings.json`:
 
     {
         "name": "memory",
-        "implementation": "dgm_tf.mlserver_runtime.DGMRuntime",
+        "implementation": "dgm_tf.serving.mlserver_runtime.DGMRuntime",
         "parameters": {"uri": "./memory"}
     }
 
@@ -25,7 +25,7 @@ from mlserver.errors import InferenceError
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 from mlserver.utils import get_model_uri
 
-from dgm_tf.serving import newest_version
+from dgm_tf.serving.loading import newest_version
 
 _DEFAULT = "generate"
 

@@ -34,7 +34,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # 
 
 import dgm_tf  # noqa: E402
 from dgm_tf import pictures  # noqa: E402
-from tests.tf_serving_double import served  # noqa: E402
+from tests.serving.tf_serving_double import served  # noqa: E402
 from trainers import split_digits  # noqa: E402
 
 pytestmark = [
@@ -42,7 +42,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # the server's own packages warn of each other
 ]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PART = TEXT.partition("## Export and serving\n")[2].partition("\n## ")[0]
 TINY = [

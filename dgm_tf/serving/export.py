@@ -21,11 +21,11 @@ import tensorflow as tf
 from dgm_tf import provenance, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import audit
-from dgm_tf.files import whole_folder, write_atomically
 from dgm_tf.layers import FinishedLayer, masks
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.networks.generator import FinishedGenerator
 from dgm_tf.replay import to_levels
+from dgm_tf.storage.files import whole_folder, write_atomically
 from dgm_tf.stream import to_float
 
 FORMAT = "dgm_tf export"

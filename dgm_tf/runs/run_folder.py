@@ -22,13 +22,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import _checks, chain, checkpoint
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.audit import record_digest
-from dgm_tf.files import locked, read_text, refuse_links_out, write_atomically
-from dgm_tf.run_format import MAX_SETTINGS_BYTES, check_description, check_rows
+from dgm_tf.runs import chain
+from dgm_tf.runs.run_format import MAX_SETTINGS_BYTES, check_description, check_rows
 from dgm_tf.settings import ADDED
+from dgm_tf.storage import checkpoint
+from dgm_tf.storage.files import locked, read_text, refuse_links_out, write_atomically
 
 # A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
 _MIB_PER_TASK = 30
@@ -301,7 +303,7 @@ class RunFolder:
             )
 
     def _linked(self, rows: list[dict[str, Any]], state_digest: str) -> list[dict[str, Any]]:
-        """The rows, the last with its link; see `dgm_tf.chain`."""
+        """The rows, the last with its link; see `dgm_tf.runs.chain`."""
         digests = {
             chain.RECORD: record_digest(self.audit, len(rows)),
             chain.STATE: state_digest,

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, datasets, pictures, provenance, report, stopping
-from dgm_tf.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
+from dgm_tf import _checks, datasets, pictures, provenance, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.export import Export
+from dgm_tf.experiments.progress import TaskProgress, task_summary
 from dgm_tf.learners.base import Learner, reading_state
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.dgr import DGR
@@ -29,10 +28,11 @@ from dgm_tf.learners.joint import JointClassifier, JointGAN
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.learners.mergan import MeRGANJTR, MeRGANRA
 from dgm_tf.learners.watch import NumbersWatch
-from dgm_tf.progress import TaskProgress, task_summary
-from dgm_tf.reporting import page, tensorboard
-from dgm_tf.run_folder import RunFolder, check_writable, warn
+from dgm_tf.reporting import page, report, tensorboard
+from dgm_tf.runs.run_folder import RunFolder, check_writable, warn
+from dgm_tf.serving.export import Export
 from dgm_tf.settings import METHODS, LearnerSettings
+from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
 DEFAULT_RUNS = Path("runs")
@@ -308,9 +308,9 @@ def run(
     """Learns the tasks of a stream that the run folder does not have yet, and reports.
 
     Each task is learnt, evaluated on the real test images of all classes seen, audited and
-    committed to the folder (see `dgm_tf.run_folder`); a run that was stopped goes on after the last
-    task committed, or from the last checkpoint inside the next one, with the numbers it would have
-    had.
+    committed to the folder (see `dgm_tf.runs.run_folder`); a run that was stopped goes on after
+    the last task committed, or from the last checkpoint inside the next one, with the numbers it
+    would have had.
 
     Args:
         stream: the tasks, none of them opened yet.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dgm_tf import settings
 from dgm_tf.errors import InputError
-from dgm_tf.files import write_atomically
 from dgm_tf.reporting import table
+from dgm_tf.storage.files import write_atomically
 
 TRAINERS = {
     "digits": "split_digits",

@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dgm_tf import checkpoint
 from dgm_tf.errors import InputError
+from dgm_tf.storage import checkpoint
 from tests.damages import flip_a_bit
 
 META = {"widths": [80, 40, 20], "name": "dgm-w", "rate": 0.1 + 0.2, "nested": {"none": None}}

@@ -13,17 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, chain, experiment, provenance, report
+from dgm_tf import _checks, provenance
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import audit
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
-from dgm_tf.files import read_text
-from dgm_tf.generator_audit import GeneratorFindings, inspect
+from dgm_tf.experiments import experiment
+from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.networks import Generator
-from dgm_tf.run_folder import RunFolder, growth_csv, identity
-from dgm_tf.run_format import MAX_METRICS_BYTES, check_rows
+from dgm_tf.reporting import report
+from dgm_tf.runs import chain
+from dgm_tf.runs.run_folder import RunFolder, growth_csv, identity
+from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
+from dgm_tf.storage.files import read_text
 
 _NOTHING = "-"
 

@@ -1,7 +1,7 @@
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.files import whole_folder, write_atomically
+from dgm_tf.storage.files import whole_folder, write_atomically
 
 
 def test_writes_the_content_and_makes_the_folders(tmp_path):

@@ -13,14 +13,14 @@ import tensorflow as tf
 from PIL import Image
 
 import dgm_tf
-from dgm_tf import export as exporting
 from dgm_tf import pictures, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.learners.dgm import DGM
+from dgm_tf.serving import export as exporting
 from tests.layers.layer_check import bits
 from tests.networks.tiny_generator import after
-from tests.tiny_export import LABELS, LATENT, NAMES, TASKS, files, learner
+from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, files, learner
 
 variants = pytest.mark.parametrize("variant", ["w", "a"])
 CLASSES = [label for classes in TASKS for label in classes]
@@ -143,7 +143,7 @@ for entry in described["audit"]:
     digests.append(digest.hexdigest() == entry["sha256_of_images"])
 labels = tf.constant([entry["label"] for entry in described["classes"]])
 images = generate(labels=labels, seed=tf.constant([5, 2], tf.int64))["images"]
-np.savez(out, images=images, same=digests, imported="dgm_tf.export" in sys.modules)
+np.savez(out, images=images, same=digests, imported="dgm_tf.serving.export" in sys.modules)
 """
 
 

@@ -1,7 +1,7 @@
 """What `settings.json` and the rows of `metrics.jsonl` must hold for their readers to use them.
 
 Both can come from anyone. What is checked is what readers rely on: kinds, finite numbers, lists of
-one length. Whether the content is true is for `dgm_tf.run_audit` to say.
+one length. Whether the content is true is for `dgm_tf.experiments.run_audit` to say.
 """
 
 import itertools

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, export, pictures, randomness
+from dgm_tf import _checks, pictures, randomness
 from dgm_tf.errors import InputError
+from dgm_tf.serving import export
 
 _COLUMNS = 16
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf import grid, settings
+from dgm_tf import settings
 from dgm_tf.errors import InputError
+from dgm_tf.experiments import grid
 from trainers import flags, table1
 
 

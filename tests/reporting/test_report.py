@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from dgm_tf import report
+from dgm_tf.reporting import report
 
 
 def row(task, **changes):

@@ -1,0 +1,1 @@
+"""A generator that leaves the lab: its export, loading it back, and serving it."""

@@ -1,0 +1,1 @@
+"""Files that are whole or not there, arrays without pickles, and checkpoints made of them."""
