@@ -37,7 +37,9 @@ class LearnerSettings:
         "steps that train the classifier on generated images of all classes "
         "once a task's generator is finished; 0 leaves them out (DGM's paper)",
     )
-    consolidation_batch: int = _setting(128, "generated images in a consolidation step")
+    consolidation_batch: int = _setting(
+        128, "generated images in a consolidation step; real ones in each step of joint training"
+    )
     consolidation_learning_rate: float = _setting(1e-3, "Adam's first rate in consolidation")
     color_jitter: float = _setting(
         0.0,

@@ -31,7 +31,7 @@ from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.reporting import page, report, tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable, warn
 from dgm_tf.serving.export import Export
-from dgm_tf.settings import METHODS, LearnerSettings
+from dgm_tf.settings import METHODS, DGMSettings, LearnerSettings, ReplaySettings
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
@@ -149,7 +149,7 @@ def train(training: Training) -> RunResult:
                 f"{training.method}"
             )
     stream = open_stream(training)
-    check_batch(stream, training)
+    check_sizes(stream, training)
     learner = new_learner(training.method, training.settings, stream)
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     result = run(
@@ -276,17 +276,29 @@ def open_stream(training: Training) -> TaskStream:
     )
 
 
-def check_batch(stream: TaskStream, training: Training) -> None:
-    """Finds a batch larger than a class now, not when that class arrives."""
-    batch_size = training.settings.batch_size
+def check_sizes(stream: TaskStream, training: Training) -> None:
+    """Finds what is too large or too small for a class now, not when that class arrives."""
+    settings = training.settings
+    batch_size = settings.batch_size
     counts = stream.describe()["train_images"]
-    for class_id in itertools.chain(*stream.task_classes[: training.tasks]):
+    classes = list(itertools.chain(*stream.task_classes[: training.tasks]))
+    for class_id in classes:
         if batch_size > counts[class_id]:
             raise InputError(
                 f"a batch must not be larger than a class: class {class_id} has "
                 f"{counts[class_id]} training images, --batch_size is {batch_size}; "
                 "choose a smaller one"
             )
+    if isinstance(settings, DGMSettings) and settings.latent_dim <= len(classes):
+        raise InputError(
+            f"--latent_dim must be larger than the number of classes, whose label takes its first "
+            f"entries: {len(classes)} classes, --latent_dim is {settings.latent_dim}"
+        )
+    if isinstance(settings, ReplaySettings) and settings.replay_buffer < len(classes):
+        raise InputError(
+            f"--replay_buffer must hold at least one image of each class: {len(classes)} classes, "
+            f"--replay_buffer is {settings.replay_buffer}"
+        )
 
 
 def run(

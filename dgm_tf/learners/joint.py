@@ -20,8 +20,9 @@ class JointClassifier(CriticLearner):
     """A critic trained anew for each task on the real images of all classes seen: no memory at all.
 
     The one learner that reads old images, by the stream's own door for it. Its classifier has the
-    shape, the steps and the distortions of DGM's, so that the difference between the two is what
-    replay costs.
+    shape and the distortions of DGM's and takes as many steps, each on `consolidation_batch`
+    images, so that it sees no fewer labelled images than DGM's, which has as many in its last
+    steps alone. The difference between the two is what replay costs.
 
     Args:
         stream: where the images come from.
@@ -51,10 +52,11 @@ class JointClassifier(CriticLearner):
             steps=steps,
             seed=randomness.pair(settings.seed, "joint", number),
         )
+        counts = self._stream.describe()["train_images"]
         batches = functools.partial(
             self._stream.joint_batches,
             task.index,
-            settings.batch_size,
+            min(settings.consolidation_batch, sum(counts[label] for label in classes)),
             epochs=steps,  # more passes than needed: `fit` stops at the last step
             seed=randomness.derive(settings.seed, "joint order", number),
         )

@@ -108,11 +108,12 @@ class RunFolder:
             finished.
 
         Raises:
-            InputError: no checkpoint of a finished task is whole, or the last one is not this
-                run's.
+            InputError: no checkpoint of a finished task is whole, the last one is not this
+                run's, or there are results without one.
         """
         found = _newest_whole([self._checkpoint(task) for task in reversed(self._finished())])
         if found is None:
+            self._check_without_results()
             self._tidy(1)
             self._write_tables([])
             return None
@@ -293,6 +294,15 @@ class RunFolder:
         return sorted(
             int(match[1]) for name in names if (match := re.fullmatch(r"task-(\d{2,5})", name))
         )
+
+    def _check_without_results(self) -> None:
+        """Results are written after their checkpoint: where there is none, it was left out."""
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists() and metrics.stat().st_size:
+            raise InputError(
+                f"{self.path} holds results and no checkpoint that a run could go on from; to "
+                "repeat the run choose another --run_dir, or delete that one"
+            )
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         found, wanted = _comparable(found), _comparable(wanted)

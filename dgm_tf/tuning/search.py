@@ -122,7 +122,7 @@ def tune(tuning: Tuning) -> SearchResult | None:
         growth_price=tuning.growth_price,
     )
     stream = experiment.open_stream(tuning.training)
-    experiment.check_batch(stream, dataclasses.replace(tuning.training, tasks=tuning.plan.tasks))
+    experiment.check_sizes(stream, dataclasses.replace(tuning.training, tasks=tuning.plan.tasks))
     return search(
         stream,
         hypermodel,

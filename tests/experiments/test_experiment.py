@@ -380,6 +380,16 @@ def test_results_without_settings_are_not_overwritten(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == "precious\n"
 
 
+def test_results_without_checkpoints_are_not_overwritten(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.rmtree(copy / "checkpoints")
+    before = content_bytes(copy)
+    with pytest.raises(InputError, match="no checkpoint that a run could go on from") as error:
+        run(copy)
+    assert "choose another --run_dir" in str(error.value)
+    assert content_bytes(copy) == before
+
+
 @pytest.mark.parametrize("text", ["not json", "[]"])
 def test_settings_that_cannot_be_read_are_an_input_error(tmp_path, text):
     (tmp_path / "settings.json").write_text(text)

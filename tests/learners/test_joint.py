@@ -42,6 +42,23 @@ def test_steps_are_those_of_dgms_critic():
     assert progress.steps == 2 * task.steps_per_epoch(8) + 30
 
 
+def test_a_step_is_on_as_many_images_as_one_of_dgms_consolidation(monkeypatch):
+    stream = _stream()
+    asked = []
+    batches = stream.joint_batches
+
+    def spied(task, batch_size, **others):
+        asked.append(batch_size)
+        return batches(task, batch_size, **others)
+
+    monkeypatch.setattr(stream, "joint_batches", spied)
+    learner = JointClassifier(stream, dataclasses.replace(_SETTINGS, consolidation_batch=40))
+    for task in stream:
+        learner.learn(task)
+    there = stream.describe()["train_images"]
+    assert asked == [there[0], 40, 40] and there[0] < 40 < there[0] + there[1]
+
+
 def test_a_run_goes_on_after_its_last_task_with_the_same_numbers(tmp_path):
     settings = dataclasses.asdict(_SETTINGS)
 

@@ -165,6 +165,8 @@ def test_a_folder_with_another_run_is_refused_with_one_line(whole, capsys):
         (["--classes_per_task=5,3"], "sum up to the 10 classes"),
         (["--class_order=0,1,2"], "permutation"),
         (["--batch_size=1000"], "must not be larger than a class"),
+        (["--latent_dim=8"], "10 classes, --latent_dim is 8"),
+        (["--replay_buffer=9"], "10 classes, --replay_buffer is 9"),
         (["--image_size=20"], "multiple of 8"),
         (["--validation_fraction=1.5"], "validation_fraction"),
         (["--tasks=11"], "--tasks from 1 to 10"),
