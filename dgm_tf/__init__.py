@@ -21,6 +21,7 @@ _HOMES = {
     "Task": "dgm_tf.stream",
     "TaskBatchNormalization": "dgm_tf.layers",
     "TaskClosed": "dgm_tf.stream",
+    "TaskProgress": "dgm_tf.experiments.progress",
     "TaskStream": "dgm_tf.stream",
     "class_incremental": "dgm_tf.stream",
     "from_arrays": "dgm_tf.datasets",

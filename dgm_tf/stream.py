@@ -539,9 +539,9 @@ class TaskStream:
 
 def class_incremental(
     data: str | datasets.ImageData | tuple,
-    *,
     classes_per_task: int | Sequence[int] = 1,
     class_order: str | Sequence[int] | None = None,
+    *,
     image_size: int | None = None,
     validation_fraction: float = 0.15,
     seed: int = 0,

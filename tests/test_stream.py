@@ -1,11 +1,13 @@
 """Streams: what a task hands out, in which order, and that a finished task hands out nothing."""
 
+import ast
 import gc
 import itertools
 import json
 import time
 import types
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -537,6 +539,23 @@ def test_a_task_outlives_its_stream_and_a_dataset_its_task():
     dataset = next(iter(numbered_stream())).batches(4, epochs=2, seed=0)
     gc.collect()
     assert len(read(dataset)) == 2 * (17 // 4)
+
+
+def test_only_joint_training_judges_and_searches_pass_the_doors_to_finished_tasks():
+    library = Path(stream_module.__file__).parent
+    passing = {
+        path.relative_to(library).as_posix()
+        for path in library.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("joint_batches", "seen_validation")
+    }
+    assert passing == {
+        "evaluation/oracle.py",
+        "experiments/judging.py",
+        "learners/joint.py",
+        "tuning/measure.py",
+        "tuning/search.py",
+    }
 
 
 def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():

@@ -63,6 +63,21 @@ def test_a_result_that_falls_short_is_noticed(target):
     assert reached(short, RESULTS) < lowest(short)
 
 
+@pytest.mark.parametrize(
+    "folder",
+    sorted(RESULTS.glob("*/dgm-*/seed*")),
+    ids=lambda path: "-".join(path.parts[-3:]),
+)
+def test_committed_memories_are_exact_and_have_room(folder):
+    rows = read_run(folder).rows
+    assert [pixels for row in rows for pixels in row["audit"].values() if pixels] == []
+    assert [len(row["audit"]) for row in rows] == list(range(len(rows)))
+    with open(folder / "growth.csv", encoding="utf-8", newline="") as file:
+        layers = list(csv.DictReader(file))
+    assert [layer for layer in layers if int(layer["free"]) < int(layer["initial_free"])] == []
+    assert len(layers) == 3 * len(rows)
+
+
 @pytest.mark.slow
 def test_quick_runs_reach_their_targets(tmp_path):
     assert table1.main(["--quick", f"--results={tmp_path}"]) == 0

@@ -27,7 +27,7 @@ class TaskProgress(keras.callbacks.Callback):
 
     Example:
 
-        with TaskProgress("task 3 of 10") as progress:
+        with dgm_tf.TaskProgress("task 3 of 10") as progress:
             model.learn(task, callbacks=[progress])
         print(progress.steps)
     """
