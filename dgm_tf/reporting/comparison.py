@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import figures, html, numbers, report
+from dgm_tf.reporting import figures, html, numbers, report, sections
 from dgm_tf.reporting.numbers import Group, Spread, with_spread
 from dgm_tf.reporting.page import PAGE
-from dgm_tf.reporting.paper import Published, published
 from dgm_tf.reporting.run import Run, read_runs
 from dgm_tf.storage.files import write_atomically
 
@@ -19,8 +16,9 @@ _MEASURES = {
 }
 _HOW = (
     "Runs of one method that differ in nothing but the seed are taken together; n is their number. "
-    "Lines are means over them, small dots single runs; bands, and the numbers behind ±, are one "
-    "sample standard deviation. Where n = 1 there is no spread to show, and a difference may be "
+    "Lines, bars and tables of colours are means over them, as far as all of them have come, small "
+    "dots single runs; bands, whiskers and the numbers behind ± are one sample standard deviation. "
+    "Where n = 1 there is no spread to show, and a difference may be "
     "the seed's alone."
 )
 
@@ -56,7 +54,10 @@ def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> l
             written.
     """
     found = numbers.groups(read_runs(folders))
-    drawn = growth_figure(found) if kind == "growth" else curve_figure(found, "average_accuracy")
+    if kind == "growth":
+        drawn = sections.growth_figure(found)
+    else:
+        drawn = sections.accuracy_figure(found, "average_accuracy")
     if drawn is None:
         wanted = "a generator that grows" if kind == "growth" else "a finished task"
         raise InputError(f"expected runs with {wanted}, received {', '.join(map(str, folders))}")
@@ -84,6 +85,9 @@ def comparison_page(runs: Sequence[Run]) -> str:
             _curves(found),
             _last_classes(found),
             _samples(found),
+            sections.growth(found),
+            sections.masks(found),
+            sections.within_tasks(found),
             _cost(found),
             _runs(found),
         ],
@@ -96,19 +100,8 @@ def after_task(group: Group, key: str, task: int) -> Spread | None:
     return None if None in values else numbers.spread(values)
 
 
-def _last_common(group: Group) -> int:
-    """Tasks that every run of the group has finished."""
-    return min(len(run.rows) for run in group.runs)
-
-
-def _published(group: Group) -> Published | None:
-    run = group.runs[0]
-    classes = [len(task) for task in run.stream.get("task_classes", ())]
-    return published(run.dataset, run.learner, classes)
-
-
 def _summary(found: Sequence[Group]) -> str:
-    last = max(_last_common(group) for group in found)
+    last = max(numbers.common_tasks(group.runs) for group in found)
     tasks = sorted({task for task in (5, 10, last) if 0 < task <= last})
     keys = [key for key in _MEASURES if _anywhere(found, key)]
     header = ["method", "n", "tasks"]
@@ -116,7 +109,7 @@ def _summary(found: Sequence[Group]) -> str:
     header += ["forgetting", "units", "of worst case", "memory audit", "the paper's"]
     rows = []
     for group in found:
-        common = _last_common(group)
+        common = numbers.common_tasks(group.runs)
         cells = [group.name, str(len(group.runs)), f"{common} of {group.runs[0].tasks}"]
         for key in keys:
             cells += [with_spread(after_task(group, key, task), factor=100) for task in tasks]
@@ -124,7 +117,7 @@ def _summary(found: Sequence[Group]) -> str:
         units, worst = _units(group, common)
         cells += [with_spread(units, digits=0)]
         cells.append(f"{100 * units.mean / worst:.0f} %" if units and worst else "n/a")
-        paper = _published(group)
+        paper = sections.published_beside(group.runs[0])
         theirs = ", ".join(f"{value:.2f}" for value in paper.percent.values()) if paper else "n/a"
         if paper:
             letter = _MEASURES[paper.key][0]
@@ -162,75 +155,21 @@ def _audit(group: Group) -> str:
     return f"{same} of {len(verdicts)} identical"
 
 
-def curve_figure(found: Sequence[Group], key: str, *, wide: bool = True) -> Figure | None:
-    """A share of 0 to 1 over tasks, a line per group; None where no run has it."""
-    curves = []
-    for style, group in enumerate(found):
-        each = [numbers.percent(numbers.curve(run.rows, key)) for run in group.runs]
-        if not any(each):
-            continue
-        paper = _published(group)
-        theirs = sorted(paper.percent.items()) if paper and paper.key == key else ()
-        several = len(each) > 1
-        curves.append(
-            figures.Line(
-                group.title,
-                numbers.mean_curve(each),
-                dots=[point for points in each for point in points] if several else (),
-                published=theirs,
-                published_name=f"{paper.method} in the paper" if paper else "",
-                style=style,
-            )
-        )
-    return figures.lines(curves, ylabel="accuracy (%)", wide=wide) if curves else None
-
-
-def growth_figure(found: Sequence[Group]) -> Figure | None:
-    """The paper's Figure 2: units over tasks against the worst case; None where nothing grows."""
-    curves, worst = [], {}
-    for style, group in enumerate(found):
-        totals = [grown[0] for run in group.runs if (grown := numbers.growth(run.rows))]
-        if not totals:
-            continue
-        several = len(totals) > 1
-        curves.append(
-            figures.Line(
-                group.title,
-                numbers.mean_curve([total.units for total in totals]),
-                dots=[point for total in totals for point in total.units] if several else (),
-                style=style,
-            )
-        )
-        initial = totals[0].units[0][1]
-        longest = max((total.worst for total in totals), key=len)
-        worst[initial] = max(worst.get(initial, []), longest, key=len)
-    if not curves:
-        return None
-    return figures.lines(curves, ylabel="units of the generator", worst=list(worst.values()))
-
-
 def _curves(found: Sequence[Group]) -> str:
     pieces = []
     for key, (_, what) in _MEASURES.items():
-        if (drawn := curve_figure(found, key)) is not None:
-            pieces.append(html.figure(drawn, key, f"{what}, after each task. {_sizes(found)}"))
-    drawn = growth_figure(found)
-    if drawn is not None:
-        caption = f"Growth against the worst case, the paper's Figure 2. {_sizes(found)}"
-        pieces.append(html.figure(drawn, "growth", caption))
-    return html.section("Over tasks", html.side_by_side(*pieces, wide=True))
-
-
-def _sizes(found: Sequence[Group]) -> str:
-    counts = sorted({len(group.runs) for group in found})
-    return f"n = {', '.join(map(str, counts))} {'runs' if counts != [1] else 'run'} per method."
+        if (drawn := sections.accuracy_figure(found, key)) is not None:
+            caption = f"{what}, after each task. {sections.counts(found)}"
+            pieces.append(html.figure(drawn, key, caption))
+    pieces += sections.matrices(found)
+    return html.section("Accuracy", html.side_by_side(*pieces, wide=True))
 
 
 def _last_classes(found: Sequence[Group]) -> str:
     """Accuracy on each class after the last common task, mean over the runs of a method."""
     rows, labels = [], {}
     for group in found:
-        common = _last_common(group)
+        common = numbers.common_tasks(group.runs)
         if not common:
             continue
         each = [numbers.by_class(run.rows[common - 1], "class_accuracy") for run in group.runs]
@@ -275,7 +214,7 @@ def _cost(found: Sequence[Group]) -> str:
             for run in group.runs
             if (points := numbers.curve(run.rows, "peak_memory_mib"))
         ]
-        parameters = after_task(group, "generator_parameters", _last_common(group))
+        parameters = after_task(group, "generator_parameters", numbers.common_tasks(group.runs))
         time = numbers.spread(seconds)
         rows.append(
             [
@@ -286,7 +225,7 @@ def _cost(found: Sequence[Group]) -> str:
             ]
         )
     header = ["method", "learning, mean", "peak MiB", "parameters"]
-    return html.section("Time and memory", html.table(header, rows))
+    return html.section("Time and memory", sections.cost(found), html.table(header, rows))
 
 
 def _runs(found: Sequence[Group]) -> str:

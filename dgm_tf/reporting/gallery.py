@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import comparison, figures, numbers, table
+from dgm_tf.reporting import figures, numbers, sections, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs.run_folder import RunFolder
@@ -36,8 +36,8 @@ def write_gallery(root: str | Path) -> list[Path]:
         text = _between_marks(readme, text, marks, new)
     written = []
     for name, found in _streams(root).items():
-        drawn = {"accuracy": comparison.curve_figure(found, "average_accuracy")}
-        drawn["growth"] = comparison.growth_figure(found)
+        drawn = {"accuracy": sections.accuracy_figure(found, "average_accuracy")}
+        drawn["growth"] = sections.growth_figure(found)
         for kind, figure in drawn.items():
             if figure is not None:
                 written.append(root / _figure(name, kind))
@@ -53,7 +53,7 @@ def markdown(root: str | Path) -> str:
     for name, found in _streams(root).items():
         parts.append(f"**{found[0].runs[0].scenario}**")
         kinds = ["accuracy"]
-        if comparison.growth_figure(found) is not None:
+        if sections.growth_figure(found) is not None:
             kinds.append("growth")
         alts = {
             "accuracy": "accuracy on real test images after each task",

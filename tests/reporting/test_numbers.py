@@ -90,7 +90,7 @@ def test_without_a_history_the_last_epoch_stands_alone():
 
 def test_a_quantity_that_only_later_tasks_log_stays_with_its_task():
     rows = [row(1, history={"a": [1.0]}), row(2, history={"a": [2.0], "b": [3.0]})]
-    assert numbers.within_tasks(rows)["b"] == [[(2.0, 3.0)]]
+    assert numbers.within_tasks(rows)["b"] == [[], [(2.0, 3.0)]]
 
 
 @pytest.mark.parametrize(("lowest", "low"), [(87.0, 80), (99.0, 90), (100.0, 90), (3.0, 0)])
@@ -108,6 +108,39 @@ class TestSeveralRuns:
     def test_a_mean_curve_ends_where_a_run_ends(self):
         found = numbers.mean_curve([[(1, 2.0), (2, 4.0)], [(1, 4.0)]])
         assert found == [(1, Spread(3.0, statistics.stdev([2.0, 4.0]), 2))]
+
+    def test_a_mean_table_has_no_value_where_a_run_has_none(self):
+        tables = [np.array([[1.0, np.nan], [2.0, 4.0]]), np.array([[3.0, np.nan], [4.0, np.nan]])]
+        np.testing.assert_array_equal(numbers.mean_table(tables), [[2, np.nan], [3, np.nan]])
+
+    def test_mean_mask_use_is_over_the_tasks_that_all_have(self):
+        each = [
+            [MaskUse(1, 10, 0, 30), MaskUse(2, 8, 4, 20)],
+            [MaskUse(1, 14, 0, 26)],
+        ]
+        deviation = statistics.stdev([10, 14])
+        assert numbers.mean_mask_use(each) == {
+            "reserved": [(1, Spread(12.0, deviation, 2))],
+            "reused": [(1, Spread(0.0, 0.0, 2))],
+            "free": [(1, Spread(28.0, deviation, 2))],
+        }
+        untold = [[MaskUse(1, 10, None, 30)]]
+        assert list(numbers.mean_mask_use(untold)) == ["reserved", "free"]
+        assert numbers.mean_mask_use([each[0], []]) == {}
+
+    def test_means_within_tasks_are_over_the_epochs_that_all_have(self):
+        each = [
+            {"loss": [[(0.75, 1.0), (1.25, 2.0)], [(2.0, 9.0)]], "own": [[(1.0, 5.0)]]},
+            {"loss": [[(0.75, 3.0)]]},
+        ]
+        wanted = {"loss": [[(0.75, Spread(2.0, statistics.stdev([1, 3]), 2))]]}
+        assert numbers.mean_within_tasks(each) == wanted
+        assert numbers.mean_within_tasks([{"loss": [[(0.5, 1.0)]]}]) == {
+            "loss": [[(0.5, Spread(1.0, None, 1))]]
+        }
+
+    def test_common_tasks_are_those_of_the_shortest_run(self):
+        assert numbers.common_tasks([run(tasks=3), run(seed=1, tasks=1)]) == 1
 
     def test_seeds_are_one_group_and_other_settings_another(self):
         runs = [run(seed=1), run(seed=0), run(seed=0, epochs=9), run(learner="joint")]

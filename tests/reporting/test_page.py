@@ -11,7 +11,7 @@ from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.pictures import to_uint8
-from dgm_tf.reporting import comparison, numbers, page
+from dgm_tf.reporting import comparison, numbers, page, sections
 from dgm_tf.reporting.run import read_run
 from tests.reporting.example import class_images, description, row, write_run
 
@@ -202,6 +202,19 @@ class TestComparison:
         assert "n = 1, 2 runs per method" in shown
         assert all(link.startswith(("data:", "#")) for link in Checked(path.read_text()).links)
 
+    def test_the_page_has_every_section_of_a_runs_own_page(self, tmp_path):
+        path = comparison.write_comparison(self.folders(tmp_path), tmp_path / "all.html")
+        page_of_all = Checked(path.read_text())
+        shown = page_of_all.text.replace("\xa0", " ")
+        for words in (
+            "DGMw. Accuracy on the real test images of each class", "Units of block 1.",
+            "DGMw. What each task did with the generator's weights", "DGMw. Mask overlap",
+            "DGMw. critic_loss", "DGMw. mask_sparsity", "joint training. Wall-clock time",
+            "Peak memory of the process", "Mean over n = 2 runs.",
+        ):  # fmt: skip
+            assert words in shown, words
+        assert len(page_of_all.ids) == len(set(page_of_all.ids))
+
     def test_a_group_is_compared_where_all_its_runs_are(self, tmp_path):
         folders = self.folders(tmp_path)[:2]
         write_run(folders[1], [row(1)], description(seed=1))
@@ -224,7 +237,7 @@ class TestFigures:
             write_run(tmp_path / "w", [row(1), row(2)]),
             write_run(tmp_path / "a", [row(1)], described),
         ]
-        drawn = comparison.growth_figure(numbers.groups([read_run(folder) for folder in folders]))
+        drawn = sections.growth_figure(numbers.groups([read_run(folder) for folder in folders]))
         (axes,) = drawn.axes
         found = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
         assert found == {
