@@ -297,6 +297,11 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         "method": run.method,
         "data": run.dataset,
+        # The same name may stand for other images; the fingerprint is of them alone, whatever the
+        # seed.
+        "images": run.stream.get("fingerprint") or run.stream.get("source"),
+        "image shape": run.stream.get("image_shape"),
+        "validation share": run.stream.get("validation_fraction"),
         "tasks": f"{run.tasks} of {sizes}",
     } | settings
 

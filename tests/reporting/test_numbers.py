@@ -10,6 +10,7 @@ import pytest
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Growth, MaskUse, Spread
 from dgm_tf.reporting.run import Run
+from dgm_tf.stream import class_incremental
 from tests.reporting.example import description, row
 
 
@@ -154,6 +155,41 @@ class TestSeveralRuns:
         shuffled = run(seed=1)
         shuffled.description["stream"]["task_classes"] = [[2], [0], [1]]
         assert len(numbers.groups([run(), shuffled])) == 1
+
+    @pytest.mark.parametrize(
+        ("key", "value", "name"),
+        [
+            ("fingerprint", "beef", "DGMw, images beef"),
+            ("image_shape", [16, 16, 1], "DGMw, image shape [16, 16, 1]"),
+            ("validation_fraction", 0.5, "DGMw, validation share 0.5"),
+        ],
+    )
+    def test_other_images_under_the_same_name_are_another_group(self, key, value, name):
+        other = run(seed=1)
+        other.description["stream"][key] = value
+        found = numbers.groups([run(), other])
+        assert [len(group.runs) for group in found] == [1, 1] and found[1].name == name
+
+    def test_without_a_fingerprint_the_source_tells_images_apart(self):
+        runs = [run(), run(seed=1), run(seed=2)]
+        for each in runs:
+            del each.description["stream"]["fingerprint"]
+        runs[2].description["stream"]["source"] = "made up anew"
+        assert [len(group.runs) for group in numbers.groups(runs)] == [2, 1]
+
+    def test_seeds_of_a_stream_that_shuffles_its_classes_are_one_group(self):
+        random = np.random.RandomState(0)
+        images, labels = random.randint(0, 256, (24, 16, 16, 1), np.uint8), np.arange(24) % 3
+        runs = []
+        for seed in (0, 1, 2):
+            stream = class_incremental(
+                (images, labels, images, labels), class_order="random", image_size=16, seed=seed
+            )
+            each = run(seed=seed)
+            each.description["stream"] = stream.describe()
+            runs.append(each)
+        orders = {str(each.stream["task_classes"]) for each in runs}
+        assert len(orders) > 1 and len(numbers.groups(runs)) == 1
 
     def test_the_same_method_on_other_data_is_another_group(self):
         other = run()
