@@ -77,7 +77,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
     found = numbers.groups(runs)
     data = " and ".join(dict.fromkeys(run.dataset for run in runs))
     return html.document(
-        f"{len(runs)} runs on {data}",
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} on {data}",
         [
             *(html.paragraph(scenario) for scenario in dict.fromkeys(r.scenario for r in runs)),
             html.paragraph(_HOW, quiet=True),
@@ -114,9 +114,8 @@ def _summary(found: Sequence[Group]) -> str:
         for key in keys:
             cells += [with_spread(after_task(group, key, task), factor=100) for task in tasks]
         cells.append(with_spread(after_task(group, "forgetting", common), factor=100))
-        units, worst = _units(group, common)
-        cells += [with_spread(units, digits=0)]
-        cells.append(f"{100 * units.mean / worst:.0f} %" if units and worst else "n/a")
+        units, share = _units(group, common)
+        cells += [with_spread(units, digits=0), with_spread(share, factor=100, digits=0)]
         paper = sections.published_beside(group.runs[0])
         theirs = ", ".join(f"{value:.2f}" for value in paper.percent.values()) if paper else "n/a"
         if paper:
@@ -124,8 +123,8 @@ def _summary(found: Sequence[Group]) -> str:
             theirs += f" ({', '.join(f'{letter}{task}' for task in paper.percent)})"
         rows.append([*cells, _audit(group), theirs])
     note = (
-        "Percent; units after the last task that all runs of a method have finished, forgetting "
-        "and audit, too."
+        "Percent; units, their share of the worst case, and forgetting after the last task that "
+        "all runs of a method have finished."
     )
     return html.section("Methods", html.table(header, rows), html.paragraph(note, quiet=True))
 
@@ -134,12 +133,15 @@ def _anywhere(found: Sequence[Group], key: str) -> bool:
     return any(numbers.curve(run.rows, key) for group in found for run in group.runs)
 
 
-def _units(group: Group, task: int) -> tuple[Spread | None, float]:
+def _units(group: Group, task: int) -> tuple[Spread | None, Spread | None]:
+    """The generator's units after a task, and their share, 0 to 1, of the worst case."""
     totals = [grown[0] for run in group.runs if (grown := numbers.growth(run.rows))]
     if len(totals) < len(group.runs):
-        return None, 0.0
-    units = numbers.spread(dict(total.units)[task] for total in totals)
-    return units, dict(totals[0].worst)[task]
+        return None, None
+    units = [dict(total.units)[task] for total in totals]
+    worst = [dict(total.worst)[task] for total in totals]
+    shares = [of / most for of, most in zip(units, worst, strict=True)]
+    return numbers.spread(units), numbers.spread(shares)
 
 
 def _audit(group: Group) -> str:
@@ -204,28 +206,41 @@ def _samples(found: Sequence[Group]) -> str:
 def _cost(found: Sequence[Group]) -> str:
     rows = []
     for group in found:
-        seconds = [
-            sum(row["seconds"] for row in run.rows)
-            for run in group.runs
-            if all(row.get("seconds") is not None for row in run.rows)
-        ]
-        memory = [
-            max(value for _, value in points)
-            for run in group.runs
-            if (points := numbers.curve(run.rows, "peak_memory_mib"))
-        ]
-        parameters = after_task(group, "generator_parameters", numbers.common_tasks(group.runs))
-        time = numbers.spread(seconds)
+        common = numbers.common_tasks(group.runs)
         rows.append(
             [
                 group.title,
-                "n/a" if time is None else report.duration(time.mean),
-                with_spread(numbers.spread(memory), digits=0),
-                with_spread(parameters, digits=0),
+                _learning_time(group, common),
+                with_spread(_peak_memory(group, common), digits=0),
+                with_spread(after_task(group, "generator_parameters", common), digits=0),
             ]
         )
-    header = ["method", "learning, mean", "peak MiB", "parameters"]
-    return html.section("Time and memory", sections.cost(found), html.table(header, rows))
+    header = ["method", "learning", "peak MiB", "parameters"]
+    note = "All tasks that all runs of a method have finished, the peak up to the last of them."
+    return html.section(
+        "Time and memory",
+        sections.cost(found),
+        html.table(header, rows),
+        html.paragraph(note, quiet=True),
+    )
+
+
+def _peak_memory(group: Group, tasks: int) -> Spread | None:
+    """MiB; a run that was continued has begun anew to look for its peak, so the highest counts."""
+    each = [[row.get("peak_memory_mib") for row in run.rows[:tasks]] for run in group.runs]
+    if not tasks or any(None in values for values in each):
+        return None
+    return numbers.spread(map(max, each))
+
+
+def _learning_time(group: Group, tasks: int) -> str:
+    """Of the first tasks together, mean and deviation over the runs; "n/a" unless all have it."""
+    seconds = [[row.get("seconds") for row in run.rows[:tasks]] for run in group.runs]
+    if not tasks or any(None in each for each in seconds):
+        return "n/a"
+    time = numbers.spread(map(sum, seconds))
+    deviation = "" if time.deviation is None else f" ± {report.duration(time.deviation)}"
+    return f"{report.duration(time.mean)}{deviation}"
 
 
 def _runs(found: Sequence[Group]) -> str:
