@@ -5,6 +5,7 @@ run has one group of one run; over several runs curves are means with a band of 
 deviation, bars are means with its whiskers, and tables of colours are means.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ QUANTITIES = {
     "generator_loss": ("generator loss, -E[D(fake)]", "score"),
     "class_loss": ("critic's cross-entropy", "nats"),
     "penalty": ("gradient penalty", "penalty"),
+    "protection": ("what keeps the old classes, in the generator's loss", "loss"),
     "sample_spread": ("spread of generated images over a batch", "on a scale from -1 to 1"),
     "old_as_newest": ("replayed old images taken for the newest classes", "share, 0 to 1"),
     "mask_sparsity": ("mask sparsity R (Eq. 5)", "share, 0 to 1"),
@@ -209,20 +211,25 @@ def within_tasks(groups: Sequence[Group]) -> str:
         numbers.mean_within_tasks([numbers.within_tasks(run.rows) for run in group.runs])
         for group in groups
     ]
-    pieces = []
+    by_quantity = []
     for number, name in enumerate(dict.fromkeys(name for each in found for name in each)):
         title, unit = QUANTITIES.get(name, (name.replace("_", " "), "value"))
+        pieces = []
         for index, (group, each) in enumerate(zip(groups, found, strict=True)):
             if name in each:
                 drawn = figures.within_tasks(each[name], title=title, ylabel=unit)
                 caption = _caption(f"{name}, mean over the steps of an epoch.", group, groups)
                 pieces.append(html.figure(drawn, f"epochs-{number}-{index}", caption))
+        by_quantity.append(pieces)
+    if len(groups) == 1:
+        by_quantity = [list(itertools.chain(*by_quantity))]
     whole = all(row.get("history") for group in groups for run in group.runs for row in run.rows)
     note = "" if whole else "Where a task's epochs were not recorded, its last one is shown alone."
     return html.section(
         "Within each task",
-        html.paragraph(note, quiet=True) if note and pieces else "",
-        html.side_by_side(*pieces),
+        html.paragraph(note, quiet=True) if note and any(by_quantity) else "",
+        # Several methods stand beside each other, a row for each quantity.
+        *(html.side_by_side(*pieces) for pieces in by_quantity),
     )
 
 

@@ -1,10 +1,14 @@
 """The figures of a page of one run and of several: whose numbers are in which of them."""
 
+import importlib
+import pkgutil
 import statistics
 
 import numpy as np
 import pytest
 
+from dgm_tf import learners
+from dgm_tf.learners.phase import Phase
 from dgm_tf.reporting import html, numbers, sections
 from dgm_tf.reporting.run import read_run
 from tests.reporting import drawn
@@ -183,3 +187,20 @@ def test_what_no_run_has_is_left_out(name, tmp_path, shown):
     run = read_run(write_run(tmp_path, []))
     assert not SECTIONS[name]([numbers.Group("DGMw", (run,))])
     assert shown == {}
+
+
+def test_every_quantity_that_a_phase_logs_has_a_name_and_a_unit():
+    for module in pkgutil.iter_modules(learners.__path__):
+        importlib.import_module(f"{learners.__name__}.{module.name}")
+    phases, found = [Phase], {}
+    while phases:
+        phase = phases.pop()
+        phases += phase.__subclasses__()
+        if phase.__module__.startswith(learners.__name__):
+            found[phase.__name__] = set(phase.logged)
+    assert {"critic_loss", "protection"} <= found["GANPhase"]
+    assert "mask_sparsity" in found["AdversarialPhase"]
+    assert "classifier_loss" in found["ClassifierPhase"]
+    for phase, logged in found.items():
+        assert logged <= set(sections.QUANTITIES), phase
+    assert set.union(*found.values()) == set(sections.QUANTITIES)  # and no name is left over
