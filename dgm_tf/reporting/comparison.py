@@ -163,8 +163,8 @@ def _curves(found: Sequence[Group]) -> str:
         if (drawn := sections.accuracy_figure(found, key)) is not None:
             caption = f"{what}, after each task. {sections.counts(found)}"
             pieces.append(html.figure(drawn, key, caption))
-    pieces += sections.matrices(found)
-    return html.section("Accuracy", html.side_by_side(*pieces, wide=True))
+    rows = [pieces, *sections.matrices(found)]
+    return html.section("Accuracy", *(html.side_by_side(*row, wide=True) for row in rows))
 
 
 def _last_classes(found: Sequence[Group]) -> str:

@@ -1,5 +1,6 @@
 """The page of one run."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def _accuracy(run: Run, group: Group) -> str:
         "Accuracy",
         html.side_by_side(
             html.figure(drawn, "accuracy", f"{told} Last epoch, n = 1.{beside}"),
-            *sections.matrices([group]),
+            *itertools.chain(*sections.matrices([group])),
             wide=True,
         ),
         _accuracy_table(run),

@@ -50,23 +50,18 @@ def line(name: str, each: Sequence[Curve], *, style: int = 0, **besides) -> figu
     return figures.Line(name, numbers.mean_curve(each), dots=dots, style=style, **besides)
 
 
-def matrices(groups: Sequence[Group]) -> list[str]:
-    """Figures of each group's accuracy of each class after each task, on real test images and on
-    generated ones."""
-    return [
-        *_matrices(
-            groups,
-            "class_accuracy",
-            "Accuracy on the real test images of each class after each task, in percent. A column "
-            "shows what becomes of a class.",
-        ),
-        *_matrices(
-            groups,
-            "oracle_class_accuracy",
-            "Accuracy of the oracle on the generated images of each class after each task, in "
-            "percent.",
-        ),
-    ]
+_MATRICES = {
+    "class_accuracy": "Accuracy on the real test images of each class after each task, in percent. "
+    "A column shows what becomes of a class.",
+    "oracle_class_accuracy": "Accuracy of the oracle on the generated images of each class after "
+    "each task, in percent.",
+}
+
+
+def matrices(groups: Sequence[Group]) -> list[list[str]]:
+    """Figures of the accuracy of each class after each task, one per group that has it: first on
+    real test images, then of the oracle on generated ones."""
+    return [_matrices(groups, key, told) for key, told in _MATRICES.items()]
 
 
 def _matrices(groups: Sequence[Group], key: str, told: str) -> list[str]:
