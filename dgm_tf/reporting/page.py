@@ -166,10 +166,19 @@ def _samples(run: Run) -> str:
     if not now:
         return ""
     verdicts = _verdicts(run)
+    as_learnt = {task: run.samples(task) for task in range(1, newest)}
+    told = (
+        "Generated from the same noise right after the class was learnt and after the last task. "
+        "The audit compares other, fixed images of each task, bit by bit, after every later task."
+    )
+    # Said once where it is so of all, as in a run of which only the last pictures were kept.
+    none_kept = newest > 1 and not any(as_learnt.values())
+    if none_kept:
+        told += " The pictures drawn when earlier classes were learnt are not in the folder."
     pieces = []
     for row in run.rows:
         task = row["task"]
-        then = run.samples(task) if task < newest else {}
+        then = as_learnt.get(task, {})
         for label in (int(label) for label in row.get("classes", ())):
             if label not in now:
                 continue
@@ -180,19 +189,14 @@ def _samples(run: Run) -> str:
                 strips, note = [("as learnt", now[label])], "the newest task"
             elif label in then:
                 strips.insert(0, ("as learnt", then[label]))
-            else:
+            elif not none_kept:
                 note += "; the pictures drawn when it was learnt are not in the folder"
             title = f"class {run.class_name(label)}, task {task}"
             bad = bool(verdict) and not verdict.startswith("identical")
             pieces.append(html.samples(title, strips, note.removeprefix("; "), bad=bad))
     return html.section(
         "What the generator draws",
-        html.paragraph(
-            "Generated from the same noise right after the class was learnt and after the last "
-            "task. The audit compares other, fixed images of each task, bit by bit, after every "
-            "later task.",
-            quiet=True,
-        ),
+        html.paragraph(told, quiet=True),
         html.gallery(pieces),
     )
 

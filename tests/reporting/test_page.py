@@ -113,9 +113,20 @@ def test_samples_stand_as_learnt_and_as_now(whole):
     assert len(images) == 2 + 2 + 1
 
 
-def test_pictures_that_are_not_there_are_missed_aloud(tmp_path):
-    shown = Checked(made(tmp_path, [row(1), row(2)], samples=[2])).text
-    assert "the pictures drawn when it was learnt are not in the folder" in shown
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ([2, 3], "the pictures drawn when it was learnt are not in the folder"),
+        ([3], "The pictures drawn when earlier classes were learnt are not in the folder."),
+    ],
+)
+def test_pictures_that_are_not_there_are_missed_aloud_and_once(tmp_path, kept, words):
+    shown = Checked(made(tmp_path, [row(1), row(2), row(3)], samples=kept)).text
+    assert words in shown and shown.count("not in the folder") == 1
+
+
+def test_pictures_that_are_all_there_are_not_missed(whole):
+    assert "not in the folder" not in whole
 
 
 @pytest.mark.parametrize("learnt", [0, 1, 2])
