@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import figures, html, numbers, report
+from dgm_tf.reporting import figures, html, numbers, report, sections
 from dgm_tf.reporting.numbers import Group, Spread, with_spread
 from dgm_tf.reporting.page import PAGE
-from dgm_tf.reporting.paper import Published, published
 from dgm_tf.reporting.run import Run, read_runs
 from dgm_tf.storage.files import write_atomically
 
@@ -19,8 +16,9 @@ _MEASURES = {
 }
 _HOW = (
     "Runs of one method that differ in nothing but the seed are taken together; n is their number. "
-    "Lines are means over them, small dots single runs; bands, and the numbers behind ±, are one "
-    "sample standard deviation. Where n = 1 there is no spread to show, and a difference may be "
+    "Lines, bars and tables of colours are means over them, as far as all of them have come, small "
+    "dots single runs; bands, whiskers and the numbers behind ± are one sample standard deviation. "
+    "Where n = 1 there is no spread to show, and a difference may be "
     "the seed's alone."
 )
 
@@ -56,7 +54,10 @@ def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> l
             written.
     """
     found = numbers.groups(read_runs(folders))
-    drawn = growth_figure(found) if kind == "growth" else curve_figure(found, "average_accuracy")
+    if kind == "growth":
+        drawn = sections.growth_figure(found)
+    else:
+        drawn = sections.accuracy_figure(found, "average_accuracy")
     if drawn is None:
         wanted = "a generator that grows" if kind == "growth" else "a finished task"
         raise InputError(f"expected runs with {wanted}, received {', '.join(map(str, folders))}")
@@ -76,7 +77,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
     found = numbers.groups(runs)
     data = " and ".join(dict.fromkeys(run.dataset for run in runs))
     return html.document(
-        f"{len(runs)} runs on {data}",
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} on {data}",
         [
             *(html.paragraph(scenario) for scenario in dict.fromkeys(r.scenario for r in runs)),
             html.paragraph(_HOW, quiet=True),
@@ -84,6 +85,9 @@ def comparison_page(runs: Sequence[Run]) -> str:
             _curves(found),
             _last_classes(found),
             _samples(found),
+            sections.growth(found),
+            sections.masks(found),
+            sections.within_tasks(found),
             _cost(found),
             _runs(found),
         ],
@@ -96,19 +100,8 @@ def after_task(group: Group, key: str, task: int) -> Spread | None:
     return None if None in values else numbers.spread(values)
 
 
-def _last_common(group: Group) -> int:
-    """Tasks that every run of the group has finished."""
-    return min(len(run.rows) for run in group.runs)
-
-
-def _published(group: Group) -> Published | None:
-    run = group.runs[0]
-    classes = [len(task) for task in run.stream.get("task_classes", ())]
-    return published(run.dataset, run.learner, classes)
-
-
 def _summary(found: Sequence[Group]) -> str:
-    last = max(_last_common(group) for group in found)
+    last = max(numbers.common_tasks(group.runs) for group in found)
     tasks = sorted({task for task in (5, 10, last) if 0 < task <= last})
     keys = [key for key in _MEASURES if _anywhere(found, key)]
     header = ["method", "n", "tasks"]
@@ -116,23 +109,22 @@ def _summary(found: Sequence[Group]) -> str:
     header += ["forgetting", "units", "of worst case", "memory audit", "the paper's"]
     rows = []
     for group in found:
-        common = _last_common(group)
+        common = numbers.common_tasks(group.runs)
         cells = [group.name, str(len(group.runs)), f"{common} of {group.runs[0].tasks}"]
         for key in keys:
             cells += [with_spread(after_task(group, key, task), factor=100) for task in tasks]
         cells.append(with_spread(after_task(group, "forgetting", common), factor=100))
-        units, worst = _units(group, common)
-        cells += [with_spread(units, digits=0)]
-        cells.append(f"{100 * units.mean / worst:.0f} %" if units and worst else "n/a")
-        paper = _published(group)
+        units, share = _units(group, common)
+        cells += [with_spread(units, digits=0), with_spread(share, factor=100, digits=0)]
+        paper = sections.published_beside(group.runs[0])
         theirs = ", ".join(f"{value:.2f}" for value in paper.percent.values()) if paper else "n/a"
         if paper:
             letter = _MEASURES[paper.key][0]
             theirs += f" ({', '.join(f'{letter}{task}' for task in paper.percent)})"
         rows.append([*cells, _audit(group), theirs])
     note = (
-        "Percent; units after the last task that all runs of a method have finished, forgetting "
-        "and audit, too."
+        "Percent; units, their share of the worst case, and forgetting after the last task that "
+        "all runs of a method have finished."
     )
     return html.section("Methods", html.table(header, rows), html.paragraph(note, quiet=True))
 
@@ -141,12 +133,15 @@ def _anywhere(found: Sequence[Group], key: str) -> bool:
     return any(numbers.curve(run.rows, key) for group in found for run in group.runs)
 
 
-def _units(group: Group, task: int) -> tuple[Spread | None, float]:
+def _units(group: Group, task: int) -> tuple[Spread | None, Spread | None]:
+    """The generator's units after a task, and their share, 0 to 1, of the worst case."""
     totals = [grown[0] for run in group.runs if (grown := numbers.growth(run.rows))]
     if len(totals) < len(group.runs):
-        return None, 0.0
-    units = numbers.spread(dict(total.units)[task] for total in totals)
-    return units, dict(totals[0].worst)[task]
+        return None, None
+    units = [dict(total.units)[task] for total in totals]
+    worst = [dict(total.worst)[task] for total in totals]
+    shares = [of / most for of, most in zip(units, worst, strict=True)]
+    return numbers.spread(units), numbers.spread(shares)
 
 
 def _audit(group: Group) -> str:
@@ -162,75 +157,21 @@ def _audit(group: Group) -> str:
     return f"{same} of {len(verdicts)} identical"
 
 
-def curve_figure(found: Sequence[Group], key: str, *, wide: bool = True) -> Figure | None:
-    """A share of 0 to 1 over tasks, a line per group; None where no run has it."""
-    curves = []
-    for style, group in enumerate(found):
-        each = [numbers.percent(numbers.curve(run.rows, key)) for run in group.runs]
-        if not any(each):
-            continue
-        paper = _published(group)
-        theirs = sorted(paper.percent.items()) if paper and paper.key == key else ()
-        several = len(each) > 1
-        curves.append(
-            figures.Line(
-                group.title,
-                numbers.mean_curve(each),
-                dots=[point for points in each for point in points] if several else (),
-                published=theirs,
-                published_name=f"{paper.method} in the paper" if paper else "",
-                style=style,
-            )
-        )
-    return figures.lines(curves, ylabel="accuracy (%)", wide=wide) if curves else None
-
-
-def growth_figure(found: Sequence[Group]) -> Figure | None:
-    """The paper's Figure 2: units over tasks against the worst case; None where nothing grows."""
-    curves, worst = [], {}
-    for style, group in enumerate(found):
-        totals = [grown[0] for run in group.runs if (grown := numbers.growth(run.rows))]
-        if not totals:
-            continue
-        several = len(totals) > 1
-        curves.append(
-            figures.Line(
-                group.title,
-                numbers.mean_curve([total.units for total in totals]),
-                dots=[point for total in totals for point in total.units] if several else (),
-                style=style,
-            )
-        )
-        initial = totals[0].units[0][1]
-        longest = max((total.worst for total in totals), key=len)
-        worst[initial] = max(worst.get(initial, []), longest, key=len)
-    if not curves:
-        return None
-    return figures.lines(curves, ylabel="units of the generator", worst=list(worst.values()))
-
-
 def _curves(found: Sequence[Group]) -> str:
     pieces = []
     for key, (_, what) in _MEASURES.items():
-        if (drawn := curve_figure(found, key)) is not None:
-            pieces.append(html.figure(drawn, key, f"{what}, after each task. {_sizes(found)}"))
-    drawn = growth_figure(found)
-    if drawn is not None:
-        caption = f"Growth against the worst case, the paper's Figure 2. {_sizes(found)}"
-        pieces.append(html.figure(drawn, "growth", caption))
-    return html.section("Over tasks", html.side_by_side(*pieces, wide=True))
-
-
-def _sizes(found: Sequence[Group]) -> str:
-    counts = sorted({len(group.runs) for group in found})
-    return f"n = {', '.join(map(str, counts))} {'runs' if counts != [1] else 'run'} per method."
+        if (drawn := sections.accuracy_figure(found, key)) is not None:
+            caption = f"{what}, after each task. {sections.counts(found)}"
+            pieces.append(html.figure(drawn, key, caption))
+    rows = [pieces, *sections.matrices(found)]
+    return html.section("Accuracy", *(html.side_by_side(*row, wide=True) for row in rows))
 
 
 def _last_classes(found: Sequence[Group]) -> str:
     """Accuracy on each class after the last common task, mean over the runs of a method."""
     rows, labels = [], {}
     for group in found:
-        common = _last_common(group)
+        common = numbers.common_tasks(group.runs)
         if not common:
             continue
         each = [numbers.by_class(run.rows[common - 1], "class_accuracy") for run in group.runs]
@@ -265,28 +206,41 @@ def _samples(found: Sequence[Group]) -> str:
 def _cost(found: Sequence[Group]) -> str:
     rows = []
     for group in found:
-        seconds = [
-            sum(row["seconds"] for row in run.rows)
-            for run in group.runs
-            if all(row.get("seconds") is not None for row in run.rows)
-        ]
-        memory = [
-            max(value for _, value in points)
-            for run in group.runs
-            if (points := numbers.curve(run.rows, "peak_memory_mib"))
-        ]
-        parameters = after_task(group, "generator_parameters", _last_common(group))
-        time = numbers.spread(seconds)
+        common = numbers.common_tasks(group.runs)
         rows.append(
             [
                 group.title,
-                "n/a" if time is None else report.duration(time.mean),
-                with_spread(numbers.spread(memory), digits=0),
-                with_spread(parameters, digits=0),
+                _learning_time(group, common),
+                with_spread(_peak_memory(group, common), digits=0),
+                with_spread(after_task(group, "generator_parameters", common), digits=0),
             ]
         )
-    header = ["method", "learning, mean", "peak MiB", "parameters"]
-    return html.section("Time and memory", html.table(header, rows))
+    header = ["method", "learning", "peak MiB", "parameters"]
+    note = "All tasks that all runs of a method have finished, the peak up to the last of them."
+    return html.section(
+        "Time and memory",
+        sections.cost(found),
+        html.table(header, rows),
+        html.paragraph(note, quiet=True),
+    )
+
+
+def _peak_memory(group: Group, tasks: int) -> Spread | None:
+    """MiB; a run that was continued has begun anew to look for its peak, so the highest counts."""
+    each = [[row.get("peak_memory_mib") for row in run.rows[:tasks]] for run in group.runs]
+    if not tasks or any(None in values for values in each):
+        return None
+    return numbers.spread(map(max, each))
+
+
+def _learning_time(group: Group, tasks: int) -> str:
+    """Of the first tasks together, mean and deviation over the runs; "n/a" unless all have it."""
+    seconds = [[row.get("seconds") for row in run.rows[:tasks]] for run in group.runs]
+    if not tasks or any(None in each for each in seconds):
+        return "n/a"
+    time = numbers.spread(map(sum, seconds))
+    deviation = "" if time.deviation is None else f" ± {report.duration(time.deviation)}"
+    return f"{report.duration(time.mean)}{deviation}"
 
 
 def _runs(found: Sequence[Group]) -> str:

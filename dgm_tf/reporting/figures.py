@@ -9,7 +9,7 @@ import dataclasses
 import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dgm_tf.reporting.numbers import Growth, MaskUse, Spread, range_below_100
+from dgm_tf.reporting.numbers import Spread
 
 # It would say on standard error that it builds its font cache, in the midst of a run.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -62,6 +62,10 @@ _STYLE = {
 }
 
 
+# Means and spreads over tasks, or over other x, in order.
+Points = Sequence[tuple[float, Spread]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Line:
     """A curve over tasks.
@@ -77,16 +81,11 @@ class Line:
     """
 
     name: str
-    points: Sequence[tuple[float, Spread]]
+    points: Points
     dots: Sequence[tuple[float, float]] = ()
     published: Sequence[tuple[float, float]] = ()
     published_name: str = ""
     style: int = 0
-
-
-def single(points: Sequence[tuple[float, float]]) -> list[tuple[float, Spread]]:
-    """The points of one run, which has no spread."""
-    return [(x, Spread(y, None, 1)) for x, y in points]
 
 
 def lines(
@@ -119,16 +118,12 @@ def _draw(axes: Axes, curve: Line) -> None:
     marker = _MARKERS[curve.style % len(_MARKERS)]
     if curve.points:
         x = [point for point, _ in curve.points]
-        mean = np.array([value.mean for _, value in curve.points])
+        mean = [value.mean for _, value in curve.points]
         axes.plot(
             x, mean, color=color, linestyle=_DASHES[curve.style % len(_DASHES)],
             marker=marker if len(x) <= _MOST_MARKERS else None, label=curve.name,
         )  # fmt: skip
-        if all(value.deviation is not None for _, value in curve.points):
-            deviation = np.array([value.deviation for _, value in curve.points])
-            axes.fill_between(
-                x, mean - deviation, mean + deviation, color=color, alpha=0.18, linewidth=0
-            )
+        _band(axes, curve.points, color)
     if curve.dots:
         axes.plot(*_columns(curve.dots), color=color, linestyle="", marker=".", markersize=3)
     if curve.published:
@@ -138,14 +133,13 @@ def _draw(axes: Axes, curve: Line) -> None:
         )  # fmt: skip
 
 
-def growth(found: Growth, name: str) -> Figure:
-    """Units of a layer over tasks against the worst case."""
-    return lines(
-        [Line(name, single(found.units))],
-        ylabel="units",
-        worst=[found.worst],
-        title=found.name,
-    )
+def _band(axes: Axes, points: Points, color: str) -> None:
+    """One standard deviation about the means, where there is one."""
+    if points and all(value.deviation is not None for _, value in points):
+        x = [x for x, _ in points]
+        low = [value.mean - value.deviation for _, value in points]
+        high = [value.mean + value.deviation for _, value in points]
+        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
 
 
 def heat_map(
@@ -155,7 +149,7 @@ def heat_map(
     xlabel: str,
     ylabel: str = "after task",
     scale: str,
-    from_zero: bool = False,
+    limits: tuple[float, float],
 ) -> Figure:
     """A table of percentages [rows, columns] as colours, with numbers where there is room.
 
@@ -165,13 +159,13 @@ def heat_map(
         xlabel: what the columns are.
         ylabel: what the rows are.
         scale: what the colours mean, with its unit.
-        from_zero: colours from 0 to 100, not from just below the lowest value.
+        limits: percent of the first and of the last colour.
     """
     rows, width = percent.shape
     side = max(rows, width)
     numbers = side <= _MOST_CELLS
     inches = min(max(0.44 * side, 2.2), 9.0) if numbers else 5.6
-    low, high = (0.0, 100.0) if from_zero else range_below_100(percent)
+    low, high = limits
     with matplotlib.rc_context(_STYLE | {"axes.grid": False, "axes.spines.left": False}):
         size = (1.5 + inches * width / side, max(0.8 + inches * rows / side, 1.6))
         figure, axes = _axes(size, "", xlabel, ylabel, measured=True)
@@ -210,52 +204,67 @@ def _write_numbers(axes: Axes, percent: np.ndarray, middle: float) -> None:
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
 
 
-def mask_use(found: Sequence[MaskUse], *, elements: str) -> Figure:
+def mask_use(parts: Mapping[str, Points], *, elements: str) -> Figure:
     """Bars of what each task reserved, reused and left free.
 
     Args:
-        found: a task each.
+        parts: counts as `numbers.mean_mask_use` gives them.
         elements: what is counted, "weights" or "units".
     """
     unit, label = (1000, "weights (thousand)") if elements == "weights" else (1, elements)
-    parts = [("newly reserved", [use.reserved / unit for use in found], SERIES[1], "///")]
-    if all(use.reused is not None for use in found):
-        parts.append(("reused", [use.reused / unit for use in found], SERIES[0], ""))
-    parts.append(("left free", [use.free / unit for use in found], SERIES[5], "..."))
-    return _bars([use.task for use in found], parts, ylabel=label)
+    looks = {
+        "reserved": ("newly reserved", SERIES[1], "///"),
+        "reused": ("reused", SERIES[0], ""),
+        "free": ("left free", SERIES[5], "..."),
+    }
+    return _bars([(points, looks[part]) for part, points in parts.items()], unit, ylabel=label)
 
 
-def times(tasks: Sequence[int], parts: Sequence[tuple[str, Sequence[float]]]) -> Figure:
+def times(parts: Mapping[str, Points]) -> Figure:
     """Bars of the minutes that each task took, by what they were spent on.
 
     Args:
-        tasks: their numbers.
-        parts: a name and the seconds per task each.
+        parts: a name and the seconds per task each, two at most.
     """
     looks = ((SERIES[0], ""), (SERIES[1], "///"))
     bars = [
-        (name, [value / 60 for value in seconds], *look)
-        for (name, seconds), look in zip(parts, looks, strict=False)
+        (points, (name, *look)) for (name, points), look in zip(parts.items(), looks, strict=False)
     ]
-    return _bars(tasks, bars, ylabel="minutes", wide=False)
+    return _bars(bars, 60, ylabel="minutes", wide=False)
 
 
 def _bars(
-    tasks: Sequence[int],
-    parts: Sequence[tuple[str, Sequence[float], str, str]],
+    parts: Sequence[tuple[Points, tuple[str, str, str]]],
+    unit: float,
     *,
     ylabel: str,
     wide: bool = True,
 ) -> Figure:
+    """Stacked bars per task; whiskers of one standard deviation where there is one.
+
+    Args:
+        parts: (task, mean and spread) in order, the same tasks each, and name, colour and hatch.
+        unit: what values are divided by.
+        ylabel: what they are then.
+        wide: wider than half a page.
+    """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_WIDE if wide else _NARROW, "", "task", ylabel)
         axes.grid(False, axis="x")
-        bottom = np.zeros(len(tasks))
-        for name, values, color, hatch in parts:
-            axes.bar(tasks, values, 0.75, bottom=bottom, color=color, hatch=hatch, label=name)
-            bottom += values
+        tasks = [task for task, _ in parts[0][0]]
+        bottom, top = np.zeros(len(tasks)), 0.0
+        for points, (name, color, hatch) in parts:
+            means = np.array([value.mean for _, value in points]) / unit
+            axes.bar(tasks, means, 0.75, bottom=bottom, color=color, hatch=hatch, label=name)
+            bottom = bottom + means
+            spreads = np.array([value.deviation or 0.0 for _, value in points]) / unit
+            if all(value.deviation is not None for _, value in points):
+                axes.errorbar(
+                    tasks, bottom, spreads, color=INK, linestyle="", linewidth=0.8, capsize=2
+                )
+            top = max(top, (bottom + spreads).max())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(0, 1.05 * max(bottom.max(), 1e-9))
+        axes.set_ylim(0, 1.05 * max(top, 1e-9))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(parts), borderaxespad=0.2)
     return figure
 
@@ -304,9 +313,7 @@ def trade_off(
     return figure
 
 
-def within_tasks(
-    tasks: Sequence[Sequence[tuple[float, float]]], *, title: str, ylabel: str
-) -> Figure:
+def within_tasks(tasks: Sequence[Points], *, title: str, ylabel: str) -> Figure:
     """A quantity over the epochs of each task, a line per task; see `numbers.within_tasks`."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_NARROW, title, "task, divided into its epochs", ylabel)
@@ -317,7 +324,9 @@ def within_tasks(
             # A single epoch has no line.
             marker = "o" if len(points) == 1 else None
             color = SERIES[0] if task % 2 else SERIES[1]
-            axes.plot(*_columns(points), color=color, marker=marker, linewidth=1.2)
+            x, mean = _columns([(x, value.mean) for x, value in points])
+            axes.plot(x, mean, color=color, marker=marker, linewidth=1.2)
+            _band(axes, points, color)
         axes.set_xlim(0.5, len(tasks) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

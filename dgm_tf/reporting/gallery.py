@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import comparison, figures, numbers, table
+from dgm_tf.reporting import figures, numbers, sections, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs.run_folder import RunFolder
@@ -34,16 +34,25 @@ def write_gallery(root: str | Path) -> list[Path]:
     text = readme.read_text(encoding="utf-8")
     for marks, new in ((BEGIN, END), markdown(root)), ((TABLE_BEGIN, TABLE_END), tables(root)):
         text = _between_marks(readme, text, marks, new)
-    written = []
-    for name, found in _streams(root).items():
-        drawn = {"accuracy": comparison.curve_figure(found, "average_accuracy")}
-        drawn["growth"] = comparison.growth_figure(found)
+    drawn = pictures(root)
+    for path, svg in drawn.items():
+        write_atomically(root / path, svg)
+    write_atomically(readme, text.encode())
+    return [*(root / path for path in drawn), readme]
+
+
+def pictures(root: str | Path) -> dict[str, bytes]:
+    """The gallery's figures as SVG files, by their paths in the repository."""
+    found = {}
+    for name, groups in _streams(Path(root)).items():
+        drawn = {
+            "accuracy": sections.accuracy_figure(groups, "average_accuracy"),
+            "growth": sections.growth_figure(groups),
+        }
         for kind, figure in drawn.items():
             if figure is not None:
-                written.append(root / _figure(name, kind))
-                write_atomically(written[-1], figures.svg_bytes(figure))
-    write_atomically(readme, text.encode())
-    return [*written, readme]
+                found[_figure(name, kind)] = figures.svg_bytes(figure)
+    return found
 
 
 def markdown(root: str | Path) -> str:
@@ -53,7 +62,7 @@ def markdown(root: str | Path) -> str:
     for name, found in _streams(root).items():
         parts.append(f"**{found[0].runs[0].scenario}**")
         kinds = ["accuracy"]
-        if comparison.growth_figure(found) is not None:
+        if sections.growth_figure(found) is not None:
             kinds.append("growth")
         alts = {
             "accuracy": "accuracy on real test images after each task",
@@ -65,7 +74,7 @@ def markdown(root: str | Path) -> str:
                 for kind in kinds
             )
         )
-        parts += [_pictures(root, group) for group in found]
+        parts += [_samples(root, group) for group in found]
     return "\n\n".join(filter(None, parts))
 
 
@@ -88,7 +97,7 @@ def _figure(stream: str, kind: str) -> str:
     return f"{_FOLDER}/{stream}-{kind}.svg"
 
 
-def _pictures(root: Path, group: Group) -> str:
+def _samples(root: Path, group: Group) -> str:
     """The pictures that the first run of a method has drawn last."""
     run = group.runs[0]
     path = RunFolder(run.path).sample_file(len(run.rows))

@@ -70,6 +70,7 @@ table:not(.plain) td {{ white-space: nowrap; }}
 .strips span {{ color: var(--muted); font-size: .8rem; }}
 .strips img {{ display: block; width: 100%; height: auto; image-rendering: pixelated; }}
 .bad {{ color: var(--series-2); font-weight: 600; }}
+@page {{ size: landscape; margin: 12mm; }}
 @media print {{
   :root {{ color-scheme: light; {_LIGHT} }}
   body {{ max-width: none; padding: 0; font-size: 11pt; }}
@@ -78,6 +79,9 @@ table:not(.plain) td {{ white-space: nowrap; }}
   .figures.wide, .samples {{ grid-template-columns: 1fr 1fr; }}
   .scroll, figure.dense {{ overflow: visible; }}
   figure.dense svg {{ min-width: 0; }}
+  table {{ font-size: 8pt; }}
+  table:not(.plain) td {{ white-space: normal; }}
+  tr {{ break-inside: avoid; }}
   * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
 }}
 """

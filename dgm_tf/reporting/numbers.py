@@ -20,6 +20,8 @@ from dgm_tf.reporting.run import Row, Run
 # One value per task: (task, value) in order.
 Curve = list[tuple[int, float]]
 
+ALL_LAYERS = "all layers"
+
 
 def curve(rows: Sequence[Row], key: str) -> Curve:
     """A quantity after each task that has it, as it stands in the rows."""
@@ -56,7 +58,7 @@ class Growth:
     """Units of one layer, or of all, before task 1 (task 0) and after the growth of each task.
 
     Attributes:
-        name: the layer's, or "all layers".
+        name: the layer's, or `ALL_LAYERS`.
         units: (task, units) from task 0.
         worst: (task, units) had the initial size been added after every task (Figure 2).
     """
@@ -74,7 +76,7 @@ def growth(rows: Sequence[Row]) -> list[Growth]:
     initial = rows[0]["initial_layer_widths"]
     # The layers' names, where the rows have them.
     layers = rows[0].get("layers") or [{} for _ in initial]
-    found = [_growth("all layers", rows, slice(None))]
+    found = [_growth(ALL_LAYERS, rows, slice(None))]
     for index, layer in enumerate(layers):
         name = str(layer.get("layer", f"layer {index + 1}")).replace("_", " ")
         found.append(_growth(name, rows, slice(index, index + 1)))
@@ -147,11 +149,11 @@ def within_tasks(rows: Sequence[Row]) -> dict[str, list[list[tuple[float, float]
     Where a row has no history there is its last epoch alone.
 
     Returns:
-        By quantity a list of (x, value) per task. Task t lies from t - 0.5 to t + 0.5, its
-        epochs spread evenly; values that are not finite are left out.
+        By quantity a list of (x, value) per task, empty for a task that has none. Task t lies from
+        t - 0.5 to t + 0.5, its epochs spread evenly; values that are not finite are left out.
     """
     found: dict[str, list[list[tuple[float, float]]]] = {}
-    for row in rows:
+    for index, row in enumerate(rows):
         last = {name: [value] for name, value in (row.get("last_epoch") or {}).items()}
         for name, values in (row.get("history") or last).items():
             start, width = row["task"] - 0.5, 1.0 / max(len(values), 1)
@@ -160,7 +162,7 @@ def within_tasks(rows: Sequence[Row]) -> dict[str, list[list[tuple[float, float]
                 for epoch, value in enumerate(values)
                 if value is not None
             ]
-            found.setdefault(name, []).append(points)
+            found.setdefault(name, [[] for _ in rows])[index] = points
     return {name: tasks for name, tasks in found.items() if any(tasks)}
 
 
@@ -219,8 +221,10 @@ def with_spread(value: Spread | None, *, factor: float = 1.0, digits: int = 2) -
     return f"{text} ± {factor * value.deviation:,.{digits}f}"
 
 
-def mean_curve(curves: Sequence[Curve]) -> list[tuple[int, Spread]]:
-    """Mean and spread after each task that every curve has.
+def mean_curve(
+    curves: Sequence[Sequence[tuple[float, float]]],
+) -> list[tuple[float, Spread]]:
+    """Mean and spread after each task, or at each other x, that every curve has.
 
     Beyond the last common task the mean would be over other runs than before it, and a step in
     the curve would be theirs.
@@ -233,6 +237,46 @@ def mean_curve(curves: Sequence[Curve]) -> list[tuple[int, Spread]]:
         if over_runs is not None:
             found.append((task, over_runs))
     return found
+
+
+def common_tasks(runs: Sequence[Run]) -> int:
+    """Tasks that every run has finished."""
+    return min(len(run.rows) for run in runs)
+
+
+def mean_table(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over runs of tables of one shape; NaN where any has no value."""
+    return np.mean(tables, axis=0)
+
+
+def mean_mask_use(each: Sequence[Sequence[MaskUse]]) -> dict[str, list[tuple[int, Spread]]]:
+    """Means and spreads over runs after each task that all have.
+
+    Returns:
+        By "reserved", "reused" and "free" (task, count); without "reused" where a run does not say
+        it, and empty where the runs have no task with masks in common.
+    """
+    found = {}
+    for part in ("reserved", "reused", "free"):
+        counts = [[(use.task, getattr(use, part)) for use in uses] for uses in each]
+        if all(count is not None for points in counts for _, count in points):
+            found[part] = mean_curve(counts)
+    return {part: points for part, points in found.items() if points}
+
+
+def mean_within_tasks(
+    each: Sequence[Mapping[str, Sequence[Sequence[tuple[float, float]]]]],
+) -> dict[str, list[list[tuple[float, Spread]]]]:
+    """Means and spreads over runs of what `within_tasks` gives for each of them.
+
+    Only tasks that all runs have finished, and quantities that all have logged.
+    """
+    found = {}
+    for name in each[0]:
+        if all(name in quantities for quantities in each):
+            by_task = zip(*(quantities[name] for quantities in each), strict=False)
+            found[name] = [mean_curve(points) for points in by_task]
+    return {name: tasks for name, tasks in found.items() if any(tasks)}
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
@@ -253,6 +297,11 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         "method": run.method,
         "data": run.dataset,
+        # The same name may stand for other images; the fingerprint is of them alone, whatever the
+        # seed.
+        "images": run.stream.get("fingerprint") or run.stream.get("source"),
+        "image shape": run.stream.get("image_shape"),
+        "validation share": run.stream.get("validation_fraction"),
         "tasks": f"{run.tasks} of {sizes}",
     } | settings
 

@@ -1,32 +1,18 @@
 """The page of one run."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dgm_tf.reporting import figures, html, numbers, report
-from dgm_tf.reporting.paper import published
+from dgm_tf.reporting import figures, html, numbers, report, sections
+from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.storage.files import write_atomically
 
 PAGE = "report.html"
 
 _REAL, _GENERATED = "average_accuracy", "oracle_accuracy"
-
-# Logged quantities as people know them and their units; any other goes by its own name.
-_QUANTITIES = {
-    "critic_loss": ("critic loss, E[D(fake)] - E[D(real)]", "score"),
-    "generator_loss": ("generator loss, -E[D(fake)]", "score"),
-    "class_loss": ("critic's cross-entropy", "nats"),
-    "penalty": ("gradient penalty", "penalty"),
-    "sample_spread": ("spread of generated images over a batch", "on a scale from -1 to 1"),
-    "old_as_newest": ("replayed old images taken for the newest classes", "share, 0 to 1"),
-    "mask_sparsity": ("mask sparsity R (Eq. 5)", "share, 0 to 1"),
-    "classifier_loss": ("classifier's cross-entropy", "nats"),
-    "classifier_accuracy": ("classifier on its training batches", "share, 0 to 1"),
-}
 
 
 def write_page(folder: str | Path, out: str | Path | None = None) -> Path:
@@ -51,17 +37,18 @@ def run_page(run: Run) -> str:
     opening = [html.paragraph(run.scenario), html.paragraph(_progress(run), quiet=True)]
     if not run.rows:
         return html.document(title, [*opening, _how_it_was_run(run)])
+    group = Group(run.method, (run,))
     return html.document(
         title,
         [
             *opening,
             html.tiles(_key_figures(run)),
-            _accuracy(run),
+            _accuracy(run, group),
             _samples(run),
-            _growth(run),
-            _masks(run),
-            _within_tasks(run),
-            _cost(run),
+            sections.growth([group]),
+            sections.masks([group]),
+            sections.within_tasks([group]),
+            _cost(run, group),
             _how_it_was_run(run),
         ],
     )
@@ -107,22 +94,17 @@ def _verdicts(run: Run) -> dict[int, str]:
     return {row["task"]: report.audit_verdict(row["task"], run.rows) for row in run.rows[:-1]}
 
 
-def _accuracy(run: Run) -> str:
-    row_classes = [len(classes) for classes in run.stream.get("task_classes", ())]
-    paper = published(run.dataset, run.learner, row_classes)
+def _accuracy(run: Run, group: Group) -> str:
+    paper = sections.published_beside(run)
     curves = []
     for style, (key, name) in enumerate(((_REAL, "A_t"), (_GENERATED, "G_t"))):
         points = numbers.percent(numbers.curve(run.rows, key))
         theirs = sorted(paper.percent.items()) if paper and paper.key == key else ()
         if points or theirs:
-            line = figures.Line(
-                name,
-                figures.single(points),
-                published=theirs,
-                published_name=f"{name} in the paper",
-                style=style,
+            named = f"{name} in the paper"
+            curves.append(
+                sections.line(name, [points], style=style, published=theirs, published_name=named)
             )
-            curves.append(line)
     told = (
         "A_t: the learner's classifier on the real test images of all classes seen, mean over "
         "classes."
@@ -132,39 +114,16 @@ def _accuracy(run: Run) -> str:
     beside = ""
     if paper:
         beside = f" Diamonds: {paper.method} in the paper's Table 1."
+    drawn = figures.lines(curves, ylabel="accuracy (%)")
     return html.section(
         "Accuracy",
         html.side_by_side(
-            html.figure(
-                figures.lines(curves, ylabel="accuracy (%)"),
-                "accuracy",
-                f"{told} Last epoch, n = 1.{beside}",
-            ),
-            _matrix(
-                run,
-                "class_accuracy",
-                "Accuracy on the real test images of each class after each task, in percent. A "
-                "column shows what becomes of a class.",
-            ),
-            _matrix(
-                run,
-                "oracle_class_accuracy",
-                "Accuracy of the oracle on the generated images of each class after each task, in "
-                "percent.",
-            ),
+            html.figure(drawn, "accuracy", f"{told} Last epoch, n = 1.{beside}"),
+            *itertools.chain(*sections.matrices([group])),
             wide=True,
         ),
         _accuracy_table(run),
     )
-
-
-def _matrix(run: Run, key: str, caption: str) -> str:
-    classes, percent = numbers.accuracy_matrix(run.rows, key)
-    if np.isnan(percent).all():
-        return ""
-    names = [run.class_name(label) for label in classes]
-    drawn = figures.heat_map(percent, columns=names, xlabel="class", scale="accuracy (%)")
-    return html.figure(drawn, key.replace("_", "-"), f"{caption} n = 1.", dense=True)
 
 
 def _accuracy_table(run: Run) -> str:
@@ -207,10 +166,19 @@ def _samples(run: Run) -> str:
     if not now:
         return ""
     verdicts = _verdicts(run)
+    as_learnt = {task: run.samples(task) for task in range(1, newest)}
+    told = (
+        "Generated from the same noise right after the class was learnt and after the last task. "
+        "The audit compares other, fixed images of each task, bit by bit, after every later task."
+    )
+    # Said once where it is so of all, as in a run of which only the last pictures were kept.
+    none_kept = newest > 1 and not any(as_learnt.values())
+    if none_kept:
+        told += " The pictures drawn when earlier classes were learnt are not in the folder."
     pieces = []
     for row in run.rows:
         task = row["task"]
-        then = run.samples(task) if task < newest else {}
+        then = as_learnt.get(task, {})
         for label in (int(label) for label in row.get("classes", ())):
             if label not in now:
                 continue
@@ -221,129 +189,19 @@ def _samples(run: Run) -> str:
                 strips, note = [("as learnt", now[label])], "the newest task"
             elif label in then:
                 strips.insert(0, ("as learnt", then[label]))
-            else:
+            elif not none_kept:
                 note += "; the pictures drawn when it was learnt are not in the folder"
             title = f"class {run.class_name(label)}, task {task}"
             bad = bool(verdict) and not verdict.startswith("identical")
             pieces.append(html.samples(title, strips, note.removeprefix("; "), bad=bad))
     return html.section(
         "What the generator draws",
-        html.paragraph(
-            "Generated from the same noise right after the class was learnt and after the last "
-            "task. The audit compares other, fixed images of each task, bit by bit, after every "
-            "later task.",
-            quiet=True,
-        ),
+        html.paragraph(told, quiet=True),
         html.gallery(pieces),
     )
 
 
-def _growth(run: Run) -> str:
-    found = numbers.growth(run.rows)
-    drawn = [
-        html.figure(
-            figures.growth(layer, run.method),
-            f"growth-{index}",
-            f"Units of {layer.name}, n = 1: {layer.units[0][1]:,} at the start, "
-            f"{layer.units[-1][1]:,} after task {layer.units[-1][0]}, worst case "
-            f"{layer.worst[-1][1]:,}.",
-        )
-        for index, layer in enumerate(found)
-    ]
-    if not drawn:
-        return ""
-    return html.section(
-        "Growth",
-        html.paragraph(
-            "Units after the growth that follows each task. The worst case adds the initial size "
-            "after every task, as in the paper's Figure 2.",
-            quiet=True,
-        ),
-        html.side_by_side(*drawn, wide=True),
-    )
-
-
-def _masks(run: Run) -> str:
-    use = numbers.mask_use(run.rows)
-    overlap = numbers.mask_overlap(run.rows)
-    elements = "units" if run.settings.get("variant") == "a" else "weights"
-    pieces = []
-    if use:
-        unknown = " What it reused was not recorded." if use[-1].reused is None else ""
-        pieces.append(
-            html.figure(
-                figures.mask_use(use, elements=elements),
-                "masks",
-                f"What each task did with the generator's {elements}: newly reserved, reused of "
-                f"earlier tasks, and left free before the generator grew. n = 1.{unknown}",
-            )
-        )
-    if overlap is not None:
-        tasks = [str(row["task"]) for row in run.rows]
-        drawn = figures.heat_map(
-            overlap,
-            columns=tasks,
-            xlabel="used by task, too",
-            ylabel="of the mask of task",
-            scale="share of the mask (%)",
-            from_zero=True,
-        )
-        caption = (
-            "Mask overlap: of all that the row's task uses, the share that the column's task uses "
-            f"too, counted in {elements}. n = 1."
-        )
-        pieces.append(html.figure(drawn, "overlap", caption, dense=True))
-    return html.section("Masks", html.side_by_side(*pieces, wide=True))
-
-
-def _within_tasks(run: Run) -> str:
-    found = numbers.within_tasks(run.rows)
-    whole = all(row.get("history") for row in run.rows)
-    drawn = []
-    for index, (name, tasks) in enumerate(found.items()):
-        title, unit = _QUANTITIES.get(name, (name.replace("_", " "), "value"))
-        figure = figures.within_tasks(tasks, title=title, ylabel=unit)
-        caption = f"{name}, mean over the steps of an epoch, n = 1."
-        drawn.append(html.figure(figure, f"epochs-{index}", caption))
-    note = "" if whole else "Where a task's epochs were not recorded, its last one is shown alone."
-    return html.section(
-        "Within each task",
-        html.paragraph(note, quiet=True) if note and drawn else "",
-        html.side_by_side(*drawn),
-    )
-
-
-def _cost(run: Run) -> str:
-    tasks = [row["task"] for row in run.rows]
-    kinds = {"learning": "seconds", "evaluation": "evaluation_seconds"}
-    parts = [
-        (name, [row[key] for row in run.rows])
-        for name, key in kinds.items()
-        if all(row.get(key) is not None for row in run.rows)
-    ]
-    memory = numbers.curve(run.rows, "peak_memory_mib")
-    parameters = [
-        (task, value / 1000) for task, value in numbers.curve(run.rows, "generator_parameters")
-    ]
-    pieces = []
-    if parts:
-        caption = "Wall-clock time of each task on the machine named below, n = 1."
-        pieces.append(html.figure(figures.times(tasks, parts), "times", caption))
-    curves = [
-        (memory, "memory", "MiB", "Peak memory of the process up to the end of each task."),
-        (
-            parameters,
-            "parameters",
-            "parameters (thousand)",
-            "Parameters of the generator after each task.",
-        ),
-    ]
-    for points, name, unit, caption in curves:
-        if points:
-            drawn = figures.lines(
-                [figures.Line(name, figures.single(points))], ylabel=unit, wide=False
-            )
-            pieces.append(html.figure(drawn, name, f"{caption} n = 1."))
+def _cost(run: Run, group: Group) -> str:
     lines = [
         [str(row["task"]), *(_plain(row.get(key)) for key in ("epochs", "steps"))]
         + [
@@ -355,7 +213,7 @@ def _cost(run: Run) -> str:
         for row in run.rows
     ]
     header = ["task", "epochs", "steps", "learning", "evaluation", "peak MiB", "parameters"]
-    return html.section("Time and memory", html.side_by_side(*pieces), html.table(header, lines))
+    return html.section("Time and memory", sections.cost([group]), html.table(header, lines))
 
 
 def _how_it_was_run(run: Run) -> str:

@@ -145,5 +145,12 @@ def read_run(folder: str | Path) -> Run:
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:
-    """Reads several run folders; see `read_run`."""
-    return [read_run(folder) for folder in folders]
+    """Reads several run folders, once each however often and by whatever path it is named.
+
+    Raises:
+        InputError: as `read_run` does.
+    """
+    different: dict[Path, str | Path] = {}
+    for folder in folders:
+        different.setdefault(Path(folder).resolve(), folder)
+    return [read_run(folder) for folder in different.values()]

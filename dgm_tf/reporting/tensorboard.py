@@ -78,8 +78,10 @@ class TensorBoardLog:
         suffix = f".task-{task:02d}"
         for stale in self.folder.glob(f"events.out.tfevents.*{suffix}"):
             stale.unlink()
+        # A run may begin to log only when it goes on, after its first task.
+        first = not any(self.folder.glob("events.out.tfevents.*"))
         writer = tf.summary.create_file_writer(str(self.folder), filename_suffix=suffix)
-        if task == 1:
+        if first:
             from tensorboard.plugins.hparams import api as hparams
 
             with writer.as_default():

@@ -1,5 +1,11 @@
 """The gallery between its marks in README.md."""
 
+import pathlib
+import re
+import shutil
+import xml.etree.ElementTree as ET
+
+import numpy as np
 import pytest
 
 from dgm_tf.errors import InputError
@@ -10,6 +16,35 @@ TEXT = (
     f"# A title\n\n{gallery.BEGIN}\nold\n{gallery.END}\n\n"
     f"{gallery.TABLE_BEGIN}\nold\n{gallery.TABLE_END}\n\nThe rest.\n"
 )
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def shapes(svg):
+    """Coordinates of all that an SVG file of ours has drawn inside its axes, in points.
+
+    Letters and ticks, which another version of Matplotlib may set a little otherwise, lie outside.
+    """
+    found = []
+    for element in ET.fromstring(svg).iter():
+        inside = "clip-path" in element.attrib
+        if inside and element.tag == f"{SVG}path":
+            text = element.get("d")
+        elif inside and element.tag == f"{SVG}g":
+            text = " ".join(f"{use.get('x')} {use.get('y')}" for use in element.iter(f"{SVG}use"))
+        else:
+            continue
+        found.append(np.array(re.findall(r"-?[\d.]+", text), float))
+    return found
+
+
+def same_picture(one, other):
+    one, other = shapes(one), shapes(other)
+    return [part.shape for part in one] == [part.shape for part in other] and all(
+        np.allclose(part, again, rtol=0, atol=0.1) for part, again in zip(one, other, strict=True)
+    )
 
 
 def repository(tmp_path, text=TEXT):
@@ -48,3 +83,27 @@ def test_a_readme_without_marks_is_left_as_it_is(tmp_path):
     with pytest.raises(InputError, match="gallery:begin"):
         gallery.write_gallery(root)
     assert (root / "README.md").read_text() == "# A title\n"
+
+
+def test_the_committed_pictures_are_those_of_the_committed_results():
+    wanted = gallery.pictures(ROOT)
+    kept = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/gallery").iterdir()}
+    assert kept == set(wanted)
+    for path, svg in wanted.items():
+        assert len(shapes(svg)) > 5
+        assert same_picture((ROOT / path).read_bytes(), svg), (
+            f"{path} is of other results; python -m trainers.gallery draws it anew"
+        )
+
+
+def test_a_result_that_changed_would_be_seen(tmp_path):
+    """One accuracy of one run, by half a percent."""
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    (metrics,) = tmp_path.glob("results/svhn_cropped-10/dgm-w/seed0/metrics.jsonl")
+    lines = metrics.read_text().splitlines(keepends=True)
+    lines[4] = re.sub(
+        r'("average_accuracy": )([\d.]+)', lambda m: f"{m[1]}{float(m[2]) - 0.005}", lines[4]
+    )
+    metrics.write_text("".join(lines))
+    path = "docs/gallery/svhn_cropped-10-accuracy.svg"
+    assert not same_picture((ROOT / path).read_bytes(), gallery.pictures(tmp_path)[path])

@@ -10,6 +10,7 @@ import pytest
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Growth, MaskUse, Spread
 from dgm_tf.reporting.run import Run
+from dgm_tf.stream import class_incremental
 from tests.reporting.example import description, row
 
 
@@ -90,7 +91,7 @@ def test_without_a_history_the_last_epoch_stands_alone():
 
 def test_a_quantity_that_only_later_tasks_log_stays_with_its_task():
     rows = [row(1, history={"a": [1.0]}), row(2, history={"a": [2.0], "b": [3.0]})]
-    assert numbers.within_tasks(rows)["b"] == [[(2.0, 3.0)]]
+    assert numbers.within_tasks(rows)["b"] == [[], [(2.0, 3.0)]]
 
 
 @pytest.mark.parametrize(("lowest", "low"), [(87.0, 80), (99.0, 90), (100.0, 90), (3.0, 0)])
@@ -109,6 +110,39 @@ class TestSeveralRuns:
         found = numbers.mean_curve([[(1, 2.0), (2, 4.0)], [(1, 4.0)]])
         assert found == [(1, Spread(3.0, statistics.stdev([2.0, 4.0]), 2))]
 
+    def test_a_mean_table_has_no_value_where_a_run_has_none(self):
+        tables = [np.array([[1.0, np.nan], [2.0, 4.0]]), np.array([[3.0, np.nan], [4.0, np.nan]])]
+        np.testing.assert_array_equal(numbers.mean_table(tables), [[2, np.nan], [3, np.nan]])
+
+    def test_mean_mask_use_is_over_the_tasks_that_all_have(self):
+        each = [
+            [MaskUse(1, 10, 0, 30), MaskUse(2, 8, 4, 20)],
+            [MaskUse(1, 14, 0, 26)],
+        ]
+        deviation = statistics.stdev([10, 14])
+        assert numbers.mean_mask_use(each) == {
+            "reserved": [(1, Spread(12.0, deviation, 2))],
+            "reused": [(1, Spread(0.0, 0.0, 2))],
+            "free": [(1, Spread(28.0, deviation, 2))],
+        }
+        untold = [[MaskUse(1, 10, None, 30)]]
+        assert list(numbers.mean_mask_use(untold)) == ["reserved", "free"]
+        assert numbers.mean_mask_use([each[0], []]) == {}
+
+    def test_means_within_tasks_are_over_the_epochs_that_all_have(self):
+        each = [
+            {"loss": [[(0.75, 1.0), (1.25, 2.0)], [(2.0, 9.0)]], "own": [[(1.0, 5.0)]]},
+            {"loss": [[(0.75, 3.0)]]},
+        ]
+        wanted = {"loss": [[(0.75, Spread(2.0, statistics.stdev([1, 3]), 2))]]}
+        assert numbers.mean_within_tasks(each) == wanted
+        assert numbers.mean_within_tasks([{"loss": [[(0.5, 1.0)]]}]) == {
+            "loss": [[(0.5, Spread(1.0, None, 1))]]
+        }
+
+    def test_common_tasks_are_those_of_the_shortest_run(self):
+        assert numbers.common_tasks([run(tasks=3), run(seed=1, tasks=1)]) == 1
+
     def test_seeds_are_one_group_and_other_settings_another(self):
         runs = [run(seed=1), run(seed=0), run(seed=0, epochs=9), run(learner="joint")]
         found = numbers.groups(runs)
@@ -121,6 +155,41 @@ class TestSeveralRuns:
         shuffled = run(seed=1)
         shuffled.description["stream"]["task_classes"] = [[2], [0], [1]]
         assert len(numbers.groups([run(), shuffled])) == 1
+
+    @pytest.mark.parametrize(
+        ("key", "value", "name"),
+        [
+            ("fingerprint", "beef", "DGMw, images beef"),
+            ("image_shape", [16, 16, 1], "DGMw, image shape [16, 16, 1]"),
+            ("validation_fraction", 0.5, "DGMw, validation share 0.5"),
+        ],
+    )
+    def test_other_images_under_the_same_name_are_another_group(self, key, value, name):
+        other = run(seed=1)
+        other.description["stream"][key] = value
+        found = numbers.groups([run(), other])
+        assert [len(group.runs) for group in found] == [1, 1] and found[1].name == name
+
+    def test_without_a_fingerprint_the_source_tells_images_apart(self):
+        runs = [run(), run(seed=1), run(seed=2)]
+        for each in runs:
+            del each.description["stream"]["fingerprint"]
+        runs[2].description["stream"]["source"] = "made up anew"
+        assert [len(group.runs) for group in numbers.groups(runs)] == [2, 1]
+
+    def test_seeds_of_a_stream_that_shuffles_its_classes_are_one_group(self):
+        random = np.random.RandomState(0)
+        images, labels = random.randint(0, 256, (24, 16, 16, 1), np.uint8), np.arange(24) % 3
+        runs = []
+        for seed in (0, 1, 2):
+            stream = class_incremental(
+                (images, labels, images, labels), class_order="random", image_size=16, seed=seed
+            )
+            each = run(seed=seed)
+            each.description["stream"] = stream.describe()
+            runs.append(each)
+        orders = {str(each.stream["task_classes"]) for each in runs}
+        assert len(orders) > 1 and len(numbers.groups(runs)) == 1
 
     def test_the_same_method_on_other_data_is_another_group(self):
         other = run()

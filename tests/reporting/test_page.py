@@ -11,7 +11,7 @@ from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.pictures import to_uint8
-from dgm_tf.reporting import comparison, numbers, page
+from dgm_tf.reporting import comparison, numbers, page, sections
 from dgm_tf.reporting.run import read_run
 from tests.reporting.example import class_images, description, row, write_run
 
@@ -113,9 +113,20 @@ def test_samples_stand_as_learnt_and_as_now(whole):
     assert len(images) == 2 + 2 + 1
 
 
-def test_pictures_that_are_not_there_are_missed_aloud(tmp_path):
-    shown = Checked(made(tmp_path, [row(1), row(2)], samples=[2])).text
-    assert "the pictures drawn when it was learnt are not in the folder" in shown
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ([2, 3], "the pictures drawn when it was learnt are not in the folder"),
+        ([3], "The pictures drawn when earlier classes were learnt are not in the folder."),
+    ],
+)
+def test_pictures_that_are_not_there_are_missed_aloud_and_once(tmp_path, kept, words):
+    shown = Checked(made(tmp_path, [row(1), row(2), row(3)], samples=kept)).text
+    assert words in shown and shown.count("not in the folder") == 1
+
+
+def test_pictures_that_are_all_there_are_not_missed(whole):
+    assert "not in the folder" not in whole
 
 
 @pytest.mark.parametrize("learnt", [0, 1, 2])
@@ -187,7 +198,8 @@ class TestComparison:
     def folders(self, tmp_path):
         made = []
         for seed, accuracy in ((0, 0.5), (1, 0.75)):
-            rows = [row(1), row(2, average_accuracy=accuracy, layer_widths=[6 + seed, 2])]
+            changes = {"average_accuracy": accuracy, "layer_widths": [6 + seed, 2]}
+            rows = [row(1), row(2, seconds=120.0 + 2 * seed, **changes)]
             made.append(write_run(tmp_path / f"w{seed}", rows, description(seed=seed), samples=[2]))
         rows = [row(1, generates=False)]
         made.append(write_run(tmp_path / "joint", rows, description(learner="joint")))
@@ -196,11 +208,41 @@ class TestComparison:
     def test_the_page_has_mean_and_spread_and_says_n(self, tmp_path):
         path = comparison.write_comparison(self.folders(tmp_path), tmp_path / "all.html")
         shown = Checked(path.read_text()).text.replace("\xa0", " ")
-        # 62.5 and the sample deviation of 50 and 75; units 8 and 9.
-        assert "DGMw 2 2 of 3 62.50 ± 17.68 1.00 ± 0.00 8 ± 1" in shown
+        # 62.5 and the sample deviation of 50 and 75; units 8 and 9 of 18 in the worst case.
+        assert "DGMw 2 2 of 3 62.50 ± 17.68 1.00 ± 0.00 8 ± 1 47 ± 4 2 of 2 identical" in shown
         assert "DGMw (n = 2)" in shown and "joint training (n = 1)" in shown
         assert "n = 1, 2 runs per method" in shown
         assert all(link.startswith(("data:", "#")) for link in Checked(path.read_text()).links)
+
+    def test_the_page_has_every_section_of_a_runs_own_page(self, tmp_path):
+        path = comparison.write_comparison(self.folders(tmp_path), tmp_path / "all.html")
+        page_of_all = Checked(path.read_text())
+        shown = page_of_all.text.replace("\xa0", " ")
+        for words in (
+            "DGMw. Accuracy on the real test images of each class", "Units of block 1.",
+            "DGMw. What each task did with the generator's weights", "DGMw. Mask overlap",
+            "DGMw. critic_loss", "DGMw. mask_sparsity", "joint training. Wall-clock time",
+            "Peak memory of the process", "Mean over n = 2 runs.",
+        ):  # fmt: skip
+            assert words in shown, words
+        assert len(page_of_all.ids) == len(set(page_of_all.ids))
+
+    def test_time_and_memory_have_a_spread(self, tmp_path):
+        shown = Checked(self.page(self.folders(tmp_path))).text
+        # 180 and 182 seconds; both peak at 502 MiB.
+        assert "DGMw (n = 2) 3 min 01 s ± 1.4 s 502 ± 0 200 ± 0" in shown
+        assert "joint training (n = 1) 1 min 00 s 501 n/a" in shown
+
+    def test_time_and_memory_are_those_of_the_tasks_that_all_runs_have(self, tmp_path):
+        folders = self.folders(tmp_path)[:2]
+        write_run(folders[1], [row(1, seconds=62.0)], description(seed=1))
+        shown = Checked(self.page(folders)).text
+        assert "DGMw (n = 2) 1 min 01 s ± 1.4 s 501 ± 0 100 ± 0" in shown
+        write_run(folders[1], [row(1, seconds=None)], description(seed=1))
+        assert "DGMw (n = 2) n/a 501 ± 0" in Checked(self.page(folders)).text
+
+    def page(self, folders):
+        return comparison.comparison_page([read_run(folder) for folder in folders])
 
     def test_a_group_is_compared_where_all_its_runs_are(self, tmp_path):
         folders = self.folders(tmp_path)[:2]
@@ -224,7 +266,7 @@ class TestFigures:
             write_run(tmp_path / "w", [row(1), row(2)]),
             write_run(tmp_path / "a", [row(1)], described),
         ]
-        drawn = comparison.growth_figure(numbers.groups([read_run(folder) for folder in folders]))
+        drawn = sections.growth_figure(numbers.groups([read_run(folder) for folder in folders]))
         (axes,) = drawn.axes
         found = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
         assert found == {

@@ -5,7 +5,7 @@ import pytest
 
 from dgm_tf.errors import InputError
 from dgm_tf.pictures import to_uint8
-from dgm_tf.reporting.run import read_run
+from dgm_tf.reporting.run import read_run, read_runs
 from tests.reporting.example import class_images, description, row, write_run
 
 
@@ -38,6 +38,14 @@ def test_a_picture_of_another_size_is_an_input_error(tmp_path):
     (folder / "samples" / "task-01.png").rename(folder / "samples" / "task-02.png")
     with pytest.raises(InputError, match="pictures of 2 classes in .*task-02.png"):
         read_run(folder).samples(2)
+
+
+def test_a_folder_named_twice_is_one_run(tmp_path):
+    first = write_run(tmp_path / "first", [row(1)])
+    second = write_run(tmp_path / "second", [row(1)], description(seed=1))
+    (tmp_path / "link").symlink_to(first)
+    names = [str(first), second, first, f"{second}/../first/", tmp_path / "link"]
+    assert [run.seed for run in read_runs(names)] == [0, 1]
 
 
 def test_a_folder_that_is_no_run_is_an_input_error(tmp_path):

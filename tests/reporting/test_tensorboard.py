@@ -84,22 +84,58 @@ def test_a_task_leaves_its_measures_picture_and_masks(logged):
     assert histogram[:, 2].sum() == 4
 
 
-def test_settings_go_to_the_hparams_plug_in(logged):
-    (plugin,) = [
+def hparams(folder):
+    """What the HParams plug-in finds in the folder."""
+    return [
         value.metadata.plugin_data.content
-        for tag, _, value in events(logged.folder)
+        for _, _, value in events(folder)
         if value.metadata.plugin_data.plugin_name == "hparams"
     ]
+
+
+def test_settings_go_to_the_hparams_plug_in(logged):
+    (plugin,) = hparams(logged.folder)
     for text in (b"seed", b"replay", b"full", b"None"):
         assert text in plugin
 
 
-def test_nothing_is_logged_in_a_training_step(tmp_path):
+def test_settings_are_written_once_by_whichever_task_opens_first(tmp_path):
+    def learn_task(task):
+        # A log of its own, as in a process that goes on with the run.
+        TensorBoardLog(tmp_path, {"seed": 3}).task(task, steps_before=0).finish(
+            row(task, layers=[]), None
+        )
+
+    for task in (3, 3, 4):
+        learn_task(task)
+        (plugin,) = hparams(tmp_path)
+        assert b"seed" in plugin
+
+
+def test_the_log_has_no_hook_that_runs_in_every_training_step(logged):
+    log = logged.task(2, steps_before=0)
+    batch_hooks = [name for name in dir(keras.callbacks.Callback) if "batch" in name]
+    assert len(batch_hooks) >= 8
+    for name in batch_hooks:
+        assert getattr(type(log), name) is getattr(keras.callbacks.Callback, name), name
+
+
+def test_fit_writes_nothing_until_an_epoch_ends(tmp_path, monkeypatch):
+    written = []
+    for kind in ("scalar", "histogram", "image"):
+        monkeypatch.setattr(tf.summary, kind, lambda name, *_, **__: written.append(name))
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    counts = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda *_, **__: counts.append(len(written)),
+        on_epoch_end=lambda *_, **__: counts.append(len(written)),
+    )
     log = TensorBoardLog(tmp_path, {}).task(2, steps_before=0)
-    for batch in range(100):
-        log.on_train_batch_end(batch, {"critic_loss": 1.0})
-    log.finish(row(2, layers=[]), None)
-    assert not [tag for tag, *_ in events(tmp_path) if "critic_loss" in tag]
+    written.clear()  # of the settings
+    data = np.zeros((6, 2), np.float32), np.zeros((6, 1), np.float32)
+    model.fit(*data, batch_size=2, epochs=2, verbose=0, callbacks=[log, watch])
+    assert counts == [0, 0, 0, 1, 1, 1, 1, 2] and set(written) == {"training/loss"}
 
 
 def test_an_attempt_cut_short_leaves_nothing_behind(logged):
