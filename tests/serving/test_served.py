@@ -276,7 +276,9 @@ REFUSED = {
         [THREE, SEED, tensor("noise", "FP32", [0.5])],
         "expected inputs labels, seed, received labels, noise, seed",
     ),
+    "twice": ([THREE, THREE, SEED], "expected inputs labels, seed, received labels, labels, seed"),
     "text": ([tensor("labels", "INT32", ["three"]), SEED], "the data of labels does not fit"),
+    "fraction": ([tensor("labels", "INT32", [3.5]), SEED], "the data of labels does not fit"),
     "too large": ([tensor("labels", "INT32", [2**40]), SEED], "the data of labels does not fit"),
     "too few": ([tensor("labels", "INT32", [3], [2]), SEED], "the data of labels does not fit"),
 }
