@@ -122,6 +122,30 @@ def test_a_png_holds_the_image(loaded):
         np.testing.assert_array_equal(pixels, pictures.to_uint8(image))
 
 
+def test_a_memory_in_colour_draws_encodes_and_classifies_in_colour(tmp_path):
+    own = learner("w", tasks=2, channels=3)
+    model = tf.saved_model.load(str(own.export(tmp_path / "m", classifier=True).path))
+    labels = np.array([5, 0, 3, 5], np.int32)
+    key = randomness.key(3, "generate")
+    images = generated(model, labels, key)
+    assert images.shape == (4, 16, 16, 3) and np.ptp(images, axis=-1).mean() > 0.05
+    np.testing.assert_array_equal(bits(images), bits(own.generate(labels, seed=3)))
+    for data, image in zip(
+        call(model, "generate_png", labels=labels, seed=seed(key))["png_bytes"], images, strict=True
+    ):
+        with Image.open(io.BytesIO(data)) as png:
+            assert png.mode == "RGB"
+            np.testing.assert_array_equal(np.asarray(png), pictures.to_uint8(image))
+    pixels = np.random.RandomState(4).randint(0, 256, [6, 16, 16, 3]).astype(np.uint8)
+    floats = pixels / np.float32(127.5) - 1
+    logits = np.float64(own.critic(floats)[1])
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for signature, asked in (("classify", floats), ("classify_uint8", pixels)):
+        found = call(model, signature, images=asked)
+        np.testing.assert_allclose(found["probabilities"], shares, atol=1e-5)
+        np.testing.assert_array_equal(found["label"], own.classify(floats))
+
+
 PLAIN = """
 import hashlib, json, sys
 import numpy as np
@@ -388,7 +412,7 @@ def test_what_is_wrong_is_said_and_the_model_lives_on(loaded, changed, message):
     np.testing.assert_array_equal(call(loaded["w"], "generate", **inputs)["images"], expected)
 
 
-def test_noise_and_images_of_a_wrong_shape_or_range_are_refused(loaded):
+def test_noise_and_images_of_a_wrong_shape_type_or_range_are_refused(loaded):
     labels = np.int32([3, 0])
     for noise, message in (
         (np.zeros([3, LATENT], np.float32), "as many rows of noise as labels"),
@@ -406,6 +430,15 @@ def test_noise_and_images_of_a_wrong_shape_or_range_are_refused(loaded):
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             call(loaded["a"], "classify", images=images)
+    for signature, dtype, message in (
+        ("classify", np.uint8, "expected to be a float tensor but is a uint8"),
+        ("classify", np.float64, "expected to be a float tensor but is a double"),
+        ("classify_uint8", np.float32, "expected to be a uint8 tensor but is a float"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            call(loaded["a"], signature, images=np.zeros([1, 16, 16, 1], dtype))
+    right = call(loaded["a"], "classify", images=np.zeros([1, 16, 16, 1], np.float32))
+    assert right["label"].shape == (1,)
 
 
 def test_nothing_learnt_is_nothing_to_export(tmp_path):
