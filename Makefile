@@ -10,18 +10,20 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SERVING_READY := $(VENV)/.serving-ready
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
 FIND = for p in $(CANDIDATES); do "$$p" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$p" && break; done
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-serving lint clean
 
 help:
-	@echo "make demo    learn the ten handwritten digits one after another, results in runs/demo"
-	@echo "make test    run the tests"
-	@echo "make lint    check the style"
-	@echo "make setup   only set up the environment in $(VENV)"
-	@echo "make clean   remove the environment, the caches, what was built and runs/demo"
+	@echo "make demo           learn the ten handwritten digits one after another, results in runs/demo"
+	@echo "make test           run the tests"
+	@echo "make test-serving   run those that start servers, and install what they need"
+	@echo "make lint           check the style"
+	@echo "make setup          only set up the environment in $(VENV)"
+	@echo "make clean          remove the environment, the caches, what was built and runs/demo"
 
 setup: $(READY)
 
@@ -38,11 +40,21 @@ $(READY): requirements.txt requirements-tensorboard.txt requirements-dev.txt
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch "$@"
 
+# Together with requirements-dev.txt, so that pip keeps to both.
+$(SERVING_READY): $(READY) requirements-serving.txt
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
+	  -r requirements-serving.txt
+	@"$(BIN)/python" -c "import mlserver, tensorflow_serving"  # MLServer needs Python below 3.13
+	@touch "$@"
+
 demo: $(READY)
 	"$(BIN)/python" -m trainers.split_digits --run_dir=runs/demo
 
 test: $(READY)
 	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+test-serving: $(SERVING_READY)
+	"$(BIN)/python" -m pytest -m slow tests/serving $(PYTEST_ARGS)
 
 lint: $(READY)
 	"$(BIN)/python" -m ruff check .

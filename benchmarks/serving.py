@@ -4,9 +4,11 @@
     python -m benchmarks.serving --server
 
 Exports the memories of 2 and of 10 tasks of one class (their weights are random: costs do not
-depend on what is in them) and times mixed batches of labels of all their tasks, the two memories in
-turn, so that a machine whose speed drifts slows both alike. `--server` asks through MLServer on the
-loopback, over gRPC, too. Compare the ratios; the milliseconds are this machine's.
+depend on what is in them) and times mixed batches of labels of all their tasks, and batches of one
+of the ten tasks, a different one in each turn. The three take turns call by call, so that a machine
+whose speed drifts slows all alike; a ratio is the median of the ratios within a turn. `--server`
+asks through MLServer on the loopback, over gRPC, too. Compare the ratios; the milliseconds are this
+machine's.
 """
 
 import contextlib
@@ -29,6 +31,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it 
 import tensorflow as tf
 from keras.ops import convert_to_numpy
 
+from dgm_tf import randomness
+from dgm_tf.learners.task_memory import TaskMemory
 from dgm_tf.networks import Generator
 from dgm_tf.serving import export
 
@@ -39,6 +43,8 @@ _CALLS = flags.DEFINE_integer("calls", 100, "calls that are timed for each figur
 _SERVER = flags.DEFINE_boolean("server", False, "ask through MLServer, too")
 _TASKS = (2, 10)
 _BATCHES = (1, 16, 256)
+_MIXED, _OF_ONE = "mixed", "one task"
+_CASES = ((2, _MIXED), (10, _MIXED), (10, _OF_ONE))
 _WARM = 5
 
 
@@ -67,8 +73,10 @@ class RandomMemory:
         self.generator = generator
 
     def generate(self, labels: np.ndarray, *, seed: int = 0) -> np.ndarray:
-        # Only the audit's records are made of them, which nothing here compares.
-        return np.zeros([len(labels), *self.generator.image_shape], np.float32)
+        """Images of one class, as the export's own audit asks for them."""
+        shape = [len(labels), self.generator.latent_dim]
+        noise = randomness.normal(shape, randomness.pair(seed, "generate"))
+        return TaskMemory(self.generator).recall(int(labels[0]), noise).numpy()
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {
@@ -112,33 +120,34 @@ def _in_process(path: Path) -> Ask:
 
 def _report(where: str, asks: dict[int, Ask]) -> None:
     print(
-        f"\n{where}; variant {_VARIANT.value}, 32x32x{_CHANNELS.value}, mixed labels, "
-        f"{_CALLS.value} calls each"
+        f"\n{where}; variant {_VARIANT.value}, 32x32x{_CHANNELS.value}, {_CALLS.value} calls each"
     )
-    print("batch  tasks   median ms   99th percentile ms   images/s")
+    print("batch  tasks  labels    median ms   99th percentile ms   images/s")
     for batch in _BATCHES:
         milliseconds = _timed(asks, batch)
-        for tasks, values in milliseconds.items():
+        for (tasks, labels), values in milliseconds.items():
             median = np.median(values)
             print(
-                f"{batch:5d}  {tasks:5d}  {median:10.2f}  {np.percentile(values, 99):19.2f}  "
-                f"{1e3 * batch / median:9.0f}"
+                f"{batch:5d}  {tasks:5d}  {labels:8s}  {median:9.2f}  "
+                f"{np.percentile(values, 99):19.2f}  {1e3 * batch / median:9.0f}"
             )
-        few, many = (np.array(milliseconds[tasks]) for tasks in _TASKS)
+        few, many, one = (milliseconds[case] for case in _CASES)
         print(f"       10 tasks / 2 tasks: {np.median(many / few):.2f} times the latency")
+        print(f"       mixed / one task:   {np.median(many / one):.2f} times the latency")
 
 
-def _timed(asks: dict[int, Ask], batch: int) -> dict[int, list[float]]:
-    """Milliseconds of each call, by number of tasks; the memories take turns."""
-    milliseconds: dict[int, list[float]] = {tasks: [] for tasks in asks}
+def _timed(asks: dict[int, Ask], batch: int) -> dict[tuple[int, str], np.ndarray]:
+    """Milliseconds of each call, by case; the cases take turns."""
+    milliseconds: dict[tuple[int, str], list[float]] = {case: [] for case in _CASES}
     for call in range(_WARM + _CALLS.value):
-        for tasks, ask in asks.items():
-            labels = ((call + np.arange(batch)) % tasks).astype(np.int32)
+        for (tasks, kind), taken in milliseconds.items():
+            row = np.arange(batch) if kind == _MIXED else np.zeros(batch, int)
+            labels = ((call + row) % tasks).astype(np.int32)
             start = time.perf_counter()
-            ask(labels, np.array([call, 0], np.int64))
+            asks[tasks](labels, np.array([call, 0], np.int64))
             if call >= _WARM:
-                milliseconds[tasks].append((time.perf_counter() - start) * 1e3)
-    return milliseconds
+                taken.append((time.perf_counter() - start) * 1e3)
+    return {case: np.array(taken) for case, taken in milliseconds.items()}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Exports the memory of a finished or unfinished run as a SavedModel."""
+"""Exports the memory of a run of DGM, finished or not, as a SavedModel."""
 
 import sys
 from collections.abc import Sequence

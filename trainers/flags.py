@@ -425,8 +425,8 @@ def define_tune() -> CommandFlags:
 
 def _define_export_flags(values: flags.FlagValues, unless: str) -> None:
     text = (
-        "folder NAME that gets the memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
-        f"Serving and others; {unless}"
+        "folder NAME that gets DGM's memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
+        f"Serving and others; other methods are refused; {unless}"
     )
     flags.DEFINE(_Text("DIR"), "export_dir", None, text, values)
     define_boolean(values, "export_classifier", False, "export the classifier, too")

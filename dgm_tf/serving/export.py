@@ -59,8 +59,8 @@ class Export:
         tasks: number of tasks in it.
         weight_bytes: what its weights take on disk.
         learner_bytes: what the learner's state takes: embeddings and critic included.
-        audited_pixels: pixels of the memory audit that were compared with the learner's.
-        differing_pixels: how many of them have other bits.
+        audited_pixels: pixels of the memory audit that were compared with the learner's: all have
+            the same bits.
     """
 
     path: Path
@@ -68,17 +68,14 @@ class Export:
     weight_bytes: int
     learner_bytes: int
     audited_pixels: int
-    differing_pixels: int
 
     def __str__(self) -> str:
         smaller = 1 - self.weight_bytes / self.learner_bytes
-        images = "images bit-identical to the learner's"
-        if self.differing_pixels:
-            images = f"{self.differing_pixels} of {self.audited_pixels} audited pixels differ"
         return (
             f"exported {self.tasks} task{'s' if self.tasks > 1 else ''} to {self.path}: "
             f"{self.weight_bytes / 2**20:.2f} MiB of weights, {100 * smaller:.0f} % less than the "
-            f"learner's {self.learner_bytes / 2**20:.2f} MiB; {images}"
+            f"learner's {self.learner_bytes / 2**20:.2f} MiB; {self.audited_pixels} audited pixels "
+            "bit-identical to the learner's"
         )
 
 
@@ -105,11 +102,13 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
         classifier: take the critic along, for `classify`.
 
     Raises:
-        InputError: nothing has been learnt, the version exists or cannot be written.
+        InputError: nothing has been learnt, the version exists or cannot be written, or it draws
+            other images than the learner, on this machine: then nothing is left of it.
     """
     generator = learner.generator
     folder = version_folder(path)
     records = [audit.recorded(classes, learner.generate) for classes in learner.task_classes]
+    audited = sum(int(np.prod(record.images.shape[:-1])) for record in records)
     with whole_folder(folder) as aside:
         description = aside / DESCRIPTION
         content = json.dumps(_description(learner, records), indent=1, ensure_ascii=False)
@@ -121,14 +120,18 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
             signatures |= _classifying(root, learner)
         tf.saved_model.save(root, str(aside), signatures=signatures)
         description.unlink()  # The copy among the assets stays.
-        differing = _differing_pixels(aside, records)
+        if differing := _differing_pixels(aside, records):
+            raise InputError(
+                f"{differing} of {audited} audited pixels of the export are not the learner's own, "
+                f"{folder} was not written; if this is on a GPU, export on the CPU instead "
+                "(CUDA_VISIBLE_DEVICES=-1)"
+            )
     return Export(
         folder,
         tasks=len(records),
         weight_bytes=sum(file.stat().st_size for file in (folder / "variables").iterdir()),
         learner_bytes=sum(array.nbytes for array in learner.state()[1].values()),
-        audited_pixels=sum(int(np.prod(record.images.shape[:-1])) for record in records),
-        differing_pixels=differing,
+        audited_pixels=audited,
     )
 
 

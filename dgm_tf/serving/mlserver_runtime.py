@@ -22,7 +22,7 @@ import tensorflow as tf
 from mlserver import MLModel
 from mlserver.codecs import Base64Codec, NumpyCodec, StringCodec
 from mlserver.errors import InferenceError
-from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
+from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
 from mlserver.utils import get_model_uri
 
 from dgm_tf.serving.loading import newest_version
@@ -57,13 +57,14 @@ class DGMRuntime(MLModel):
 
 def _inputs(payload: InferenceRequest, wanted: dict[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:
     """The request's tensors, of the names, types and shapes that a signature takes."""
-    received = {tensor.name: tensor for tensor in payload.inputs}
-    if received.keys() != wanted.keys():
+    received = [tensor.name for tensor in payload.inputs]
+    if sorted(received) != sorted(wanted):
         raise InferenceError(f"expected inputs {_list(wanted)}, received {_list(received)}")
     inputs = {}
-    for name, spec in wanted.items():
+    for tensor in payload.inputs:
+        name, spec = tensor.name, wanted[tensor.name]
         try:
-            array = NumpyCodec.decode_input(received[name])
+            array = _decoded(tensor)
         except (ValueError, TypeError, OverflowError) as error:
             raise InferenceError(f"the data of {name} does not fit its type and shape") from error
         if array.dtype != spec.dtype.as_numpy_dtype or not spec.shape.is_compatible_with(
@@ -75,6 +76,15 @@ def _inputs(payload: InferenceRequest, wanted: dict[str, tf.TensorSpec]) -> dict
             )
         inputs[name] = tf.constant(array)
     return inputs
+
+
+def _decoded(tensor: RequestInput) -> np.ndarray:
+    array = NumpyCodec.decode_input(tensor)
+    # The codec makes whole numbers of fractions and texts without a word.
+    if array.size and array.dtype.kind in "iu":
+        if (received := np.asarray(tensor.data.root).dtype).kind not in "iu":
+            raise ValueError(f"expected whole numbers, received {received}")
+    return array
 
 
 def _outputs(signature: Any, inputs: dict[str, tf.Tensor]) -> list[ResponseOutput]:

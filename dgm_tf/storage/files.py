@@ -89,13 +89,15 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """A hidden folder beside `path` that takes its name once the block has filled it.
 
-    If the block raises, or the process is killed, nothing is at `path`.
+    If the block raises, or the process is killed, nothing is at `path`; if it raises, the folders
+    that were made on the way there are gone, too.
 
     Raises:
         InputError: there is something at `path` already, or the place cannot be written.
     """
     path = pathlib.Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    missing = [parent for parent in path.parents if not parent.exists()]
     try:
         aside.mkdir(parents=True)
         yield aside
@@ -112,6 +114,9 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # Gone after a success.
+        with contextlib.suppress(OSError):  # One that holds something stays.
+            for parent in missing:
+                parent.rmdir()
 
 
 @contextlib.contextmanager

@@ -122,6 +122,7 @@ class Desk:
         finally:
             process.terminate()
             process.wait(timeout=60)
+        assert process.returncode == 0, (self.folder / "log").read_text()
 
     def wait_until_ready(self, process):
         for _ in range(240):
@@ -141,12 +142,19 @@ class Desk:
         with urllib.request.urlopen(post, timeout=60) as answer:
             return json.loads(answer.read() or b"{}")
 
-    def infer(self, labels, seed, **parameters):
-        inputs = [
-            {"name": "labels", "datatype": "INT32", "shape": [len(labels)], "data": labels},
-            {"name": "seed", "datatype": "INT64", "shape": [len(seed)], "data": seed},
-        ]
+    def infer(self, *inputs, **parameters):
         return self.ask("models/memory/infer", {"inputs": inputs, "parameters": parameters})
+
+    def images(self, labels, seed):
+        """The version that drew them, and the images."""
+        answer = self.infer(tensor("labels", "INT32", labels), tensor("seed", "INT64", seed))
+        (output,) = answer["outputs"]
+        images = np.array(output["data"], np.float32).reshape(output["shape"])
+        return answer["model_version"], images
+
+
+def tensor(name, datatype, data, shape=None):
+    return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": data}
 
 
 @pytest.fixture(scope="module")
@@ -183,85 +191,165 @@ def test_the_example_for_a_desk_runs(desk, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith("{1: True, 2: True}\n")
 
 
-def test_mlserver_serves_swaps_and_refuses(desk, monkeypatch):
-    start, export, swap = commands("MLServer")
+@pytest.fixture(scope="module")
+def server(desk):
+    """MLServer as README starts it; stopped at the end, and by then it must still be well."""
+    with desk.server(commands("MLServer")[0]) as process:
+        yield process
+        assert process.poll() is None, (desk.folder / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def expected(desk):
+    """The images of classes 3 and 7, drawn in this process."""
     memory = tf.saved_model.load(str(desk.folder / "served" / "memory" / "1"))
-    expected = memory.signatures["generate"](
+    images = memory.signatures["generate"](
         labels=tf.constant([3, 7]), seed=tf.constant([1, 0], tf.int64)
     )["images"].numpy()
+    assert np.any(images[0] != images[1])
+    return images
+
+
+@pytest.fixture
+def grpc_infer(desk, server):
+    """Asks over gRPC for images of labels, raw bytes; gives them."""
+    with grpc.insecure_channel(f"localhost:{desk.ports[8081]}") as channel:
+        service = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
+        infer_input = dataplane_pb2.ModelInferRequest.InferInputTensor
+
+        def infer(labels, datatype="INT32"):
+            request = dataplane_pb2.ModelInferRequest(
+                model_name="memory",
+                inputs=[
+                    infer_input(name="labels", datatype=datatype, shape=[len(labels)]),
+                    infer_input(name="seed", datatype="INT64", shape=[2]),
+                ],
+                raw_input_contents=[labels.tobytes(), np.int64([1, 0]).tobytes()],
+            )
+            answer = service.ModelInfer(request, timeout=60)
+            raw = np.frombuffer(answer.raw_output_contents[0], np.float32)
+            return raw.reshape(answer.outputs[0].shape)
+
+        yield infer
+
+
+def test_mlserver_draws_the_images_of_this_process(desk, server, expected, grpc_infer, monkeypatch):
     monkeypatch.chdir(desk.folder)
-    with desk.server(start) as process:
-        # REST: README's client, then the floats.
-        exec(desk.text(example("urllib")), {})
-        for number, image in enumerate(expected):
-            with Image.open(desk.folder / f"image-{number}.png") as png:
-                np.testing.assert_array_equal(np.asarray(png)[..., None], pictures.to_uint8(image))
-        answer = desk.infer([3, 7], [1, 0])
-        assert answer["model_version"] == "1"
-        (output,) = answer["outputs"]
-        images = np.array(output["data"], np.float32).reshape(output["shape"])
-        np.testing.assert_array_equal(images, expected)
-        # gRPC, raw bytes.
-        with grpc.insecure_channel(f"localhost:{desk.ports[8081]}") as channel:
-            service = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
-            tensor = dataplane_pb2.ModelInferRequest.InferInputTensor
-            answer = service.ModelInfer(
-                dataplane_pb2.ModelInferRequest(
-                    model_name="memory",
-                    inputs=[
-                        tensor(name="labels", datatype="INT32", shape=[2]),
-                        tensor(name="seed", datatype="INT64", shape=[2]),
-                    ],
-                    raw_input_contents=[
-                        np.int32([3, 7]).tobytes(), np.int64([1, 0]).tobytes()
-                    ],
-                ),
-                timeout=60,
-            )  # fmt: skip
-        raw = np.frombuffer(answer.raw_output_contents[0], np.float32)
-        np.testing.assert_array_equal(raw.reshape(expected.shape), expected)
-        # The classifier, text and probabilities.
-        pixels = {"name": "images", "datatype": "UINT8", "shape": [1, 8, 8, 1], "data": [0] * 64}
-        answer = desk.ask(
-            "models/memory/infer",
-            {"inputs": [pixels], "parameters": {"signature": "classify_uint8"}},
-        )
-        found = {output["name"]: output["data"] for output in answer["outputs"]}
-        assert found["class_name"] == [str(label) for label in found["label"]]
-        assert abs(sum(found["probabilities"]) - 1) < 1e-5
-        # What is wrong is said, and the server lives on.
-        for labels, seed, parameters, message in (
-            ([3, 12], [1, 0], {}, "labels of the classes learnt"),
-            ([3], [1, -1], {}, "the number of the first image"),
-            ([3], [1, 0], {"signature": "paint"}, "expected a signature out of"),
-            ([3], [1], {}, "expected seed as int64 (2,), received int64 [1]"),
-        ):
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                desk.infer(labels, seed, **parameters)
-            with refused.value as answer:
-                assert answer.code == 400 and message in json.load(answer)["error"]
-        # A new version, while requests run.
-        for versions in answered_during(desk, lambda: (desk.type(export), desk.type(swap))):
-            assert set(versions) == {"1", "2"} and versions == sorted(versions)
-        assert process.poll() is None
+    exec(desk.text(example("urllib")), {})
+    for number, image in enumerate(expected):
+        with Image.open(desk.folder / f"image-{number}.png") as png:
+            np.testing.assert_array_equal(np.asarray(png)[..., None], pictures.to_uint8(image))
+    np.testing.assert_array_equal(desk.images([3, 7], [1, 0])[1], expected)
+    np.testing.assert_array_equal(grpc_infer(np.int32([3, 7])), expected)
+
+
+def classified(desk):
+    """What the server says of a black image: outputs by name."""
+    pixels = tensor("images", "UINT8", [0] * 64, [1, 8, 8, 1])
+    answer = desk.infer(pixels, signature="classify_uint8")
+    return {output["name"]: output["data"] for output in answer["outputs"]}
+
+
+def test_mlserver_classifies(desk, server):
+    memory = dgm_tf.load_generator(desk.folder / "served" / "memory" / "1")
+    found = classified(desk)
+    assert found["label"] == memory.classify(np.zeros([1, 8, 8, 1], np.uint8)).tolist()
+    assert found["class_name"] == [str(label) for label in found["label"]]
+    assert abs(sum(found["probabilities"]) - 1) < 1e-5
+
+
+THREE, SEED = tensor("labels", "INT32", [3]), tensor("seed", "INT64", [1, 0])
+REFUSED = {
+    "class": ([tensor("labels", "INT32", [3, 12]), SEED], "labels of the classes learnt"),
+    "row": ([THREE, tensor("seed", "INT64", [1, -1])], "the number of the first image"),
+    "shape": ([THREE, tensor("seed", "INT64", [1])], "seed as int64 (2,), received int64 [1]"),
+    "rank": (
+        [tensor("labels", "INT32", [3], [1, 1]), SEED],
+        "labels as int32 (None,), received int32 [1, 1]",
+    ),
+    "type": (
+        [tensor("labels", "INT64", [3]), SEED],
+        "labels as int32 (None,), received int64 [1]",
+    ),
+    "missing": ([THREE], "expected inputs labels, seed, received labels"),
+    "extra": (
+        [THREE, SEED, tensor("noise", "FP32", [0.5])],
+        "expected inputs labels, seed, received labels, noise, seed",
+    ),
+    "twice": ([THREE, THREE, SEED], "expected inputs labels, seed, received labels, labels, seed"),
+    "text": ([tensor("labels", "INT32", ["three"]), SEED], "the data of labels does not fit"),
+    "fraction": ([tensor("labels", "INT32", [3.5]), SEED], "the data of labels does not fit"),
+    "too large": ([tensor("labels", "INT32", [2**40]), SEED], "the data of labels does not fit"),
+    "too few": ([tensor("labels", "INT32", [3], [2]), SEED], "the data of labels does not fit"),
+}
+
+
+@pytest.mark.parametrize("inputs, message", REFUSED.values(), ids=list(REFUSED))
+def test_mlserver_says_what_is_wrong_and_lives_on(desk, server, expected, inputs, message):
+    refused(desk, inputs, message)
+    np.testing.assert_array_equal(desk.images([3], [1, 0])[1], expected[:1])
+
+
+def test_mlserver_says_what_is_wrong_with_signatures_and_images(desk, server):
+    pixels = tensor("images", "UINT8", [0] * 256, [1, 16, 16, 1])
+    refused(desk, [THREE, SEED], "expected a signature out of classify,", signature="paint")
+    refused(
+        desk, [pixels], "images as float32 (None, 16, 16, 1), received uint8", signature="classify"
+    )
+    assert classified(desk)["label"]
+
+
+def refused(desk, inputs, message, **parameters):
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        desk.infer(*inputs, **parameters)
+    with refusal.value as answer:
+        assert answer.code == 400 and message in json.load(answer)["error"]
+
+
+def test_mlserver_says_what_is_wrong_over_grpc(grpc_infer, expected):
+    for labels, datatype, message in (
+        (np.int32([12]), "INT32", "labels of the classes learnt"),
+        (np.int64([3]), "INT64", "labels as int32 (None,), received int64 [1]"),
+    ):
+        with pytest.raises(grpc.RpcError) as refusal:
+            grpc_infer(labels, datatype)
+        assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert message in refusal.value.details()
+    np.testing.assert_array_equal(grpc_infer(np.int32([3, 7])), expected)
+
+
+def test_mlserver_takes_a_new_version_while_requests_run(desk, server, expected):
+    """The last of those that ask the server: it goes on with version 2."""
+    _, export, swap = commands("MLServer")
+    assert desk.images([3], [1, 0])[0] == "1"
+    for versions in answered_during(desk, expected, lambda: (desk.type(export), desk.type(swap))):
+        assert set(versions) == {"1", "2"} and versions == sorted(versions)
     assert (desk.folder / "served" / "memory" / "2").is_dir()
+    version, images = desk.images([3, 7], [1, 0])
+    np.testing.assert_array_equal(images, expected)
+    assert version == "2" and classified(desk)["label"]
 
 
-def answered_during(desk, work):
+def answered_during(desk, expected, work):
     """Versions that answered each of three clients' requests while `work` was done, and after.
 
-    A request that fails raises.
+    A request that fails, or is answered by other images than `expected`, raises.
     """
     clients, failed, done = [[], [], []], [], threading.Event()
 
-    def ask(versions):
+    def ask(number, versions):
+        label, first = [3, 7][number % 2], number % 2
         while not (done.is_set() and versions and versions[-1] == "2") and not failed:
             try:
-                versions.append(desk.infer([3], [1, 0])["model_version"])
-            except OSError as error:
+                version, images = desk.images([label], [1, first])
+                np.testing.assert_array_equal(images, expected[first : first + 1])
+                versions.append(version)
+            except BaseException as error:
                 failed.append(error)
 
-    asking = [threading.Thread(target=ask, args=[client], daemon=True) for client in clients]
+    asking = [
+        threading.Thread(target=ask, args=client, daemon=True) for client in enumerate(clients)
+    ]
     for thread in asking:
         thread.start()
     work()

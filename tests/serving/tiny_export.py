@@ -17,10 +17,10 @@ LABELS = np.array([5, 0, 3, 1, 5, 2, 2, 0, 3, 3, 1], np.int32)
 LABELS.flags.writeable = False
 
 
-def stream():
+def stream(channels=1):
     """Random images of six classes, 16x16."""
     random = np.random.RandomState(0)
-    images = random.randint(0, 256, [72, 16, 16, 1]).astype(np.uint8)
+    images = random.randint(0, 256, [72, 16, 16, channels]).astype(np.uint8)
     labels = np.repeat(np.arange(6), 12)
     data = datasets.from_arrays(
         images, labels, test_images=images, test_labels=labels, class_names=NAMES, name="noise"
@@ -30,14 +30,14 @@ def stream():
 
 
 @functools.cache
-def learner(variant="w", tasks=3):
+def learner(variant="w", tasks=3, channels=1):
     """Shared by the tests, which leave it as it is."""
     made = DGM(
         variant=variant, epochs=1, batch_size=5, latent_dim=LATENT, generator_size=5,
         critic_size=4, consolidation_steps=1, consolidation_batch=8, replay_batch=8,
         replay_buffer=40, learning_rate=0.03, sparsity=0.0,
     )  # fmt: skip
-    for task in stream().tasks():
+    for task in stream(channels).tasks():
         made.learn(task)
         if task.index == tasks:
             return made

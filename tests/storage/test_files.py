@@ -44,10 +44,17 @@ def test_a_folder_takes_its_name_once_it_is_filled(tmp_path):
 
 
 def test_a_folder_that_is_not_filled_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "b") as aside:
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "a" / "b" / "c") as aside:
         (aside / "file").write_bytes(b"half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_filled_leaves_the_folders_that_were_there(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "a" / "b" / "c"):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
 
 
 @pytest.mark.parametrize("content", [[], ["file"]])

@@ -103,6 +103,24 @@ def test_what_cannot_be_done_is_one_line(run, command, arguments, wanted, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_export_that_draws_other_images_is_refused_and_leaves_nothing(
+    run, tmp_path, monkeypatch, capsys
+):
+    own = dgm_tf.DGM.generate
+
+    def moved(self, labels, **options):
+        images = own(self, labels, **options)
+        images.view(np.uint32)[0, 0, 0, 0] ^= 1  # the last bit of one value
+        return images
+
+    monkeypatch.setattr(dgm_tf.DGM, "generate", moved)
+    where = tmp_path / "served" / "memory"
+    assert export.main([f"--run_dir={run}/run", f"--export_dir={where}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: 10 of 40960 audited pixels of the export are not the learner's")
+    assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", [export, sample])
 def test_help_does_not_need_anything(command, capsys):
     assert command.main(["--help"]) == 0
