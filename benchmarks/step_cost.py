@@ -88,7 +88,7 @@ def _measured(learner: DGM, task: Any) -> Measured:
     batch = tuple(tf.identity(part) for part in batch)
     _reset_peak()
     full = learner.adversarial_phase(task, epochs=2)
-    step = tf.function(full.train_step, autograph=False)
+    step = _traced(full)
     flop = _flop(step.get_concrete_function(batch))
     for _ in range(3):
         step(batch)
@@ -103,7 +103,7 @@ def _measured(learner: DGM, task: Any) -> Measured:
         epochs=2,
         seed=tf.constant([0, 0]),
     )
-    bare = tf.function(without.train_step, autograph=False)
+    bare = _traced(without)
     bare(batch)
     return Measured(
         task.index,
@@ -114,6 +114,14 @@ def _measured(learner: DGM, task: Any) -> Measured:
         peak,
         step.experimental_get_tracing_count,
     )
+
+
+def _traced(phase: AdversarialPhase) -> Any:
+    def step(batch: Any) -> dict[str, tf.Tensor]:
+        phase.take_step(batch)
+        return phase.logs()
+
+    return tf.function(step, autograph=False)
 
 
 def _flop(function: Any) -> float:

@@ -24,6 +24,7 @@ _HOMES = {
     "TaskProgress": "dgm_tf.experiments.progress",
     "TaskStream": "dgm_tf.stream",
     "class_incremental": "dgm_tf.stream",
+    "distributed": "dgm_tf.distribution",
     "from_arrays": "dgm_tf.datasets",
     "from_folder": "dgm_tf.datasets",
     "load": "dgm_tf.datasets",

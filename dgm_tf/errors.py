@@ -26,3 +26,7 @@ class Diverged(InputError):
     def __init__(self, what: str, where: str) -> None:
         super().__init__(f"{what} in {where}")
         self.what, self.where = what, where
+
+
+class PeerLost(InputError):
+    """Another process of a run on several has ended or cannot be reached."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from dgm_tf import randomness
+from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
 
 _LEVELS = 127.5
@@ -34,7 +34,7 @@ class Memory(Protocol):
 
 
 class Replay(Protocol):
-    """Replayed images of all old classes for one training step.
+    """Replayed images of all old classes for one training step, or a replica's part of them.
 
     Attributes:
         variables: what a draw depends on beside the step and the memory.
@@ -61,13 +61,15 @@ class FullReplay:
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = randomness.fold(self._seed, step)
-        shape = [self._batch_size, self._memory.latent_dim]
+        each = distribution.share(self._batch_size)
+        shape = [distribution.count() * each, self._memory.latent_dim]
         classes = range(self._memory.classes)
-        images = [
-            self._memory.recall(position, randomness.normal(shape, randomness.fold(seed, position)))
+        noise = [
+            distribution.part(randomness.normal(shape, randomness.fold(seed, position)))
             for position in classes
         ]
-        return tf.concat(images, axis=0), tf.repeat(tf.range(len(classes)), self._batch_size)
+        images = [self._memory.recall(position, noise[position]) for position in classes]
+        return tf.concat(images, axis=0), tf.repeat(tf.range(len(classes)), each)
 
 
 class BalancedReplay:
@@ -77,7 +79,7 @@ class BalancedReplay:
     oldest ones of one class are renewed, the classes taking turns, so that each image is drawn
     about four times and the cost of a step depends on neither the number of tasks nor that of
     classes. uint8 also rounds away what a network's tanh leaves beside the 256 levels of real
-    images.
+    images. Every replica of a step makes the same images, for a buffer of its own.
 
     Args:
         memory: with at least one class.
@@ -122,8 +124,10 @@ class BalancedReplay:
         with tf.control_dependencies([renewed]):
             # Evenly over the classes, beginning with another one each time.
             first = randomness.integers([], randomness.fold(seed, 1), self._classes)
-            positions = (first + tf.range(self._batch_size)) % self._classes
-            slots = randomness.integers([self._batch_size], randomness.fold(seed, 2), self._slots)
+            rows = distribution.count() * distribution.share(self._batch_size)
+            positions = distribution.part((first + tf.range(rows)) % self._classes)
+            slots = randomness.integers([rows], randomness.fold(seed, 2), self._slots)
+            slots = distribution.part(slots)
             images = tf.gather(self._images, positions * self._slots + slots)
         return tf.cast(images, tf.float32) / _LEVELS - 1.0, positions
 

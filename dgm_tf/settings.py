@@ -50,6 +50,43 @@ class LearnerSettings:
         0.0, "share of the classifier's images whose light and dark are turned, 0 to 1"
     )
     seed: int = _setting(0, "where all randomness of the run comes from")
+    mixed_precision: bool = _setting(
+        False,
+        "compute in bfloat16; weights, masks, statistics and what DGM recalls stay float32. For "
+        "accelerators: a CPU is slower with it",
+    )
+    jit_compile: bool = _setting(
+        False,
+        "let XLA compile the training steps. For accelerators: a CPU is several times slower",
+    )
+
+    def check_replicas(self, replicas: int) -> None:
+        """Finds what so many replicas cannot share.
+
+        Raises:
+            InputError: a batch size that is no multiple of their number, or XLA.
+        """
+        for name in ("batch_size", "replay_batch", "consolidation_batch"):
+            if (size := getattr(self, name, 0)) % replicas:
+                raise InputError(
+                    f"each replica takes as many images: {name} is {size}, which {replicas} "
+                    f"replicas cannot share evenly; choose a multiple of {replicas}"
+                )
+        if replicas > 1 and self.batch_size < 2 * replicas:
+            raise InputError(
+                f"each replica takes two images at least: batch_size is {self.batch_size} for "
+                f"{replicas} replicas"
+            )
+        if self.jit_compile and replicas > 1:
+            raise InputError(
+                "replicas meet within a step, where XLA cannot wait for them: jit_compile goes "
+                "with one device alone"
+            )
+
+    @property
+    def dtype(self) -> str:
+        """The precision of networks, as Keras names it."""
+        return "mixed_bfloat16" if self.mixed_precision else "float32"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -181,7 +218,12 @@ PRESETS = ("cpu", "paper")
 
 # Settings that came later than the first runs, with what runs without them did: a folder that does
 # not name them is one of these.
-ADDED: Mapping[str, Any] = {"color_jitter": 0.0, "inverted_share": 0.0}
+ADDED: Mapping[str, Any] = {
+    "color_jitter": 0.0,
+    "inverted_share": 0.0,
+    "mixed_precision": False,
+    "jit_compile": False,
+}
 
 _LOWEST = {
     "epochs": 1,

@@ -118,3 +118,20 @@ def test_nothing_is_a_value_where_it_means_something(field):
 def test_a_classifier_that_nothing_else_trains_needs_steps(method):
     with pytest.raises(InputError, match="consolidation_steps must be an integer of at least 1"):
         settings_for("digits", method=method, consolidation_steps=0)
+
+
+def test_replicas_share_batches_evenly():
+    settings = settings_for("mnist", batch_size=32, replay_batch=24, consolidation_batch=128)
+    settings.check_replicas(1)
+    settings.check_replicas(8)
+    with pytest.raises(InputError, match="replay_batch is 24, which 16 replicas cannot share"):
+        settings.check_replicas(16)
+    with pytest.raises(InputError, match="batch_size is 32.*a multiple of 3"):
+        settings.check_replicas(3)
+
+
+def test_xla_goes_with_one_device_alone():
+    settings = settings_for("mnist", method="joint", jit_compile=True)
+    settings.check_replicas(1)
+    with pytest.raises(InputError, match="jit_compile goes with one device alone"):
+        settings.check_replicas(2)

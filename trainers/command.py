@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dgm_tf import stopping
-from dgm_tf.errors import Diverged, InputError
+from dgm_tf.errors import Diverged, InputError, PeerLost
 from trainers import flags
 
 WRONG = 1  # an audit has found a fault
 BAD_INPUT = 2
 DIVERGED = 3
+PEER_LOST = 4
 
 
 def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +28,8 @@ def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None 
         arguments: the command line without the program's name; the process's own unless given.
 
     Returns:
-        The exit code: 0, 2 after bad input, 3 if training went wrong, 130 after Ctrl-C, 143 after
-        SIGTERM.
+        The exit code: 0, 2 after bad input, 3 if training went wrong, 4 if another process of
+        the run has ended, 130 after Ctrl-C, 143 after SIGTERM.
     """
 
     def train(**wanted: Any) -> None:
@@ -115,6 +116,8 @@ def carried_out(
         _leave_pipe()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, PeerLost):
+            return PEER_LOST
         return DIVERGED if isinstance(error, Diverged) else BAD_INPUT
     return 0
 

@@ -502,6 +502,7 @@ def _define_run_flags(values: flags.FlagValues) -> None:
         "threads"
     )
     define_boolean(values, "deterministic", False, text)
+    _define_distribution(values)
     _define_export_flags(values, "nothing is exported unless given")
     text = (
         "0: the final report alone; 1: a live line and a short block per task; 2: each epoch, too"
@@ -513,6 +514,20 @@ def _define_run_flags(values: flags.FlagValues) -> None:
         "tensorboard"
     )
     define_boolean(values, "tensorboard", False, text)
+
+
+def _define_distribution(values: flags.FlagValues) -> None:
+    text = (
+        "train on one device (none), on all GPUs of this machine (mirrored), or in one process per "
+        "device, on any number of machines, as the environment variable TF_CONFIG says "
+        "(multiworker); batch sizes are those of all together"
+    )
+    flags.DEFINE_enum("distribute", "none", ("none", "mirrored", "multiworker"), text, values)
+    text = (
+        "devices that --distribute=mirrored takes, all GPUs unless given; without a GPU the "
+        "processor is divided into so many, for trials"
+    )
+    flags.DEFINE(_Number(int), "replicas", None, text, values)
 
 
 def _define_settings(values: flags.FlagValues, dataset: str) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, datasets, pictures, provenance, stopping
+from dgm_tf import _checks, datasets, distribution, pictures, provenance, stopping
+from dgm_tf.distribution import Distribution
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.experiments import followers
 from dgm_tf.experiments.progress import TaskProgress, task_summary
 from dgm_tf.learners.base import Learner, reading_state
 from dgm_tf.learners.dgm import DGM
@@ -83,6 +85,8 @@ class Training:
         on_divergence: "stop", or "retry" to learn a task whose training went wrong again at a lower
             rate.
         deterministic: let TensorFlow refuse or replace operations whose result may vary.
+        distribute: one of `dgm_tf.distribution.MODES`.
+        replicas: devices to mirror; None for all.
     """
 
     dataset: str
@@ -107,6 +111,8 @@ class Training:
     keep_checkpoints: int = DEFAULT_KEPT
     on_divergence: str = "stop"
     deterministic: bool = False
+    distribute: str = "none"
+    replicas: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,14 +135,26 @@ class RunResult:
         return AccuracyMatrix.from_rows(self.rows)
 
 
-def train(training: Training) -> RunResult:
+def train(training: Training) -> RunResult | None:
     """Trains a method on a stream as a training command asks.
+
+    Returns:
+        The result; None in a process that only learns with the chief.
 
     Raises:
         InputError: something that was asked for cannot be done.
     """
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
+    place = distribution.start(training.distribute, replicas=training.replicas)
+    if not place.is_chief:
+        stream = open_stream(training)
+        check_sizes(stream, training, replicas=place.replicas)
+        with distribution.used(place):
+            learner = new_learner(training.method, training.settings, stream)
+        identity = _identity(stream, learner, dataclasses.asdict(training.settings))
+        followers.follow(stream, learner, place, run=identity)
+        return None
     # Before the data, which may take a download.
     check_writable(training.run_dir or DEFAULT_RUNS)
     if training.tensorboard:
@@ -149,8 +167,9 @@ def train(training: Training) -> RunResult:
                 f"{training.method}"
             )
     stream = open_stream(training)
-    check_sizes(stream, training)
-    learner = new_learner(training.method, training.settings, stream)
+    check_sizes(stream, training, replicas=place.replicas)
+    with distribution.used(place):
+        learner = new_learner(training.method, training.settings, stream)
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     result = run(
         stream,
@@ -166,6 +185,7 @@ def train(training: Training) -> RunResult:
         checkpoint_every=training.checkpoint_every,
         keep_checkpoints=training.keep_checkpoints,
         on_divergence=training.on_divergence,
+        place=place,
     )
     if training.export_dir is not None:
         exported = result.learner.export(training.export_dir, classifier=training.export_classifier)
@@ -276,9 +296,10 @@ def open_stream(training: Training) -> TaskStream:
     )
 
 
-def check_sizes(stream: TaskStream, training: Training) -> None:
+def check_sizes(stream: TaskStream, training: Training, *, replicas: int = 1) -> None:
     """Finds what is too large or too small for a class now, not when that class arrives."""
     settings = training.settings
+    settings.check_replicas(replicas)
     batch_size = settings.batch_size
     counts = stream.describe()["train_images"]
     classes = list(itertools.chain(*stream.task_classes[: training.tasks]))
@@ -316,6 +337,7 @@ def run(
     checkpoint_every: Every = DEFAULT_EVERY,
     keep_checkpoints: int = DEFAULT_KEPT,
     on_divergence: str = "stop",
+    place: Distribution | None = None,
 ) -> RunResult:
     """Learns the tasks of a stream that the run folder does not have yet, and reports.
 
@@ -340,22 +362,28 @@ def run(
         keep_checkpoints: how many of these are kept, at least 1.
         on_divergence: "stop", or "retry" to learn a task whose training went wrong again at half
             the learning rates, three times at most.
+        place: the devices to learn on; None for those of the block the program is in. In a run of
+            several processes this is the chief's part, see `dgm_tf.experiments.followers`.
 
     Raises:
         Diverged: training went wrong; see `dgm_tf.learners.watch`.
         dgm_tf.stopping.Stopped: the run was asked to stop, and has written where it stands.
         InputError: the folder belongs to another run or cannot be used.
     """
+    place = distribution.present() if place is None else place
+    if not place.is_chief:
+        raise ValueError("a run belongs to the chief; the other processes follow it")
     last = len(stream) if tasks is None else tasks
     if not 1 <= last <= len(stream):
         raise InputError(f"expected --tasks from 1 to {len(stream)}, received {tasks}")
     keep_checkpoints = _checks.integer(keep_checkpoints, "keep_checkpoints", low=1)
     description = _description(stream, learner, settings, command)
+    identity = _identity(stream, learner, settings)
     with RunFolder(run_dir).opened(description, tasks=last) as folder:
         rows: list[dict[str, Any]] = []
         if (restored := folder.restore()) is not None:
             rows, meta, arrays = restored
-            with reading_state():
+            with reading_state(), distribution.used(place):
                 learner = learner.restored(meta, arrays)
         audit = MemoryAudit(folder.audit, finished_tasks=len(rows) if learner.generates else 0)
         if not quiet:
@@ -385,6 +413,8 @@ def run(
                     on_divergence=on_divergence,
                     quiet=quiet,
                     epoch_lines=epoch_lines,
+                    place=place,
+                    identity=identity,
                 )
                 start = time.monotonic()
                 row |= _evaluated(learner, task, audit=audit, stream=stream, rows=rows)
@@ -405,9 +435,11 @@ def run(
                     left = _seconds_left(rows, last)
                     _say(task_summary(rows[-1], title=str(task), seconds_left=left))
                 if stopping.requested() and len(rows) < last:
+                    followers.announce(place, followers.Assignment(task=0))
                     raise stopping.Stopped(
                         f"stopped; the same command goes on after task {task.index}"
                     )
+        followers.announce(place, followers.Assignment(task=0))
         pictures_at = f"{folder.samples}/" if learner.generates else None
         text = report.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
         _say(f"\n{text}\nPage: {folder.path / page.PAGE}")
@@ -427,6 +459,8 @@ def _learnt(
     on_divergence: str,
     quiet: bool,
     epoch_lines: bool,
+    place: Distribution,
+    identity: Mapping[str, Any],
 ) -> tuple[Learner, dict[str, Any], tensorboard.TaskLog | None]:
     """Learns one task, from its last checkpoint if there is one, and again if it diverges.
 
@@ -449,25 +483,35 @@ def _learnt(
         log = None
         if logs is not None:
             log = logs.task(task.index, steps_before=sum(row["steps"] for row in rows))
+        factor = _SLOWER ** len(divergences)
+        state = learner.state() if learner.finished_tasks else None
+        followers.announce(place, followers.Assignment(task.index, factor, state, found, identity))
         try:
-            with progress, learner.slowed(_SLOWER ** len(divergences)):
+            with (
+                progress,
+                learner.slowed(factor),
+                distribution.used(place),
+                place.watching_peers(),
+            ):
                 callbacks = [progress, log, keeper, NumbersWatch()]
                 history = learner.learn(task, callbacks=list(filter(None, callbacks)))
             break
         except Diverged as error:
             if on_divergence == "stop" or len(divergences) >= _RETRIES:
+                followers.announce(place, followers.Assignment(task=0))
                 raise Diverged(
                     f"{title}: what was good is kept in {folder.path}, and --on_divergence=retry "
                     f"learns the task again at a lower rate; {error.what}",
                     error.where,
                 ) from error
             divergences = [*divergences, error.where]
-            factor = _SLOWER ** len(divergences)
-            warn(f"{title}: {error}; it is learnt again at {factor:g} of the learning rates")
+            slower = f"{factor * _SLOWER:g} of the learning rates"
+            warn(f"{title}: {error}; it is learnt again at {slower}")
         folder.drop_unfinished()
         found = None
         if (restored := folder.restore()) is not None:
-            learner = learner.restored(*restored[1:])
+            with distribution.used(place):
+                learner = learner.restored(*restored[1:])
     if keeper.steps:  # Of a learner without phases there is nothing to keep.
         keeper.look()
     row = {
@@ -564,19 +608,22 @@ def _draw_samples(learner: Learner, path: Path) -> None:
 def _description(
     stream: TaskStream, learner: Learner, settings: Mapping[str, Any], command: str
 ) -> dict[str, Any]:
-    # The scenario is made of the other values: it would repeat what differs.
-    described = {key: value for key, value in stream.describe().items() if key != "scenario"}
     return {
         "scenario": stream.scenario,
-        "learner": learner.name,
-        "settings": settings,
-        "stream": described,
+        **_identity(stream, learner, settings),
         "command": command,
         "seed": settings.get("seed"),
         "versions": provenance.versions(),
         "machine": provenance.machine(),
         "date": provenance.today(),
     }
+
+
+def _identity(stream: TaskStream, learner: Learner, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells whether two runs are the same."""
+    # The scenario is made of the other values: it would repeat what differs.
+    described = {key: value for key, value in stream.describe().items() if key != "scenario"}
+    return {"learner": learner.name, "settings": settings, "stream": described}
 
 
 def _continued(rows: Sequence[Mapping[str, Any]], last: int) -> str:

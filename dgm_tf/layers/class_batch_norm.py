@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dgm_tf import distribution
+
 
 @keras.saving.register_keras_serializable("dgm_tf")
 class ClassBatchNormalization(keras.layers.Layer):
@@ -27,11 +29,17 @@ class ClassBatchNormalization(keras.layers.Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         shape = (self.classes, input_shape[-1])
-        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
-        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
-        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
-        self.variance = self.add_weight(
-            shape=shape, initializer="ones", trainable=False, name="variance"
+        self.gamma = self._table(shape, "gamma", "ones")
+        self.beta = self._table(shape, "beta", "zeros")
+        self.mean = self._table(shape, "mean", "zeros", trainable=False)
+        self.variance = self._table(shape, "variance", "ones", trainable=False)
+
+    def _table(
+        self, shape: tuple[int, int], name: str, initializer: str, *, trainable: bool = True
+    ) -> keras.Variable:
+        # Read as float32 under mixed precision too: statistics in half precision drift.
+        return self.add_weight(
+            shape=shape, initializer=initializer, trainable=trainable, autocast=False, name=name
         )
 
     def call(self, inputs: tf.Tensor, positions: tf.Tensor, *, training: bool = False) -> tf.Tensor:
@@ -42,17 +50,18 @@ class ClassBatchNormalization(keras.layers.Layer):
             positions: the class of each group, int32 [K] in [0, classes).
             training: by the group's own statistics instead of the measured ones.
         """
+        inputs = tf.cast(inputs, self.variable_dtype)
         if training:
-            mean, variance = tf.nn.moments(inputs, axes=[1, 2, 3])  # [K, units]
+            mean, variance = distribution.moments(inputs, axes=[1, 2, 3])  # [K, units]
         else:
             mean, variance = self._rows(self.mean, positions), self._rows(self.variance, positions)
         scale = self._rows(self.gamma, positions) * tf.math.rsqrt(variance + self.epsilon)
         shift = self._rows(self.beta, positions) - mean * scale
-        return inputs * _spread(scale) + _spread(shift)
+        return tf.cast(inputs * _spread(scale) + _spread(shift), self.compute_dtype)
 
     def measure(self, inputs: tf.Tensor, positions: tf.Tensor) -> None:
         """Takes the groups' statistics as those of their classes; arguments as in `call`."""
-        moments = tf.nn.moments(inputs, axes=[1, 2, 3])
+        moments = tf.nn.moments(tf.cast(inputs, self.variable_dtype), axes=[1, 2, 3])
         for variable, values in zip((self.mean, self.variance), moments, strict=True):
             variable.assign(tf.tensor_scatter_nd_update(variable, positions[:, None], values))
 

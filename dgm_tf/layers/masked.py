@@ -61,7 +61,8 @@ class MaskedLayer(keras.layers.Layer):
         finished: Sequence[Sequence[int]] = (),
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        # Nothing is cast unasked: a mask's scale is float32 under mixed precision, too.
+        super().__init__(autocast=False, **kwargs)
         if variant not in VARIANTS:
             raise InputError(f"variant must be 'w' (weights) or 'a' (units), not {variant!r}")
         if int(units) < 1:
@@ -95,6 +96,7 @@ class MaskedLayer(keras.layers.Layer):
             shape=self._mask_shape(self.inputs, self.units),
             initializer="zeros",
             autocast=False,
+            aggregation="only_first_replica",  # every replica clips them alike
             name="embedding",
         )
         # Eq. 4's m^{<t}. It can be had from the bits below, but is needed in every step.
@@ -153,8 +155,9 @@ class MaskedLayer(keras.layers.Layer):
         """
         if task is not None:
             return self.recall(inputs, task)
-        kernel = tf.convert_to_tensor(self.kernel)
-        mask = tf.cast(self.mask(scale), kernel.dtype)
+        inputs = tf.cast(inputs, self.compute_dtype)
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        mask = tf.cast(self.mask(scale), self.compute_dtype)
         if self.variant == "w":
             kernel *= mask
         outputs = self._product(inputs, kernel)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
+from dgm_tf import distribution
 from dgm_tf.errors import InputError
 
 
@@ -51,10 +52,10 @@ class TaskBatchNormalization(keras.layers.Layer):
         shape = (input_shape[-1],)
         self.gamma = self._vector(shape, "gamma", initializer="ones")
         self.beta = self._vector(shape, "beta")
-        self.moving_mean = self._vector(shape, "moving_mean", trainable=False)
-        self.moving_variance = self._vector(
-            shape, "moving_variance", initializer="ones", trainable=False
-        )
+        # Every replica has the same new values.
+        moving = {"trainable": False, "aggregation": "only_first_replica"}
+        self.moving_mean = self._vector(shape, "moving_mean", **moving)
+        self.moving_variance = self._vector(shape, "moving_variance", initializer="ones", **moving)
         self.affines = [
             self._vector((2, units), f"affine_{task}", trainable=False)
             for task, units in enumerate(self.finished, start=1)
@@ -86,7 +87,7 @@ class TaskBatchNormalization(keras.layers.Layer):
             scale, shift = tf.unstack(tf.convert_to_tensor(self.affine_of(task)))
             return values * scale + shift
         if training:
-            mean, variance = tf.nn.moments(values, axes=list(range(values.shape.rank - 1)))
+            mean, variance = distribution.moments(values, axes=range(values.shape.rank - 1))
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         else:

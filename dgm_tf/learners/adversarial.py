@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dgm_tf import losses, randomness
+from dgm_tf import distribution, losses, randomness
 from dgm_tf.layers.masks import annealed_scales
 from dgm_tf.learners.phase import TwoNetworkPhase, decayed, divisor_up_to, new_adam, spread
 from dgm_tf.networks import Critic, Generator
@@ -50,7 +50,8 @@ class AdversarialPhase(TwoNetworkPhase):
         seed: tf.Tensor,
     ):
         execution = divisor_up_to(settings.steps_per_execution, steps_per_epoch)
-        super().__init__(seed, steps_per_execution=execution)
+        super().__init__(seed, steps_per_execution=execution, jit_compile=settings.jit_compile)
+        self._step = self.jitted(self._update)
         self.generator, self.critic = generator, critic
         self._settings = settings
         self._positions = positions
@@ -78,7 +79,9 @@ class AdversarialPhase(TwoNetworkPhase):
         Args:
             data: images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
         """
-        images, labels = data
+        return self._step(*data)
+
+    def _update(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         positions = tf.gather(self._positions, labels)
         epoch_scale, scale = annealed_scales(
             self.step,
@@ -97,13 +100,12 @@ class AdversarialPhase(TwoNetworkPhase):
         logs["generator_loss"] = terms["generator_loss"]
         logs["mask_sparsity"] = terms["mask_sparsity"]
         logs["sample_spread"] = spread(fake)
-        self.step.assign_add(1)
-        return self.log(**logs)
+        return logs
 
     def _fake(self, positions: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        noise = randomness.normal(
-            [positions.shape[0], self.generator.latent_dim], self.step_seed(0)
-        )
+        rows = distribution.count() * positions.shape[0]
+        noise = randomness.normal([rows, self.generator.latent_dim], self.step_seed(0))
+        noise = distribution.part(noise)
         latent = self.generator.latent(noise, positions, self.critic.classes)
         return self.generator(latent, scale=scale, training=True)
 
@@ -143,7 +145,8 @@ class AdversarialPhase(TwoNetworkPhase):
         return list(zip(tf.split(scores, sizes), tf.split(logits, sizes), strict=True))
 
     def _penalty(self, images: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        mix = randomness.uniform([images.shape[0]], self.step_seed(1))
+        rows = distribution.count() * images.shape[0]
+        mix = distribution.part(randomness.uniform([rows], self.step_seed(1)))
         return losses.gradient_penalty(
             lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
         )

@@ -46,7 +46,7 @@ class ClassifierPhase(Phase):
         replay: Replay | None = None,
         real_share: float = 0.0,
     ):
-        super().__init__(seed)
+        super().__init__(seed, jit_compile=settings.jit_compile)
         self.critic = critic
         self._positions = positions
         self._replay = replay
@@ -56,6 +56,8 @@ class ClassifierPhase(Phase):
         self._variables = [v for v in critic.trainable_variables if id(v) not in source]
         rate = CosineDecay(settings.consolidation_learning_rate, steps)
         self._optimizer = new_adam(rate, self._variables)
+        # XLA has no way of turning images.
+        self._step = self.jitted(self._update)
 
     def networks(self) -> dict[str, Any]:
         return {"critic": self.critic}
@@ -82,13 +84,17 @@ class ClassifierPhase(Phase):
                 jitter=self._jitter,
                 inverted_share=self._inverted_share,
             )
+        return self._step(images, positions, weights)
+
+    def _update(
+        self, images: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             _, logits = self.critic(images, training=True)
             loss = losses.class_loss(logits, positions, weights)
         self._optimizer.apply(tape.gradient(loss, self._variables), self._variables)
-        self.step.assign_add(1)
         hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == positions, tf.float32)
-        return self.log(classifier_loss=loss, classifier_accuracy=tf.reduce_mean(hits))
+        return {"classifier_loss": loss, "classifier_accuracy": tf.reduce_mean(hits)}
 
     def _examples(self, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Images, class positions and weights of one step."""

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy
 
-from dgm_tf import _checks, randomness
+from dgm_tf import _checks, distribution, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.base import Learner
 from dgm_tf.networks import Critic
@@ -88,8 +88,10 @@ class CriticLearner(Learner):
         """Classes in order of arrival once `task` is learnt.
 
         Raises:
-            InputError: one of the task's classes has been learnt before.
+            InputError: one of the task's classes has been learnt before, or the replicas of the
+                block that the program is in cannot share the batches.
         """
+        self.settings.check_replicas(distribution.present().replicas)
         again = sorted(set(task.classes) & set(self.classes_seen))
         if again:
             raise InputError(f"classes {again} have been learnt before; each comes once")
@@ -104,6 +106,7 @@ class CriticLearner(Learner):
             size=settings.critic_size,
             norm=settings.critic_norm,
             seed=randomness.derive(settings.seed, "critic", self.finished_tasks + 1),
+            dtype=settings.dtype,
             name="critic",
         )
         critic.build()

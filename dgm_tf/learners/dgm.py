@@ -113,6 +113,7 @@ class DGM(GeneratingLearner):
             variant=self.settings.variant,
             latent_dim=self.settings.latent_dim,
             seed=randomness.derive(self.settings.seed, "generator"),
+            dtype=self.settings.dtype,
             name="generator",
         )
         generator.build()

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dgm_tf import randomness
+from dgm_tf import distribution, randomness
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic
@@ -42,9 +42,9 @@ class Scholar:
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] of whatever class, and what the solver calls them."""
-        noise = randomness.normal(
-            [self._batch_size, self.latent_dim], randomness.fold(self._seed, step)
-        )
+        rows = distribution.count() * distribution.share(self._batch_size)
+        noise = randomness.normal([rows, self.latent_dim], randomness.fold(self._seed, step))
+        noise = distribution.part(noise)
         images = self._generator.recall(0, noise)
         return images, tf.argmax(self._solver(images)[1], axis=1, output_type=tf.int32)
 
@@ -81,11 +81,17 @@ class Mixed(Protection):
     def real(
         self, images: tf.Tensor, positions: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        old = round(images.shape[0] * (1.0 - self._new_share))
-        noise = randomness.normal([old, self._old.latent_dim], seed)
-        replayed = self._old.recall(0, noise)
+        count = images.shape[0]
+        rows = distribution.count() * count
+        old = round(rows * (1.0 - self._new_share))
         # The generator has no use for the positions; theirs are kept.
-        return tf.concat([replayed, images[old:]], axis=0), positions
+        if rows == count:
+            noise = randomness.normal([old, self._old.latent_dim], seed)
+            return tf.concat([self._old.recall(0, noise), images[old:]], axis=0), positions
+        noise = distribution.part(randomness.normal([rows, self._old.latent_dim], seed))
+        # By turns, so that each replica gets its share of both.
+        turn = distribution.part(tf.range(rows) * old % rows < old)[:, None, None, None]
+        return tf.where(turn, self._old.recall(0, noise), images), positions
 
 
 class DGR(SharedGANLearner):

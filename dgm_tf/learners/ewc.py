@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import randomness
+from dgm_tf import distribution, randomness
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.shared_gan import SharedGANLearner
 from dgm_tf.networks import ConditionalGenerator, Critic
@@ -42,7 +42,7 @@ def fisher_information(
             found = sample_losses(samples)
         rows = tape.jacobian(
             found,
-            [variable.value for variable in variables],
+            [distribution.primary(variable) for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return [tf.reduce_sum(tf.square(row), axis=0) for row in rows]

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dgm_tf import losses, randomness
+from dgm_tf import distribution, losses, randomness
 from dgm_tf.learners.phase import TwoNetworkPhase, decayed, divisor_up_to, new_adam, spread
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.settings import GANSettings
@@ -81,7 +81,9 @@ class GANPhase(TwoNetworkPhase):
         seed: tf.Tensor,
     ):
         execution = divisor_up_to(settings.steps_per_execution, steps_per_epoch)
-        super().__init__(seed, steps_per_execution=execution)
+        super().__init__(seed, steps_per_execution=execution, jit_compile=settings.jit_compile)
+        self._both = self.jitted(self._update_both)
+        self._critic_alone = self.jitted(self._update_critic)
         self.generator, self.critic = generator, critic
         self._settings = settings
         self._positions = positions
@@ -104,44 +106,65 @@ class GANPhase(TwoNetworkPhase):
         return new_adam(rate, variables, beta_1=settings.beta_1, beta_2=settings.beta_2)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One update of the critic and, every `critic_steps` steps, one of the generator.
+        """One update of the critic and one of the generator, as every `critic_steps` steps.
 
         Args:
             data: images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
         """
-        images, labels = data
-        positions = tf.gather(self._positions, labels)
-        logs = self._update_critic(images, positions)
+        return self._both(*data)
+
+    def critic_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One update of the critic alone."""
+        return self._critic_alone(*data)
+
+    def take_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> None:
         every = self._settings.critic_steps
         if every == 1:
-            logs |= self._update_generator(images.shape[0])
-        else:
-            # Logged inside, as a mean over the updates alone.
-            tf.cond(
-                self.step % every == every - 1,
-                lambda: self.log(**self._update_generator(images.shape[0])),
-                self.log,
-            )
+            super().take_step(batch)
+            return
+        # Replicas cannot meet inside a branch, so that each branch is a step on all of them.
+        tf.cond(
+            self.step % every == every - 1,
+            lambda: self.on_replicas(self.train_step, batch),
+            lambda: self.on_replicas(self.critic_step, batch),
+        )
         self.step.assign_add(1)
-        return self.log(**logs)
+
+    def _update_both(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        logs = self._update_critic(images, labels)
+        return logs | self._update_generator(images.shape[0])
 
     def _fake(self, count: int, use: int) -> tuple[tf.Tensor, tf.Tensor]:
         """About `count` images [B', S, S, C], equally many of each drawn class, and positions."""
         classes = self._drawn.shape[0]
         each = -(-count // classes)
-        noise = randomness.normal([classes, each, self.generator.latent_dim], self.step_seed(use))
+        shape = [classes, distribution.count() * each, self.generator.latent_dim]
+        noise = distribution.part(randomness.normal(shape, self.step_seed(use)), axis=1)
         images = self.generator(noise, self._drawn, training=True)
         return flattened(images), tf.repeat(self._drawn, each)
 
-    def _update_critic(self, images: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _few(self, images: tf.Tensor, count: int) -> tf.Tensor:
+        """`count` images of those that `_fake` gave."""
+        if distribution.count() == 1:
+            return images[:count]
+        # By turns of the classes, and each replica from another one on: with few images each, all
+        # of them would leave out the same classes.
+        classes = self._drawn.shape[0]
+        each = images.shape[0] // classes
+        turns = (tf.range(count) + distribution.present().index() * count) % images.shape[0]
+        return tf.gather(images, turns % classes * each + turns // classes)
+
+    def _update_critic(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        positions = tf.gather(self._positions, labels)
         images, positions = self._protection.real(images, positions, self.step_seed(2))
         count = images.shape[0]
-        fake = self._fake(count, 0)[0][:count]
+        fake = self._few(self._fake(count, 0)[0], count)
         with tf.GradientTape() as tape:
             scores, logits = self.critic(tf.concat([images, fake], axis=0), training=True)
             source = losses.critic_loss(scores[:count], scores[count:])
             classification = losses.class_loss(logits[:count], positions)
-            mix = randomness.uniform([count], self.step_seed(1))
+            mix = randomness.uniform([distribution.count() * count], self.step_seed(1))
+            mix = distribution.part(mix)
             penalty = losses.gradient_penalty(
                 lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
             )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import randomness
+from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.base import position_table
 from dgm_tf.learners.classifier import ClassifierPhase
@@ -53,10 +53,11 @@ class JointClassifier(CriticLearner):
             seed=randomness.pair(settings.seed, "joint", number),
         )
         counts = self._stream.describe()["train_images"]
+        batch = min(settings.consolidation_batch, sum(counts[label] for label in classes))
         batches = functools.partial(
             self._stream.joint_batches,
             task.index,
-            min(settings.consolidation_batch, sum(counts[label] for label in classes)),
+            batch - batch % distribution.present().replicas,
             epochs=steps,  # more passes than needed: `fit` stops at the last step
             seed=randomness.derive(settings.seed, "joint order", number),
         )

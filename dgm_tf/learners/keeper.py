@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import stopping
+from dgm_tf import distribution, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.storage.checkpoint import Every
 
@@ -51,6 +51,7 @@ class TaskKeeper(keras.callbacks.Callback):
         save: writes a checkpoint.
         every: how often.
         found: the dictionary and the arrays of the checkpoint to go on from, as `save` got them.
+        stops: whether it stops the run when that is asked for.
 
     Attributes:
         found_steps: steps of the task that were done before.
@@ -66,8 +67,10 @@ class TaskKeeper(keras.callbacks.Callback):
         every: Every,
         *,
         found: tuple[Mapping[str, Any], Mapping[str, np.ndarray]] | None = None,
+        stops: bool = True,
     ) -> None:
         super().__init__()
+        self._stops = stops
         self._save, self._every = save, every
         meta, self._found_arrays = found or ({}, {})
         self._found = list(meta.get("phases", ()))
@@ -143,13 +146,13 @@ class TaskKeeper(keras.callbacks.Callback):
             self._phase.played_back = False
         elif not rest:
             history = self._found[len(self._finished)]["history"]
-            for mean in self._phase.metrics:
+            for mean in self._phase.means.values():
                 # A mean of one value is that value, to the bit.
                 mean.reset_state()
                 mean.update_state(history[mean.name][epoch - 1])
         else:
             return {}
-        return {mean.name: mean.result() for mean in self._phase.metrics}
+        return self._phase.logs()
 
     def _restore(self) -> None:
         index = len(self._finished)
@@ -173,8 +176,9 @@ class TaskKeeper(keras.callbacks.Callback):
             dgm_tf.stopping.Stopped: the run is to stop.
             Diverged, InputError: as in `save`.
         """
-        if stopping.requested():
-            self.save()
+        if self._stops and stopping.requested():
+            if not self.save() and (trouble := self._trouble()):
+                raise trouble
             raise stopping.Stopped(
                 f"stopped at step {self.steps} of a task; the same command goes on from there"
             )
@@ -184,14 +188,17 @@ class TaskKeeper(keras.callbacks.Callback):
         ):
             self.save()
 
-    def save(self) -> None:
-        """Writes a checkpoint of the task as it is now.
+    def save(self) -> bool:
+        """Writes a checkpoint of the task as it is now; whether it did.
 
         Raises:
             Diverged: it is past saving: what has been kept before is better.
             InputError: the checkpoint cannot be written.
         """
-        self._check_means()
+        if trouble := self._trouble():
+            if distribution.present().processes > 1:
+                return False  # The others go on to the epoch's end, where all see it.
+            raise trouble
         records = list(self._finished)
         if self._phase is not None:
             records.append(self._record(finished=False))
@@ -203,20 +210,22 @@ class TaskKeeper(keras.callbacks.Callback):
         meta = {"phases": [record.described() for record in records], "seconds": self.seconds}
         self._save(self.steps, meta, arrays)
         self._saved_steps, self._saved_at = self.steps, time.monotonic()
+        return True
 
-    def _check_means(self) -> None:
-        """Finds a loss that was no finite number: its mean is none either, to the epoch's end."""
-        for mean in self._phase.metrics if self._phase is not None else ():
+    def _trouble(self) -> Diverged | None:
+        """A loss that was no finite number: its mean is none either, to the epoch's end."""
+        for mean in self._phase.means.values() if self._phase is not None else ():
             if not np.isfinite(value := float(mean.result())):
                 epoch = (self._steps - 1) // self._steps_per_epoch + 1
-                raise Diverged(
+                return Diverged(
                     f"{mean.name} is no finite number ({value})",
                     f"epoch {epoch} of {self._phase.phase}",
                 )
+        return None
 
     def _record(self, *, finished: bool) -> _Record:
         arrays = {
-            f"{name}/{place}": keras.ops.convert_to_numpy(variable)
+            f"{name}/{place}": variable.numpy()
             for name, variables in _owned(self._phase, finished=finished).items()
             for place, variable in enumerate(variables)
         }
@@ -228,5 +237,5 @@ class TaskKeeper(keras.callbacks.Callback):
 def _owned(phase: Any, *, finished: bool) -> dict[str, Sequence[keras.Variable | tf.Variable]]:
     """Variables by owner: those that the rest of the phase depends on, or what it leaves behind."""
     owned = {f"networks/{name}": network.weights for name, network in phase.networks().items()}
-    owned |= {f"means/{mean.name}": mean.variables for mean in phase.metrics}
+    owned |= {f"means/{name}": mean.variables for name, mean in phase.means.items()}
     return owned if finished else owned | phase.own_variables()

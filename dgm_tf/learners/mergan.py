@@ -6,7 +6,7 @@ forgetting* (NeurIPS 2018). Both keep the generator as it was before the task.
 
 import tensorflow as tf
 
-from dgm_tf import losses, randomness
+from dgm_tf import distribution, losses, randomness
 from dgm_tf.learners.gan_phase import Protection, flattened
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic
@@ -25,12 +25,27 @@ class OldImages:
     def __init__(self, old: ConditionalGenerator, batch: int):
         self._old = frozen(old)
         self.classes = old.classes
-        self._each = max(1, batch // old.classes)
-        self.positions = tf.repeat(tf.range(old.classes), self._each)
+        self._wanted = max(1, batch // old.classes)
+
+    @property
+    def _each(self) -> int:
+        return distribution.share(self._wanted)
+
+    @property
+    def scale(self) -> float:
+        """What a sum over a replica's images of a class is multiplied by to be that over all."""
+        return self._wanted / self._each
+
+    @property
+    def positions(self) -> tf.Tensor:
+        """The class of each image, int32 [K * n]."""
+        return tf.repeat(tf.range(self.classes), self._each)
 
     def pair(self, generator: ConditionalGenerator, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Old and present images float32 [K, n, S, S, C] of the K old classes."""
-        noise = randomness.normal([self.classes, self._each, generator.latent_dim], seed)
+        rows = distribution.count() * self._each
+        noise = randomness.normal([self.classes, rows, generator.latent_dim], seed)
+        noise = distribution.part(noise, axis=1)
         positions = tf.range(self.classes)
         old = self._old(noise, positions, training=True)
         return tf.stop_gradient(old), generator(noise, positions, training=True)
@@ -80,7 +95,8 @@ class Alignment(Protection):
         self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
     ) -> tf.Tensor:
         old, new = self._images.pair(generator, seed)
-        return self._weight * 0.5 * tf.reduce_sum(tf.square(old - new)) / self._images.classes
+        weight = self._weight * self._images.scale
+        return weight * 0.5 * tf.reduce_sum(tf.square(old - new)) / self._images.classes
 
 
 class MeRGANJTR(SharedGANLearner):

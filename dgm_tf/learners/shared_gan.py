@@ -132,6 +132,7 @@ class SharedGANLearner(GeneratingLearner):
             size=settings.generator_size,
             latent_dim=settings.latent_dim,
             seed=randomness.derive(settings.seed, "generator"),
+            dtype=settings.dtype,
             name="generator",
         )
         critic = Critic(
@@ -140,6 +141,7 @@ class SharedGANLearner(GeneratingLearner):
             size=settings.critic_size,
             norm="none",  # the penalty is about single images
             seed=randomness.derive(settings.seed, "gan critic"),
+            dtype=settings.dtype,
             name="gan_critic",
         )
         generator.build()

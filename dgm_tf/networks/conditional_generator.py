@@ -29,6 +29,7 @@ class ConditionalGenerator(keras.Model):
         size: g.
         latent_dim: length of z.
         seed: where the weights come from.
+        dtype: precision of everything below the last layer, such as "mixed_bfloat16".
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class ConditionalGenerator(keras.Model):
             self._side**2 * widths[0],
             use_bias=False,
             kernel_initializer=self._initializer("projection", 0),
+            dtype=self.dtype_policy,
             name="projection",
         )
         self.norms = [
-            ClassBatchNormalization(self.classes, name=f"norm_{layer}")
+            ClassBatchNormalization(self.classes, dtype=self.dtype_policy, name=f"norm_{layer}")
             for layer in range(1, len(widths) + 1)
         ]
         self.convolutions = [
@@ -67,6 +69,8 @@ class ConditionalGenerator(keras.Model):
                 padding="same",
                 use_bias=False,
                 kernel_initializer=self._initializer("convolution", layer),
+                # Half precision has too few shades for an image.
+                dtype=self.dtype_policy if layer < len(widths) else "float32",
                 name=f"convolution_{layer}",
             )
             for layer, width in enumerate((*widths[1:], self.image_shape[-1]), start=1)
@@ -163,6 +167,7 @@ class ConditionalGenerator(keras.Model):
             "size": self.size,
             "latent_dim": self.latent_dim,
             "seed": self.seed,
+            "dtype": self.dtype_policy.name,
         }
 
 

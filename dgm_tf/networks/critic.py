@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import randomness
+from dgm_tf.layers import TaskBatchNormalization
 
 _SLOPE = 0.2
 
@@ -25,6 +26,7 @@ class Critic(keras.Model):
             `"none"` leaves it out: a gradient penalty is about single images, and batch norm ties
             the images of a batch together.
         seed: where the weights come from.
+        dtype: precision of everything below the heads, such as "mixed_bfloat16".
     """
 
     def __init__(
@@ -51,21 +53,26 @@ class Critic(keras.Model):
                 padding="same",
                 use_bias=norm == "none" or layer == 0,
                 kernel_initializer=self._initializer("convolution", layer),
+                dtype=self.dtype_policy,
                 name=f"convolution_{layer + 1}",
             )
             for layer in range(3)
         ]
         self.norms = [
-            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"norm_{layer}")
+            # With no finished task it is a plain one, and its statistics are those of all replicas.
+            TaskBatchNormalization(name=f"norm_{layer}", dtype=self.dtype_policy)
             if norm == "batch"
             else None
             for layer in (2, 3)
         ]
         self.source_head = keras.layers.Dense(
-            1, kernel_initializer=self._initializer("source", 0), name="source"
+            1, kernel_initializer=self._initializer("source", 0), dtype="float32", name="source"
         )
         self.class_head = keras.layers.Dense(
-            self.classes, kernel_initializer=self._initializer("class", 0), name="class"
+            self.classes,
+            kernel_initializer=self._initializer("class", 0),
+            dtype="float32",
+            name="class",
         )
 
     def _initializer(self, part: str, index: int) -> keras.initializers.Initializer:
@@ -137,4 +144,5 @@ class Critic(keras.Model):
             "size": self.size,
             "norm": self.norm,
             "seed": self.seed,
+            "dtype": self.dtype_policy.name,
         }

@@ -48,6 +48,8 @@ class Generator(keras.Model):
         variant: `"w"` or `"a"`.
         latent_dim: length of the input vector.
         seed: where new weights come from.
+        dtype: precision of the task being learnt, such as "mixed_bfloat16"; finished ones are
+            always recalled in float32.
         finished: number of classes of each finished task.
         finished_widths: widths of the blocks at the end of each finished task.
     """
@@ -65,7 +67,7 @@ class Generator(keras.Model):
         finished_widths: Sequence[Sequence[int]] = (),
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the blocks do
         self.image_shape = _checks.square_images(image_shape)
         self.widths = tuple(int(units) for units in widths)
         self.initial_widths = tuple(int(units) for units in initial_widths or widths)
@@ -102,6 +104,7 @@ class Generator(keras.Model):
             normalize=True,
             seed=randomness.derive(self.seed, "block", layer),
             finished=list(zip(inputs, units, strict=True)),
+            dtype=self.dtype_policy,
             name=f"block_{layer + 1}",
         )
 
@@ -116,6 +119,7 @@ class Generator(keras.Model):
             kernel_initializer=keras.initializers.RandomNormal(
                 stddev=0.02, seed=randomness.derive(self.seed, "head", task)
             ),
+            dtype="float32",  # under mixed precision, too: half of it has too few shades
             name=f"head_{task}",
         )
 
@@ -439,4 +443,5 @@ class Generator(keras.Model):
             "seed": self.seed,
             "finished": list(self.finished),
             "finished_widths": [list(row) for row in self.finished_widths],
+            "dtype": self.dtype_policy.name,
         }

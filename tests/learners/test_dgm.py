@@ -201,7 +201,21 @@ def run_full():
     return followed(learner, count=2)
 
 
-@pytest.fixture(params=["w", "a", "full"])
+@pytest.fixture(scope="module")
+def run_mixed():
+    """Under mixed precision."""
+    return followed(tiny("w", mixed_precision=True, seed=2, epochs=2), count=2)
+
+
+@pytest.fixture(scope="module")
+def run_compiled():
+    """Steps compiled by XLA."""
+    return followed(tiny("w", jit_compile=True, seed=3, epochs=2, critic_size=4), count=2)
+
+
+@pytest.fixture(
+    params=["w", "a", "full", "mixed", pytest.param("compiled", marks=pytest.mark.slow)]
+)
 def run(request):
     return request.getfixturevalue(f"run_{request.param}")
 
@@ -406,7 +420,8 @@ def test_the_critic_is_new_for_every_task_and_has_a_logit_per_class_seen(run_w):
 
 
 def one_step(learner, phase, batch):
-    return {name: float(value) for name, value in phase.train_step(batch).items()}
+    phase.take_step(batch)
+    return {name: float(value) for name, value in phase.logs().items()}
 
 
 def test_embeddings_are_kept_within_six():

@@ -140,7 +140,7 @@ def test_several_critic_steps_come_before_one_of_the_generator():
     phase = model.gan_phase(task, epochs=1)
     batch = next(iter(task.batches(32, epochs=1, seed=0)))
     batch = tuple(tf.identity(part) for part in batch)
-    step = tf.function(phase.train_step, autograph=False)
+    step = tf.function(phase.take_step, autograph=False)
     changes = []
     for _ in range(6):
         before = [net.trainable_variables[0].numpy() for net in (phase.critic, phase.generator)]

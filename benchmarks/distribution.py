@@ -1,0 +1,160 @@
+"""What it costs to divide a training step, and what half precision and XLA make of one.
+
+    python -m benchmarks.distribution
+
+Takes steps of DGM's second task on random images (costs do not depend on what is in them): on one
+device, on the processor divided into two devices, in two processes; and on one device in bfloat16
+and through XLA. Each way takes turns with the plain one, and a ratio is the median of the ratios
+within a turn. Two replicas share the processor's cores with each other: they cannot be faster here.
+What shows is what dividing costs. On accelerators the same command measures what it brings.
+"""
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
+
+import tensorflow as tf
+
+from dgm_tf import distribution
+from dgm_tf.learners.dgm import DGM
+from dgm_tf.settings import settings_for
+from dgm_tf.stream import class_incremental
+
+_VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
+_BATCH = flags.DEFINE_integer("batch_size", 32, "images in a step, of all replicas together")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "turns")
+_STEPS = flags.DEFINE_integer("steps", 16, "steps in a turn")
+_XLA = flags.DEFINE_boolean("xla", True, "compile a step with XLA, too, which takes minutes")
+_CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "precision"], "for itself")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures and prints a table, or one row of it."""
+    del arguments
+    tf.get_logger().setLevel("ERROR")  # a strategy tells of every reduction that it makes
+    if _CHILD.value:
+        _measure(_CHILD.value)
+        return
+    print(
+        f"DGM{_VARIANT.value}, batch {_BATCH.value}, {_ROUNDS.value} turns of {_STEPS.value} steps"
+    )
+    print("                     ms/step    one device  ratio")
+    for names, environments in (
+        (("two devices",), _alone("mirrored")),
+        (("two processes",), _two_processes()),
+        (("bfloat16", "XLA"), _alone("precision")),
+    ):
+        for name, (other, plain) in zip(names, _rows(environments), strict=False):
+            ratios = [a / b for a, b in zip(other, plain, strict=True)]
+            print(
+                f"{name:18s}  {statistics.median(other):8.1f}  {statistics.median(plain):12.1f}  "
+                f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
+
+
+def _alone(child: str) -> list[tuple[str, dict[str, str]]]:
+    return [(child, {})]
+
+
+def _two_processes() -> list[tuple[str, dict[str, str]]]:
+    sockets = [socket.socket() for _ in range(2)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    workers = [f"localhost:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    places = [{"type": "worker", "index": index} for index in range(2)]
+    configs = [{"cluster": {"worker": workers}, "task": place} for place in places]
+    return [("multiworker", {"TF_CONFIG": json.dumps(config)}) for config in configs]
+
+
+def _rows(environments: Sequence[tuple[str, dict[str, str]]]) -> list[Any]:
+    own = [f"--{name}={flags.FLAGS[name].value}" for name in ("variant", "batch_size", "rounds")]
+    own += [f"--steps={_STEPS.value}", f"--xla={_XLA.value}"]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.distribution", *own, f"--child={child}"],
+            env={**os.environ, **extra}, stdout=subprocess.PIPE, text=True,
+        )
+        for child, extra in environments
+    ]  # fmt: skip
+    outputs = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        sys.exit("a measurement failed; what it said is above")
+    return json.loads(outputs[0].splitlines()[-1])
+
+
+def _measure(child: str) -> None:
+    """Prints pairs of milliseconds, the measured way's and the plain one's, as JSON."""
+    one = distribution.start()
+    two = one
+    if child != "precision":
+        two = distribution.start(child, replicas=2 if child == "mirrored" else None)
+    ways: list[tuple[Any, dict[str, Any]]] = [(two, {})]
+    if child == "precision":
+        ways = [(one, {"mixed_precision": True})]
+        ways += [(one, {"jit_compile": True})] if _XLA.value else []
+    plain = _Steps(one, {}) if two.is_chief else None
+    rows = []
+    for place, options in ways:
+        other = _Steps(place, options)
+        row: tuple[list[float], list[float]] = ([], [])
+        for _ in range(_ROUNDS.value):
+            row[0].append(other.milliseconds())
+            if plain is not None:
+                row[1].append(plain.milliseconds())
+            two.from_chief(b"your turn")  # The other process waits: it would take half the cores.
+        rows.append(row)
+    if two.is_chief:
+        print(json.dumps(rows))
+
+
+class _Steps:
+    """Training steps on some devices."""
+
+    def __init__(self, place: distribution.Distribution, options: dict[str, Any]):
+        settings = settings_for(
+            "mnist", _VARIANT.value, batch_size=_BATCH.value, epochs=2, consolidation_steps=1,
+            **options,
+        )  # fmt: skip
+        shape = [10 * 4 * settings.batch_size, 32, 32, 1]
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        labels = np.arange(len(images)) % 10
+        tasks = class_incremental(
+            (images, labels, images[:10], labels[:10]), validation_fraction=0.0
+        ).tasks()
+        self._place = place
+        with distribution.used(place):
+            learner = DGM.from_settings(settings)
+            learner.learn(next(tasks))
+            task = next(tasks)
+            self._phase = learner.adversarial_phase(task, epochs=10_000)
+            self._batches = iter(task.batches(settings.batch_size, epochs=10_000, seed=0))
+            self._task = task  # which closes when it goes
+        self._tasks = tasks
+        self.milliseconds()
+
+    def milliseconds(self) -> float:
+        """Of one step, the mean of a turn's."""
+        with distribution.used(self._place):
+            self._phase.make_train_function()
+            start = time.perf_counter()
+            for _ in range(_STEPS.value):
+                logs = self._phase.train_function(self._batches)
+            float(logs["critic_loss"])
+            return 1e3 * (time.perf_counter() - start) / _STEPS.value
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,419 @@
+"""Training on several devices of a machine, or on several machines.
+
+A *replica* takes each training step on its own part of the batch. All replicas hold the same
+variables, draw the same random numbers, of which each uses its part, and apply the same mean
+gradients, so that N of them learn what one would learn, but for the order in which numbers are
+summed.
+
+What a step asks of the others is here; outside a step, and on one device, there is nobody to ask.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from dgm_tf import _checks
+from dgm_tf.errors import InputError, PeerLost
+
+MODES = ("none", "mirrored", "multiworker")
+
+_WORD = 4  # bytes of an int32
+
+# What a collective operation ends with when another process is gone. Everything else, such as
+# exhausted memory, is this process's own.
+_LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+
+
+class Distribution:
+    """One device; what the others do more.
+
+    Attributes:
+        replicas: how many there are.
+        processes: how many of them are processes of their own; 1 where all are in this one.
+        is_chief: whether this process is the one that writes the run's folder.
+    """
+
+    replicas = 1
+    processes = 1
+    is_chief = True
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """A block for everything that makes or trains networks."""
+        return contextlib.nullcontext()
+
+    def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
+        """Takes a step on every replica, each on its part of the batch.
+
+        Args:
+            step: gives scalars by name.
+            batch: tensors whose first axis is divided; scalars are not.
+
+        Returns:
+            The scalars' means over the replicas.
+        """
+        return step(batch)
+
+    def index(self) -> Any:
+        """Which replica this is, from 0, inside a step; None outside."""
+        return None
+
+    def mean_vector(self, values: tf.Tensor) -> tf.Tensor:
+        """The mean over replicas of one float32 vector; inside a step alone."""
+        return values
+
+    def from_chief(self, data: bytes | None) -> bytes:
+        """What the chief gives, in every process."""
+        return data or b""
+
+    @contextlib.contextmanager
+    def watching_peers(self) -> Iterator[None]:
+        """A block in which the loss of another process is a `PeerLost`."""
+        yield
+
+
+class Mirrored(Distribution):
+    """Several devices of this machine, by `tf.distribute.MirroredStrategy`."""
+
+    def __init__(self, strategy: tf.distribute.Strategy):
+        self.strategy = strategy
+        self.replicas = strategy.num_replicas_in_sync
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        return self.strategy.scope()
+
+    def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
+        values = self.strategy.run(lambda: step(_own(batch)))
+        mean = tf.distribute.ReduceOp.MEAN
+        return {name: self.strategy.reduce(mean, each, axis=None) for name, each in values.items()}
+
+    def index(self) -> Any:
+        context = tf.distribute.get_replica_context()
+        if context is None or context.strategy is not self.strategy:
+            return None
+        return context.replica_id_in_sync_group
+
+    def mean_vector(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.distribute.get_replica_context().merge_call(_reduced, args=(values,))
+
+
+class Processes(Distribution):
+    """Several processes with a device each, by `tf.distribute.MultiWorkerMirroredStrategy`.
+
+    A process has its own, ordinary variables; the strategy is there to add numbers up. Its own
+    way, mirrored variables, would have every process take part whenever one is made, and can hold
+    no masks: it cannot send bytes.
+    """
+
+    def __init__(self, rank: int, processes: int):
+        try:
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        except (RuntimeError, tf.errors.OpError) as error:
+            raise InputError(
+                "--distribute=multiworker cannot begin; every process of TF_CONFIG must be "
+                "started, at an address that is its own and free, before anything else is done "
+                f"with TensorFlow ({_checks.one_line(error)})"
+            ) from error
+        _take_signals_back()
+        self.replicas = self._strategy.num_replicas_in_sync
+        self.processes = processes
+        self.is_chief = rank == 0
+        self._rank = rank
+        self._stepping = False
+        if self.replicas != processes:
+            raise InputError(
+                f"--distribute=multiworker wants one device in each process: {processes} processes "
+                f"have {self.replicas} devices; start a process per device, each of which sees its "
+                "own (CUDA_VISIBLE_DEVICES)"
+            )
+
+    def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
+        self._stepping = True
+        try:
+            values = step(_own(batch))
+            return dict(zip(values, mean(list(values.values())), strict=True))
+        finally:
+            self._stepping = False
+
+    def index(self) -> Any:
+        return self._rank if self._stepping else None
+
+    def mean_vector(self, values: tf.Tensor) -> tf.Tensor:
+        return self._strategy.run(_merged, args=(values,))
+
+    def from_chief(self, data: bytes | None) -> bytes:
+        length = self._sum(tf.constant([len(data or b"")], tf.int32)).numpy()[0]
+        words = -(-length // _WORD)
+        padded = (data or b"").ljust(words * _WORD, b"\0")
+        return self._sum(tf.io.decode_raw(padded, tf.int32)).numpy().tobytes()[:length]
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def _sum(self, values: tf.Tensor) -> tf.Tensor:
+        def on_replica(mine: tf.Tensor) -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(mine))
+
+        return self._strategy.run(on_replica, args=(values,))
+
+    @contextlib.contextmanager
+    def watching_peers(self) -> Iterator[None]:
+        try:
+            yield
+        except _LOST as error:
+            raise PeerLost(
+                "another process of this run has ended or cannot be reached "
+                f"({type(error).__name__}); start all of them again, and the run goes on from its "
+                "last checkpoint"
+            ) from error
+
+
+def _take_signals_back() -> None:
+    """TensorFlow takes SIGTERM for itself as processes meet, and then nobody hears it."""
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(each)) is not None:
+                signal.signal(each, handler)
+
+
+def _merged(values: tf.Tensor) -> tf.Tensor:
+    # The copy stands on the replica's device, which tells the reduction where its result goes.
+    context = tf.distribute.get_replica_context()
+    return context.merge_call(_reduced, args=(tf.identity(values),))
+
+
+def _reduced(strategy: tf.distribute.Strategy, values: Any) -> Any:
+    # By hand, since `all_reduce` goes through a custom gradient, which TensorFlow registers for
+    # good: every task's training graph would stay in memory, tens of megabytes each.
+    return strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.MEAN, [(values, values)])[0]
+
+
+_present = Distribution()
+
+
+def present() -> Distribution:
+    """The distribution of the block that the program is in."""
+    return _present
+
+
+@contextlib.contextmanager
+def distributed(mode: str = "none", *, replicas: int | None = None) -> Iterator[Distribution]:
+    """A block in which learners train on several devices or processes.
+
+    Learners are made and used within one such block.
+
+    Args:
+        mode: `"none"`, `"mirrored"` (all GPUs of this machine) or `"multiworker"` (processes as the
+            environment variable TF_CONFIG names them, with a device each).
+        replicas: how many devices to mirror, all of them unless given. On a machine without a GPU
+            the processor is divided into so many, for trials.
+
+    Raises:
+        InputError: there are not that many devices, or TF_CONFIG cannot be used.
+
+    Example:
+
+        with dgm_tf.distributed("mirrored"):
+            model = dgm_tf.DGM(variant="w")
+            for task in stream:
+                model.learn(task)
+    """
+    with used(start(mode, replicas=replicas)) as place:
+        yield place
+
+
+def start(mode: str = "none", *, replicas: int | None = None) -> Distribution:
+    """Takes devices or processes together; arguments and errors are those of `distributed`.
+
+    To be called before anything else is done with TensorFlow.
+    """
+    if mode not in MODES:
+        raise InputError(f"distribute must be {', '.join(MODES)}, not {mode!r}")
+    if replicas is not None and mode != "mirrored":
+        raise InputError("--replicas goes with --distribute=mirrored alone: leave it out")
+    if mode == "none":
+        return Distribution()
+    if mode == "mirrored":
+        devices = _devices(replicas)
+        if len(devices) == 1:
+            return Distribution()
+        return Mirrored(tf.distribute.MirroredStrategy(devices))
+    return Processes(*place_in_cluster(os.environ.get("TF_CONFIG")))
+
+
+@contextlib.contextmanager
+def used(place: Distribution) -> Iterator[Distribution]:
+    """A block in which learners are made and trained on what `start` gave."""
+    global _present
+    before, _present = _present, place
+    try:
+        with place.scope():
+            yield place
+    finally:
+        _present = before
+
+
+def _devices(wanted: int | None) -> list[str]:
+    if wanted is not None:
+        _checks.integer(wanted, "replicas", low=1)
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return _parts_of_processor(wanted)
+    if wanted is not None and wanted > len(gpus):
+        raise InputError(f"--replicas is {wanted}, this machine has {len(gpus)} GPUs")
+    return [f"GPU:{number}" for number in range(wanted or len(gpus))]
+
+
+def _parts_of_processor(wanted: int | None) -> list[str]:
+    if wanted is None:
+        raise InputError(
+            "--distribute=mirrored found no GPU; leave it out, or give --replicas=N, which divides "
+            "the processor into N devices, for trials"
+        )
+    parts = [tf.config.LogicalDeviceConfiguration()] * wanted
+    with contextlib.suppress(RuntimeError):  # TensorFlow has begun to work: they are as they are.
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    found = len(tf.config.list_logical_devices("CPU"))
+    if found < wanted:
+        raise InputError(
+            f"--replicas is {wanted}, and the processor is {found} device{'s' if found > 1 else ''}"
+            " since TensorFlow began to work: ask before anything else is done with it"
+        )
+    return [f"CPU:{number}" for number in range(wanted)]
+
+
+def place_in_cluster(text: str | None) -> tuple[int, int]:
+    """This process's number, 0 for the chief, and how many there are, by a TF_CONFIG.
+
+    Raises:
+        InputError: it does not say, or names tasks other than chief and workers.
+    """
+    wanted = (
+        '--distribute=multiworker wants an environment variable TF_CONFIG such as {"cluster": '
+        '{"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+    )
+    if not text:
+        raise InputError(f"{wanted}; it is not set")
+    try:
+        config = json.loads(text)
+        cluster, kind = config["cluster"], config["task"]["type"]
+        index = int(config["task"]["index"])
+        order = [
+            (name, number)
+            for name in ("chief", "worker")
+            for number in range(len(cluster.get(name, ())))
+        ]
+        if set(cluster) - {"chief", "worker"} or not all(
+            isinstance(v, list) for v in cluster.values()
+        ):
+            raise ValueError("its cluster may have chief and worker, lists of addresses")
+        return order.index((kind, index)), len(order)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{wanted}; {_checks.one_line(error)} in {_checks.one_line(text)}"
+        ) from error
+
+
+# Inside a step.
+
+
+def count() -> int:
+    """Replicas that take the present step; 1 outside a step."""
+    return 1 if _present.index() is None else _present.replicas
+
+
+def part(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    """This replica's part of what belongs to all of them; all of it outside a step."""
+    index = _present.index()
+    if index is None or _present.replicas == 1:
+        return values
+    rows = values.shape[axis] or tf.shape(values)[axis]
+    if isinstance(rows, int) and rows % _present.replicas:
+        raise InputError(
+            f"{rows} images cannot be shared evenly by {_present.replicas} replicas: choose a "
+            "batch size that can"
+        )
+    each = rows // _present.replicas
+    begin, size = [0] * values.shape.rank, [-1] * values.shape.rank
+    begin[axis], size[axis] = index * each, each
+    taken = tf.slice(values, tf.stack(begin), tf.stack(size))
+    shape = values.shape.as_list()
+    shape[axis] = each if isinstance(each, int) else None
+    taken.set_shape(shape)
+    return taken
+
+
+def share(number: int) -> int:
+    """How many of a number of images fall to one replica of a step, at least one.
+
+    All replicas together then make at least that many.
+    """
+    return -(-number // count())
+
+
+def primary(variable: Any) -> tf.Variable:
+    """The variable's copy that is read outside a step; a tape knows that one alone there."""
+    return getattr(variable.value, "values", [variable.value])[0]
+
+
+def _own(batch: Any) -> Any:
+    return tf.nest.map_structure(lambda each: part(each) if each.shape.rank else each, batch)
+
+
+def mean(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Means over the replicas of a step of float32 tensors, all in one message.
+
+    There is no gradient through it; see `differentiable_mean`.
+    """
+    return _as_vector(_present.mean_vector, values) if count() > 1 else list(values)
+
+
+def differentiable_mean(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The same with a gradient, and one of that, for use in a loss.
+
+    TensorFlow registers it for good, and with it the graph of the training step, tens of megabytes
+    for each task; on one device it is not used.
+
+    The gradient is that of the mean of all replicas' losses, times the number of replicas, like
+    that of each replica's own loss; the mean of the gradients is the right one.
+    """
+    return _as_vector(_mean_with_gradient, values) if count() > 1 else list(values)
+
+
+@tf.custom_gradient
+def _mean_with_gradient(values: tf.Tensor) -> Any:
+    return _present.mean_vector(values), _mean_with_gradient
+
+
+def _as_vector(
+    function: Callable[[tf.Tensor], tf.Tensor], values: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
+    flat = function(tf.concat([tf.reshape(each, [-1]) for each in values], axis=0))
+    sizes = [each.shape.num_elements() for each in values]
+    parts = tf.split(flat, sizes)
+    return [tf.reshape(got, each.shape) for got, each in zip(parts, values, strict=True)]
+
+
+def moments(values: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance over axes and over all replicas of a step; see `tf.nn.moments`."""
+    if count() == 1:
+        return tf.nn.moments(values, axes=list(axes))
+    (mean_all,) = differentiable_mean([tf.reduce_mean(values, axes)])
+    # The mean is held still here, as in `tf.nn.moments`: the second derivatives, which a gradient
+    # penalty takes, are to be the same.
+    centre = tf.stop_gradient(mean_all)
+    for axis in sorted(axes):
+        centre = tf.expand_dims(centre, axis)
+    spread = tf.reduce_mean(tf.math.squared_difference(values, centre), axes)
+    return mean_all, differentiable_mean([spread])[0]

@@ -1,0 +1,199 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dgm_tf import stopping
+from dgm_tf.distribution import Distribution
+from dgm_tf.errors import InputError
+from dgm_tf.experiments import followers
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.stream import class_incremental
+from tests.test_distribution import cluster
+from tests.tiny_phases import TinyLearner
+
+# Unusual values come over as they are.
+STATE = (
+    {"loss": [0.1, float("nan"), float("inf")], "names": ["3", "ä\n"], "none": None},
+    {"w/kernel:0": np.array([[1, -0.0, np.nan]], np.float32), "bits": np.arange(3, dtype=np.uint8),
+     "file": np.array(7, np.int64)},
+)  # fmt: skip
+
+
+def same(one, two):
+    if one is None or two is None:
+        return one is two
+    metas = [repr(sorted(meta.items())) for meta, _ in (one, two)]
+    arrays = [
+        {name: (array.dtype, array.shape, array.tobytes()) for name, array in named.items()}
+        for _, named in (one, two)
+    ]
+    return metas[0] == metas[1] and arrays[0] == arrays[1]
+
+
+@pytest.mark.parametrize("learner", [None, STATE])
+@pytest.mark.parametrize("found", [None, STATE])
+def test_what_the_chief_says_arrives_to_the_bit(learner, found):
+    said = followers.Assignment(3, 0.25, learner, found, {"seed": 7})
+    heard = followers.Assignment.unpacked(said.packed())
+    assert (heard.task, heard.rate_factor, heard.run) == (3, 0.25, {"seed": 7})
+    assert same(heard.learner, learner)
+    assert same(heard.found, found)
+
+
+class Told(Distribution):
+    """A process that hears what the test says."""
+
+    def __init__(self, *said):
+        self._said = [each.packed() for each in said]
+
+    def from_chief(self, data):
+        assert data is None
+        return self._said.pop(0)
+
+
+def stream():
+    return class_incremental("digits", classes_per_task=[2, 2, 6])
+
+
+class Watched(TinyLearner):
+    """Notes what it is asked to learn: task, rate, tasks finished before."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self._seen = seen
+
+    def learn(self, task, **options):
+        self._seen.append((task.index, self.rate, self.finished_tasks))
+        return super().learn(task, **options)
+
+    def restored(self, meta, arrays):
+        other = Watched(self._seen)
+        vars(other).update(vars(TinyLearner.from_state(meta, arrays)))
+        return other
+
+
+RUN = {"settings": {"seed": 0}}
+
+
+def test_a_follower_learns_what_it_is_told_from_the_state_it_is_told():
+    learned, seen = TinyLearner(), []
+    learned.learn(next(stream().tasks()))
+
+    def say(*what):
+        return followers.Assignment(*what, run=RUN)
+
+    told = Told(say(1), say(1, 0.5), say(2, 1.0, learned.state()), say(0))
+    followers.follow(stream(), Watched(seen), told, run=RUN)
+    # This one has learnt the first task where the others failed; no matter.
+    assert seen == [(1, 0.1, 0), (1, 0.05, 1), (2, 0.1, 1)]
+
+
+def test_a_follower_of_another_run_is_refused():
+    told = Told(followers.Assignment(1, run={"settings": {"seed": 1}}))
+    with pytest.raises(InputError, match="settings.seed is 1 there, 0 here"):
+        followers.follow(stream(), Watched([]), told, run=RUN)
+
+
+def test_a_follower_leaves_it_to_the_chief_to_stop():
+    class Asked(Watched):
+        def learn(self, task, **options):
+            assert stopping.request(signal.SIGTERM)
+            return super().learn(task, **options)
+
+    seen = []
+    told = Told(*(followers.Assignment(task, run=RUN) for task in (1, 0)))
+    with pytest.raises(stopping.Stopped) as stopped:
+        followers.follow(stream(), Asked(seen), told, run=RUN)
+    assert stopped.value.exit_code == 143
+    assert seen == [(1, 0.1, 0)]
+
+
+# Two processes on this machine.
+
+SIZES = [
+    "--tasks=2", "--epochs=8", "--batch_size=32", "--checkpoint_every=4", "--generator_size=4",
+    "--critic_size=4", "--latent_dim=12", "--consolidation_steps=16", "--consolidation_batch=16",
+    "--replay_batch=16", "--replay_buffer=32", "--steps_per_execution=2", "--nooracle", "--quiet",
+]  # fmt: skip
+
+
+def trainer(run_dir, *flags, tf_config=None):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("TF_CONFIG", None)
+    if tf_config is not None:
+        environment["TF_CONFIG"] = tf_config
+    command = [sys.executable, "-m", "trainers.split_digits", *SIZES, f"--run_dir={run_dir}"]
+    return subprocess.Popen(
+        [*command, *flags],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def two_processes(run_dir):
+    return [trainer(run_dir, "--distribute=multiworker", tf_config=config) for config in cluster(2)]
+
+
+def ended(process):
+    output, _ = process.communicate(timeout=900)
+    return process.returncode, output
+
+
+def final_state(run_dir):
+    rows, meta, arrays = RunFolder(run_dir).saved(2)
+    for row in rows:
+        for name in ("seconds", "evaluation_seconds", "peak_memory_mib"):
+            row.pop(name)
+    return rows, meta, {name: (each.shape, each.tobytes()) for name, each in arrays.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["follower", "chief"])
+def test_a_run_that_loses_a_process_goes_on_to_the_same_bits(tmp_path, lost):
+    for process in two_processes(tmp_path / "whole"):
+        code, output = ended(process)
+        assert code == 0, output
+    chief, follower = two_processes(tmp_path / "cut")
+    unfinished = tmp_path / "cut" / "checkpoints" / "unfinished"
+    while not list(unfinished.glob("task-02-step-*")):
+        assert chief.poll() is None, chief.communicate()
+        time.sleep(0.05)
+    killed, other = (follower, chief) if lost == "follower" else (chief, follower)
+    killed.send_signal(signal.SIGKILL)
+    code, output = ended(other)
+    assert code == 4, output
+    assert "error: another process of this run has ended" in output
+    assert "Traceback" not in output
+    ended(killed)
+    for process in two_processes(tmp_path / "cut"):
+        code, output = ended(process)
+        assert code == 0, output
+    assert final_state(tmp_path / "cut") == final_state(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_on_other_devices(tmp_path):
+    """One task by two devices, the next by one; the memory of the first stays as it was."""
+    code, output = ended(trainer(tmp_path, "--distribute=mirrored", "--replicas=2", "--tasks=1"))
+    assert code == 0, output
+    code, output = ended(trainer(tmp_path))
+    assert code == 0, output
+    assert "task 1: identical after 1 later task" in output
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_everywhere_keeps_its_last_step(tmp_path):
+    processes = two_processes(tmp_path)
+    unfinished = tmp_path / "checkpoints" / "unfinished"
+    while not list(unfinished.glob("task-01-step-*")):
+        assert processes[0].poll() is None, processes[0].communicate()
+        time.sleep(0.05)
+    for process in reversed(processes):
+        process.send_signal(signal.SIGTERM)
+    (code, output), (other, _) = map(ended, processes)
+    assert (code, other) == (143, 143), output
+    assert "the same command goes on from there" in output
