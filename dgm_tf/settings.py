@@ -53,11 +53,11 @@ class LearnerSettings:
     mixed_precision: bool = _setting(
         False,
         "compute in bfloat16; weights, masks, statistics and what DGM recalls stay float32. For "
-        "accelerators: a CPU is slower with it",
+        "accelerators: a CPU is several times slower with it",
     )
     jit_compile: bool = _setting(
         False,
-        "let XLA compile the training steps. For accelerators: a CPU is several times slower",
+        "let XLA compile the training steps. For accelerators: a CPU is slower with it",
     )
 
     def check_replicas(self, replicas: int) -> None:
