@@ -125,6 +125,7 @@ class DGMTuner(base_tuner.BaseTuner):
     ):
         self._tasks, self._epochs = tasks, epochs
         self._say, self._quiet = say, quiet
+        self._line = ""
         self._full = getattr(oracle, "max_epochs", None)
         oracle.verbose = 0
         with contextlib.redirect_stdout(io.StringIO()):  # "Reloading Tuner from ..."
@@ -185,8 +186,15 @@ class DGMTuner(base_tuner.BaseTuner):
             raise
         except Exception as error:
             raise keras_tuner.errors.FatalError("a trial raised an error") from error
-        self._say(
+        self._line = (
             f"{title}: objective {100 * found[OBJECTIVE]:.2f}, accuracy "
             f"{100 * found['accuracy']:.2f} %, {found['units']:.0f} units"
         )
         return found
+
+    def on_trial_end(self, trial: Any) -> None:
+        """Keeps the trial and then says what it brought: what is shown is not lost by Ctrl-C."""
+        super().on_trial_end(trial)
+        if self._line:
+            self._say(self._line)
+        self._line = ""
