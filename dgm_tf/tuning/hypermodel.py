@@ -73,9 +73,13 @@ class HyperDGM(keras_tuner.HyperModel):
             if not name.startswith("tuner/")  # Hyperband's own
         }
 
+    def learner(self, settings: DGMSettings) -> DGM:
+        """A learner with these settings that has learnt nothing, for a trial or a fresh seed."""
+        return DGM.from_settings(settings)
+
     def build(self, hp: keras_tuner.HyperParameters) -> DGM:
-        """A learner with these settings that has learnt nothing."""
-        return DGM.from_settings(self.settings(hp))
+        """KerasTuner's name for the `learner` of a trial."""
+        return self.learner(self.settings(hp))
 
     def fit(
         self,

@@ -15,7 +15,6 @@ from keras_tuner.engine.trial import TrialStatus
 from dgm_tf import _checks, provenance, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import experiment
-from dgm_tf.learners.dgm import DGM
 from dgm_tf.reporting import figures
 from dgm_tf.runs.run_folder import check_writable
 from dgm_tf.settings import PRESETS, DGMSettings
@@ -364,7 +363,7 @@ def _measured(
     settings: DGMSettings, stream: TaskStream, hypermodel: HyperDGM, tasks: int
 ) -> dict[str, Any]:
     try:
-        found = measure(DGM.from_settings(settings), stream, tasks=tasks)
+        found = measure(hypermodel.learner(settings), stream, tasks=tasks)
     except Unusable as error:
         return {"failed": str(error)}
     return hypermodel.metrics(settings, found)

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
 from dgm_tf.settings import settings_for
+from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.measure import Unusable
 from dgm_tf.tuning.search import Plan, search
 from dgm_tf.tuning.space import RANGES, TUNERS
@@ -312,3 +314,82 @@ def test_table_picture_and_record_are_written(tmp_path, capsys):
     assert record["versions"]["keras-tuner"] and record["machine"]["cores"] and record["date"]
     shown = capsys.readouterr().out
     assert f"--settings={tmp_path}/best.json" in shown and "| 1 (begin) |" in shown
+
+
+# Fresh seeds.
+
+
+def test_best_and_beginning_are_learnt_once_more_with_each_fresh_seed(tmp_path, monkeypatch):
+    seeds = []
+    former = TaskStream.anew
+    monkeypatch.setattr(
+        TaskStream, "anew", lambda self, *, seed=None: seeds.append(seed) or former(self, seed=seed)
+    )
+    plan = dataclasses.replace(PLAN, fresh_seeds=(7,))
+    found, learnt = run(tmp_path, plan=plan)
+    again = learnt[-4:]
+    assert [settings.seed for settings, *_ in again] == [7] * 4 and seeds[-2:] == [7, 7]
+    assert dataclasses.replace(again[0][0], seed=BASE.seed) == BASE
+    assert dataclasses.replace(again[2][0], seed=BASE.seed) == found.best.settings
+    rows = json.loads((tmp_path / "fresh.json").read_text())
+    assert [row["name"] for row in rows] == ["begin", "best"]
+    cut = toys.stream().anew(seed=7)
+    learner = Toy(again[2][0])
+    for task in list(zip(range(2), cut, strict=False)):
+        learner.learn(task[1])
+    assert rows[1]["accuracy"] == pytest.approx(toys.validation_accuracy(learner, cut, 2))
+
+    _, learnt = run(tmp_path, plan=dataclasses.replace(plan, fresh_seeds=(7, 8)))
+    assert [settings.seed for settings, *_ in learnt] == [8] * 4
+    assert len(json.loads((tmp_path / "fresh.json").read_text())) == 4
+
+
+# As a library.
+
+
+def test_a_subclass_searches_what_it_likes(tmp_path):
+    class Mine(HyperToy):
+        def settings(self, hp):
+            weight = hp.Choice("class_weight", [1.0, 2.0, 3.0])
+            return dataclasses.replace(super().settings(hp), class_weight=weight)
+
+        def objective(self, settings, found):
+            return settings.class_weight
+
+    found, _ = run(tmp_path, Mine(search=("s_max",)), dataclasses.replace(PLAN, trials=12))
+    assert found.best.settings.class_weight == 3.0
+    assert json.loads((tmp_path / "best.json").read_text())["class_weight"] == 3.0
+
+
+def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    small = (
+        example.replace("dgm_tf.HyperDGM", "HyperToy")
+        .replace('dgm_tf.class_incremental("digits")', "toys.stream()")
+        .replace("epochs=20", "epochs=2, batch_size=8")
+        .replace("trials=20", "trials=2")
+    )
+    assert small.count("HyperToy") == small.count("toys") == small.count("trials=2") == 1
+    monkeypatch.chdir(tmp_path)
+    exec(small, {"HyperToy": HyperToy, "toys": toys})
+    assert "class_weight=" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({"KERASTUNER_ORACLE_IP": "127.0.0.1"}, "KERASTUNER_ORACLE_PORT, KERASTUNER_TUNER_ID is"),
+        ({"KERASTUNER_TUNER_ID": "chief"}, "missing: set it, or none"),
+        (
+            {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": "x",
+             "KERASTUNER_TUNER_ID": "chief"},
+            "the chief cannot listen at 127.0.0.1:x",
+        ),
+    ],
+)  # fmt: skip
+def test_half_of_what_several_processes_need_is_refused(tmp_path, monkeypatch, environment, wanted):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=wanted):
+        run(tmp_path)

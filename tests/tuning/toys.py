@@ -119,8 +119,8 @@ class HyperToy(HyperDGM):
         super().__init__(base, **options)
         self._toy = toy
 
-    def build(self, hp):
-        return self._toy(self.settings(hp))
+    def learner(self, settings):
+        return self._toy(settings)
 
 
 def validation_accuracy(learner, cut, tasks):
