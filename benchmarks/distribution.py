@@ -11,7 +11,6 @@ What shows is what dividing costs. On accelerators the same command measures wha
 
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it 
 
 import tensorflow as tf
 
+from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.settings import settings_for
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str]) -> None:
     )
     print("                     ms/step    one device  ratio")
     for names, environments in (
-        (("two devices",), _alone("mirrored")),
-        (("two processes",), _two_processes()),
-        (("bfloat16", "XLA"), _alone("precision")),
+        (("two devices",), [("mirrored", {})]),
+        (("two processes",), [("multiworker", {"TF_CONFIG": text}) for text in tf_configs(2)]),
+        (("bfloat16", "XLA"), [("precision", {})]),
     ):
         for name, (other, plain) in zip(names, _rows(environments), strict=False):
             ratios = [a / b for a, b in zip(other, plain, strict=True)]
@@ -61,22 +61,6 @@ def main(arguments: Sequence[str]) -> None:
                 f"{name:18s}  {statistics.median(other):8.1f}  {statistics.median(plain):12.1f}  "
                 f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             )
-
-
-def _alone(child: str) -> list[tuple[str, dict[str, str]]]:
-    return [(child, {})]
-
-
-def _two_processes() -> list[tuple[str, dict[str, str]]]:
-    sockets = [socket.socket() for _ in range(2)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    workers = [f"localhost:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    places = [{"type": "worker", "index": index} for index in range(2)]
-    configs = [{"cluster": {"worker": workers}, "task": place} for place in places]
-    return [("multiworker", {"TF_CONFIG": json.dumps(config)}) for config in configs]
 
 
 def _rows(environments: Sequence[tuple[str, dict[str, str]]]) -> list[Any]:

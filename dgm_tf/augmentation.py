@@ -18,9 +18,9 @@ def distorted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seed: int32 [2].
     """
     size = float(images.shape[1])
-    rows = distribution.count() * tf.shape(images)[0]
-    draws = randomness.uniform([rows, 6], randomness.fold(seed, 0)) * 2.0 - 1.0
-    draws = distribution.part(draws)
+    rows, *rest = tf.unstack(tf.shape(images))
+    draws = distribution.part_drawn(randomness.uniform, [rows, 6], randomness.fold(seed, 0))
+    draws = draws * 2.0 - 1.0
     angle, zoom_x, zoom_y, shift_x, shift_y, loudness = tf.unstack(draws, axis=1)
     angle = angle * _ANGLE
     zoom_x, zoom_y = 1.0 + _ZOOM * zoom_x, 1.0 + _ZOOM * zoom_y
@@ -39,8 +39,7 @@ def distorted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
-    shape = tf.concat([[rows], tf.shape(images)[1:]], axis=0)
-    noise = distribution.part(randomness.normal(shape, randomness.fold(seed, 1)))
+    noise = distribution.part_drawn(randomness.normal, [rows, *rest], randomness.fold(seed, 1))
     return moved + noise * _NOISE * tf.abs(loudness)[:, None, None, None]
 
 
@@ -60,8 +59,8 @@ def recoloured(
         inverted_share: share of the images whose sign is turned, 0 to 1.
     """
     channels = images.shape[3]
-    rows = distribution.count() * tf.shape(images)[0]
-    draws = distribution.part(randomness.uniform([rows, 3 + 2 * channels], seed))
+    shape = [tf.shape(images)[0], 3 + 2 * channels]
+    draws = distribution.part_drawn(randomness.uniform, shape, seed)
     either_way = jitter * (2.0 * draws - 1.0)
     tints = _COLOUR * either_way[:, 3:]
     factor = tf.exp(_CONTRAST * either_way[:, 1:2] + tints[:, :channels])

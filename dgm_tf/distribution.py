@@ -20,8 +20,7 @@ import tensorflow as tf
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError, PeerLost
-
-MODES = ("none", "mirrored", "multiworker")
+from dgm_tf.settings import DISTRIBUTIONS
 
 _WORD = 4  # bytes of an int32
 
@@ -88,25 +87,27 @@ class Mirrored(Distribution):
     """Several devices of this machine, by `tf.distribute.MirroredStrategy`."""
 
     def __init__(self, strategy: tf.distribute.Strategy):
-        self.strategy = strategy
+        self._strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        return self.strategy.scope()
+        return self._strategy.scope()
 
     def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
-        values = self.strategy.run(lambda: step(_own(batch)))
-        mean = tf.distribute.ReduceOp.MEAN
-        return {name: self.strategy.reduce(mean, each, axis=None) for name, each in values.items()}
+        values = self._strategy.run(lambda: _stepped(step, batch))
+        return {
+            name: self._strategy.experimental_local_results(each)[0]
+            for name, each in values.items()
+        }
 
     def index(self) -> Any:
         context = tf.distribute.get_replica_context()
-        if context is None or context.strategy is not self.strategy:
+        if context is None or context.strategy is not self._strategy:
             return None
         return context.replica_id_in_sync_group
 
     def mean_vector(self, values: tf.Tensor) -> tf.Tensor:
-        return tf.distribute.get_replica_context().merge_call(_reduced, args=(values,))
+        return _merged(values)
 
 
 class Processes(Distribution):
@@ -142,8 +143,7 @@ class Processes(Distribution):
     def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
         self._stepping = True
         try:
-            values = step(_own(batch))
-            return dict(zip(values, mean(list(values.values())), strict=True))
+            return _stepped(step, batch)
         finally:
             self._stepping = False
 
@@ -238,8 +238,8 @@ def start(mode: str = "none", *, replicas: int | None = None) -> Distribution:
 
     To be called before anything else is done with TensorFlow.
     """
-    if mode not in MODES:
-        raise InputError(f"distribute must be {', '.join(MODES)}, not {mode!r}")
+    if mode not in DISTRIBUTIONS:
+        raise InputError(f"distribute must be {', '.join(DISTRIBUTIONS)}, not {mode!r}")
     if replicas is not None and mode != "mirrored":
         raise InputError("--replicas goes with --distribute=mirrored alone: leave it out")
     if mode == "none":
@@ -367,8 +367,30 @@ def primary(variable: Any) -> tf.Variable:
     return getattr(variable.value, "values", [variable.value])[0]
 
 
-def _own(batch: Any) -> Any:
-    return tf.nest.map_structure(lambda each: part(each) if each.shape.rank else each, batch)
+def part_drawn(
+    draw: Callable[[Sequence[Any], tf.Tensor], tf.Tensor],
+    shape: Sequence[Any],
+    seed: tf.Tensor,
+    *,
+    axis: int = 0,
+) -> tf.Tensor:
+    """This replica's part of random numbers that are drawn for all, the same on each.
+
+    Args:
+        draw: of a shape and a seed, such as `dgm_tf.randomness.normal`.
+        shape: of the part.
+        seed: int32 [2].
+        axis: that which the replicas divide.
+    """
+    whole = [*shape[:axis], count() * shape[axis], *shape[axis + 1 :]]
+    return part(draw(whole, seed), axis=axis)
+
+
+def _stepped(step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
+    """A replica's step on its own part of a batch, and what all log in the mean."""
+    own = tf.nest.map_structure(lambda each: part(each) if each.shape.rank else each, batch)
+    values = step(own)
+    return dict(zip(values, mean(list(values.values())), strict=True))
 
 
 def mean(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:

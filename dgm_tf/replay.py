@@ -62,13 +62,13 @@ class FullReplay:
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = randomness.fold(self._seed, step)
         each = distribution.share(self._batch_size)
-        shape = [distribution.count() * each, self._memory.latent_dim]
+        shape = [each, self._memory.latent_dim]
         classes = range(self._memory.classes)
-        noise = [
-            distribution.part(randomness.normal(shape, randomness.fold(seed, position)))
-            for position in classes
-        ]
-        images = [self._memory.recall(position, noise[position]) for position in classes]
+        images = []
+        for position in classes:
+            own = randomness.fold(seed, position)
+            noise = distribution.part_drawn(randomness.normal, shape, own)
+            images.append(self._memory.recall(position, noise))
         return tf.concat(images, axis=0), tf.repeat(tf.range(len(classes)), each)
 
 

@@ -11,6 +11,7 @@ VARIANTS = ("w", "a")
 REPLAY_MODES = ("balanced", "full")
 RATE_DECAYS = ("none", "cosine")
 CRITIC_NORMS = ("none", "batch")
+DISTRIBUTIONS = ("none", "mirrored", "multiworker")  # no setting: a run may change them
 
 
 def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:

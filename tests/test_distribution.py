@@ -1,12 +1,12 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
 
@@ -21,29 +21,20 @@ CASES = [
 OTHERWISE = {"log/sample_spread", "log/classifier_accuracy", "log/old_as_newest"}
 
 
-def cluster(count):
-    """A TF_CONFIG for each of `count` processes on this machine."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    workers = [f"localhost:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    return [
-        json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
-        for index in range(count)
-    ]
-
-
-def program(*arguments, tf_config=None):
+def started(*command, tf_config=None):
+    """A Python program, with the errors that it prints in its output."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("TF_CONFIG", None)
     if tf_config is not None:
         environment["TF_CONFIG"] = tf_config
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.replica_steps", *map(str, arguments)],
+        [sys.executable, "-m", *map(str, command)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+def program(*arguments, tf_config=None):
+    return started("tests.replica_steps", *arguments, tf_config=tf_config)
 
 
 def finished(process):
@@ -108,7 +99,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
     paths = [tmp_path / f"{index}.npz" for index in range(2)]
     processes = [
         program(path, "multiworker", *CASES, tf_config=config)
-        for path, config in zip(paths, cluster(2), strict=True)
+        for path, config in zip(paths, tf_configs(2), strict=True)
     ]
     for process in processes:
         finished(process)
@@ -185,9 +176,5 @@ def test_every_method_learns_on_two_devices(tmp_path, method):
     ]  # fmt: skip
     if method != "joint":
         flags += ["--generator_size=4", "--latent_dim=8"]
-    output = subprocess.run(
-        [sys.executable, "-m", "trainers.split_digits", *flags],
-        capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
-    assert output.returncode == 0, output.stderr
+    finished(started("trainers.split_digits", *flags))
     assert (tmp_path / "checkpoints" / "task-03").exists()

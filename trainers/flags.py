@@ -11,7 +11,7 @@ from absl import flags
 
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
-from dgm_tf.settings import METHODS, PRESETS, VARIANTS, settings_for
+from dgm_tf.settings import DISTRIBUTIONS, METHODS, PRESETS, VARIANTS, settings_for
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.tuning import space
 
@@ -522,7 +522,7 @@ def _define_distribution(values: flags.FlagValues) -> None:
         "device, on any number of machines, as the environment variable TF_CONFIG says "
         "(multiworker); batch sizes are those of all together"
     )
-    flags.DEFINE_enum("distribute", "none", ("none", "mirrored", "multiworker"), text, values)
+    flags.DEFINE_enum("distribute", DISTRIBUTIONS[0], DISTRIBUTIONS, text, values)
     text = (
         "devices that --distribute=mirrored takes, all GPUs unless given; without a GPU the "
         "processor is divided into so many, for trials"

@@ -85,7 +85,7 @@ class Training:
         on_divergence: "stop", or "retry" to learn a task whose training went wrong again at a lower
             rate.
         deterministic: let TensorFlow refuse or replace operations whose result may vary.
-        distribute: one of `dgm_tf.distribution.MODES`.
+        distribute: one of `dgm_tf.settings.DISTRIBUTIONS`.
         replicas: devices to mirror; None for all.
     """
 
@@ -147,35 +147,23 @@ def train(training: Training) -> RunResult | None:
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     place = distribution.start(training.distribute, replicas=training.replicas)
-    if not place.is_chief:
-        stream = open_stream(training)
-        check_sizes(stream, training, replicas=place.replicas)
-        with distribution.used(place):
-            learner = new_learner(training.method, training.settings, stream)
-        identity = _identity(stream, learner, dataclasses.asdict(training.settings))
-        followers.follow(stream, learner, place, run=identity)
-        return None
     # Before the data, which may take a download.
-    check_writable(training.run_dir or DEFAULT_RUNS)
-    if training.tensorboard:
-        tensorboard.check_installed()
-    if training.export_dir is not None:
-        check_writable(training.export_dir, flag="--export_dir")
-        if training.method != "dgm":
-            raise InputError(
-                f"only DGM's memory can be exported: --export_dir is given, --method is "
-                f"{training.method}"
-            )
+    if place.is_chief:
+        _check_asked(training)
     stream = open_stream(training)
     check_sizes(stream, training, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(training.method, training.settings, stream)
+    settings = dataclasses.asdict(training.settings)
+    if not place.is_chief:
+        followers.follow(stream, learner, place, run=_identity(stream, learner, settings))
+        return None
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     result = run(
         stream,
         learner,
         run_dir=training.run_dir or DEFAULT_RUNS / default,
-        settings=dataclasses.asdict(training.settings),
+        settings=settings,
         tasks=training.tasks,
         command=training.command,
         quiet=training.quiet,
@@ -191,6 +179,20 @@ def train(training: Training) -> RunResult | None:
         exported = result.learner.export(training.export_dir, classifier=training.export_classifier)
         _say(str(exported))
     return result
+
+
+def _check_asked(training: Training) -> None:
+    """Finds what a run cannot write, or cannot do, whatever its data are."""
+    check_writable(training.run_dir or DEFAULT_RUNS)
+    if training.tensorboard:
+        tensorboard.check_installed()
+    if training.export_dir is not None:
+        check_writable(training.export_dir, flag="--export_dir")
+        if training.method != "dgm":
+            raise InputError(
+                f"only DGM's memory can be exported: --export_dir is given, --method is "
+                f"{training.method}"
+            )
 
 
 def export_run(

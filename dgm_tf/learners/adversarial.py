@@ -103,9 +103,8 @@ class AdversarialPhase(TwoNetworkPhase):
         return logs
 
     def _fake(self, positions: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        rows = distribution.count() * positions.shape[0]
-        noise = randomness.normal([rows, self.generator.latent_dim], self.step_seed(0))
-        noise = distribution.part(noise)
+        shape = [positions.shape[0], self.generator.latent_dim]
+        noise = distribution.part_drawn(randomness.normal, shape, self.step_seed(0))
         latent = self.generator.latent(noise, positions, self.critic.classes)
         return self.generator(latent, scale=scale, training=True)
 
@@ -145,8 +144,7 @@ class AdversarialPhase(TwoNetworkPhase):
         return list(zip(tf.split(scores, sizes), tf.split(logits, sizes), strict=True))
 
     def _penalty(self, images: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        rows = distribution.count() * images.shape[0]
-        mix = distribution.part(randomness.uniform([rows], self.step_seed(1)))
+        mix = distribution.part_drawn(randomness.uniform, [images.shape[0]], self.step_seed(1))
         return losses.gradient_penalty(
             lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
         )

@@ -42,9 +42,8 @@ class Scholar:
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] of whatever class, and what the solver calls them."""
-        rows = distribution.count() * distribution.share(self._batch_size)
-        noise = randomness.normal([rows, self.latent_dim], randomness.fold(self._seed, step))
-        noise = distribution.part(noise)
+        shape = [distribution.share(self._batch_size), self.latent_dim]
+        noise = distribution.part_drawn(randomness.normal, shape, randomness.fold(self._seed, step))
         images = self._generator.recall(0, noise)
         return images, tf.argmax(self._solver(images)[1], axis=1, output_type=tf.int32)
 
@@ -88,7 +87,7 @@ class Mixed(Protection):
         if rows == count:
             noise = randomness.normal([old, self._old.latent_dim], seed)
             return tf.concat([self._old.recall(0, noise), images[old:]], axis=0), positions
-        noise = distribution.part(randomness.normal([rows, self._old.latent_dim], seed))
+        noise = distribution.part_drawn(randomness.normal, [count, self._old.latent_dim], seed)
         # By turns, so that each replica gets its share of both.
         turn = distribution.part(tf.range(rows) * old % rows < old)[:, None, None, None]
         return tf.where(turn, self._old.recall(0, noise), images), positions

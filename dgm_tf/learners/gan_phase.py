@@ -138,8 +138,8 @@ class GANPhase(TwoNetworkPhase):
         """About `count` images [B', S, S, C], equally many of each drawn class, and positions."""
         classes = self._drawn.shape[0]
         each = -(-count // classes)
-        shape = [classes, distribution.count() * each, self.generator.latent_dim]
-        noise = distribution.part(randomness.normal(shape, self.step_seed(use)), axis=1)
+        shape = [classes, each, self.generator.latent_dim]
+        noise = distribution.part_drawn(randomness.normal, shape, self.step_seed(use), axis=1)
         images = self.generator(noise, self._drawn, training=True)
         return flattened(images), tf.repeat(self._drawn, each)
 
@@ -163,8 +163,7 @@ class GANPhase(TwoNetworkPhase):
             scores, logits = self.critic(tf.concat([images, fake], axis=0), training=True)
             source = losses.critic_loss(scores[:count], scores[count:])
             classification = losses.class_loss(logits[:count], positions)
-            mix = randomness.uniform([distribution.count() * count], self.step_seed(1))
-            mix = distribution.part(mix)
+            mix = distribution.part_drawn(randomness.uniform, [count], self.step_seed(1))
             penalty = losses.gradient_penalty(
                 lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
             )

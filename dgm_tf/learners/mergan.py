@@ -43,9 +43,8 @@ class OldImages:
 
     def pair(self, generator: ConditionalGenerator, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Old and present images float32 [K, n, S, S, C] of the K old classes."""
-        rows = distribution.count() * self._each
-        noise = randomness.normal([self.classes, rows, generator.latent_dim], seed)
-        noise = distribution.part(noise, axis=1)
+        shape = [self.classes, self._each, generator.latent_dim]
+        noise = distribution.part_drawn(randomness.normal, shape, seed, axis=1)
         positions = tf.range(self.classes)
         old = self._old(noise, positions, training=True)
         return tf.stop_gradient(old), generator(noise, positions, training=True)

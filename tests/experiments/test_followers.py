@@ -1,19 +1,17 @@
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
+from benchmarks.local_cluster import tf_configs
 from dgm_tf import stopping
 from dgm_tf.distribution import Distribution
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import followers
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.stream import class_incremental
-from tests.test_distribution import cluster
+from tests.test_distribution import started
 from tests.tiny_phases import TinyLearner
 
 # Unusual values come over as they are.
@@ -123,19 +121,14 @@ SIZES = [
 
 
 def trainer(run_dir, *flags, tf_config=None):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("TF_CONFIG", None)
-    if tf_config is not None:
-        environment["TF_CONFIG"] = tf_config
-    command = [sys.executable, "-m", "trainers.split_digits", *SIZES, f"--run_dir={run_dir}"]
-    return subprocess.Popen(
-        [*command, *flags],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    command = ["trainers.split_digits", *SIZES, f"--run_dir={run_dir}", *flags]
+    return started(*command, tf_config=tf_config)
 
 
 def two_processes(run_dir):
-    return [trainer(run_dir, "--distribute=multiworker", tf_config=config) for config in cluster(2)]
+    return [
+        trainer(run_dir, "--distribute=multiworker", tf_config=config) for config in tf_configs(2)
+    ]
 
 
 def ended(process):
