@@ -26,11 +26,13 @@ def machine() -> dict[str, Any]:
     """The class of machine, without anything that names this one.
 
     Returns:
-        `cores` this process may use, `cpu` model, `memory_gib`, `gpus` (their models), `system`.
+        `cores` this process may use, `cpu` model, whether TensorFlow computes by `onednn` there,
+        `memory_gib`, `gpus` (their models), `system`.
     """
     return {
         "cores": _cores(),
         "cpu": _cpu_model(),
+        "onednn": _onednn(),
         "memory_gib": _memory_gib(),
         "gpus": [_gpu_model(device) for device in tf.config.list_physical_devices("GPU")],
         "system": f"{platform.system()} {platform.machine()}",
@@ -57,6 +59,15 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # Not on macOS and Windows.
         return os.cpu_count() or 1
+
+
+def _onednn() -> bool | None:
+    """Whether TensorFlow uses oneDNN, which rounds differently; None where it does not tell."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+    except ImportError:
+        return None
+    return bool(_pywrap_util_port.IsMklEnabled())
 
 
 def _cpu_model() -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -240,7 +241,7 @@ class TrainerFlags(CommandFlags):
         settings = settings_from(
             file, self.dataset, preset=preset, method=method, overrides=overrides
         )
-        command = shlex.join([*program.split(), *arguments])
+        command = as_typed(program, arguments)
         return {"dataset": self.dataset, "settings": settings, "command": command, **given}
 
 
@@ -337,7 +338,7 @@ class TuneFlags(CommandFlags):
         )  # fmt: skip
         training = {name: given[name] for name in stream} | {
             "settings": settings,
-            "command": shlex.join([*program.split(), *arguments]),
+            "command": as_typed(program, arguments),
         }
         plan = {name: given[name] for name in ("tasks", "tuner", "factor", "halvings")} | {
             "trials": given["trials"],
@@ -662,6 +663,16 @@ def _flag_help(flag: flags.Flag) -> list[str]:
     indent = " " * 6
     lines = textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
     return [f"  {head}", *lines]
+
+
+def as_typed(program: str, arguments: Sequence[str]) -> str:
+    """The command as it is to be typed again for the same bits.
+
+    TensorFlow's oneDNN rounds differently, so that its switch belongs to the command.
+    """
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    switch = [f"TF_ENABLE_ONEDNN_OPTS={onednn}"] if onednn in ("0", "1") else []
+    return shlex.join([*switch, *program.split(), *arguments])
 
 
 def _integers(argument: Any, wanted: str) -> tuple[int, ...]:

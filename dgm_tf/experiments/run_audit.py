@@ -368,11 +368,13 @@ class _Inspection:
         """A line if this is another machine or build than the run's: they round differently."""
         then = self._description.get("versions"), self._description.get("machine")
         here = provenance.versions(), provenance.machine()
-        pairs = [("tensorflow", 0), ("cpu", 1), ("gpus", 1)]
+        pairs = [("tensorflow", 0), ("cpu", 1), ("gpus", 1), ("onednn", 1)]
         other = [
-            f"{key} {then[part].get(key)} then, {here[part].get(key)} here"
+            f"{key} {then[part][key]} then, {here[part][key]} here"
             for key, part in pairs
-            if isinstance(then[part], dict) and then[part].get(key) != here[part].get(key)
+            if isinstance(then[part], dict)
+            and key in then[part]  # older runs do not tell all of them
+            and then[part][key] != here[part][key]
         ]
         if not other:
             return []

@@ -241,7 +241,8 @@ def _machine(machine: Mapping[str, Any]) -> str:
         return "not recorded"
     gpus = ", ".join(machine.get("gpus") or ()) or "none"
     cores, cpu, memory = (machine.get(key, "?") for key in ("cores", "cpu", "memory_gib"))
-    return f"{cores} cores, {cpu}, {memory} GiB, GPUs: {gpus}"
+    onednn = "" if machine.get("onednn") is None else f", oneDNN {_plain(machine['onednn'])}"
+    return f"{cores} cores, {cpu}{onednn}, {memory} GiB, GPUs: {gpus}"
 
 
 def _share(value: float | None) -> str:

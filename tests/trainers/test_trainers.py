@@ -302,8 +302,11 @@ def test_the_validation_part_is_the_papers_unless_given():
     assert parse(dataset="mnist")["validation_fraction"] == 0.15
 
 
-def test_the_command_line_is_recorded_as_it_can_be_typed_again():
+def test_the_command_line_is_recorded_as_it_can_be_typed_again(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     assert parse("--run_dir=my run")["command"] == "python -m toy '--run_dir=my run'"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    assert parse()["command"] == "TF_ENABLE_ONEDNN_OPTS=1 python -m toy"
 
 
 def test_flags_can_stand_in_a_file(tmp_path):
