@@ -1,5 +1,6 @@
 """Whatever ends the process or lies in the folder: the same bits in the end, or one clear line."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from dgm_tf.reporting import page
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.storage.files import locked
-from tests import damages, tiny_phases
+from tests import damages, permissions, tiny_phases
 from tests.run_content import content
 
 ROOT = Path(__file__).parents[1]
@@ -182,17 +183,49 @@ def test_a_full_disk_ends_the_run_with_one_line_and_whole_checkpoints(
     assert content(tmp_path) == whole
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
-def test_a_folder_that_became_read_only_is_refused_with_one_line(tmp_path):
+@contextlib.contextmanager
+def mode(folder, bits):
+    """A block in which a folder has other permissions."""
+    folder.chmod(bits)
+    try:
+        yield
+    finally:
+        folder.chmod(stat.S_IRWXU)
+
+
+def test_a_folder_that_became_read_only_is_refused_with_one_line(tmp_path, whole):
     stopped_inside_task_2(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    try:
-        with pytest.raises(InputError, match="cannot write to"):
+    with permissions.obeyed(), mode(tmp_path, stat.S_IRUSR | stat.S_IXUSR):
+        with pytest.raises(InputError, match="cannot write to") as error:
             run(tmp_path)
-    finally:
-        tmp_path.chmod(stat.S_IRWXU)
+    assert "\n" not in str(error.value)
     assert {path: path.read_bytes() for path in before} == before
+    run(tmp_path)
+    assert content(tmp_path) == whole
+
+
+def test_a_folder_that_becomes_read_only_ends_the_run_and_leaves_its_checkpoints(
+    tmp_path, whole, monkeypatch
+):
+    """In the middle of a task: the next checkpoint cannot be written."""
+    folder, keep = tmp_path / "checkpoints" / "unfinished", experiment.RunFolder.keep_unfinished
+
+    def kept(*args, **options):
+        with contextlib.ExitStack() as stack:
+            if folder.exists() and list(folder.iterdir()):
+                stack.enter_context(mode(folder, stat.S_IRUSR | stat.S_IXUSR))
+            keep(*args, **options)
+
+    monkeypatch.setattr(experiment.RunFolder, "keep_unfinished", kept)
+    with permissions.obeyed(), pytest.raises(InputError, match="Permission denied") as error:
+        run(tmp_path)
+    assert "\n" not in str(error.value)
+    (last,) = folder.iterdir()
+    checkpoint.load(last)
+    monkeypatch.setattr(experiment.RunFolder, "keep_unfinished", keep)
+    run(tmp_path)
+    assert content(tmp_path) == whole
 
 
 # Two processes.
