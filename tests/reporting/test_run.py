@@ -58,6 +58,11 @@ def test_a_folder_that_is_no_run_is_an_input_error(tmp_path):
     [
         ("settings.json", "{"),
         ("settings.json", "[]"),
+        ("settings.json", '{"settings": []}'),
+        ("settings.json", '{"stream": 1}'),
+        ("settings.json", '{"versions": "2.21"}'),
+        ("settings.json", '{"machine": [1]}'),
+        ("settings.json", '{"command": 1}'),
         ("metrics.jsonl", "{"),
         ("metrics.jsonl", '{"task": 2, "class_accuracy": {"0": 1}}'),
         ("metrics.jsonl", '{"task": 1}'),

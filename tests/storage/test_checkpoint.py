@@ -103,6 +103,7 @@ def edit_state(folder, **changes):
         lambda folder: (folder / "arrays.npz").write_bytes(b""),
         lambda folder: (folder / "state.json").write_text('{"format": "dgm_tf ch'),
         lambda folder: (folder / "state.json").write_bytes(b"\xff\xfe\x00"),
+        lambda folder: (folder / "state.json").write_text("[" * 100_000),
         lambda folder: edit_state(folder, meta={**META, "rate": 0.4}),
         lambda folder: edit_state(folder, arrays={"file": {"dtype": "<i8", "shape": [6]}}),
         lambda folder: edit_state(folder, arrays={"file": {"dtype": "<i4", "shape": [5]}}),
