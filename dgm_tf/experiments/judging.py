@@ -1,6 +1,7 @@
 """Judges the generator of a run that has been learnt: by numbers, and by pictures side by side."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,20 @@ def restored(
     return stream, learner
 
 
+def real_batches(
+    stream: TaskStream, learner: Learner
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Every training image of the classes that a learner has seen, once, and class ids.
+
+    Images are float32 [B, S, S, C] in [-1, 1]. No learner may learn from them.
+    """
+    counts = stream.describe()["train_images"]
+    total = sum(counts[label] for label in learner.classes_seen)
+    batch = divisor_up_to(_CHUNK, total)  # so that none is left out
+    for images, labels in stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED):
+        yield images.numpy(), labels.numpy()
+
+
 def train_oracle(
     *,
     dataset: str | None = None,
@@ -183,12 +198,8 @@ def _draw_nearest(judge: Oracle, learner: Learner, stream: TaskStream, path: Pat
     """
     labels = np.repeat(learner.classes_seen, _PAIRS)
     made = learner.generate(labels, seed=_SEED)
-    counts = stream.describe()["train_images"]
-    total = sum(counts[label] for label in learner.classes_seen)
-    batch = divisor_up_to(_CHUNK, total)  # so that none is left out
     pixels, features = [], []
-    for real, _ in stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED):
-        real = real.numpy()
+    for real, _ in real_batches(stream, learner):
         features.append(judge.features(real))
         pixels.append(pictures.to_uint8(real))
     rows = nearest(np.concatenate(features), judge.features(made))

@@ -1,4 +1,4 @@
-"""`trainers.oracle` and `trainers.judge` as a user types them, on real digits."""
+"""`trainers.oracle`, `trainers.judge` and `trainers.dissect` as a user types them."""
 
 import json
 import re
@@ -9,9 +9,9 @@ import pytest
 
 from dgm_tf import pictures
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.experiments import judging
+from dgm_tf.experiments import dissection, judging
 from dgm_tf.stream import class_incremental
-from trainers import judge, oracle, split_digits
+from trainers import dissect, judge, oracle, split_digits
 
 TINY = [
     "--classes_per_task=5", "--epochs=1", "--batch_size=60", "--generator_size=2",
@@ -125,3 +125,47 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert judge.main([f"--run_dir={tmp_path}"]) == 2
     assert judge.main([]) == 2
     assert capsys.readouterr().err.count("error: expected") == 2
+
+
+# What a classifier lacks.
+
+
+def test_a_run_is_taken_apart(runs, tmp_path, capsys):
+    out = tmp_path / "found.json"
+    sizes = ["--steps=120", "--images_per_class=40", f"--out={out}"]
+    assert dissect.main([f"--run_dir={runs}/dgm-w", *sizes]) == 0
+    said, found = capsys.readouterr().out, json.loads(out.read_text())
+    row = rows_of(runs / "dgm-w")[-1]
+    assert found["own"]["accuracy"] == pytest.approx(row["average_accuracy"])
+    arms = found["arms"]
+    assert {"real", "generated", "real newest"} <= set(arms) <= set(dissection.ARMS)
+    for name, arm in {**arms, "own": found["own"]}.items():
+        mean = np.mean(list(arm["class_accuracy"].values()))
+        assert arm["accuracy"] == pytest.approx(mean), name
+        assert f"{100 * arm['accuracy']:8.2f}  {100 * arm['newest_share']:9.2f}  " in said
+    # A generator of a few steps draws grey: nothing is learnt from it, and whatever looks real is
+    # taken for the classes that were shown by real images.
+    assert arms["real"]["accuracy"] > 0.8 > 0.5 > arms["generated"]["accuracy"]
+    assert arms["real"]["newest_share"] == pytest.approx(found["newest_in_test"], abs=0.1)
+    assert arms["real newest"]["newest_share"] > 0.9
+    old = [arms["real newest"]["class_accuracy"][str(label)] for label in range(5)]
+    assert max(old) < 0.2
+
+
+def test_the_classes_of_a_mixture_take_turns_and_keep_their_images():
+    images = [np.full((count, 16, 16, 1), 40 * count, np.uint8) for count in (1, 3, 5)]
+    classes = np.array([7, 2, 9], np.int32)
+    batches = list(dissection._balanced(images, classes, 4, 6, seed=0))
+    labels = np.concatenate([labels.numpy() for _, labels in batches])
+    pixels = np.concatenate([pixels.numpy()[:, 0, 0, 0] for pixels, _ in batches])
+    assert labels.tolist() == [7, 2, 9] * 8
+    levels = np.rint((pixels + 1) * 127.5)
+    assert levels.tolist() == [40, 120, 200] * 8
+
+
+def test_an_early_task_has_no_older_images(runs, tmp_path, capsys):
+    out = tmp_path / "found.json"
+    sizes = ["--steps=2", "--images_per_class=4", f"--out={out}", "--task=1"]
+    assert dissect.main([f"--run_dir={runs}/joint-gan", *sizes]) == 0
+    assert "real newest" not in json.loads(out.read_text())["arms"]
+    assert "after task 1" in capsys.readouterr().out
