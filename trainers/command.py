@@ -111,7 +111,7 @@ def carried_out(
         print(stop, file=sys.stderr)
         return stop.exit_code
     except flags.HelpAsked as text:
-        _print(str(text))
+        say(str(text))
     except BrokenPipeError:
         _leave_pipe()
     except InputError as error:
@@ -122,7 +122,8 @@ def carried_out(
     return 0
 
 
-def _print(text: str) -> None:
+def say(text: str) -> None:
+    """Prints a line at once; a reader that has gone is no error."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

@@ -574,6 +574,14 @@ def define_integer(values: flags.FlagValues, name: str, default: int | None, tex
     flags.DEFINE(_Number(int), name, default, text, values)
 
 
+def define_jobs(values: flags.FlagValues) -> None:
+    text = (
+        "runs at the same time, each with its share of the cores; on another number of cores a run "
+        "has other bits"
+    )
+    define_integer(values, "jobs", 1, text)
+
+
 def define_data(values: flags.FlagValues) -> None:
     """Adds the flags that say where images are: `images` and `data_dir`."""
     flags.DEFINE(_Text("DIR"), "images", None, f"{_IMAGES}, for data of one's own", values)

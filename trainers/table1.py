@@ -27,6 +27,7 @@ def define() -> flags.CommandFlags:
     flags.define_text(values, "results", "results", "folder of the runs", shown="DIR")
     text = "folder of the tables, that of the runs unless given"
     flags.define_text(values, "out", None, text, shown="DIR")
+    flags.define_jobs(values)
     text = "learn what is missing before the table is written (default: on)"
     flags.define_boolean(values, "learn", True, text)
     text = (
@@ -50,28 +51,19 @@ def _table(
     seeds: str,
     results: str,
     out: str | None,
+    jobs: int,
     learn: bool,
     quick: bool,
 ) -> None:
-    try:
-        numbers = [int(seed) for seed in seeds.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"expected --seeds as whole numbers such as 0,1,2, received {seeds}"
-        ) from error
     chosen, root, extra = datasets.split(","), results, ()
     if quick:
         chosen, root, extra = ["digits"], f"{results}/quick", QUICK
-    planned = grid.plan(chosen, methods.split(","), numbers, root, extra)
-    failed = grid.run_missing(planned, say=_say) if learn else []
+    planned = grid.plan(chosen, methods.split(","), grid.seeds(seeds), root, extra)
+    failed = grid.run_missing(planned, say=command.say, jobs=jobs) if learn else []
     for path in grid.write_tables(root, out or root):
-        _say(str(path))
+        command.say(str(path))
     if failed:
         raise InputError(f"{len(failed)} runs failed; the same command tries them again")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

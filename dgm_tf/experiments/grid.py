@@ -1,15 +1,17 @@
 """Runs a grid of methods, data sets and seeds, one trainer process after another."""
 
 import dataclasses
+import os
 import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dgm_tf import settings
+from dgm_tf import _checks, settings
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import table
 from dgm_tf.storage.files import write_atomically
@@ -26,6 +28,7 @@ METHODS = {name: (f"--method={name}",) for name in settings.METHODS if name != "
     f"dgm-{variant}": (f"--variant={variant}",) for variant in settings.VARIANTS
 }
 _TASKS = 10
+_LOOK_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Planned:
         seed: the run's.
         root: the results folder.
         extra: further flags of the trainer.
+        tasks: how many are learnt, of as many as there are classes.
     """
 
     dataset: str
@@ -45,6 +49,7 @@ class Planned:
     seed: int
     root: str
     extra: tuple[str, ...] = ()
+    tasks: int = _TASKS
 
     @property
     def folder(self) -> str:
@@ -54,9 +59,10 @@ class Planned:
     def command(self) -> list[str]:
         """The command without the interpreter's path; what the table shows."""
         seed = [f"--seed={self.seed}"] if self.seed else []
+        tasks = [f"--tasks={self.tasks}"] if self.tasks < _TASKS else []
         return [
             "python", "-m", f"trainers.{TRAINERS[self.dataset]}", *METHODS[self.method], *seed,
-            *self.extra, f"--run_dir={self.folder}",
+            *tasks, *self.extra, f"--run_dir={self.folder}",
         ]  # fmt: skip
 
     def finished_tasks(self) -> int:
@@ -87,7 +93,23 @@ def plan(
     ]
 
 
-def run_missing(planned: Sequence[Planned], *, say: Callable[[str], None]) -> list[Planned]:
+def seeds(text: str) -> list[int]:
+    """Reads `0,1,2`.
+
+    Raises:
+        InputError: it is no list of whole numbers.
+    """
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"expected --seeds as whole numbers such as 0,1,2, received {text}"
+        ) from error
+
+
+def run_missing(
+    planned: Sequence[Planned], *, say: Callable[[str], None], jobs: int = 1
+) -> list[Planned]:
     """Runs what is not finished, going on where a run was cut.
 
     A run that fails is said to have failed, and the others go on.
@@ -95,32 +117,91 @@ def run_missing(planned: Sequence[Planned], *, say: Callable[[str], None]) -> li
     Args:
         planned: the grid.
         say: takes a line of progress.
+        jobs: runs at the same time, each with its share of the processor's cores: small networks
+            leave cores idle, so that two runs side by side end before two in a row.
 
     Returns:
         The runs that failed.
+
+    Raises:
+        InputError: more jobs than cores.
     """
-    todo = [run for run in planned if run.finished_tasks() < _TASKS]
+    shares = _core_shares(jobs)
+    todo = [run for run in planned if run.finished_tasks() < run.tasks]
     say(f"{len(planned)} runs, {len(planned) - len(todo)} of them finished before")
-    failed, seconds = [], []
-    for index, run in enumerate(todo, start=1):
-        left = ""
-        if seconds:
-            minutes = statistics.fmean(seconds) * (len(todo) - index + 1) / 60
-            left = f", about {max(1, round(minutes))} min to go"
-        say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
-        start = time.monotonic()
-        done = subprocess.run(
+    failed, seconds, running = [], [], {}
+    waiting = list(enumerate(todo, start=1))
+    try:
+        while waiting or running:
+            for share in shares:
+                if share not in running and waiting:
+                    index, run = waiting.pop(0)
+                    left = ""
+                    if seconds:
+                        rounds = (len(waiting) + 1 + len(running)) / jobs
+                        minutes = statistics.fmean(seconds) * rounds / 60
+                        left = f", about {max(1, round(minutes))} min to go"
+                    say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
+                    running[share] = _Started(run, share if jobs > 1 else None)
+            time.sleep(_LOOK_SECONDS)
+            for share, started in list(running.items()):
+                if (code := started.process.poll()) is None:
+                    continue
+                del running[share]
+                seconds.append(time.monotonic() - started.since)
+                last = started.ended()
+                if code:
+                    failed.append(started.run)
+                    say(f"failed, exit code {code}: {last}")
+    finally:
+        for started in running.values():
+            started.process.terminate()  # It writes a checkpoint first.
+        for started in running.values():
+            started.ended()
+    return failed
+
+
+class _Started:
+    """A run in a process of its own.
+
+    Args:
+        run: what is run.
+        cores: those that it may use; None for all.
+    """
+
+    def __init__(self, run: Planned, cores: tuple[int, ...] | None):
+        self.run = run
+        self.since = time.monotonic()
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")
+        self.process = subprocess.Popen(
             [sys.executable, *run.command[1:], "--quiet"],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=self._errors,
         )
-        seconds.append(time.monotonic() - start)
-        if done.returncode:
-            failed.append(run)
-            reason = done.stderr.strip().splitlines()
-            say(f"failed, exit code {done.returncode}: {reason[-1] if reason else 'no message'}")
-    return failed
+        if cores is not None:
+            # It has a single thread yet, and all later ones inherit this.
+            os.sched_setaffinity(self.process.pid, cores)
+
+    def ended(self) -> str:
+        """Waits for its end; the last line of its errors."""
+        self.process.wait()
+        with self._errors as errors:
+            errors.seek(0)
+            lines = errors.read().strip().splitlines()
+        return lines[-1] if lines else "no message"
+
+
+def _core_shares(jobs: int) -> list[tuple[int, ...]]:
+    """This process's cores, divided evenly."""
+    jobs = _checks.integer(jobs, "--jobs", low=1)
+    if jobs == 1:
+        return [()]
+    if not hasattr(os, "sched_setaffinity"):
+        raise InputError("--jobs divides the cores, which this system does not let it: leave it 1")
+    cores = sorted(os.sched_getaffinity(0))
+    if jobs > len(cores):
+        raise InputError(f"--jobs must be at most the number of cores, {len(cores)}, got {jobs}")
+    return [tuple(cores[place::jobs]) for place in range(jobs)]
 
 
 def write_tables(root: str | Path, out: str | Path) -> list[Path]:

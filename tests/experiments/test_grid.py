@@ -1,6 +1,6 @@
 """The grid of runs: what is planned, what is skipped, and what a failure leaves."""
 
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,24 @@ def started(monkeypatch):
     """Commands that would have been started; each one writes ten rows, or fails."""
     commands = []
 
-    def run(command, **_):
-        commands.append(command)
-        failing = any("svhn" in part for part in command)
-        if not failing:
-            (folder,) = [part for part in command if part.startswith("--run_dir=")]
-            write_rows(folder.removeprefix("--run_dir="), 10)
-        return subprocess.CompletedProcess(command, int(failing), "", "error: no data\n")
+    class Process:
+        def __init__(self, command, *, stderr, **_):
+            commands.append(command)
+            self._failing = any("svhn" in part for part in command)
+            stderr.write("Warning\nerror: no data\n")
 
-    monkeypatch.setattr(grid.subprocess, "run", run)
+            if not self._failing:
+                (folder,) = [part for part in command if part.startswith("--run_dir=")]
+                write_rows(folder.removeprefix("--run_dir="), 10)
+
+        def poll(self):
+            return int(self._failing)
+
+        def wait(self):
+            pass
+
+    monkeypatch.setattr(grid.subprocess, "Popen", Process)
+    monkeypatch.setattr(grid, "_LOOK_SECONDS", 0)
     return commands
 
 
@@ -43,10 +52,76 @@ def test_only_what_is_missing_is_run_and_a_failure_does_not_stop_the_rest(tmp_pa
     failed = grid.run_missing(planned, say=said.append)
     assert len(started) == 7
     assert [run.dataset for run in failed] == ["svhn_cropped"] * 4
-    assert any("no data" in line for line in said)
+    assert said.count("failed, exit code 1: error: no data") == 4
     started.clear()
     assert len(grid.run_missing(planned, say=said.append)) == 4
     assert len(started) == 4
+
+
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+time.sleep(0.2)  # a trainer, too, takes a while before it looks at its cores
+(folder,) = [Path(part.removeprefix("--run_dir=")) for part in sys.argv if "--run_dir" in part]
+folder.mkdir(parents=True)
+(folder / "cores").write_text(repr(os.sched_getaffinity(0)))
+def stop(*_):
+    (folder / "stopped").touch()
+    sys.exit(143)
+import signal
+signal.signal(signal.SIGTERM, stop)
+(folder / "began").touch()
+for _ in range(600):  # until all have begun
+    if len(list(folder.parent.glob("*/began"))) >= 2:
+        break
+    time.sleep(0.1)
+if "--stay" in sys.argv:
+    time.sleep(60)
+(folder / "metrics.jsonl").write_text("{}\\n" * 10)
+"""
+two_cores = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs two cores to divide",
+)
+
+
+def of_program(tmp_path, monkeypatch, *extra):
+    """Three runs of a program that does nothing."""
+    monkeypatch.setattr(
+        grid.Planned, "command", property(lambda run: ["python", "-c", PROGRAM, *extra,
+                                                       f"--run_dir={run.folder}"]),
+    )  # fmt: skip
+    return grid.plan(["mnist"], ["ewc"], [0, 1], str(tmp_path))
+
+
+@two_cores
+def test_runs_side_by_side_have_cores_of_their_own(tmp_path, monkeypatch):
+    planned = of_program(tmp_path, monkeypatch)
+    assert grid.run_missing(planned, say=lambda line: None, jobs=2) == []
+    first, second = (eval((Path(run.folder) / "cores").read_text()) for run in planned)
+    assert first and second and not first & second
+
+
+@two_cores
+def test_runs_side_by_side_are_asked_to_stop_where_the_grid_is(tmp_path, monkeypatch):
+    planned = of_program(tmp_path, monkeypatch, "--stay")
+    polled = grid.time.sleep
+
+    def sleep(seconds):
+        polled(seconds)
+        if all((Path(run.folder) / "began").exists() for run in planned):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        monkeypatch.setattr(grid.time, "sleep", sleep)
+        grid.run_missing(planned, say=lambda line: None, jobs=2)
+    assert all((Path(run.folder) / "stopped").exists() for run in planned)
+
+
+@pytest.mark.parametrize("jobs", [0, 10_000])
+def test_there_are_no_more_jobs_than_cores(jobs):
+    with pytest.raises(InputError, match="--jobs must be"):
+        grid.run_missing([], say=lambda line: None, jobs=jobs)
 
 
 def test_every_command_is_one_that_its_trainer_takes():
