@@ -28,6 +28,9 @@ class LearnerSettings:
     """
 
     epochs: int = _setting(16, "passes over a task's images (I in Eq. 3)")
+    least_steps: int = _setting(
+        0, "training steps of a task at least: more epochs for classes of few images"
+    )
     batch_size: int = _setting(64, "real images in a training step")
     critic_size: int = _setting(32, "d: critic and classifier have d, 2d and 4d channels")
     critic_norm: str = _setting(
@@ -83,6 +86,10 @@ class LearnerSettings:
                 "replicas meet within a step, where XLA cannot wait for them: jit_compile goes "
                 "with one device alone"
             )
+
+    def epochs_for(self, steps_per_epoch: int) -> int:
+        """Passes over the images of a task with so many steps in each."""
+        return max(self.epochs, -(-self.least_steps // steps_per_epoch))
 
     @property
     def dtype(self) -> str:
@@ -220,6 +227,7 @@ PRESETS = ("cpu", "paper")
 # Settings that came later than the first runs, with what runs without them did: a folder that does
 # not name them is one of these.
 ADDED: Mapping[str, Any] = {
+    "least_steps": 0,
     "color_jitter": 0.0,
     "inverted_share": 0.0,
     "mixed_precision": False,

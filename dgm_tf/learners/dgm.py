@@ -53,7 +53,8 @@ class DGM(GeneratingLearner):
     ) -> dict[str, list[float]]:
         settings = self.settings
         number = self.finished_tasks + 1
-        epochs = settings.epochs if epochs is None else epochs
+        steps_per_epoch = task.steps_per_epoch(settings.batch_size)
+        epochs = settings.epochs_for(steps_per_epoch) if epochs is None else epochs
         phase = self.adversarial_phase(task, epochs=epochs)
         generator, critic = phase.generator, phase.critic
         history = phase.run(
@@ -64,7 +65,7 @@ class DGM(GeneratingLearner):
                 seed=randomness.derive(settings.seed, "order", number),
             ),
             epochs=epochs,
-            steps_per_epoch=task.steps_per_epoch(settings.batch_size),
+            steps_per_epoch=steps_per_epoch,
             callbacks=callbacks,
         )
         generator = self._finished(generator, task, critic.classes, number)

@@ -43,8 +43,9 @@ class JointClassifier(CriticLearner):
         number = self.finished_tasks + 1
         classes = self.classes_with(task)
         critic = self.new_critic(task.image_shape, len(classes))
-        adversarial_steps = task.steps_per_epoch(settings.batch_size) * (epochs or settings.epochs)
-        steps = adversarial_steps + settings.consolidation_steps
+        steps_per_epoch = task.steps_per_epoch(settings.batch_size)
+        epochs = settings.epochs_for(steps_per_epoch) if epochs is None else epochs
+        steps = epochs * steps_per_epoch + settings.consolidation_steps
         phase = ClassifierPhase(
             critic,
             settings,

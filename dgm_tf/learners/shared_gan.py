@@ -77,7 +77,8 @@ class SharedGANLearner(GeneratingLearner):
         self, task: Task, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
     ) -> dict[str, list[float]]:
         settings, number = self.settings, self.finished_tasks + 1
-        epochs = settings.epochs if epochs is None else epochs
+        steps_per_epoch = task.steps_per_epoch(settings.batch_size)
+        epochs = settings.epochs_for(steps_per_epoch) if epochs is None else epochs
         phase = self.gan_phase(task, epochs=epochs)
         history = phase.run(
             functools.partial(
@@ -87,7 +88,7 @@ class SharedGANLearner(GeneratingLearner):
                 seed=randomness.derive(settings.seed, "order", number),
             ),
             epochs=epochs,
-            steps_per_epoch=task.steps_per_epoch(settings.batch_size),
+            steps_per_epoch=steps_per_epoch,
             callbacks=callbacks,
         )
         generator, critic = phase.generator, phase.critic
