@@ -33,7 +33,7 @@ def write_gallery(root: str | Path) -> list[Path]:
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
     for marks, new in ((BEGIN, END), markdown(root)), ((TABLE_BEGIN, TABLE_END), tables(root)):
-        text = _between_marks(readme, text, marks, new)
+        text = between_marks(readme, text, marks, new)
     drawn = pictures(root)
     for path, svg in drawn.items():
         write_atomically(root / path, svg)
@@ -108,7 +108,12 @@ def _samples(root: Path, group: Group) -> str:
     return f'{title}, generated:\n\n<img src="{shown}" width="60%" alt="{title}, ten of a class">'
 
 
-def _between_marks(path: Path, text: str, marks: tuple[str, str], new: str) -> str:
+def between_marks(path: Path, text: str, marks: tuple[str, str], new: str) -> str:
+    """A text with something new between its two marks.
+
+    Raises:
+        InputError: they are not there once each; `path` is where the text is from.
+    """
     begin, end = marks
     pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.S)
     if len(pattern.findall(text)) != 1:

@@ -60,7 +60,7 @@ def _intransigence(run: Run, joint: Run | None) -> float | None:
     return joint.rows[-1]["average_accuracy"] - run.rows[-1]["average_accuracy"]
 
 
-def _size(run: Run, _: Run | None) -> float | None:
+def size(run: Run) -> float | None:
     """Units of the generator over those of the worst case of the paper's Figure 2."""
     grown = numbers.growth(run.rows)
     return grown[0].units[-1][1] / grown[0].worst[-1][1] if grown else None
@@ -89,7 +89,7 @@ COLUMNS = (
         percent=False,
     ),
     Column("changed pixels", _drift),
-    Column("of worst size", _size),
+    Column("of worst size", lambda run, _: size(run)),
     Column("minutes", lambda run, _: sum(row["seconds"] for row in run.rows) / 60, percent=False),
 )
 
@@ -140,14 +140,14 @@ def markdown(runs: Sequence[Run]) -> str:
     for scenario, rows in tables(runs).items():
         used = _used(rows)
         header = ["method", "n", *(COLUMNS[i].title for i in used), "the paper's A5, A10"]
-        lines = [_line(header), _line(["---"] * len(header))]
+        lines = [line(header), line(["---"] * len(header))]
         for row in rows:
             cells = [with_spread(row.cells[i]) for i in used]
-            lines.append(_line([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])]))
+            lines.append(line([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])]))
             if len(row.runs) > 1:
                 for run in row.runs:
                     cells = [with_spread(_cells([run], runs)[i]) for i in used]
-                    lines.append(_line([f"- seed {run.seed}", "", *cells, ""]))
+                    lines.append(line([f"- seed {run.seed}", "", *cells, ""]))
         commands = "\n".join(
             f"    {run.description['command']}" for row in rows for run in row.runs
         )
@@ -165,7 +165,8 @@ def _papers(run: Run) -> str:
     return ", ".join(f"{number:.2f}" for number in found.percent.values()) + measure
 
 
-def _line(cells: Iterable[str]) -> str:
+def line(cells: Iterable[str]) -> str:
+    """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -1,0 +1,205 @@
+"""What a setting brings: one changed at a time against the defaults, seed by seed.
+
+Runs are small, so that many fit into an hour; what they show is to be confirmed by whole runs.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dgm_tf import _checks
+from dgm_tf.errors import InputError
+from dgm_tf.experiments.grid import Planned
+from dgm_tf.reporting import numbers, table
+from dgm_tf.reporting.gallery import between_marks
+from dgm_tf.reporting.run import Run, read_run
+from dgm_tf.settings import DGMSettings, settings_for
+from dgm_tf.storage.files import write_atomically
+
+BASE = "base"
+BEGIN, END = "<!-- levers:begin -->", "<!-- levers:end -->"
+
+# What is said of a run after its last task; shares in percent.
+_MEASURES: Mapping[str, Callable[[Run], float | None]] = {
+    "A": lambda run: _percent(run.rows[-1]["average_accuracy"]),
+    "G": lambda run: _percent(run.rows[-1].get("oracle_accuracy")),
+    "Frechet distance": lambda run: run.rows[-1].get("oracle_frechet_distance"),
+    "newest predicted": lambda run: _percent(
+        run.rows[-1].get("newest_class_share", {}).get("predictions")
+    ),
+    "of worst size": lambda run: _percent(table.size(run)),
+    "minutes": lambda run: sum(row["seconds"] for row in run.rows) / 60,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Lever:
+    """One change to the settings.
+
+    Attributes:
+        about: what is changed, as the table says it.
+        changed: the settings that it changes, from those of the budget.
+    """
+
+    about: str
+    changed: Callable[[DGMSettings], Mapping[str, Any]] = lambda settings: {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """A small run.
+
+    Attributes:
+        tasks: learnt, of one class each.
+        changed: settings that make it small.
+    """
+
+    tasks: int
+    changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+BUDGETS: Mapping[str, Budget] = {
+    "digits": Budget(10),
+    "fashion_mnist": Budget(5, {"epochs": 4, "consolidation_steps": 300}),
+}
+
+LEVERS: Mapping[str, Lever] = {
+    BASE: Lever("the defaults"),
+    "epochs-twice": Lever("twice the epochs", lambda base: {"epochs": 2 * base.epochs}),
+    "epochs-half": Lever("half the epochs", lambda base: {"epochs": base.epochs // 2}),
+    "generator-12": Lever("a generator of g = 12", lambda base: {"generator_size": 12}),
+    "generator-32": Lever("a generator of g = 32", lambda base: {"generator_size": 32}),
+    "critic-32": Lever("a critic of d = 32", lambda base: {"critic_size": 32}),
+    "critic-norm": Lever("batch norm in the critic", lambda base: {"critic_norm": "batch"}),
+    "rates-constant": Lever("constant rates", lambda base: {"rate_decay": "none"}),
+    "rates-half": Lever(
+        "half the rates",
+        lambda base: {
+            "learning_rate": base.learning_rate / 2,
+            "critic_learning_rate": base.critic_learning_rate / 2,
+        },
+    ),
+    "consolidation-none": Lever("no consolidation", lambda base: {"consolidation_steps": 0}),
+    "consolidation-thrice": Lever(
+        "three times the consolidation",
+        lambda base: {"consolidation_steps": 3 * base.consolidation_steps},
+    ),
+    "consolidation-real": Lever(
+        "a tenth of consolidation's loss on real images of the task",
+        lambda base: {"consolidation_real_share": 0.1},
+    ),
+    "replay-twice": Lever(
+        "twice the replayed images in a step", lambda base: {"replay_batch": 2 * base.replay_batch}
+    ),
+    "replay-full": Lever("one batch per old class (the paper)", lambda base: {"replay": "full"}),
+    "jitter": Lever(
+        "contrast and brightness of the classifier's images varied",
+        lambda base: {"color_jitter": 1.0},
+    ),
+    "class-weight-none": Lever(
+        "no classification term in the generator's loss", lambda base: {"class_weight": 0.0}
+    ),
+    "sparsity-low": Lever(
+        "an eighth of lambda", lambda base: {"sparsity": base.sparsity / 8}
+    ),
+    "sparsity-high": Lever(
+        "four times lambda", lambda base: {"sparsity": base.sparsity * 4}
+    ),
+}  # fmt: skip
+
+
+def plan(
+    levers: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], root: str
+) -> list[Planned]:
+    """A run of DGMw for each combination, data set by data set and seed by seed.
+
+    Args:
+        levers: of `LEVERS`.
+        datasets: of `BUDGETS`.
+        seeds: of the runs.
+        root: results folder; a lever's runs go into the folder of its name.
+
+    Raises:
+        InputError: an unknown lever or data set.
+    """
+    for kind, given, known in (("lever", levers, LEVERS), ("data set", datasets, BUDGETS)):
+        if unknown := [name for name in given if name not in known]:
+            raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(known)}")
+    return [
+        _planned(lever, dataset, seed, root)
+        for dataset in datasets
+        for seed in seeds
+        for lever in levers
+    ]
+
+
+def _planned(name: str, dataset: str, seed: int, root: str) -> Planned:
+    budget = BUDGETS[dataset]
+    small = settings_for(dataset, "w", **budget.changed)
+    settings = {**budget.changed, **LEVERS[name].changed(small)}
+    flags = tuple(f"--{setting}={value}" for setting, value in settings.items())
+    return Planned(dataset, "dgm-w", seed, f"{root}/{name}", flags, budget.tasks)
+
+
+def write_tables(root: str | Path, path: str | Path) -> Path:
+    """Puts the tables of the finished runs below `root` between their marks in a Markdown file.
+
+    Raises:
+        InputError: there is no finished run, the marks are missing, or a file cannot be used.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {_checks.one_line(error)}") from error
+    write_atomically(path, between_marks(path, text, (BEGIN, END), markdown(root)).encode())
+    return path
+
+
+def markdown(root: str | Path) -> str:
+    """A table per data set: a row per lever, mean and sample standard deviation over seeds.
+
+    `change of A` is the mean over seeds of a lever's A less that of the defaults, seed by seed.
+
+    Raises:
+        InputError: there is no finished run, or one cannot be read.
+    """
+    parts = []
+    for dataset, budget in BUDGETS.items():
+        runs = {lever: _finished(Path(root) / lever, dataset, budget) for lever in LEVERS}
+        if not (there := [run for mine in runs.values() for run in mine]):
+            continue
+        base = {run.seed: run for run in runs[BASE]}
+        header = ["lever", "n", "change of A", *_MEASURES]
+        lines = [table.line(header), table.line(["---"] * len(header))]
+        for lever, mine in runs.items():
+            if mine:
+                cells = [_cell(map(measure, mine)) for measure in _MEASURES.values()]
+                change = "" if lever == BASE else _change(mine, base)
+                about = LEVERS[lever].about
+                lines.append(table.line([about, str(len(mine)), change, *cells]))
+        scenario = there[0].scenario
+        title = f"{scenario[:1].upper()}{scenario[1:]}; after task {budget.tasks}."
+        parts.append("\n\n".join([title, "\n".join(lines)]))
+    if not parts:
+        raise InputError(f"no finished run in {root}: learn one first, or name another --results")
+    return "\n\n".join(parts)
+
+
+def _finished(folder: Path, dataset: str, budget: Budget) -> list[Run]:
+    runs = [read_run(path.parent) for path in folder.glob(f"{dataset}-*/*/seed*/metrics.jsonl")]
+    return sorted((run for run in runs if len(run.rows) >= budget.tasks), key=lambda run: run.seed)
+
+
+def _change(runs: Sequence[Run], base: Mapping[int, Run]) -> str:
+    accuracy = _MEASURES["A"]
+    return _cell(accuracy(run) - accuracy(base[run.seed]) for run in runs if run.seed in base)
+
+
+def _cell(values: Iterable[float | None]) -> str:
+    return numbers.with_spread(numbers.spread(value for value in values if value is not None))
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
