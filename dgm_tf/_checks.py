@@ -3,10 +3,13 @@
 import json
 import numbers
 import operator
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dgm_tf.errors import InputError
+
+LINE_LIMIT = 1000
 
 
 def integer(value: Any, name: str, *, low: int, high: int | None = None) -> int:
@@ -53,6 +56,14 @@ def one_line(text: object, limit: int = 300) -> str:
     """Foreign text (a library's error, a file name) fit to stand within one line."""
     flat = " ".join(str(text).split())
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
+
+
+def is_line(text: Any) -> bool:
+    """Whether a name is one line of at most LINE_LIMIT characters that a page or JSON can show."""
+    if not isinstance(text, str) or len(text) > LINE_LIMIT:
+        return False
+    # Control characters, line breaks, and halves of surrogate pairs.
+    return not {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text))
 
 
 def differences(

@@ -51,9 +51,12 @@ class Moments:
 
         setattr(owner, name, watched)
 
-    def watch_all(self, learner):
+    def watch_disk(self):
         for owner, name in DISK:
             self.watch(owner, name, name)
+
+    def watch_all(self, learner):
+        self.watch_disk()
         # Between two arrays of one file.
         self.watch(np.lib.format, "write_array", "write_array")
         self.watch(TaskKeeper, "look", "step")

@@ -31,21 +31,21 @@ def check_description(content: Any) -> None:
     """
     if not isinstance(content, dict):
         raise ValueError("it holds no object")
-    _check_text(content)
+    check_text(content)
     for key in _TEXTS:
-        _require(isinstance(content.get(key, ""), str), f"{key} is no text")
+        require(isinstance(content.get(key, ""), str), f"{key} is no text")
     for key in _OBJECTS:
-        _require(isinstance(content.get(key), dict | None), f"{key} is no object")
+        require(isinstance(content.get(key), dict | None), f"{key} is no object")
     stream = content.get("stream") or {}
     tasks, names = stream.get("task_classes", []), stream.get("class_names", [])
-    _require(isinstance(stream.get("name", ""), str), "stream.name is no text")
-    _require(_is_list(names, _is_text), "stream.class_names is no list of texts")
-    lists = _is_list(tasks, lambda classes: isinstance(classes, list))
-    _require(lists, "stream.task_classes is no list of lists")
+    require(isinstance(stream.get("name", ""), str), "stream.name is no text")
+    require(is_list(names, is_text), "stream.class_names is no list of texts")
+    lists = is_list(tasks, lambda classes: isinstance(classes, list))
+    require(lists, "stream.task_classes is no list of lists")
     for label in itertools.chain(*tasks):
         _checks.integer(label, "a class", low=0)
     shape = stream.get("image_shape", [1, 1, 1])
-    _require(_is_list(shape) and len(shape) == 3, "stream.image_shape is no list of three")
+    require(is_list(shape) and len(shape) == 3, "stream.image_shape is no list of three")
     for size in shape:
         _checks.integer(size, "a side of stream.image_shape", low=1, high=2**16)
 
@@ -56,32 +56,33 @@ def check_rows(rows: Any, *, tasks: int) -> None:
     Raises:
         ValueError: they are not; the text says why.
     """
-    _require(_is_list(rows, lambda row: isinstance(row, dict)), "they are no list of objects")
-    _check_text(rows)
+    require(is_list(rows, lambda row: isinstance(row, dict)), "they are no list of objects")
+    check_text(rows)
     numbered = [row.get("task") for row in rows] == list(range(1, tasks + 1))
-    _require(numbered, f"they are not numbered from 1 to {tasks}")
+    require(numbered, f"they are not numbered from 1 to {tasks}")
     for row in rows:
         for key, fits in _ROW.items():
-            _require(key not in row or fits(row[key]), f"{key} of task {row['task']} is unusable")
+            require(key not in row or fits(row[key]), f"{key} of task {row['task']} is unusable")
     widths = {len(row.get(key, ())) for row in rows for key in _WIDTHS if key in row}
-    _require(len(widths) < 2, "their numbers of layers differ")
+    require(len(widths) < 2, "their numbers of layers differ")
     try:
         AccuracyMatrix.from_rows(rows)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"an accuracy is missing: {error!r}") from error
 
 
-def _require(fits: bool, otherwise: str) -> None:
+def require(fits: bool, otherwise: str) -> None:
+    """Raises a `ValueError` with the text `otherwise` unless it fits."""
     if not fits:
         raise ValueError(otherwise)
 
 
-def _check_text(content: Any) -> None:
+def check_text(content: Any) -> None:
     """Raises a `ValueError` at what JSON can say and UTF-8 cannot: half of a surrogate pair."""
     json.dumps(content, ensure_ascii=False).encode()
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
@@ -98,28 +99,31 @@ def _is_positive(value: Any) -> bool:
     return _is_number(value) and value > 0
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether it is an integer in [0, 2**63)."""
     return isinstance(value, int) and _is_number(value) and value >= 0
 
 
-def _is_list(value: Any, fits: Callable[[Any], bool] = lambda item: True) -> bool:
+def is_list(value: Any, fits: Callable[[Any], bool] = lambda item: True) -> bool:
+    """Whether it is a list whose items all fit."""
     return isinstance(value, list) and all(map(fits, value))
 
 
-def _is_object(value: Any, fits: Callable[[Any], bool]) -> bool:
+def is_object(value: Any, fits: Callable[[Any], bool] = lambda item: True) -> bool:
+    """Whether it is an object whose values all fit."""
     return isinstance(value, dict) and all(map(fits, value.values()))
 
 
-def _are_counts(value: Any) -> bool:
-    return _is_list(value, _is_count)
+def are_counts(value: Any) -> bool:
+    return is_list(value, is_count)
 
 
 def _are_widths(value: Any) -> bool:
-    return _is_list(value, lambda units: _is_count(units) and units > 0)
+    return is_list(value, lambda units: is_count(units) and units > 0)
 
 
 def _are_numbers(value: Any) -> bool:
-    return _is_object(value, _is_number_or_null)
+    return is_object(value, _is_number_or_null)
 
 
 def _by_task(value: Any) -> bool:
@@ -127,23 +131,23 @@ def _by_task(value: Any) -> bool:
 
 
 def _by_class(value: Any) -> bool:
-    return _is_object(value, _is_number) and len(value) > 0
+    return is_object(value, _is_number) and len(value) > 0
 
 
 def _is_history(value: Any) -> bool:
-    return _is_object(value, lambda means: _is_list(means, _is_number_or_null))
+    return is_object(value, lambda means: is_list(means, _is_number_or_null))
 
 
 def _are_layers(value: Any) -> bool:
-    return _is_list(value, _is_layer)
+    return is_list(value, _is_layer)
 
 
 def _is_layer(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
-        and _is_text(value.get("layer"))
-        and _is_count(value.get("reserved"))
-        and _is_count(value.get("free"))
+        and is_text(value.get("layer"))
+        and is_count(value.get("reserved"))
+        and is_count(value.get("free"))
         and _is_positive(value.get("initial_free"))
     )
 
@@ -159,7 +163,7 @@ _ROW: Mapping[str, Callable[[Any], bool]] = {
         ),
         _is_number_or_null,
     ),
-    **dict.fromkeys(("classes", "classes_seen", "mask_overlap"), _are_counts),
+    **dict.fromkeys(("classes", "classes_seen", "mask_overlap"), are_counts),
     **dict.fromkeys(_WIDTHS, _are_widths),
     **dict.fromkeys(("newest_class_share", "last_epoch"), _are_numbers),
     **dict.fromkeys(("audit", "audit_pixels"), _by_task),

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import provenance, randomness
+from dgm_tf import _checks, provenance, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import audit
 from dgm_tf.layers import FinishedLayer, masks
@@ -32,7 +32,9 @@ FORMAT = "dgm_tf export"
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"  # among the assets
 
-_ROWS_END = 2**40  # so that first * noise length stays an int64
+ROWS_END = 2**40  # so that first * noise length stays an int64
+# Standard normals stay below 10; far above this one what is computed could become infinite.
+NOISE_LIMIT = 1e4
 
 
 class Exportable(Protocol):
@@ -88,7 +90,8 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
       `seed` int64 [2] to `images` float32 [B, H, W, C] in [-1, 1]. The seed is a key and the number
       of the batch's first image: image i of a batch is a function of its label, the key and
       `seed[1] + i`. So the batch [0, 100) of a key can also be asked for as [0, 40) and [40, 100).
-    - `generate_from_noise`: `labels` and `noise` float32 [B, latent] to `images`.
+    - `generate_from_noise`: `labels` and `noise` float32 [B, latent] in [-10000, 10000] to
+      `images`.
     - `generate_png`: `labels` and `seed` to `png_bytes`, a PNG file per image.
     - with `classifier`, `classify`: `images` float32 [B, H, W, C] in [-1, 1] to `probabilities`
       float32 [B, classes] in order of arrival, `label` int32 [B] and `class_name` string [B], the
@@ -102,8 +105,9 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
         classifier: take the critic along, for `classify`.
 
     Raises:
-        InputError: nothing has been learnt, the version exists or cannot be written, or it draws
-            other images than the learner, on this machine: then nothing is left of it.
+        InputError: nothing has been learnt, a class has a name of several lines, the version exists
+            or cannot be written, or it draws other images than the learner, on this machine: then
+            nothing is left of it.
     """
     generator = learner.generator
     folder = version_folder(path)
@@ -118,7 +122,10 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
         signatures = _generating(root, generator, learner.classes_seen)
         if classifier:
             signatures |= _classifying(root, learner)
-        tf.saved_model.save(root, str(aside), signatures=signatures)
+        try:
+            tf.saved_model.save(root, str(aside), signatures=signatures)
+        except tf.errors.OpError as error:  # The system's; a file's path comes before what it says.
+            raise OSError(_checks.one_line(error.message.rpartition("; ")[2])) from error
         description.unlink()  # The copy among the assets stays.
         if differing := _differing_pixels(aside, records):
             raise InputError(
@@ -163,6 +170,12 @@ def audit_seeds(record: audit.Record) -> list[int]:
 def _description(learner: Exportable, records: Sequence[audit.Record]) -> dict[str, Any]:
     generator = learner.generator
     tasks = generator.class_tasks.tolist()
+    for name in learner.class_names:
+        if not _checks.is_line(name):
+            raise InputError(
+                f"the name of a class must be one line of at most {_checks.LINE_LIMIT} characters, "
+                f"received {name!a:.100}; name it otherwise"
+            )
     named = zip(learner.classes_seen, learner.class_names, tasks, strict=True)
     return {
         "format": FORMAT,
@@ -216,7 +229,6 @@ def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -
     @_traced(labels_spec, tf.TensorSpec([None, size], tf.float32, "noise"))
     def images(labels: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         labels = tf.ensure_shape(labels, [None])
-        noise = tf.ensure_shape(noise, [None, size])
         fitting = _check(
             tf.equal(tf.shape(labels)[0], tf.shape(noise)[0]),
             "expected as many rows of noise as labels, received noise and labels of shapes",
@@ -235,8 +247,8 @@ def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -
     def from_seed(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seed = tf.ensure_shape(seed, [2])
         valid = _check(
-            tf.logical_and(seed[1] >= 0, seed[1] < _ROWS_END),
-            f"expected seed[1], the number of the first image, from 0 to {_ROWS_END - 1}, received",
+            tf.logical_and(seed[1] >= 0, seed[1] < ROWS_END),
+            f"expected seed[1], the number of the first image, from 0 to {ROWS_END - 1}, received",
             seed[1],
         )
         with tf.control_dependencies([valid]):
@@ -250,7 +262,14 @@ def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -
 
     @_traced(labels_spec, tf.TensorSpec([None, size], tf.float32, "noise"))
     def generate_from_noise(labels: tf.Tensor, noise: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"images": images(labels, noise)}
+        noise = tf.ensure_shape(noise, [None, size])
+        inside = _check(
+            tf.reduce_all(tf.abs(noise) <= NOISE_LIMIT),
+            f"expected noise in [-{NOISE_LIMIT:.0f}, {NOISE_LIMIT:.0f}], received up to",
+            tf.reduce_max(tf.abs(noise)),
+        )
+        with tf.control_dependencies([inside]):
+            return {"images": images(labels, tf.identity(noise))}
 
     @_traced(labels_spec, seed_spec)
     def generate_png(labels: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -427,7 +446,15 @@ def _classifying(root: tf.Module, learner: Exportable) -> dict[str, Any]:
 
     @_traced(tf.TensorSpec([None, None, None, channels], tf.uint8, "images"))
     def classify_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return classified(to_float(tf.ensure_shape(images, [None, None, None, channels]), size))
+        images = tf.ensure_shape(images, [None, None, None, channels])
+        sides = tf.shape(images)[1:3]
+        drawn = _check(
+            tf.reduce_all(sides > 0),
+            "expected images of a pixel or more, received height and width",
+            sides,
+        )
+        with tf.control_dependencies([drawn]):
+            return classified(to_float(tf.identity(images), size))
 
     return {"classify": classify, "classify_uint8": classify_uint8}
 

@@ -44,9 +44,11 @@ class DGMRuntime(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         name = getattr(payload.parameters, "signature", _DEFAULT)
-        if name not in (signatures := self._model.signatures):
-            known = ", ".join(sorted(signatures))
-            raise InferenceError(f"expected a signature out of {known}, received {name!r}")
+        signatures = self._model.signatures
+        if name not in (known := sorted(signatures)):  # A list in JSON has no hash.
+            raise InferenceError(
+                f"expected a signature out of {', '.join(known)}, received {name!r}"
+            )
         inputs = _inputs(payload, signatures[name].structured_input_signature[1])
         # In a thread, so that the server goes on answering others.
         outputs = await asyncio.to_thread(_outputs, signatures[name], inputs)

@@ -4,7 +4,9 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import shutil
+import uuid
 from collections.abc import Iterator
 
 try:
@@ -15,6 +17,9 @@ except ImportError:  # Windows.
 from dgm_tf.errors import InputError
 
 _BLOCK = 2**20
+
+# The name of a folder that is being filled, with 32 digits that no other has.
+_UNFILLED = re.compile(r"\..+\.[0-9a-f]{32}\.writing")
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -90,16 +95,22 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """A hidden folder beside `path` that takes its name once the block has filled it.
 
     If the block raises, or the process is killed, nothing is at `path`; if it raises, the folders
-    that were made on the way there are gone, too.
+    that were made on the way there are gone, too. What a killed process left hidden goes when the
+    next folder beside it is made: one that is being filled is locked, and the lock ends with its
+    process. Where the file system locks no folders, as NFS, it stays.
 
     Raises:
         InputError: there is something at `path` already, or the place cannot be written.
     """
     path = pathlib.Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    aside = _unfilled(path.parent, path.name)
     missing = [parent for parent in path.parents if not parent.exists()]
+    lock = None
     try:
-        aside.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
+        aside.mkdir()
+        lock = _folder_lock(aside)
         yield aside
         for file in aside.rglob("*"):
             if file.is_file():
@@ -114,9 +125,47 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # Gone after a success.
+        if lock is not None:
+            os.close(lock)
         with contextlib.suppress(OSError):  # One that holds something stays.
             for parent in missing:
                 parent.rmdir()
+
+
+def _unfilled(folder: pathlib.Path, name: str) -> pathlib.Path:
+    return folder / f".{name}.{uuid.uuid4().hex}.writing"
+
+
+def _remove_abandoned(folder: pathlib.Path) -> None:
+    """Removes the folders in `folder` that no living process goes on to fill."""
+    for left in folder.glob(".*.writing"):
+        if not _UNFILLED.fullmatch(left.name):
+            continue
+        if (lock := _folder_lock(left)) is None:
+            continue
+        # Another name first: where locks are each machine's own, it can be in use on another, which
+        # may then fail to give it its name, but never gives it to half of it.
+        gone = _unfilled(folder, "abandoned")
+        with contextlib.suppress(OSError):
+            os.rename(left, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+        os.close(lock)
+
+
+def _folder_lock(folder: pathlib.Path) -> int | None:
+    """A descriptor that locks a folder; None where another has the lock, or there is none."""
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from dgm_tf.evaluation import audit
 from dgm_tf.storage import checkpoint
 from tests.fuzz import targets
 from tests.reporting.example import description, row
+from tests.serving.tiny_export import learner
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -46,7 +47,15 @@ def seeds() -> dict[str, dict[str, bytes]]:
         kept = audit.MemoryAudit(Path(folder) / "audit", images_per_class=1)
         kept.remember(1, [0], lambda labels, seed: np.zeros((len(labels), 2, 2, 1), np.float32))
         found["record"] = {"whole.npz": audit.record_path(Path(folder) / "audit", 1).read_bytes()}
+        exported = learner().export(Path(folder) / "memory").path / "assets" / "model.json"
+        found["description"] = _descriptions(exported.read_bytes())
     return found
+
+
+def _descriptions(whole: bytes) -> dict[str, bytes]:
+    endless = json.loads(whole)
+    endless["audit"][0]["images_per_label"] = 10**12
+    return {"whole.json": whole, "endless-audit.json": json.dumps(endless).encode()}
 
 
 def _images() -> dict[str, bytes]:

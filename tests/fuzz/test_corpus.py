@@ -16,6 +16,7 @@ INPUTS = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*
 # Files that are refused whole, with a part of the line that says why.
 REFUSED = {
     "arrays/huge-header.npz": "is not as long as its shape (1000000000000,)",
+    "description/endless-audit.json": "images_per_label in audit of task 1 must be an integer",
     "image/huge.png": "are more than 64,000,000",
     "image/truncated.png": "cannot be read",
     "metrics/twice.jsonl": "not numbered from 1 to 2",
@@ -131,6 +132,7 @@ JSON = {
     "settings": [json.loads(read("settings/run.json"))],
     "metrics": [json.loads(line) for line in read("metrics/rows.jsonl").splitlines()],
     "state": [json.loads(read("state/whole.json"))],
+    "description": [json.loads(read("description/whole.json"))],
 }
 
 

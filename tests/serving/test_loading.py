@@ -1,16 +1,18 @@
 """An exported model read back for people at a desk."""
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import dgm_tf
 from dgm_tf import pictures
 from dgm_tf.errors import InputError
-from dgm_tf.serving import loading
+from dgm_tf.serving import export, loading
 from tests.layers.layer_check import bits
 from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, learner
 
@@ -77,6 +79,191 @@ def test_the_audit_notices_other_images(folder, generator, tmp_path):
     assert dgm_tf.load_generator(copy).audit() == {1: True, 2: False, 3: True}
 
 
+# What `model.json` says.
+
+
+def put(content, *path):
+    """A change of a description: something else in one place, which is a list index or a key."""
+
+    def change(description):
+        inside = description
+        for key in path[:-1]:
+            inside = inside[key]
+        inside[path[-1]] = content
+
+    return change
+
+
+FIRST, AUDIT = ("classes", 0), ("audit", 2)
+HOSTILE = {
+    "another's": (put("other export", "format"), "expected dgm_tf export of version 1, it is"),
+    "a later version": (put(2, "version"), "('dgm_tf export', 2)"),
+    "endless version": (put("\n" * 10**6, "version"), "...); export again"),
+    "half a pair": (put("\ud800", "learner"), "surrogates not allowed"),
+    "half a pair as a key": (put("1", "versions", "\udfff"), "surrogates not allowed"),
+    "learner": (put(3, "learner"), "learner is no text of one line"),
+    "versions": (put({"keras": [3]}, "versions"), "versions is no object of texts of one line"),
+    "versions of lines": (put("3\n4", "versions", "keras"), "versions is no object of texts"),
+    "no classes": (put([], "classes"), "classes is no list of objects"),
+    "no objects": (put([3], "classes"), "classes is no list of objects"),
+    "one label twice": (put(0, *FIRST, "label"), "two classes have one label"),
+    "label below 0": (put(-1, *FIRST, "label"), "a label must be an integer from 0 to 2147483647"),
+    "label beyond int32": (put(2**31, *FIRST, "label"), "a label must be an integer from 0"),
+    "label that is none": (put(3.0, *FIRST, "label"), "a label must be an integer from 0"),
+    "name of two lines": (put("a\nb", *FIRST, "name"), "class 3 has no name of one line"),
+    "name that escapes": (put("\x1b[2J", *FIRST, "name"), "class 3 has no name of one line"),
+    "name of no end": (put("a" * 1001, *FIRST, "name"), "class 3 has no name of one line"),
+    "name that is none": (put(None, *FIRST, "name"), "class 3 has no name of one line"),
+    "task 0": (put(0, *FIRST, "task"), "the task of class 3 must be an integer from 1 to 1"),
+    "task left out": (put(5, "classes", 4, "task"), "the task of class 2 must be an integer from"),
+    "task before": (put(1, "classes", 4, "task"), "the task of class 2 must be an integer from"),
+    "range": (put([0, 255], "image", "range"), "image.range is not [-1, 1]"),
+    "image": (put([16, 16, 1], "image"), "image.range is not [-1, 1]"),
+    "shape": (put([16, 16], "image", "shape"), "image.shape is no list of three"),
+    "size": (put(2**40, "image", "shape", 0), "a side of image.shape must be an integer"),
+    "no noise": (put(0, "noise"), "noise must be an integer from 1"),
+    "noise without end": (put(2**31, "noise"), "noise must be an integer from 1"),
+    "audit": (put([], "audit"), "audit is no list of an object per task"),
+    "audited task": (put(True, "audit", 0, "task"), "audit of task 1 is of another"),
+    "audited labels": (put([1, 2, 1], *AUDIT, "labels"), "labels in audit of task 3 are not"),
+    "audited label": (put(False, "audit", 0, "labels", 1), "labels in audit of task 1 are not"),
+    "a seed too few": (put([[1, 0]], *AUDIT, "seeds"), "seeds in audit of task 3 are not"),
+    "seed beyond int64": (put(2**63, *AUDIT, "seeds", 0, 0), "seeds in audit of task 3 are not"),
+    "first image": (put(export.ROWS_END, *AUDIT, "seeds", 0, 1), "seeds in audit of task 3"),
+    "images": (
+        put(257, *AUDIT, "images_per_label"),
+        "images_per_label in audit of task 3 must be an integer from 1 to 256",
+    ),
+    "hash": (put("0" * 63, *AUDIT, "sha256_of_images"), "sha256_of_images in audit of task 3"),
+}
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder / "1", tmp_path / "1")
+
+
+def described(copy, content):
+    (copy / "assets" / "model.json").write_bytes(content)
+    return copy
+
+
+def refused(copy, wanted):
+    with pytest.raises(InputError) as error:
+        dgm_tf.load_generator(copy)
+    line = str(error.value)
+    assert wanted in line and len(line.splitlines()) == 1 and len(line) < 1000
+    assert line.endswith("; export again")
+
+
+@pytest.fixture
+def unloaded(monkeypatch):
+    """Fails the test if the model itself is loaded."""
+    monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("it was loaded"))
+
+
+@pytest.mark.parametrize("change, wanted", HOSTILE.values(), ids=list(HOSTILE))
+def test_a_description_that_export_does_not_write_is_refused(copy, unloaded, change, wanted):
+    description = json.loads((copy / "assets" / "model.json").read_text())
+    change(description)
+    refused(described(copy, json.dumps(description).encode()), wanted)
+
+
+@pytest.mark.parametrize(
+    "content, wanted",
+    [
+        (b"[]", "it holds no object"),
+        (b"[" * 50_000, "maximum recursion depth exceeded"),
+        (b'{"format": "dgm_tf', "Unterminated string"),
+        (b"\xff\xfe", "can't decode"),
+        (b'{"version": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
+    ],
+)
+def test_a_description_that_is_no_json_is_refused(copy, unloaded, content, wanted):
+    refused(described(copy, content), wanted)
+
+
+def test_a_description_is_measured_before_it_is_read(copy, unloaded):
+    with open(copy / "assets" / "model.json", "w") as file:
+        file.truncate(2**40)  # a hole: it takes no disk
+    refused(copy, "it is longer than 16777216 bytes")
+
+
+def test_a_description_that_is_no_file_is_not_waited_for(copy, unloaded):
+    (copy / "assets" / "model.json").unlink()
+    os.mkfifo(copy / "assets" / "model.json")
+    refused(copy, "there is no such file")
+
+
+def test_a_link_may_not_lead_out_of_the_version(copy, unloaded, tmp_path):
+    shutil.move(copy / "assets", tmp_path / "outside")
+    os.symlink(tmp_path / "outside", copy / "assets")
+    with pytest.raises(InputError, match="is a link that leaves the folder"):
+        dgm_tf.load_generator(copy)
+
+
+def test_a_version_may_be_a_link(copy, tmp_path):
+    os.symlink(copy, tmp_path / "2")
+    assert dgm_tf.load_generator(tmp_path).path == tmp_path / "2"
+
+
+@pytest.mark.parametrize("path, content", [(("noise",), 11), (("image", "shape"), [32, 32, 1])])
+def test_a_description_of_another_model_is_refused(copy, path, content):
+    description = json.loads((copy / "assets" / "model.json").read_text())
+    put(content, *path)(description)
+    refused(described(copy, json.dumps(description).encode()), "is of another model: it says noise")
+
+
+def test_a_class_that_only_the_description_knows_is_an_input_error(copy):
+    description = json.loads((copy / "assets" / "model.json").read_text())
+    put(7, *FIRST, "label")(description)
+    put(7, "audit", 0, "labels", 0)(description)
+    other = dgm_tf.load_generator(described(copy, json.dumps(description).encode()))
+    for draw in (other.audit, lambda: other.generate([7])):
+        with pytest.raises(InputError, match="does not know each class that its model.json names"):
+            draw()
+
+
+def test_a_class_is_not_known_because_another_has_its_id_as_name(copy):
+    description = json.loads((copy / "assets" / "model.json").read_text())
+    put("4", *FIRST, "name")(description)
+    other = dgm_tf.load_generator(described(copy, json.dumps(description).encode()))
+    with pytest.raises(InputError, match=r"class 4 has not been learnt; .* knows 3 \(4\), 0"):
+        other.generate([4])
+
+
+class Named:
+    """The memory with another name for its first class."""
+
+    def __init__(self, name):
+        self.class_names = (name, *learner().class_names[1:])
+
+    def __getattr__(self, name):
+        return getattr(learner(), name)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "\ud800", "a" * 1001])
+def test_a_name_that_would_not_be_read_is_not_written(tmp_path, name):
+    with pytest.raises(InputError, match="the name of a class must be one line of at most 1000"):
+        export.export(Named(name), tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_in_any_script_is_written_and_read(tmp_path):
+    name = "三 – trois 🙂" + "a" * 900
+    done = export.export(Named(name), tmp_path / "m")
+    assert dgm_tf.load_generator(done.path).class_names[0] == name
+
+
+def test_a_model_without_the_signatures_is_refused(copy):
+    for path in ("saved_model.pb", "fingerprint.pb"):
+        (copy / path).unlink()
+    description = (copy / "assets" / "model.json").read_bytes()
+    shutil.rmtree(copy / "variables")
+    tf.saved_model.save(tf.Module(), str(copy))
+    refused(described(copy, description), "the model beside it has None")
+
+
 @pytest.mark.parametrize("labels", [[4], [3, 77], [-1]])
 def test_a_class_that_is_not_learnt_is_an_input_error(generator, labels):
     with pytest.raises(InputError, match=rf"class {labels[-1]} has not been learnt.*3 \(three\)"):
@@ -86,6 +273,20 @@ def test_a_class_that_is_not_learnt_is_an_input_error(generator, labels):
 def test_noise_of_another_shape_is_an_input_error(generator):
     with pytest.raises(InputError, match=r"noise of shape \(1, 10\), received \(2, 10\)"):
         generator.generate_from_noise([3], np.zeros([2, LATENT]))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -10_001.0])
+def test_noise_of_no_normal_size_is_an_input_error(generator, number):
+    noise = np.zeros([1, LATENT])
+    noise[0, 9] = number
+    with pytest.raises(InputError, match=r"expected noise in \[-10000, 10000\]"):
+        generator.generate_from_noise([3], noise)
+
+
+@pytest.mark.parametrize("first", [-1, export.ROWS_END, 0.5])
+def test_a_first_image_that_cannot_be_is_an_input_error(generator, first):
+    with pytest.raises(InputError, match="first must be an integer from 0 to"):
+        generator.generate([3], first=first)
 
 
 def test_what_is_no_exported_model_is_an_input_error(folder, tmp_path):
