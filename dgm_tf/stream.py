@@ -13,6 +13,7 @@ upper reference).
 
 import functools
 import operator
+import threading
 import uuid
 import weakref
 from collections.abc import Iterator, Sequence
@@ -110,8 +111,15 @@ def _new_resource(values: np.ndarray, dtype: tf.DType) -> tf.Tensor:
 def _destroy(*handles: tf.Tensor) -> None:
     # Garbage may be collected while a graph is being traced.
     with tf.init_scope():
-        for handle in handles:
-            tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+        if tf.executing_eagerly():
+            for handle in handles:
+                tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+            return
+    # Or inside a graph that is no function's, such as that of a SavedModel that is being written,
+    # which `init_scope` does not leave; a new thread begins outside of all.
+    outside = threading.Thread(target=_destroy, args=handles)
+    outside.start()
+    outside.join()
 
 
 class _TaskDataset(tf.data.Dataset):

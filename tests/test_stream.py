@@ -393,6 +393,16 @@ def test_the_memory_of_a_finished_task_is_given_back(finished):
     assert not any(is_alive(handle) for handle in handles_of(finished.task))
 
 
+def test_a_task_can_end_while_a_graph_of_no_function_is_built():
+    """As that of a SavedModel is, in which garbage may be collected."""
+    tasks = iter(numbered_stream())
+    task = next(tasks)
+    handles = handles_of(task)
+    with tf.Graph().as_default():
+        stream_module._destroy(*handles)
+    assert not any(is_alive(handle) for handle in handles)
+
+
 def test_a_task_can_end_while_a_function_is_traced():
     tasks = iter(numbered_stream())
     task = next(tasks)
