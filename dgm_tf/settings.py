@@ -150,6 +150,11 @@ class DGMSettings(ReplaySettings):
         "w", "what the masks lie on: w (weights, DGMw) or a (units, DGMa)", VARIANTS
     )
     s_max: float = _setting(1e4, "steepest mask: s grows to this value (Eq. 2 and 3)")
+    annealed_share: float = _setting(
+        1.0,
+        "share of a task's epochs in which masks are annealed (1: the paper); from then on they "
+        "are as steep as s_max",
+    )
     sparsity: float = _setting(0.08, "weight lambda of the sparsity term (Eq. 5)")
     sparsity_follows_size: bool = _setting(
         True, "scale lambda by present size / initial size, so that its pull per weight stays"
@@ -228,6 +233,7 @@ PRESETS = ("cpu", "paper")
 # not name them is one of these.
 ADDED: Mapping[str, Any] = {
     "least_steps": 0,
+    "annealed_share": 1.0,
     "color_jitter": 0.0,
     "inverted_share": 0.0,
     "mixed_precision": False,

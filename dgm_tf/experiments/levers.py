@@ -80,6 +80,12 @@ LEVERS: Mapping[str, Lever] = {
             "critic_learning_rate": base.critic_learning_rate / 2,
         },
     ),
+    "annealed-half": Lever(
+        "masks annealed in the first half of the epochs", lambda base: {"annealed_share": 0.5}
+    ),
+    "annealed-none": Lever(
+        "masks as steep as s_max from the first step", lambda base: {"annealed_share": 0.0}
+    ),
     "consolidation-none": Lever("no consolidation", lambda base: {"consolidation_steps": 0}),
     "consolidation-thrice": Lever(
         "three times the consolidation",

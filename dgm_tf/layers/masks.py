@@ -23,7 +23,12 @@ def binary_mask(embedding: tf.Tensor) -> tf.Tensor:
 
 
 def annealed_scales(
-    step: tf.Tensor | int, *, steps_per_epoch: int, epochs: int, s_max: float
+    step: tf.Tensor | int,
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    s_max: float,
+    annealed_epochs: int | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Eq. 3: the steepness at one training step.
 
@@ -33,23 +38,32 @@ def annealed_scales(
     With I = 1, s_max_i = s_max; with B = 1, s = s_max_i. In the first epoch s_max_i = 1/s_max, so
     that s runs downwards there; embeddings start at 0, where the mask does not depend on s.
 
+    Each epoch begins with masks near one half, which no finished task has: what they draw teaches
+    generator and critic nothing of use. So an annealing can end before the task does, with
+    s = s_max in every step from then on.
+
     Args:
         step: steps done in this task, from 0 (b - 1 + B (i - 1)); int, may be a graph tensor.
         steps_per_epoch: B, at least 1.
-        epochs: I, at least 1.
+        epochs: of the task, at least 1.
         s_max: the steepest scale.
+        annealed_epochs: I, the first ones of the task's; all of them (the paper) unless given.
 
     Returns:
         `(s_max_i, s)`, float32 scalars.
     """
     step = tf.cast(step, tf.int64)
     low, high = tf.constant(1.0 / s_max, tf.float32), tf.constant(s_max, tf.float32)
+    annealed = epochs if annealed_epochs is None else annealed_epochs
+    epoch = step // steps_per_epoch
     epoch_scale = high
-    if epochs > 1:
-        epoch_scale = _between(low, high, step // steps_per_epoch, epochs)
-    if steps_per_epoch == 1:
-        return epoch_scale, epoch_scale
-    scale = _between(1.0 / epoch_scale, epoch_scale, step % steps_per_epoch, steps_per_epoch)
+    if annealed > 1:
+        epoch_scale = _between(low, high, tf.minimum(epoch, annealed - 1), annealed)
+    scale = epoch_scale
+    if steps_per_epoch > 1:
+        scale = _between(1.0 / epoch_scale, epoch_scale, step % steps_per_epoch, steps_per_epoch)
+    if annealed < epochs:
+        scale = tf.where(epoch < annealed, scale, high)
     return epoch_scale, scale
 
 

@@ -88,6 +88,7 @@ class AdversarialPhase(TwoNetworkPhase):
             steps_per_epoch=self._steps_per_epoch,
             epochs=self._epochs,
             s_max=self._settings.s_max,
+            annealed_epochs=round(self._settings.annealed_share * self._epochs),
         )
         with tf.GradientTape() as tape:
             fake = self._fake(positions, scale)

@@ -13,8 +13,12 @@ def sigmoid(x):
     return 1.0 / (1.0 + np.exp(-np.asarray(x, np.float64)))
 
 
-def annealing(step, *, steps_per_epoch, epochs, s_max):
-    """Eq. 3 as the paper writes it, with i and b from 1, in float64."""
+def annealing(step, *, steps_per_epoch, epochs, s_max, annealed_epochs=None):
+    """Eq. 3 as the paper writes it, with i and b from 1, in float64; then the steepest scale."""
+    if annealed_epochs is not None:
+        if step >= annealed_epochs * steps_per_epoch:
+            return s_max, s_max
+        epochs = annealed_epochs
     i, b = step // steps_per_epoch + 1, step % steps_per_epoch + 1
     low, high = 1.0 / s_max, s_max
     s_max_i = high if epochs == 1 else low + (high - low) * (i - 1) / (epochs - 1)
@@ -55,6 +59,17 @@ def test_annealing_follows_the_equation_at_every_step(epochs, steps_per_epoch, s
         settings = {"steps_per_epoch": steps_per_epoch, "epochs": epochs, "s_max": s_max}
         expected = annealing(step, **settings)
         found = [float(scale) for scale in masks.annealed_scales(step, **settings)]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=f"step {step}")
+
+
+@pytest.mark.parametrize("annealed", [0, 1, 2, 5])
+@pytest.mark.parametrize("steps_per_epoch", [1, 4])
+def test_an_annealing_that_ends_early_leaves_the_steepest_scale(annealed, steps_per_epoch):
+    settings = {"steps_per_epoch": steps_per_epoch, "epochs": 5, "s_max": 1e4}
+    for step in range(5 * steps_per_epoch):
+        expected = annealing(step, **settings, annealed_epochs=annealed)
+        found = masks.annealed_scales(step, **settings, annealed_epochs=annealed)
+        found = [float(scale) for scale in found]
         np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=f"step {step}")
 
 

@@ -433,9 +433,15 @@ def test_embeddings_are_kept_within_six():
         assert np.abs(embedding.numpy()).max() == 6.0
 
 
-def test_the_masks_steepness_follows_the_step():
+# Eq. 3 for I = B = 2: epochs' scales 1/100 and 100, each run from its inverse to itself. For I = 1
+# of two epochs: one such run, then the steepest scale.
+@pytest.mark.parametrize(
+    ("share", "scales"),
+    [(1.0, (100, 0.01, 0.01, 100)), (0.5, (0.01, 100, 100, 100)), (0.0, (100, 100, 100, 100))],
+)
+def test_the_masks_steepness_follows_the_step(share, scales):
     _, task = first_task()
-    learner = tiny("w", learning_rate=0.0, s_max=100.0, batch_size=110)
+    learner = tiny("w", learning_rate=0.0, s_max=100.0, annealed_share=share, batch_size=110)
     assert task.steps_per_epoch(110) == 2
     phase = learner.adversarial_phase(task, epochs=2)
     embeddings = np.random.RandomState(0)
@@ -444,8 +450,7 @@ def test_the_masks_steepness_follows_the_step():
         embedding.assign(embeddings.uniform(-0.5, 1, embedding.shape))
         values.append(np.float64(embedding).ravel())
     values = np.concatenate(values)
-    # Eq. 3 for I = B = 2: epochs' scales 1/100 and 100, each run from its inverse to itself.
-    expected = [np.mean(1 / (1 + np.exp(-s * values))) for s in (100, 0.01, 0.01, 100)]
+    expected = [np.mean(1 / (1 + np.exp(-s * values))) for s in scales]
     logged, losses = [], []
     for batch in task.batches(4, epochs=1, seed=0).take(4):
         logs = one_step(learner, phase, batch)
