@@ -7,6 +7,9 @@ import tempfile
 
 # TensorFlow reads it once: no start-up chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow has oneDNN on or off by the processor, and with it a convolution's bits depend on how
+# many images stand beside one: exact tests are the same on every machine only without.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 # Oracles are trained once per session, and never taken from or left in a user's cache. The worker
 # processes of a session inherit the session's.

@@ -574,12 +574,14 @@ def define_integer(values: flags.FlagValues, name: str, default: int | None, tex
     flags.DEFINE(_Number(int), name, default, text, values)
 
 
-def define_jobs(values: flags.FlagValues) -> None:
+def define_jobs(
+    values: flags.FlagValues, *, default: int | None = 1, unless_given: str = ""
+) -> None:
     text = (
         "runs at the same time, each with its share of the cores; on another number of cores a run "
-        "has other bits"
+        f"has other bits{unless_given}"
     )
-    define_integer(values, "jobs", 1, text)
+    define_integer(values, "jobs", default, text)
 
 
 def define_data(values: flags.FlagValues) -> None:

@@ -13,7 +13,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
 from trainers import command, flags
 
-QUICK = ("--epochs=40", "--consolidation_steps=100")
+QUICK = ("--epochs=25", "--consolidation_steps=100")
 
 
 def define() -> flags.CommandFlags:
@@ -27,12 +27,13 @@ def define() -> flags.CommandFlags:
     flags.define_text(values, "results", "results", "folder of the runs", shown="DIR")
     text = "folder of the tables, that of the runs unless given"
     flags.define_text(values, "out", None, text, shown="DIR")
-    flags.define_jobs(values)
+    unless_given = "; 1 unless given, 2 with --quick where there are two cores"
+    flags.define_jobs(values, default=None, unless_given=unless_given)
     text = "learn what is missing before the table is written (default: on)"
     flags.define_boolean(values, "learn", True, text)
     text = (
-        "every method on the bundled digits with two thirds of the epochs, into RESULTS/quick; "
-        "minutes on two cores"
+        "every method on the bundled digits with fewer epochs, into RESULTS/quick; a quarter of an "
+        "hour on two cores"
     )
     flags.define_boolean(values, "quick", False, text)
     return flags.CommandFlags(values, {"Flags": tuple(values)})
@@ -51,13 +52,15 @@ def _table(
     seeds: str,
     results: str,
     out: str | None,
-    jobs: int,
+    jobs: int | None,
     learn: bool,
     quick: bool,
 ) -> None:
     chosen, root, extra = datasets.split(","), results, ()
     if quick:
         chosen, root, extra = ["digits"], f"{results}/quick", QUICK
+    if jobs is None:
+        jobs = grid.most_jobs(2) if quick else 1
     planned = grid.plan(chosen, methods.split(","), grid.seeds(seeds), root, extra)
     failed = grid.run_missing(planned, say=command.say, jobs=jobs) if learn else []
     for path in grid.write_tables(root, out or root):

@@ -191,6 +191,13 @@ class _Started:
         return lines[-1] if lines else "no message"
 
 
+def most_jobs(wanted: int) -> int:
+    """So many runs at the same time, or as many as this process has cores to divide."""
+    if not hasattr(os, "sched_setaffinity"):
+        return 1
+    return min(wanted, len(os.sched_getaffinity(0)))
+
+
 def _core_shares(jobs: int) -> list[tuple[int, ...]]:
     """This process's cores, divided evenly."""
     jobs = _checks.integer(jobs, "--jobs", low=1)

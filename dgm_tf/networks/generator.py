@@ -172,7 +172,8 @@ class Generator(keras.Model):
 
         Units that came later, that are masked or that nothing reads are cut away; see
         `MaskedLayer.recall` for why the same shapes make the same bits. An image depends on its own
-        row alone, to the last bit: a batch can be split, or mixed with other rows.
+        row alone, to the last bit: a batch can be split, or mixed with other rows. With oneDNN that
+        holds of batches that the number of cores divides, among which it divides them.
         """
         return self.draw(latent, self.finished_generator(task))
 

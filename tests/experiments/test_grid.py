@@ -124,6 +124,18 @@ def test_there_are_no_more_jobs_than_cores(jobs):
         grid.run_missing([], say=lambda line: None, jobs=jobs)
 
 
+@two_cores
+@pytest.mark.parametrize(
+    ("given", "jobs"), [([], 1), (["--quick"], 2), (["--quick", "--jobs=1"], 1), (["--jobs=2"], 2)]
+)
+def test_a_quick_table_is_learnt_two_runs_at_a_time(tmp_path, monkeypatch, given, jobs):
+    asked = []
+    monkeypatch.setattr(grid, "run_missing", lambda *_, jobs, **__: asked.append(jobs) or [])
+    monkeypatch.setattr(grid, "write_tables", lambda *_: [])
+    assert table1.main([*given, f"--results={tmp_path}"]) == 0
+    assert asked == [jobs]
+
+
 def test_every_command_is_one_that_its_trainer_takes():
     methods = list(grid.METHODS)
     for run in grid.plan(list(grid.TRAINERS), methods, [0, 3], "results", table1.QUICK):
