@@ -16,6 +16,7 @@ from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.evaluation.quality import frechet_distance, precision_recall
 from dgm_tf.experiments import judging
 from dgm_tf.learners.base import Learner, position_table
 from dgm_tf.learners.classifier import ClassifierPhase
@@ -58,6 +59,25 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClassQuality:
+    """Generated images of one class, in an oracle's features beside as many real ones.
+
+    Attributes:
+        recognised: share that the oracle takes for the class, 0 to 1.
+        frechet_distance: from the training images.
+        precision: share within reach of a training image, 0 to 1.
+        recall: share of the training images within reach of a generated one, 0 to 1.
+        compared: images of each kind in the last three.
+    """
+
+    recognised: float
+    frechet_distance: float
+    precision: float
+    recall: float
+    compared: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Dissection:
     """What `dissect_run` found; as a text, a table.
 
@@ -68,7 +88,7 @@ class Dissection:
         arms: by the names of `ARMS`.
         own: the run's own classifier.
         newest_in_test: share of the last task's classes in the test set, 0 to 1.
-        recognised: by class id, the share of generated images that the oracle takes for it.
+        quality: of the generated images, by class id.
         oracle_test_accuracy: how good the oracle itself is, 0 to 1.
         seed: of the classifiers.
     """
@@ -79,7 +99,7 @@ class Dissection:
     arms: dict[str, Arm]
     own: Arm
     newest_in_test: float
-    recognised: dict[int, float]
+    quality: dict[int, ClassQuality]
     oracle_test_accuracy: float
     seed: int
 
@@ -93,11 +113,20 @@ class Dissection:
         shown = {text: self.arms[name] for name, text in ARMS.items() if name in self.arms}
         for text, arm in {**shown, "the run's own": self.own}.items():
             lines.append(f"{100 * arm.accuracy:8.2f}  {100 * arm.newest_share:9.2f}  {text}")
-        share = 100 * float(np.mean(list(self.recognised.values())))
         lines.append(
-            f"{share:8.2f} % of the generated images are recognised by an oracle that knows "
-            f"{100 * self.oracle_test_accuracy:.2f} % of the real test images"
+            f"class by class, the share of generated images that an oracle recognises (it knows "
+            f"{100 * self.oracle_test_accuracy:.2f} % of the real test images),"
         )
+        lines.append("and how far they are from training images in its features:")
+        titles = (f"{'class':>8}", f"{'recog., %':>11}", f"{'Frechet':>9}", f"{'prec., %':>10}")
+        lines.append("".join([*titles, f"{'recall, %':>11}"]))
+        for label, found in self.quality.items():
+            lines.append(
+                f"{label:8d}{100 * found.recognised:11.2f}{found.frechet_distance:9.2f}"
+                f"{100 * found.precision:10.2f}{100 * found.recall:11.2f}"
+            )
+        share = 100 * float(np.mean([found.recognised for found in self.quality.values()]))
+        lines.append(f"{'mean':>8}{share:11.2f}")
         return "\n".join(lines)
 
     def as_json(self) -> str:
@@ -124,15 +153,15 @@ def dissect_run(
         images: the folder of images that it was learnt from, for a run of `split_folder`.
         data_dir: where prepared data is.
         steps: of each classifier.
-        images_per_class: generated images of each class, and real ones at most.
+        images_per_class: generated images of each class, and real ones at most; 4 at least.
         seed: of the classifiers.
 
     Raises:
-        InputError: as `dgm_tf.experiments.judging.judge_run`, or none of a class's images is
-            recognised.
+        InputError: as `dgm_tf.experiments.judging.judge_run`, or a class has fewer than 4 training
+            images.
     """
     steps = _checks.integer(steps, "--steps", low=1)
-    count = _checks.integer(images_per_class, "--images_per_class", low=2)
+    count = _checks.integer(images_per_class, "--images_per_class", low=4)
     stream, learner = judging.restored(run_dir, task=task, images=images, data_dir=data_dir)
     if not learner.generates:
         raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
@@ -143,6 +172,10 @@ def dissect_run(
     hits = {
         label: oracle.classify(_floats(made, stream)) == label
         for label, made in zip(classes, generated, strict=True)
+    }
+    quality = {
+        label: _quality(oracle, hits[label], _floats(own, stream), _floats(made, stream))
+        for label, own, made in zip(classes, real, generated, strict=True)
     }
     newest = stream.task_classes[finished - 1]
     mixtures = {"real": real, "generated": generated}
@@ -165,9 +198,22 @@ def dissect_run(
         },
         Arm.of(own, newest),
         own.newest_class_share(newest)["test_set"],
-        {label: float(hit.mean()) for label, hit in hits.items()},
+        quality,
         oracle.test_accuracy,
         seed,
+    )
+
+
+def _quality(
+    oracle: Oracle, hits: np.ndarray, real: np.ndarray, generated: np.ndarray
+) -> ClassQuality:
+    compared = min(len(real), len(generated))
+    features = oracle.features(real[:compared]), oracle.features(generated[:compared])
+    return ClassQuality(
+        float(hits.mean()),
+        frechet_distance(*features),
+        *precision_recall(*features),
+        compared=compared,
     )
 
 

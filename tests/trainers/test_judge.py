@@ -143,6 +143,13 @@ def test_a_run_is_taken_apart(runs, tmp_path, capsys):
         mean = np.mean(list(arm["class_accuracy"].values()))
         assert arm["accuracy"] == pytest.approx(mean), name
         assert f"{100 * arm['accuracy']:8.2f}  {100 * arm['newest_share']:9.2f}  " in said
+    assert set(found["quality"]) == {str(label) for label in range(10)}
+    for label, quality in found["quality"].items():
+        # Grey is near no digit, and near it is none.
+        assert quality["compared"] == 40 and 0 <= quality["recognised"] <= 1
+        assert quality["precision"] < 0.1 and quality["recall"] < 0.1
+        shown = f"{int(label):8d}{100 * quality['recognised']:11.2f}"
+        assert f"{shown}{quality['frechet_distance']:9.2f}" in said
     # A generator of a few steps draws grey: nothing is learnt from it, and whatever looks real is
     # taken for the classes that were shown by real images.
     assert arms["real"]["accuracy"] > 0.8 > 0.5 > arms["generated"]["accuracy"]
@@ -150,6 +157,22 @@ def test_a_run_is_taken_apart(runs, tmp_path, capsys):
     assert arms["real newest"]["newest_share"] > 0.9
     old = [arms["real newest"]["class_accuracy"][str(label)] for label in range(5)]
     assert max(old) < 0.2
+
+
+def test_quality_is_measured_on_as_many_images_of_each_kind():
+    class Eyes:
+        def features(self, images):
+            return images.reshape(len(images), -1)
+
+    images = np.random.RandomState(0).normal(size=(9, 2, 2, 1))
+    hits = np.array([True, False, True, True] + [False] * 4)
+    same = dissection._quality(Eyes(), hits, images[:6], np.concatenate([images[:6], images[:2]]))
+    assert (same.recognised, same.precision, same.recall, same.compared) == (3 / 8, 1.0, 1.0, 6)
+    assert same.frechet_distance == pytest.approx(0.0, abs=1e-9)
+    far = dissection._quality(Eyes(), hits, images, images + 100.0)
+    assert (far.precision, far.recall) == (0.0, 0.0)
+    # Gaussians of the same shape are as far apart as their means.
+    assert far.frechet_distance == pytest.approx(4 * 100.0**2)
 
 
 def test_the_classes_of_a_mixture_take_turns_and_keep_their_images():
