@@ -11,6 +11,7 @@ VARIANTS = ("w", "a")
 REPLAY_MODES = ("balanced", "full")
 RATE_DECAYS = ("none", "cosine")
 CRITIC_NORMS = ("none", "batch")
+CRITIC_INITIALIZERS = ("normal", "he")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")  # no setting: a run may change them
 
 
@@ -35,6 +36,12 @@ class LearnerSettings:
     critic_size: int = _setting(32, "d: critic and classifier have d, 2d and 4d channels")
     critic_norm: str = _setting(
         "none", "normalisation in the critic: none, or batch (DGM's paper)", CRITIC_NORMS
+    )
+    critic_initializer: str = _setting(
+        "normal",
+        "the critic's first weights: normal (standard deviation 0.02, the paper) or he (scaled by "
+        "each layer's inputs)",
+        CRITIC_INITIALIZERS,
     )
     consolidation_steps: int = _setting(
         600,
@@ -234,6 +241,7 @@ PRESETS = ("cpu", "paper")
 ADDED: Mapping[str, Any] = {
     "least_steps": 0,
     "annealed_share": 1.0,
+    "critic_initializer": "normal",
     "color_jitter": 0.0,
     "inverted_share": 0.0,
     "mixed_precision": False,

@@ -249,6 +249,7 @@ def _trained(
         len(images),
         size=settings.critic_size,
         norm=settings.critic_norm,
+        initializer=settings.critic_initializer,
         seed=randomness.derive(seed, "dissection critic"),
         name="critic",
     )

@@ -105,6 +105,7 @@ class CriticLearner(Learner):
             classes,
             size=settings.critic_size,
             norm=settings.critic_norm,
+            initializer=settings.critic_initializer,
             seed=randomness.derive(settings.seed, "critic", self.finished_tasks + 1),
             dtype=settings.dtype,
             name="critic",

@@ -25,6 +25,9 @@ class Critic(keras.Model):
         norm: `"batch"` puts batch norm after the second and third convolution (the reference),
             `"none"` leaves it out: a gradient penalty is about single images, and batch norm ties
             the images of a batch together.
+        initializer: `"normal"` draws all weights with standard deviation 0.02 (the reference),
+            which batch norm makes up for; `"he"` scales each layer's by its inputs, so that without
+            norm the features begin as large as the image (He et al. 2015).
         seed: where the weights come from.
         dtype: precision of everything below the heads, such as "mixed_bfloat16".
     """
@@ -36,6 +39,7 @@ class Critic(keras.Model):
         *,
         size: int = 32,
         norm: str = "none",
+        initializer: str = "normal",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -44,6 +48,7 @@ class Critic(keras.Model):
         self.classes = int(classes)
         self.size = int(size)
         self.norm = norm
+        self.initializer = initializer
         self.seed = int(seed)
         self.convolutions = [
             keras.layers.Conv2D(
@@ -77,6 +82,10 @@ class Critic(keras.Model):
 
     def _initializer(self, part: str, index: int) -> keras.initializers.Initializer:
         seed = randomness.derive(self.seed, part, index)
+        if self.initializer == "he":
+            # Nothing rectifies the heads' outputs.
+            scaled = "HeNormal" if part == "convolution" else "LecunNormal"
+            return getattr(keras.initializers, scaled)(seed=seed)
         return keras.initializers.RandomNormal(stddev=0.02, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:
@@ -143,6 +152,7 @@ class Critic(keras.Model):
             "classes": self.classes,
             "size": self.size,
             "norm": self.norm,
+            "initializer": self.initializer,
             "seed": self.seed,
             "dtype": self.dtype_policy.name,
         }

@@ -13,8 +13,8 @@ IMAGES = np.random.RandomState(0).uniform(-1, 1, (4, 16, 16, 2)).astype(np.float
 norms = pytest.mark.parametrize("norm", ["none", "batch"])
 
 
-def made(norm="none", classes=3, seed=0):
-    critic = Critic((16, 16, 2), classes, size=2, norm=norm, seed=seed)
+def made(norm="none", classes=3, seed=0, **settings):
+    critic = Critic((16, 16, 2), classes, size=2, norm=norm, seed=seed, **settings)
     critic.build()
     return critic
 
@@ -64,6 +64,22 @@ def test_the_reference_network_has_its_shapes():
     assert all(abs(layer.kernel.numpy().std() - 0.02) < 0.002 for layer in critic.convolutions)
 
 
+def test_weights_scaled_by_a_layers_inputs_keep_the_size_of_what_they_see():
+    critic = Critic((32, 32, 3), 10, size=32, initializer="he")
+    critic.build()
+    for layer in critic.convolutions:
+        fan_in = np.prod(layer.kernel.shape[:3])
+        assert layer.kernel.numpy().std() == pytest.approx(np.sqrt(2 / fan_in), rel=0.05)
+    head = critic.class_head.kernel.numpy()
+    assert head.std() == pytest.approx(1 / np.sqrt(head.shape[0]), rel=0.05)
+    images = np.random.RandomState(0).normal(size=(64, 32, 32, 3)).astype(np.float32)
+    small = Critic((32, 32, 3), 10, size=32)
+    small.build()
+    # By a layer's edges, whose zeros add nothing, a little less.
+    assert 0.5 < critic(images)[1].numpy().std() < 1.5
+    assert small(images)[1].numpy().std() < 0.5
+
+
 def test_without_batch_norm_an_image_is_judged_by_itself_in_training_too():
     critic = filled()
     together = critic(IMAGES, training=True)[0].numpy()
@@ -86,6 +102,7 @@ def test_configuration_and_weights_are_the_whole_critic(norm, tmp_path):
     revived = Critic.from_config(critic.get_config())
     revived.build()
     revived.set_weights(critic.get_weights())
+    assert Critic.from_config(made(initializer="he").get_config()).initializer == "he"
     critic.save(tmp_path / "critic.keras")
     loaded = keras.saving.load_model(tmp_path / "critic.keras")
     for other in (revived, loaded):
