@@ -1,4 +1,4 @@
-"""Draws the gallery and the table in README.md anew, from the runs under results/."""
+"""Draws anew what README.md and docs/accuracy.md show of the runs under results/."""
 
 import sys
 from collections.abc import Sequence

@@ -1,11 +1,11 @@
-"""The gallery and the table in README.md, made from the runs kept under `results/`."""
+"""What README.md and docs/accuracy.md show of the runs kept under `results/`."""
 
 import os
 import re
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import figures, numbers, sections, table
+from dgm_tf.reporting import dissections, figures, numbers, sections, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs.run_folder import RunFolder
@@ -14,11 +14,15 @@ from dgm_tf.storage.files import write_atomically
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
 TABLE_BEGIN, TABLE_END = "<!-- results:begin -->", "<!-- results:end -->"
 
+PAGE = "docs/accuracy.md"
 _FOLDER = "docs/gallery"
 
 
 def write_gallery(root: str | Path) -> list[Path]:
-    """Draws the gallery's figures and puts gallery and table between their marks in README.md.
+    """Draws the gallery's figures and puts what is made of runs between its marks.
+
+    That is the gallery and the table in README.md, and in docs/accuracy.md, where there is one,
+    what taking runs apart has shown.
 
     Args:
         root: the repository, with `README.md` and `results/<stream>/<learner>/<seed>/`.
@@ -27,10 +31,10 @@ def write_gallery(root: str | Path) -> list[Path]:
         The files written.
 
     Raises:
-        InputError: README.md has no marks, or a file cannot be read or written.
+        InputError: the marks are missing, or a file cannot be read or written.
     """
     root = Path(root)
-    readme = root / "README.md"
+    readme, page = root / "README.md", root / PAGE
     text = readme.read_text(encoding="utf-8")
     for marks, new in ((BEGIN, END), markdown(root)), ((TABLE_BEGIN, TABLE_END), tables(root)):
         text = between_marks(readme, text, marks, new)
@@ -38,7 +42,13 @@ def write_gallery(root: str | Path) -> list[Path]:
     for path, svg in drawn.items():
         write_atomically(root / path, svg)
     write_atomically(readme, text.encode())
-    return [*(root / path for path in drawn), readme]
+    written = [*(root / path for path in drawn), readme]
+    if page.exists():
+        text, marks = page.read_text(encoding="utf-8"), (dissections.BEGIN, dissections.END)
+        new = dissections.markdown(root / "results")
+        write_atomically(page, between_marks(page, text, marks, new).encode())
+        written.append(page)
+    return written
 
 
 def pictures(root: str | Path) -> dict[str, bytes]:

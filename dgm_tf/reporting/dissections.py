@@ -1,0 +1,95 @@
+"""Where runs lose accuracy: tables from what `trainers.dissect` has left beside them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dgm_tf import _checks
+from dgm_tf.errors import InputError
+from dgm_tf.reporting import table
+from dgm_tf.reporting.run import Run, read_run
+from dgm_tf.storage.files import read_text
+
+BEGIN, END = "<!-- dissections:begin -->", "<!-- dissections:end -->"
+FILE = "dissection.json"
+
+_MAX_BYTES = 1 << 20
+_ARMS = {
+    "real": "real images",
+    "recognised": "recognised ones",
+    "generated": "generated ones",
+    "real newest": "real newest, generated old",
+}
+
+
+def markdown(root: str | Path) -> str:
+    """A table of the runs below `root` that have been taken apart, and one of classes for each.
+
+    Percent, save for Frechet distances.
+
+    Raises:
+        InputError: no run has been taken apart, or what was found cannot be read.
+    """
+    found = [(read_run(path.parent), _read(path)) for path in sorted(Path(root).rglob(FILE))]
+    if not found:
+        raise InputError(
+            f"no {FILE} below {root}: write one by python -m trainers.dissect --run_dir=RUN "
+            f"--out=RUN/{FILE}"
+        )
+    header = ["run", "after task", "steps", *_ARMS.values(), "the run's own", "recognised"]
+    lines = [table.line(header), table.line(["---"] * len(header))]
+    lines += [table.line(_line(run, its)) for run, its in found]
+    return "\n\n".join(["\n".join(lines), *(_classes(run, its) for run, its in found)])
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(read_text(path, limit=_MAX_BYTES))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read {path}, write it anew by trainers.dissect: {_checks.one_line(error)}"
+        ) from error
+
+
+def _line(run: Run, found: Mapping[str, Any]) -> list[str]:
+    arms = [found["arms"].get(name) for name in _ARMS]
+    shares = [its["recognised"] for its in found["quality"].values()]
+    return [
+        _name(run),
+        str(found["task"]),
+        str(found["steps"]),
+        *("n/a" if arm is None else _percent(arm["accuracy"]) for arm in arms),
+        _percent(found["own"]["accuracy"]),
+        _percent(sum(shares) / len(shares)),
+    ]
+
+
+def _classes(run: Run, found: Mapping[str, Any]) -> str:
+    """A column per class."""
+    quality = found["quality"]
+    arms = found["arms"]
+    rows = {
+        "generated images recognised": [_percent(its["recognised"]) for its in quality.values()],
+        "Frechet distance": [f"{its['frechet_distance']:.2f}" for its in quality.values()],
+        "precision": [_percent(its["precision"]) for its in quality.values()],
+        "recall": [_percent(its["recall"]) for its in quality.values()],
+        "accuracy, real images": _by_class(arms["real"], quality),
+        "accuracy, generated ones": _by_class(arms["generated"], quality),
+    }
+    header = ["class", *quality]
+    lines = [table.line(header), table.line(["---"] * len(header))]
+    lines += [table.line([title, *cells]) for title, cells in rows.items()]
+    return f"{_name(run)}, class by class:\n\n" + "\n".join(lines)
+
+
+def _by_class(arm: Mapping[str, Any], classes: Mapping[str, Any]) -> list[str]:
+    return [_percent(arm["class_accuracy"][label]) for label in classes]
+
+
+def _name(run: Run) -> str:
+    return f"{run.dataset}, {run.method}, seed {run.seed}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"

@@ -1,0 +1,80 @@
+"""What taking runs apart has shown, as tables."""
+
+import json
+
+import pytest
+
+from dgm_tf.errors import InputError
+from dgm_tf.reporting import dissections, gallery
+from tests.reporting.example import description, row, write_run
+from tests.reporting.test_gallery import repository
+
+
+def arm(first, second):
+    shares = {"3": first, "1": second}
+    return {"accuracy": (first + second) / 2, "class_accuracy": shares, "newest_share": 0.5}
+
+
+def quality(recognised, distance):
+    return {
+        "recognised": recognised, "frechet_distance": distance, "precision": 0.25, "recall": 0.125,
+        "compared": 40,
+    }  # fmt: skip
+
+
+FOUND = {
+    "task": 2,
+    "steps": 1200,
+    "arms": {"real": arm(1.0, 0.9), "generated": arm(0.75, 0.5), "real newest": arm(0.5, 0.25)},
+    "own": arm(0.8, 0.6),
+    "quality": {"3": quality(0.9, 1.5), "1": quality(0.8, 12.345)},
+}
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = tmp_path / "results" / "toys-3" / "dgm-w" / "seed4"
+    write_run(folder, [row(1), row(2)], description(seed=4))
+    (folder / dissections.FILE).write_text(json.dumps(FOUND))
+    return tmp_path / "results"
+
+
+def test_each_run_has_a_line_and_each_of_its_classes_a_column(results):
+    assert dissections.markdown(results) == "\n".join(
+        [
+            "| run | after task | steps | real images | recognised ones | generated ones | "
+            "real newest, generated old | the run's own | recognised |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| toys, DGMw, seed 4 | 2 | 1200 | 95.00 | n/a | 62.50 | 37.50 | 70.00 | 85.00 |",
+            "",
+            "toys, DGMw, seed 4, class by class:",
+            "",
+            "| class | 3 | 1 |",
+            "| --- | --- | --- |",
+            "| generated images recognised | 90.00 | 80.00 |",
+            "| Frechet distance | 1.50 | 12.35 |",
+            "| precision | 25.00 | 25.00 |",
+            "| recall | 12.50 | 12.50 |",
+            "| accuracy, real images | 100.00 | 90.00 |",
+            "| accuracy, generated ones | 75.00 | 50.00 |",
+        ]
+    )
+
+
+def test_the_page_is_written_with_the_gallery(results):
+    root = repository(results.parent)
+    page = root / gallery.PAGE
+    assert page not in gallery.write_gallery(root)
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(f"Before\n{dissections.BEGIN}\nold\n{dissections.END}\nAfter\n")
+    assert page in gallery.write_gallery(root)
+    new = dissections.markdown(results)
+    assert page.read_text() == f"Before\n{dissections.BEGIN}\n{new}\n{dissections.END}\nAfter\n"
+
+
+def test_what_cannot_be_read_is_said(results, tmp_path):
+    with pytest.raises(InputError, match="write one by python -m trainers.dissect"):
+        dissections.markdown(tmp_path / "nothing")
+    (results / "toys-3" / "dgm-w" / "seed4" / dissections.FILE).write_text("{")
+    with pytest.raises(InputError, match="write it anew by trainers.dissect"):
+        dissections.markdown(results)
