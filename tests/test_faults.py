@@ -1,7 +1,7 @@
 """Whatever ends the process or lies in the folder: the same bits in the end, or one clear line."""
 
 import contextlib
-import json
+import functools
 import os
 import shutil
 import stat
@@ -19,6 +19,7 @@ from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.storage.files import locked
 from tests import damages, permissions, tiny_phases
+from tests.fault_driver import found_by
 from tests.run_content import content
 
 ROOT = Path(__file__).parents[1]
@@ -49,13 +50,7 @@ def whole(tmp_path_factory):
         return content(folder)
 
 
-def faults(folder, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults", *arguments, str(folder)],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+faults = functools.partial(found_by, "tests.faults")
 
 
 def test_a_run_killed_at_moments_of_each_kind_goes_on_to_the_same_bits(tmp_path):

@@ -169,14 +169,11 @@ def dissect_run(
     oracle = Oracle.of(stream)
     real = _real_images(stream, learner, count)
     generated = _generated_images(learner, count, seed)
-    hits = {
-        label: oracle.classify(_floats(made, stream)) == label
-        for label, made in zip(classes, generated, strict=True)
-    }
-    quality = {
-        label: _quality(oracle, hits[label], _floats(own, stream), _floats(made, stream))
-        for label, own, made in zip(classes, real, generated, strict=True)
-    }
+    hits, quality = {}, {}
+    for label, own, made in zip(classes, real, generated, strict=True):
+        drawn = _floats(made, stream)
+        hits[label] = oracle.classify(drawn) == label
+        quality[label] = _quality(oracle, hits[label], _floats(own, stream), drawn)
     newest = stream.task_classes[finished - 1]
     mixtures = {"real": real, "generated": generated}
     if all(hit.any() for hit in hits.values()):

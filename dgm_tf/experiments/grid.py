@@ -193,9 +193,12 @@ class _Started:
 
 def most_jobs(wanted: int) -> int:
     """So many runs at the same time, or as many as this process has cores to divide."""
-    if not hasattr(os, "sched_setaffinity"):
-        return 1
-    return min(wanted, len(os.sched_getaffinity(0)))
+    return max(1, min(wanted, len(_own_cores())))
+
+
+def _own_cores() -> list[int]:
+    """This process's cores; none where the system does not let it divide them."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 
 
 def _core_shares(jobs: int) -> list[tuple[int, ...]]:
@@ -203,9 +206,8 @@ def _core_shares(jobs: int) -> list[tuple[int, ...]]:
     jobs = _checks.integer(jobs, "--jobs", low=1)
     if jobs == 1:
         return [()]
-    if not hasattr(os, "sched_setaffinity"):
+    if not (cores := _own_cores()):
         raise InputError("--jobs divides the cores, which this system does not let it: leave it 1")
-    cores = sorted(os.sched_getaffinity(0))
     if jobs > len(cores):
         raise InputError(f"--jobs must be at most the number of cores, {len(cores)}, got {jobs}")
     return [tuple(cores[place::jobs]) for place in range(jobs)]

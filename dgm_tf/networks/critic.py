@@ -84,8 +84,9 @@ class Critic(keras.Model):
         seed = randomness.derive(self.seed, part, index)
         if self.initializer == "he":
             # Nothing rectifies the heads' outputs.
-            scaled = "HeNormal" if part == "convolution" else "LecunNormal"
-            return getattr(keras.initializers, scaled)(seed=seed)
+            if part == "convolution":
+                return keras.initializers.HeNormal(seed=seed)
+            return keras.initializers.LecunNormal(seed=seed)
         return keras.initializers.RandomNormal(stddev=0.02, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:

@@ -1,14 +1,13 @@
 """Foreign files, whole, broken and mutated, end in a value or in one clear line; see `targets`."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz import targets
+from tests.fuzz import effort, targets
 
 CORPUS = Path(__file__).parent / "corpus"
 INPUTS = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*"))
@@ -24,13 +23,7 @@ REFUSED = {
     "settings/none.json": "holds no object",
 }
 
-COMMON = {
-    "deadline": None,
-    "database": None,
-    "suppress_health_check": list(HealthCheck),
-}
-BRIEF = settings(max_examples=60, derandomize=True, **COMMON)
-LONG = settings(max_examples=5000, derandomize="CI" in os.environ, **COMMON)
+BRIEF, LONG = effort.brief(60), effort.long(5000)
 
 
 def read(name):

@@ -1,12 +1,9 @@
 """Exports that are killed, and disks that fail: a version is there whole or not at all."""
 
 import errno
-import json
+import functools
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -16,22 +13,15 @@ from dgm_tf.serving.export import export, version_folder, versions_in
 from dgm_tf.serving.loading import load_generator
 from dgm_tf.storage import files as storage
 from dgm_tf.storage.files import whole_folder
+from tests.fault_driver import found_by
 from tests.serving.export_faults import Memory
 from tests.serving.tiny_export import files
 
 resource = pytest.importorskip("resource")
 fcntl = pytest.importorskip("fcntl")
 
-ROOT = Path(__file__).parents[2]
 
-
-def faults(folder, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.serving.export_faults", *arguments, str(folder)],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+faults = functools.partial(found_by, "tests.serving.export_faults")
 
 
 def test_a_killed_export_leaves_a_whole_version_or_none_and_nothing_for_ever(tmp_path):

@@ -1,17 +1,17 @@
 """A request of any content is answered as promised or fails alone: the model stays as it was."""
 
 import io
-import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from tensorflow.core.protobuf import config_pb2
 
 from dgm_tf.serving.export import NOISE_LIMIT, ROWS_END
+from tests.fuzz import effort
 from tests.serving.tiny_export import LATENT, NAMES, TASKS, learner
 
 CLASSES = [label for classes in TASKS for label in classes]
@@ -20,13 +20,7 @@ SIGNATURES = [
     "serving_default",
 ]  # fmt: skip
 
-COMMON = {
-    "deadline": None,
-    "database": None,
-    "suppress_health_check": list(HealthCheck),
-}
-BRIEF = settings(max_examples=200, derandomize=True, **COMMON)
-LONG = settings(max_examples=1000, derandomize="CI" in os.environ, **COMMON)
+BRIEF, LONG = effort.brief(200), effort.long(1000)
 
 
 class Function:
