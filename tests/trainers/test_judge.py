@@ -10,6 +10,7 @@ import pytest
 from dgm_tf import pictures
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import dissection, judging
+from dgm_tf.settings import settings_for
 from dgm_tf.stream import class_incremental
 from trainers import dissect, judge, oracle, split_digits
 
@@ -157,6 +158,26 @@ def test_a_run_is_taken_apart(runs, tmp_path, capsys):
     assert arms["real newest"]["newest_share"] > 0.9
     old = [arms["real newest"]["class_accuracy"][str(label)] for label in range(5)]
     assert max(old) < 0.2
+
+
+def test_the_classifiers_are_made_as_the_runs_own(monkeypatch):
+    class Made(Exception):
+        pass
+
+    def critic(image_shape, classes, **wanted):
+        raise Made(image_shape, classes, wanted)
+
+    class Learnt:
+        settings = settings_for(
+            "digits", critic_size=3, critic_norm="batch", critic_initializer="he"
+        )
+
+    monkeypatch.setattr(dissection, "Critic", critic)
+    with pytest.raises(Made) as found:
+        dissection._trained(Learnt(), [np.zeros([4, 16, 16, 1], np.uint8)] * 2, 5, 0)
+    image_shape, classes, wanted = found.value.args
+    assert (image_shape, classes) == ((16, 16, 1), 2)
+    assert (wanted["size"], wanted["norm"], wanted["initializer"]) == (3, "batch", "he")
 
 
 def test_quality_is_measured_on_as_many_images_of_each_kind():
