@@ -20,6 +20,14 @@ def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def _critic_initializer(default: str) -> Any:
+    text = (
+        "the critic's first weights: normal (standard deviation 0.02, the paper) or he (scaled by "
+        "each layer's inputs)"
+    )
+    return _setting(default, text, CRITIC_INITIALIZERS)
+
+
 @dataclasses.dataclass(frozen=True)
 class LearnerSettings:
     """What every learner has: a classifier of the critic's shape and a budget per task.
@@ -37,12 +45,7 @@ class LearnerSettings:
     critic_norm: str = _setting(
         "none", "normalisation in the critic: none, or batch (DGM's paper)", CRITIC_NORMS
     )
-    critic_initializer: str = _setting(
-        "normal",
-        "the critic's first weights: normal (standard deviation 0.02, the paper) or he (scaled by "
-        "each layer's inputs)",
-        CRITIC_INITIALIZERS,
-    )
+    critic_initializer: str = _critic_initializer("normal")
     consolidation_steps: int = _setting(
         600,
         "steps that train the classifier on generated images of all classes "
@@ -125,6 +128,8 @@ class LearnerSettings:
 class JointSettings(LearnerSettings):
     """How joint training's classifier is trained; it takes as many steps as DGM's critic does."""
 
+    critic_initializer: str = _critic_initializer("he")  # as DGM's, whose bound it is
+
 
 @dataclasses.dataclass(frozen=True)
 class ReplaySettings(LearnerSettings):
@@ -156,9 +161,10 @@ class DGMSettings(ReplaySettings):
     variant: str = _setting(
         "w", "what the masks lie on: w (weights, DGMw) or a (units, DGMa)", VARIANTS
     )
+    critic_initializer: str = _critic_initializer("he")
     s_max: float = _setting(1e4, "steepest mask: s grows to this value (Eq. 2 and 3)")
     annealed_share: float = _setting(
-        1.0,
+        0.5,
         "share of a task's epochs in which masks are annealed (1: the paper); from then on they "
         "are as steep as s_max",
     )
@@ -248,6 +254,22 @@ ADDED: Mapping[str, Any] = {
     "jit_compile": False,
 }
 
+
+def recorded(kind: type[LearnerSettings], found: Mapping[str, Any]) -> Any:
+    """Settings that a file holds, and where it is older than one of them, what was done then.
+
+    Args:
+        kind: of the values of `METHODS`.
+        found: values by name.
+
+    Raises:
+        InputError: a value out of range.
+        TypeError: a name that `kind` does not have.
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in ADDED.items() if name in names} | dict(found))
+
+
 _LOWEST = {
     "epochs": 1,
     "batch_size": 1,
@@ -273,6 +295,8 @@ _PAPER: Mapping[str, Any] = {
 _PAPER_DGM: Mapping[str, Any] = {
     "epochs": 101,
     "critic_norm": "batch",
+    "critic_initializer": "normal",
+    "annealed_share": 1.0,
     "learning_rate": 2e-3,
     "critic_learning_rate": 2e-3,
     "penalty_weight": 1.0,

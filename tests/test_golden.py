@@ -12,7 +12,7 @@ from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import ADDED, DGMSettings
+from dgm_tf.settings import ADDED, DGMSettings, recorded
 
 # One per format. Each is a run of DGM on digits that ended inside its second task of two, at the
 # step given; settings.json has its command.
@@ -27,15 +27,16 @@ def folder(request, tmp_path):
 
 def training(folder):
     described = RunFolder(folder).state_after(1)[0]
+    settings = recorded(DGMSettings, described["settings"])
     return experiment.Training(
-        "digits", DGMSettings(**described["settings"]), classes_per_task=5, run_dir=str(folder),
-        oracle=False, quiet=True,
-    )  # fmt: skip
+        "digits", settings, classes_per_task=5, run_dir=str(folder), oracle=False, quiet=True
+    )
 
 
 def test_a_finished_task_of_an_earlier_format_is_still_known(folder):
     _, meta, arrays = RunFolder(folder).state_after(1)
     learner = DGM.from_state(meta, arrays)
+    assert learner.settings.critic_initializer == "normal"  # the only one there was
     assert learner.classes_seen == (0, 1, 2, 3, 4)
     audit = MemoryAudit(folder / "audit", finished_tasks=1)
     with np.load(folder / "audit" / "task-01.npz") as record:

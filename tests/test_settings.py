@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.settings import DGMSettings, settings_for
+from dgm_tf.settings import ADDED, METHODS, DGMSettings, recorded, settings_for
 
 # The paper's experiments: g, d, epochs per task, batch, rate of both networks, s_max, lambda, gp.
 REFERENCE = [
@@ -32,6 +32,8 @@ def test_paper_preset_has_the_numbers_of_the_reference_experiments(dataset, vari
     assert settings.critic_learning_rate == settings.learning_rate
     assert settings.latent_dim == 128
     assert settings.critic_norm == "batch"
+    assert settings.critic_initializer == "normal"
+    assert settings.annealed_share == 1
     assert settings.replay == "full"
     assert settings.consolidation_steps == 0
 
@@ -135,3 +137,22 @@ def test_xla_goes_with_one_device_alone():
     settings.check_replicas(1)
     with pytest.raises(InputError, match="jit_compile goes with one device alone"):
         settings.check_replicas(2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_that_a_file_is_too_old_for_are_what_they_were_then(method):
+    kind = METHODS[method]
+    now = settings_for("digits", method=method, seed=3)
+    assert recorded(kind, dataclasses.asdict(now)) == now
+    names = {field.name for field in dataclasses.fields(kind)}
+    since = {name: value for name, value in ADDED.items() if name in names}
+    then = {name: value for name, value in dataclasses.asdict(now).items() if name not in since}
+    assert recorded(kind, then) == dataclasses.replace(now, **since)
+
+
+@pytest.mark.parametrize("preset", ["cpu", "paper"])
+def test_joint_trainings_classifier_is_made_as_dgms(preset):
+    joint, dgm = (settings_for("mnist", preset=preset, method=name) for name in ("joint", "dgm"))
+    common = {field.name for field in dataclasses.fields(joint)}
+    of_dgm = {name: getattr(dgm, name) for name in common}
+    assert dataclasses.asdict(joint) == of_dgm

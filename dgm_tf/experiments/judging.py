@@ -142,9 +142,7 @@ def restored(
     return stream, learner
 
 
-def real_batches(
-    stream: TaskStream, learner: Learner
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Every training image of the classes that a learner has seen, once, and class ids.
 
     Images are float32 [B, S, S, C] in [-1, 1]. No learner may learn from them.

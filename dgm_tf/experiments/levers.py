@@ -80,8 +80,12 @@ LEVERS: Mapping[str, Lever] = {
             "critic_learning_rate": base.critic_learning_rate / 2,
         },
     ),
-    "annealed-half": Lever(
-        "masks annealed in the first half of the epochs", lambda base: {"annealed_share": 0.5}
+    "critic-normal": Lever(
+        "the critic's first weights all of one size (the paper)",
+        lambda base: {"critic_initializer": "normal"},
+    ),
+    "annealed-whole": Lever(
+        "masks annealed in all epochs (the paper)", lambda base: {"annealed_share": 1.0}
     ),
     "annealed-none": Lever(
         "masks as steep as s_max from the first step", lambda base: {"annealed_share": 0.0}

@@ -18,7 +18,7 @@ from dgm_tf.learners.task_memory import TaskMemory
 from dgm_tf.networks import Generator
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import DGMSettings, recorded
 from dgm_tf.stream import Task
 
 _CALIBRATION_IMAGES = 1024
@@ -177,7 +177,7 @@ class DGM(GeneratingLearner):
 
     @classmethod
     def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "DGM":
-        learner = cls(**meta["settings"])
+        learner = cls.from_settings(recorded(DGMSettings, meta["settings"]))
         learner.restore_critic(meta, arrays)
         generator = restored_network(Generator, meta["generator"], arrays)
         if [*generator.finished] != [len(classes) for classes in learner.task_classes]:

@@ -1,5 +1,6 @@
 """Joint training, the upper reference: DGM's classifier on all real images seen so far."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from dgm_tf.learners.base import position_table
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.critic_learner import CriticLearner
 from dgm_tf.learners.shared_gan import SharedGANLearner
-from dgm_tf.settings import JointSettings
+from dgm_tf.settings import JointSettings, recorded
 from dgm_tf.stream import Task, TaskStream
 
 
@@ -121,6 +122,7 @@ class JointGAN(SharedGANLearner):
         raise InputError("joint training needs its stream to go on: use restored()")
 
     def restored(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "JointGAN":
-        learner = JointGAN(self._stream, **meta["settings"])
+        settings = recorded(self.settings_class, meta["settings"])
+        learner = JointGAN(self._stream, **dataclasses.asdict(settings))
         learner.take_state(meta, arrays)
         return learner

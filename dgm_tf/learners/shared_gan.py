@@ -14,7 +14,7 @@ from dgm_tf.learners.gan_phase import GANPhase, Protection
 from dgm_tf.learners.generating import GeneratingLearner
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.replay import Memory
-from dgm_tf.settings import GANSettings
+from dgm_tf.settings import GANSettings, recorded
 from dgm_tf.stream import Task
 
 
@@ -163,7 +163,7 @@ class SharedGANLearner(GeneratingLearner):
 
     @classmethod
     def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "SharedGANLearner":
-        learner = cls(**meta["settings"])
+        learner = cls.from_settings(recorded(cls.settings_class, meta["settings"]))
         learner.take_state(meta, arrays)
         return learner
 
