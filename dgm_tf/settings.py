@@ -119,6 +119,8 @@ class LearnerSettings:
                 _checks.number(value, field.name, low=low)
                 if field.name.endswith("_share") and value > 1:
                     raise InputError(f"{field.name} must be a share from 0 to 1, got {value!r}")
+                if field.name.startswith("beta_") and value >= 1:
+                    raise InputError(f"{field.name} must be from 0 to below 1, got {value!r}")
             elif not isinstance(value, field.type):
                 wanted = "true or false" if field.type is bool else "a text"
                 raise InputError(f"{field.name} must be {wanted}, not {value!r}")
@@ -144,6 +146,8 @@ class ReplaySettings(LearnerSettings):
         "both rates over a task's adversarial steps: none (constant, the papers) or cosine (to 0)",
         RATE_DECAYS,
     )
+    beta_1: float = _setting(0.5, "first decay of Adam in both networks, from 0 to below 1")
+    beta_2: float = _setting(0.999, "second decay of Adam in both networks, from 0 to below 1")
     penalty_weight: float = _setting(1.0, "weight of the gradient penalty")
     class_weight: float = _setting(
         1.0, "weight of the classification term on generated images in the generator's loss"
@@ -188,8 +192,6 @@ class GANSettings(ReplaySettings):
     """How the conditional GAN is trained that fine-tuning, EWC, DGR and MeRGAN share."""
 
     critic_steps: int = _setting(1, "updates of the critic for one of the generator")
-    beta_1: float = _setting(0.5, "Adam's first decay, 0 to 1")
-    beta_2: float = _setting(0.999, "Adam's second decay, 0 to 1")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -248,6 +250,8 @@ ADDED: Mapping[str, Any] = {
     "least_steps": 0,
     "annealed_share": 1.0,
     "critic_initializer": "normal",
+    "beta_1": 0.5,
+    "beta_2": 0.999,
     "color_jitter": 0.0,
     "inverted_share": 0.0,
     "mixed_precision": False,

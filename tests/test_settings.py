@@ -96,6 +96,8 @@ def test_an_unknown_variant_or_preset_is_refused(arguments, message):
         ("learning_rate", -1e-3),
         ("critic_learning_rate", float("nan")),
         ("penalty_weight", -1.0),
+        ("beta_1", -0.1),
+        ("beta_2", 1.0),
         ("latent_dim", 1),
         ("generator_size", 0),
         ("critic_size", 0),

@@ -80,6 +80,7 @@ LEVERS: Mapping[str, Lever] = {
             "critic_learning_rate": base.critic_learning_rate / 2,
         },
     ),
+    "adam-0.99": Lever("0.99 as Adam's second decay", lambda base: {"beta_2": 0.99}),
     "critic-normal": Lever(
         "the critic's first weights all of one size (the paper)",
         lambda base: {"critic_initializer": "normal"},

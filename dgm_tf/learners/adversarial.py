@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from dgm_tf import distribution, losses, randomness
@@ -59,19 +60,17 @@ class AdversarialPhase(TwoNetworkPhase):
         self._steps_per_epoch, self._epochs = steps_per_epoch, epochs
         self._generator_variables = generator.learning_variables()
         self._critic_variables = critic.trainable_variables
-        self._generator_optimizer = new_adam(
-            self._rate(settings.learning_rate), self._generator_variables
-        )
-        self._critic_optimizer = new_adam(
-            self._rate(settings.critic_learning_rate), self._critic_variables
-        )
+        self._generator_optimizer = self._adam(settings.learning_rate, self._generator_variables)
+        self._critic_optimizer = self._adam(settings.critic_learning_rate, self._critic_variables)
 
     def own_variables(self) -> dict[str, Any]:
         replay = () if self._replay is None else self._replay.variables
         return super().own_variables() | {"replay": replay}
 
-    def _rate(self, first: float) -> Any:
-        return decayed(first, self._settings.rate_decay, self._epochs * self._steps_per_epoch)
+    def _adam(self, first_rate: float, variables: list[keras.Variable]) -> keras.optimizers.Adam:
+        settings = self._settings
+        rate = decayed(first_rate, settings.rate_decay, self._epochs * self._steps_per_epoch)
+        return new_adam(rate, variables, beta_1=settings.beta_1, beta_2=settings.beta_2)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of the critic, one of the generator.

@@ -435,6 +435,24 @@ def test_embeddings_are_kept_within_six():
         assert np.abs(embedding.numpy()).max() == 6.0
 
 
+def test_both_optimizers_forget_as_fast_as_asked():
+    _, task = first_task()
+    learner = tiny("w", beta_1=0.25, beta_2=0.5)
+    phase = learner.adversarial_phase(task, epochs=1)
+    one_step(learner, phase, next(iter(task.batches(4, epochs=1, seed=0))))
+    # After one step the moments are (1 - beta_1) g and (1 - beta_2) g^2.
+    for optimizer in phase._generator_optimizer, phase._critic_optimizer:
+        moments = {"momentum": [], "velocity": []}
+        for variable in optimizer.variables:
+            for kind, found in moments.items():
+                if kind in variable.path:
+                    found.append(np.float64(variable).ravel())
+        first, second = map(np.concatenate, moments.values())
+        moved = second > 1e-20
+        assert moved.mean() > 0.2
+        np.testing.assert_allclose(first[moved] ** 2 / second[moved], 0.75**2 / 0.5, rtol=1e-3)
+
+
 # Eq. 3 for I = B = 2: epochs' scales 1/100 and 100, each run from its inverse to itself. For I = 1
 # of two epochs: one such run, then the steepest scale.
 @pytest.mark.parametrize(
