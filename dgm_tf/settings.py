@@ -28,6 +28,10 @@ def _critic_initializer(default: str) -> Any:
     return _setting(default, text, CRITIC_INITIALIZERS)
 
 
+def _second_decay(default: float) -> Any:
+    return _setting(default, "second decay of Adam in both networks, from 0 to below 1")
+
+
 @dataclasses.dataclass(frozen=True)
 class LearnerSettings:
     """What every learner has: a classifier of the critic's shape and a budget per task.
@@ -147,7 +151,7 @@ class ReplaySettings(LearnerSettings):
         RATE_DECAYS,
     )
     beta_1: float = _setting(0.5, "first decay of Adam in both networks, from 0 to below 1")
-    beta_2: float = _setting(0.999, "second decay of Adam in both networks, from 0 to below 1")
+    beta_2: float = _second_decay(0.999)
     penalty_weight: float = _setting(1.0, "weight of the gradient penalty")
     class_weight: float = _setting(
         1.0, "weight of the classification term on generated images in the generator's loss"
@@ -166,6 +170,7 @@ class DGMSettings(ReplaySettings):
         "w", "what the masks lie on: w (weights, DGMw) or a (units, DGMa)", VARIANTS
     )
     critic_initializer: str = _critic_initializer("he")
+    beta_2: float = _second_decay(0.99)
     s_max: float = _setting(1e4, "steepest mask: s grows to this value (Eq. 2 and 3)")
     annealed_share: float = _setting(
         0.5,
@@ -301,6 +306,7 @@ _PAPER_DGM: Mapping[str, Any] = {
     "critic_norm": "batch",
     "critic_initializer": "normal",
     "annealed_share": 1.0,
+    "beta_2": 0.999,
     "learning_rate": 2e-3,
     "critic_learning_rate": 2e-3,
     "penalty_weight": 1.0,
@@ -367,6 +373,10 @@ _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+# So few steps in a task: the critic has to be ahead early.
+_CPU_DGM_BY_DATASET: Mapping[str, Mapping[str, Any]] = {"digits": {"critic_learning_rate": 1.2e-2}}
+
+
 def settings_for(
     dataset: str,
     variant: str | None = None,
@@ -404,6 +414,7 @@ def settings_for(
     if preset == "cpu":
         mine = _CPU_BY_VARIANT[variant] if method == "dgm" else _CPU_GAN
         chosen = {**_CPU, **mine, **_CPU_BY_DATASET.get(dataset, {})}
+        chosen |= _CPU_DGM_BY_DATASET.get(dataset, {}) if method == "dgm" else {}
     elif method in ("dgm", "joint"):
         chosen = {**_PAPER, **_PAPER_DGM, **_PAPER_BY_VARIANT[variant]}
         chosen |= _PAPER_SVHN if svhn else {}

@@ -34,6 +34,7 @@ def test_paper_preset_has_the_numbers_of_the_reference_experiments(dataset, vari
     assert settings.critic_norm == "batch"
     assert settings.critic_initializer == "normal"
     assert settings.annealed_share == 1
+    assert (settings.beta_1, settings.beta_2) == (0.5, 0.999)
     assert settings.replay == "full"
     assert settings.consolidation_steps == 0
 

@@ -80,7 +80,18 @@ LEVERS: Mapping[str, Lever] = {
             "critic_learning_rate": base.critic_learning_rate / 2,
         },
     ),
-    "adam-0.99": Lever("0.99 as Adam's second decay", lambda base: {"beta_2": 0.99}),
+    "adam-0.999": Lever(
+        "0.999 as Adam's second decay (the paper)", lambda base: {"beta_2": 0.999}
+    ),
+    "adam-0.9": Lever("0.9 as Adam's second decay", lambda base: {"beta_2": 0.9}),
+    "critic-rate-half": Lever(
+        "half the critic's rate",
+        lambda base: {"critic_learning_rate": base.critic_learning_rate / 2},
+    ),
+    "critic-rate-twice": Lever(
+        "twice the critic's rate",
+        lambda base: {"critic_learning_rate": 2 * base.critic_learning_rate},
+    ),
     "critic-normal": Lever(
         "the critic's first weights all of one size (the paper)",
         lambda base: {"critic_initializer": "normal"},
