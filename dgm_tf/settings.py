@@ -28,6 +28,10 @@ def _critic_initializer(default: str) -> Any:
     return _setting(default, text, CRITIC_INITIALIZERS)
 
 
+def _consolidation_learning_rate(default: float) -> Any:
+    return _setting(default, "Adam's first rate in consolidation")
+
+
 def _second_decay(default: float) -> Any:
     return _setting(default, "second decay of Adam in both networks, from 0 to below 1")
 
@@ -49,7 +53,7 @@ class LearnerSettings:
     critic_norm: str = _setting(
         "none", "normalisation in the critic: none, or batch (DGM's paper)", CRITIC_NORMS
     )
-    critic_initializer: str = _critic_initializer("normal")
+    critic_initializer: str = _critic_initializer("he")
     consolidation_steps: int = _setting(
         600,
         "steps that train the classifier on generated images of all classes "
@@ -58,7 +62,7 @@ class LearnerSettings:
     consolidation_batch: int = _setting(
         128, "generated images in a consolidation step; real ones in each step of joint training"
     )
-    consolidation_learning_rate: float = _setting(1e-3, "Adam's first rate in consolidation")
+    consolidation_learning_rate: float = _consolidation_learning_rate(3e-3)
     color_jitter: float = _setting(
         0.0,
         "how much contrast, brightness and tint of the classifier's images are varied; 0: not, "
@@ -134,8 +138,6 @@ class LearnerSettings:
 class JointSettings(LearnerSettings):
     """How joint training's classifier is trained; it takes as many steps as DGM's critic does."""
 
-    critic_initializer: str = _critic_initializer("he")  # as DGM's, whose bound it is
-
 
 @dataclasses.dataclass(frozen=True)
 class ReplaySettings(LearnerSettings):
@@ -151,7 +153,7 @@ class ReplaySettings(LearnerSettings):
         RATE_DECAYS,
     )
     beta_1: float = _setting(0.5, "first decay of Adam in both networks, from 0 to below 1")
-    beta_2: float = _second_decay(0.999)
+    beta_2: float = _second_decay(0.99)
     penalty_weight: float = _setting(1.0, "weight of the gradient penalty")
     class_weight: float = _setting(
         1.0, "weight of the classification term on generated images in the generator's loss"
@@ -169,8 +171,6 @@ class DGMSettings(ReplaySettings):
     variant: str = _setting(
         "w", "what the masks lie on: w (weights, DGMw) or a (units, DGMa)", VARIANTS
     )
-    critic_initializer: str = _critic_initializer("he")
-    beta_2: float = _second_decay(0.99)
     s_max: float = _setting(1e4, "steepest mask: s grows to this value (Eq. 2 and 3)")
     annealed_share: float = _setting(
         0.5,
@@ -196,6 +196,10 @@ class DGMSettings(ReplaySettings):
 class GANSettings(ReplaySettings):
     """How the conditional GAN is trained that fine-tuning, EWC, DGR and MeRGAN share."""
 
+    # What the methods were compared with, DGM, too.
+    critic_initializer: str = _critic_initializer("normal")
+    consolidation_learning_rate: float = _consolidation_learning_rate(1e-3)
+    beta_2: float = _second_decay(0.999)
     critic_steps: int = _setting(1, "updates of the critic for one of the generator")
 
     def __post_init__(self) -> None:
@@ -307,6 +311,7 @@ _PAPER_DGM: Mapping[str, Any] = {
     "critic_initializer": "normal",
     "annealed_share": 1.0,
     "beta_2": 0.999,
+    "consolidation_learning_rate": 1e-3,
     "learning_rate": 2e-3,
     "critic_learning_rate": 2e-3,
     "penalty_weight": 1.0,
@@ -373,8 +378,11 @@ _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-# So few steps in a task: the critic has to be ahead early.
-_CPU_DGM_BY_DATASET: Mapping[str, Mapping[str, Any]] = {"digits": {"critic_learning_rate": 1.2e-2}}
+# Where a task is few steps, or a class few images, it takes a critic that learns faster.
+_CPU_DGM_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
+    "digits": {"critic_learning_rate": 1.2e-2},
+    "svhn_cropped": {"critic_learning_rate": 5e-3},
+}
 
 
 def settings_for(

@@ -102,6 +102,10 @@ LEVERS: Mapping[str, Lever] = {
     "annealed-none": Lever(
         "masks as steep as s_max from the first step", lambda base: {"annealed_share": 0.0}
     ),
+    "consolidation-slow": Lever(
+        "a third of consolidation's rate",
+        lambda base: {"consolidation_learning_rate": base.consolidation_learning_rate / 3},
+    ),
     "consolidation-none": Lever("no consolidation", lambda base: {"consolidation_steps": 0}),
     "consolidation-thrice": Lever(
         "three times the consolidation",
