@@ -1,4 +1,4 @@
-"""Settings in a file, as a search leaves them: a JSON object of flags. Needs no TensorFlow."""
+"""Settings in a file, as a search or a run leaves them. Needs no TensorFlow."""
 
 import dataclasses
 import difflib
@@ -8,7 +8,7 @@ from typing import Any
 
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
-from dgm_tf.settings import METHODS, PRESETS
+from dgm_tf.settings import ADDED, METHODS, PRESETS
 
 PRESET = "preset"
 
@@ -17,6 +17,10 @@ def read(path: str | Path) -> dict[str, Any]:
     """The settings of a file, by name; `preset` may be among them.
 
     The values are checked where they are used, but whole numbers stand for real ones.
+
+    Args:
+        path: a JSON object of settings, or the settings.json of a run, which has them all: where it
+            is older than one of them, what was done then.
 
     Raises:
         InputError: the file cannot be read, is no JSON object, or has a key that is no setting of
@@ -32,6 +36,8 @@ def read(path: str | Path) -> dict[str, Any]:
             f'expected a JSON object such as {{"s_max": 1000}} in {path}, it holds '
             f"{one_line(json.dumps(content), 60)}"
         )
+    if _is_of_a_run(content):
+        content = _of_a_run(content)
     types = {
         field.name: field.type for kind in METHODS.values() for field in dataclasses.fields(kind)
     }
@@ -46,3 +52,15 @@ def read(path: str | Path) -> dict[str, Any]:
         name: float(value) if types.get(name) is float and type(value) is int else value
         for name, value in content.items()
     }
+
+
+def _is_of_a_run(content: dict[str, Any]) -> bool:
+    return isinstance(content.get("settings"), dict) and "learner" in content
+
+
+def _of_a_run(content: dict[str, Any]) -> dict[str, Any]:
+    learner = str(content["learner"])
+    method = "dgm" if learner.startswith("dgm-") else learner
+    fields = dataclasses.fields(METHODS[method]) if method in METHODS else ()
+    then = {field.name: ADDED[field.name] for field in fields if field.name in ADDED}
+    return then | content["settings"]

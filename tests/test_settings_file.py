@@ -9,7 +9,7 @@ import pytest
 
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
-from dgm_tf.settings import settings_for
+from dgm_tf.settings import METHODS, recorded, settings_for
 from trainers import flags
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +55,29 @@ def test_an_empty_file_changes_nothing(file):
     assert parse(file({})) == settings_for("digits")
 
 
+# One run is older than any version: it names a setting that there never was in one.
+RUNS = [
+    path
+    for path in sorted((ROOT / "results").rglob("settings.json"))
+    if "consolidation_real_weight" not in path.read_text()
+]
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
+def test_a_runs_own_file_repeats_it(path):
+    kept = json.loads(path.read_text())
+    method = "dgm" if kept["learner"].startswith("dgm-") else kept["learner"]
+    found = parse(f"--method={method}", f"--settings={path}", dataset="mnist")
+    assert found == recorded(METHODS[method], kept["settings"])
+
+
+def test_a_runs_file_without_later_settings_means_what_was_done_then(file):
+    run = {"learner": "dgm-a", "settings": {"variant": "a", "epochs": 3}, "command": "python"}
+    found = parse(file(run), "--seed=5")
+    assert (found.variant, found.epochs, found.seed) == ("a", 3, 5)
+    assert (found.critic_initializer, found.annealed_share, found.beta_2) == ("normal", 1, 0.999)
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "wanted"),
     [
@@ -69,6 +92,10 @@ def test_an_empty_file_changes_nothing(file):
         ('{"s_max": NaN}', (), "best.json: s_max must be a number"),
         ({"variant": "x"}, (), "best.json: variant must be"),
         ([1], (), "expected a JSON object"),
+        ({"learner": "x", "settings": {"smax": 3}}, (), "has 'smax', which is no setting"),
+        ({"learner": ["x"], "settings": {"smax": 3}}, (), "has 'smax', which is no setting"),
+        ({"learner": "ewc", "settings": {"ewc_strength": 1.0}}, (), "mean nothing to method dgm"),
+        ({"settings": {"s_max": 3}}, (), "has 'settings', which is no setting"),
         ('{"s_max": 3', (), "cannot read --settings="),
     ],
 )

@@ -552,8 +552,8 @@ def _define_settings(values: flags.FlagValues, dataset: str) -> None:
 
 def _define_settings_file(values: flags.FlagValues) -> None:
     text = (
-        "settings from a JSON file, such as the best.json of trainers.tune; flags on the command "
-        "line win over it"
+        "settings from a JSON file, such as the best.json of trainers.tune or a run's "
+        "settings.json; flags on the command line win over it"
     )
     flags.DEFINE(_Text("FILE"), "settings", None, text, values)
 
