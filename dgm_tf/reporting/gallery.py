@@ -14,15 +14,18 @@ from dgm_tf.storage.files import write_atomically
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
 TABLE_BEGIN, TABLE_END = "<!-- results:begin -->", "<!-- results:end -->"
 
-PAGE = "docs/accuracy.md"
+# The page of what was done for accuracy, and the runs by the defaults that came of it.
+PAGE, RUNS = "docs/accuracy.md", "results/accuracy"
+RUNS_BEGIN, RUNS_END = "<!-- runs:begin -->", "<!-- runs:end -->"
+
 _FOLDER = "docs/gallery"
 
 
 def write_gallery(root: str | Path) -> list[Path]:
     """Draws the gallery's figures and puts what is made of runs between its marks.
 
-    That is the gallery and the table in README.md, and in docs/accuracy.md, where there is one,
-    what taking runs apart has shown.
+    That is the gallery and the table in README.md, and in docs/accuracy.md, where there is one, the
+    table of the runs by today's defaults and what taking runs apart has shown.
 
     Args:
         root: the repository, with `README.md` and `results/<stream>/<learner>/<seed>/`.
@@ -44,11 +47,21 @@ def write_gallery(root: str | Path) -> list[Path]:
     write_atomically(readme, text.encode())
     written = [*(root / path for path in drawn), readme]
     if page.exists():
-        text, marks = page.read_text(encoding="utf-8"), (dissections.BEGIN, dissections.END)
-        new = dissections.markdown(root / "results")
-        write_atomically(page, between_marks(page, text, marks, new).encode())
+        text = page.read_text(encoding="utf-8")
+        for marks, new in page_parts(root).items():
+            text = between_marks(page, text, marks, new)
+        write_atomically(page, text.encode())
         written.append(page)
     return written
+
+
+def page_parts(root: str | Path) -> dict[tuple[str, str], str]:
+    """What stands in docs/accuracy.md, by the marks that it stands between."""
+    root = Path(root)
+    return {
+        (RUNS_BEGIN, RUNS_END): table.markdown(table.finished_runs(root / RUNS)),
+        (dissections.BEGIN, dissections.END): dissections.markdown(root / RUNS),
+    }
 
 
 def pictures(root: str | Path) -> dict[str, bytes]:

@@ -1,13 +1,14 @@
 """What taking runs apart has shown, as tables."""
 
 import json
+import shutil
 
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import dissections, gallery
+from dgm_tf.reporting import dissections, gallery, table
 from tests.reporting.example import description, row, write_run
-from tests.reporting.test_gallery import repository
+from tests.reporting.test_gallery import ROOT, repository
 
 
 def arm(first, second):
@@ -34,7 +35,7 @@ FOUND = {
 @pytest.fixture
 def results(tmp_path):
     folder = tmp_path / "results" / "toys-3" / "dgm-w" / "seed4"
-    write_run(folder, [row(1), row(2)], description(seed=4))
+    write_run(folder, [row(1), row(2)], description(tasks=2, seed=4))
     (folder / dissections.FILE).write_text(json.dumps(FOUND))
     return tmp_path / "results"
 
@@ -61,15 +62,29 @@ def test_each_run_has_a_line_and_each_of_its_classes_a_column(results):
     )
 
 
-def test_the_page_is_written_with_the_gallery(results):
-    root = repository(results.parent)
+def test_the_page_is_written_with_the_gallery(results, tmp_path):
+    root = repository(tmp_path)
+    shutil.copytree(results / "toys-3", root / gallery.RUNS / "toys-3")
     page = root / gallery.PAGE
     assert page not in gallery.write_gallery(root)
+    parts = {
+        (gallery.RUNS_BEGIN, gallery.RUNS_END): table.markdown(
+            table.finished_runs(root / gallery.RUNS)
+        ),
+        (dissections.BEGIN, dissections.END): dissections.markdown(root / gallery.RUNS),
+    }
     page.parent.mkdir(exist_ok=True)
-    page.write_text(f"Before\n{dissections.BEGIN}\nold\n{dissections.END}\nAfter\n")
+    page.write_text("".join(f"Before\n{begin}\nold\n{end}\nAfter\n" for begin, end in parts))
     assert page in gallery.write_gallery(root)
-    new = dissections.markdown(results)
-    assert page.read_text() == f"Before\n{dissections.BEGIN}\n{new}\n{dissections.END}\nAfter\n"
+    assert page.read_text() == "".join(
+        f"Before\n{begin}\n{new}\n{end}\nAfter\n" for (begin, end), new in parts.items()
+    )
+
+
+def test_the_committed_page_is_of_the_committed_results():
+    text = (ROOT / gallery.PAGE).read_text()
+    for (begin, end), new in gallery.page_parts(ROOT).items():
+        assert f"{begin}\n{new}\n{end}\n" in text, "python -m trainers.gallery writes it anew"
 
 
 def test_what_cannot_be_read_is_said(results, tmp_path):
