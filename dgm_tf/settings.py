@@ -20,18 +20,6 @@ def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def _critic_initializer(default: str) -> Any:
-    text = (
-        "the critic's first weights: normal (standard deviation 0.02, the paper) or he (scaled by "
-        "each layer's inputs)"
-    )
-    return _setting(default, text, CRITIC_INITIALIZERS)
-
-
-def _consolidation_learning_rate(default: float) -> Any:
-    return _setting(default, "Adam's first rate in consolidation")
-
-
 def _second_decay(default: float) -> Any:
     return _setting(default, "second decay of Adam in both networks, from 0 to below 1")
 
@@ -53,7 +41,12 @@ class LearnerSettings:
     critic_norm: str = _setting(
         "none", "normalisation in the critic: none, or batch (DGM's paper)", CRITIC_NORMS
     )
-    critic_initializer: str = _critic_initializer("he")
+    critic_initializer: str = _setting(
+        "he",
+        "the classifier's first weights, DGM's critic's, too: normal (standard deviation 0.02, "
+        "DGM's paper) or he (scaled by each layer's inputs)",
+        CRITIC_INITIALIZERS,
+    )
     consolidation_steps: int = _setting(
         600,
         "steps that train the classifier on generated images of all classes "
@@ -62,7 +55,7 @@ class LearnerSettings:
     consolidation_batch: int = _setting(
         128, "generated images in a consolidation step; real ones in each step of joint training"
     )
-    consolidation_learning_rate: float = _consolidation_learning_rate(3e-3)
+    consolidation_learning_rate: float = _setting(3e-3, "Adam's first rate in consolidation")
     color_jitter: float = _setting(
         0.0,
         "how much contrast, brightness and tint of the classifier's images are varied; 0: not, "
@@ -196,9 +189,11 @@ class DGMSettings(ReplaySettings):
 class GANSettings(ReplaySettings):
     """How the conditional GAN is trained that fine-tuning, EWC, DGR and MeRGAN share."""
 
-    # What the methods were compared with, DGM, too.
-    critic_initializer: str = _critic_initializer("normal")
-    consolidation_learning_rate: float = _consolidation_learning_rate(1e-3)
+    gan_critic_initializer: str = _setting(
+        "normal",
+        "first weights of the critic that the generator learns from, as critic_initializer",
+        CRITIC_INITIALIZERS,
+    )
     beta_2: float = _second_decay(0.999)
     critic_steps: int = _setting(1, "updates of the critic for one of the generator")
 
@@ -259,6 +254,7 @@ ADDED: Mapping[str, Any] = {
     "least_steps": 0,
     "annealed_share": 1.0,
     "critic_initializer": "normal",
+    "gan_critic_initializer": "normal",
     "beta_1": 0.5,
     "beta_2": 0.999,
     "color_jitter": 0.0,
@@ -303,15 +299,15 @@ _PAPER: Mapping[str, Any] = {
     "batch_size": 64,
     "latent_dim": 128,
     "critic_size": 32,
+    "critic_initializer": "normal",
+    "consolidation_learning_rate": 1e-3,
     "rate_decay": "none",
 }
 _PAPER_DGM: Mapping[str, Any] = {
     "epochs": 101,
     "critic_norm": "batch",
-    "critic_initializer": "normal",
     "annealed_share": 1.0,
     "beta_2": 0.999,
-    "consolidation_learning_rate": 1e-3,
     "learning_rate": 2e-3,
     "critic_learning_rate": 2e-3,
     "penalty_weight": 1.0,

@@ -159,3 +159,14 @@ def test_joint_trainings_classifier_is_made_as_dgms(preset):
     common = {field.name for field in dataclasses.fields(joint)}
     of_dgm = {name: getattr(dgm, name) for name in common}
     assert dataclasses.asdict(joint) == of_dgm
+
+
+@pytest.mark.parametrize("preset", ["cpu", "paper"])
+@pytest.mark.parametrize("method", METHODS)
+def test_all_methods_are_measured_by_the_same_classifier(method, preset):
+    names = ("critic_initializer", "consolidation_batch", "consolidation_learning_rate")
+    names += ("color_jitter", "inverted_share", "critic_size")
+    for dataset in ("digits", "mnist", "svhn_cropped"):
+        mine, dgms = (settings_for(dataset, preset=preset, method=name) for name in (method, "dgm"))
+        for name in names:
+            assert getattr(mine, name) == getattr(dgms, name)

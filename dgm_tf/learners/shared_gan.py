@@ -141,7 +141,7 @@ class SharedGANLearner(GeneratingLearner):
             classes,
             size=settings.critic_size,
             norm="none",  # the penalty is about single images
-            initializer=settings.critic_initializer,
+            initializer=settings.gan_critic_initializer,
             seed=randomness.derive(settings.seed, "gan critic"),
             dtype=settings.dtype,
             name="gan_critic",
