@@ -1,5 +1,6 @@
 """What README.md and docs/accuracy.md show of the runs kept under `results/`."""
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -7,25 +8,27 @@ from pathlib import Path
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import dissections, figures, numbers, sections, table
 from dgm_tf.reporting.numbers import Group
-from dgm_tf.reporting.run import read_run
+from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.settings import settings_for
 from dgm_tf.storage.files import write_atomically
 
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
 TABLE_BEGIN, TABLE_END = "<!-- results:begin -->", "<!-- results:end -->"
 
-# The page of what was done for accuracy, and the runs by the defaults that came of it.
-PAGE, RUNS = "docs/accuracy.md", "results/accuracy"
+PAGE = "docs/accuracy.md"
 RUNS_BEGIN, RUNS_END = "<!-- runs:begin -->", "<!-- runs:end -->"
 
+# Runs that are not to be in README.md's table, of the same form.
+_OTHERS = "results/accuracy"
 _FOLDER = "docs/gallery"
 
 
 def write_gallery(root: str | Path) -> list[Path]:
     """Draws the gallery's figures and puts what is made of runs between its marks.
 
-    That is the gallery and the table in README.md, and in docs/accuracy.md, where there is one, the
-    table of the runs by today's defaults and what taking runs apart has shown.
+    That is the gallery and the table in README.md, and in docs/accuracy.md, where there is one, a
+    table of DGM and joint training by today's defaults, and what taking runs apart has shown.
 
     Args:
         root: the repository, with `README.md` and `results/<stream>/<learner>/<seed>/`.
@@ -57,11 +60,21 @@ def write_gallery(root: str | Path) -> list[Path]:
 
 def page_parts(root: str | Path) -> dict[tuple[str, str], str]:
     """What stands in docs/accuracy.md, by the marks that it stands between."""
-    root = Path(root)
+    results = Path(root) / "results"
+    runs = table.finished_runs(results, Path(root) / _OTHERS)
     return {
-        (RUNS_BEGIN, RUNS_END): table.markdown(table.finished_runs(root / RUNS)),
-        (dissections.BEGIN, dissections.END): dissections.markdown(root / RUNS),
+        (RUNS_BEGIN, RUNS_END): table.markdown([run for run in runs if _is_todays(run)]),
+        (dissections.BEGIN, dissections.END): dissections.markdown(results),
     }
+
+
+def _is_todays(run: Run) -> bool:
+    """Whether it is DGM or joint training by the settings that it would have today."""
+    if run.learner not in ("joint", "dgm-w", "dgm-a"):
+        return False
+    method, _, variant = run.learner.partition("-")
+    settings = settings_for(run.dataset, variant or None, method=method, seed=run.seed)
+    return run.settings == dataclasses.asdict(settings)
 
 
 def pictures(root: str | Path) -> dict[str, bytes]:

@@ -17,13 +17,14 @@ _ORDER = (
 _AT = (5, 10)  # tasks whose A_t and G_t the table has
 
 
-def finished_runs(root: str | Path) -> list[Run]:
+def finished_runs(*roots: str | Path) -> list[Run]:
     """Every run in `<root>/<stream>/<method>/seed<k>/` that has learnt all its tasks, in order.
 
     Raises:
         InputError: a run's files cannot be read.
     """
-    runs = [read_run(path.parent) for path in Path(root).glob("*/*/seed*/metrics.jsonl")]
+    found = [path for root in roots for path in Path(root).glob("*/*/seed*/metrics.jsonl")]
+    runs = [read_run(path.parent) for path in found]
     return sorted((run for run in runs if len(run.rows) == run.tasks), key=_rank)
 
 

@@ -1,12 +1,13 @@
 """What taking runs apart has shown, as tables."""
 
+import dataclasses
 import json
-import shutil
 
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import dissections, gallery, table
+from dgm_tf.reporting import dissections, gallery
+from dgm_tf.settings import settings_for
 from tests.reporting.example import description, row, write_run
 from tests.reporting.test_gallery import ROOT, repository
 
@@ -64,21 +65,39 @@ def test_each_run_has_a_line_and_each_of_its_classes_a_column(results):
 
 def test_the_page_is_written_with_the_gallery(results, tmp_path):
     root = repository(tmp_path)
-    shutil.copytree(results / "toys-3", root / gallery.RUNS / "toys-3")
     page = root / gallery.PAGE
     assert page not in gallery.write_gallery(root)
-    parts = {
-        (gallery.RUNS_BEGIN, gallery.RUNS_END): table.markdown(
-            table.finished_runs(root / gallery.RUNS)
-        ),
-        (dissections.BEGIN, dissections.END): dissections.markdown(root / gallery.RUNS),
-    }
+    parts = gallery.page_parts(root)
+    assert parts[dissections.BEGIN, dissections.END] == dissections.markdown(results)
     page.parent.mkdir(exist_ok=True)
     page.write_text("".join(f"Before\n{begin}\nold\n{end}\nAfter\n" for begin, end in parts))
     assert page in gallery.write_gallery(root)
     assert page.read_text() == "".join(
         f"Before\n{begin}\n{new}\n{end}\nAfter\n" for (begin, end), new in parts.items()
     )
+
+
+def test_the_page_has_dgm_and_joint_training_by_todays_defaults(results):
+    def described(learner, seed, **changes):
+        method, _, variant = learner.partition("-")
+        settings = settings_for("toys", variant or None, method=method, seed=seed)
+        changed = dataclasses.asdict(settings) | changes
+        return description(tasks=2, learner=learner, seed=seed) | {
+            "settings": changed, "command": f"{learner} {seed}",
+        }  # fmt: skip
+
+    runs = {
+        "toys-2/dgm-w/seed1": described("dgm-w", 1),
+        "toys-2/dgm-w/seed2": described("dgm-w", 2, annealed_share=1.0),
+        "toys-2/ewc/seed1": described("ewc", 1),
+        "accuracy/toys-2/joint/seed1": described("joint", 1),
+        "accuracy/toys-2/dgm-a/seed1": described("dgm-a", 1),
+    }
+    for folder, its in runs.items():
+        write_run(results / folder, [row(1), row(2)], its)
+    found = gallery.page_parts(results.parent)[gallery.RUNS_BEGIN, gallery.RUNS_END]
+    made_by = found.partition("Made by\n\n")[2].split("\n")
+    assert made_by == ["    joint 1", "    dgm-w 1", "    dgm-a 1"]
 
 
 def test_the_committed_page_is_of_the_committed_results():
