@@ -275,8 +275,18 @@ def recorded(kind: type[LearnerSettings], found: Mapping[str, Any]) -> Any:
         InputError: a value out of range.
         TypeError: a name that `kind` does not have.
     """
+    return kind(**recorded_values(kind, found))
+
+
+def recorded_values(kind: type[LearnerSettings], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What `recorded` makes settings of, unchecked."""
     names = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{name: value for name, value in ADDED.items() if name in names} | dict(found))
+    return {name: value for name, value in ADDED.items() if name in names} | dict(found)
+
+
+def method_of(learner: str) -> str:
+    """What a learner is called on the command line: `dgm` for `dgm-w` and `dgm-a`."""
+    return "dgm" if learner.startswith("dgm-") else learner
 
 
 _LOWEST = {

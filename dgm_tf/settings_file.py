@@ -8,7 +8,7 @@ from typing import Any
 
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
-from dgm_tf.settings import ADDED, METHODS, PRESETS
+from dgm_tf.settings import METHODS, PRESETS, method_of, recorded_values
 
 PRESET = "preset"
 
@@ -59,8 +59,7 @@ def _is_of_a_run(content: dict[str, Any]) -> bool:
 
 
 def _of_a_run(content: dict[str, Any]) -> dict[str, Any]:
-    learner = str(content["learner"])
-    method = "dgm" if learner.startswith("dgm-") else learner
-    fields = dataclasses.fields(METHODS[method]) if method in METHODS else ()
-    then = {field.name: ADDED[field.name] for field in fields if field.name in ADDED}
-    return then | content["settings"]
+    method = method_of(str(content["learner"]))
+    if method not in METHODS:
+        return content["settings"]
+    return recorded_values(METHODS[method], content["settings"])

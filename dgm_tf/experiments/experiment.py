@@ -33,7 +33,14 @@ from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.reporting import page, report, tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable, warn
 from dgm_tf.serving.export import Export
-from dgm_tf.settings import METHODS, DGMSettings, LearnerSettings, ReplaySettings, recorded
+from dgm_tf.settings import (
+    METHODS,
+    DGMSettings,
+    LearnerSettings,
+    ReplaySettings,
+    method_of,
+    recorded,
+)
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
@@ -269,7 +276,7 @@ def restored_learner(
     Raises:
         InputError: there is no such learner, or the state is not one of it.
     """
-    method = "dgm" if name.startswith("dgm-") else name
+    method = method_of(name)
     if method not in METHODS:
         raise InputError(f"settings.json names the learner {name!r}, which dgm_tf does not have")
     with reading_state():

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from dgm_tf import distribution, losses, randomness
 from dgm_tf.layers.masks import annealed_scales
-from dgm_tf.learners.phase import TwoNetworkPhase, decayed, divisor_up_to, new_adam, spread
+from dgm_tf.learners.phase import TwoNetworkPhase, adam_of, divisor_up_to, spread
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import Replay
 from dgm_tf.settings import DGMSettings
@@ -60,17 +59,17 @@ class AdversarialPhase(TwoNetworkPhase):
         self._steps_per_epoch, self._epochs = steps_per_epoch, epochs
         self._generator_variables = generator.learning_variables()
         self._critic_variables = critic.trainable_variables
-        self._generator_optimizer = self._adam(settings.learning_rate, self._generator_variables)
-        self._critic_optimizer = self._adam(settings.critic_learning_rate, self._critic_variables)
+        steps = epochs * steps_per_epoch
+        self._generator_optimizer = adam_of(
+            settings, settings.learning_rate, steps, self._generator_variables
+        )
+        self._critic_optimizer = adam_of(
+            settings, settings.critic_learning_rate, steps, self._critic_variables
+        )
 
     def own_variables(self) -> dict[str, Any]:
         replay = () if self._replay is None else self._replay.variables
         return super().own_variables() | {"replay": replay}
-
-    def _adam(self, first_rate: float, variables: list[keras.Variable]) -> keras.optimizers.Adam:
-        settings = self._settings
-        rate = decayed(first_rate, settings.rate_decay, self._epochs * self._steps_per_epoch)
-        return new_adam(rate, variables, beta_1=settings.beta_1, beta_2=settings.beta_2)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of the critic, one of the generator.

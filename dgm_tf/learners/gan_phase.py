@@ -1,12 +1,11 @@
 """Training of the conditional GAN that fine-tuning, EWC, DGR and MeRGAN share, on one task."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
 from dgm_tf import distribution, losses, randomness
-from dgm_tf.learners.phase import TwoNetworkPhase, decayed, divisor_up_to, new_adam, spread
+from dgm_tf.learners.phase import TwoNetworkPhase, adam_of, divisor_up_to, spread
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.settings import GANSettings
 
@@ -93,17 +92,13 @@ class GANPhase(TwoNetworkPhase):
         self._generator_variables = generator.trainable_variables
         self._critic_variables = critic.trainable_variables
         steps = steps_per_epoch * epochs
-        self._generator_optimizer = self._adam(
-            settings.learning_rate, -(-steps // settings.critic_steps), self._generator_variables
+        updates = -(-steps // settings.critic_steps)
+        self._generator_optimizer = adam_of(
+            settings, settings.learning_rate, updates, self._generator_variables
         )
-        self._critic_optimizer = self._adam(
-            settings.critic_learning_rate, steps, self._critic_variables
+        self._critic_optimizer = adam_of(
+            settings, settings.critic_learning_rate, steps, self._critic_variables
         )
-
-    def _adam(self, rate: float, steps: int, variables: list[Any]) -> Any:
-        settings = self._settings
-        rate = decayed(rate, settings.rate_decay, steps)
-        return new_adam(rate, variables, beta_1=settings.beta_1, beta_2=settings.beta_2)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of the critic and one of the generator, as every `critic_steps` steps.

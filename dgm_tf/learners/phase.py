@@ -10,6 +10,7 @@ from keras.optimizers.schedules import CosineDecay
 from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.keeper import TaskKeeper
+from dgm_tf.settings import ReplaySettings
 
 
 class _Adam(keras.optimizers.Adam):
@@ -37,6 +38,18 @@ def new_adam(
 def decayed(rate: float, decay: str, steps: int) -> Any:
     """A rate over the steps of a task: constant for `"none"`, to 0 for `"cosine"`."""
     return CosineDecay(rate, steps) if decay == "cosine" else rate
+
+
+def adam_of(
+    settings: ReplaySettings, rate: float, steps: int, variables: list[keras.Variable]
+) -> keras.optimizers.Adam:
+    """The Adam of a network in an adversarial phase: its rate over so many updates, its decays."""
+    return new_adam(
+        decayed(rate, settings.rate_decay, steps),
+        variables,
+        beta_1=settings.beta_1,
+        beta_2=settings.beta_2,
+    )
 
 
 class RunningMean:

@@ -29,11 +29,15 @@ def cache(tmp_path_factory):
         yield folder
 
 
+# With a critic that begins so weak, few steps leave the generator's images grey.
+GREY = ("--critic_initializer=normal", "--annealed_share=1", "--beta_2=0.999")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A run of DGM and one of the learner that is made of other parts than the rest."""
     folder = tmp_path_factory.mktemp("runs")
-    assert split_digits.main([*TINY, f"--run_dir={folder}/dgm-w"]) == 0
+    assert split_digits.main([*TINY, *GREY, f"--run_dir={folder}/dgm-w"]) == 0
     assert split_digits.main([*TINY, "--method=joint_gan", f"--run_dir={folder}/joint-gan"]) == 0
     return folder
 
@@ -146,9 +150,9 @@ def test_a_run_is_taken_apart(runs, tmp_path, capsys):
         assert f"{100 * arm['accuracy']:8.2f}  {100 * arm['newest_share']:9.2f}  " in said
     assert set(found["quality"]) == {str(label) for label in range(10)}
     for label, quality in found["quality"].items():
-        assert quality["compared"] == 40
-        assert 0 <= quality["recognised"] <= 1 and 0 <= quality["precision"] <= 1
-        assert quality["recall"] < 0.1  # digits are not among what so few steps draw
+        # Grey is near no digit, and near it is none.
+        assert quality["compared"] == 40 and 0 <= quality["recognised"] <= 1
+        assert quality["precision"] < 0.1 and quality["recall"] < 0.1
         shown = f"{int(label):8d}{100 * quality['recognised']:11.2f}"
         assert f"{shown}{quality['frechet_distance']:9.2f}" in said
     # A generator of a few steps draws grey: nothing is learnt from it, and whatever looks real is
