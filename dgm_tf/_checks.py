@@ -4,7 +4,7 @@ import json
 import numbers
 import operator
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from dgm_tf.errors import InputError
@@ -42,6 +42,12 @@ def share(value: Any, name: str, *, zero: bool) -> float:
         wanted = "of at least 0 and below 1" if zero else "between 0 and 1"
         raise InputError(f"{name} must be a number {wanted}, got {value!r}")
     return number
+
+
+def known(kind: str, given: Sequence[str], names: Collection[str]) -> None:
+    """Finds what is none of `names`, and says which there are."""
+    if unknown := [name for name in given if name not in names]:
+        raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(names)}")
 
 
 def image_size(value: Any) -> int:

@@ -82,9 +82,8 @@ def plan(
     Raises:
         InputError: an unknown data set or method.
     """
-    for kind, given, known in (("data set", datasets, TRAINERS), ("method", methods, METHODS)):
-        if unknown := [name for name in given if name not in known]:
-            raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(known)}")
+    _checks.known("data set", datasets, TRAINERS)
+    _checks.known("method", methods, METHODS)
     return [
         Planned(dataset, method, seed, root, tuple(extra))
         for dataset in datasets

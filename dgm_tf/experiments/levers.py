@@ -149,9 +149,8 @@ def plan(
     Raises:
         InputError: an unknown lever or data set.
     """
-    for kind, given, known in (("lever", levers, LEVERS), ("data set", datasets, BUDGETS)):
-        if unknown := [name for name in given if name not in known]:
-            raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(known)}")
+    _checks.known("lever", levers, LEVERS)
+    _checks.known("data set", datasets, BUDGETS)
     return [
         _planned(lever, dataset, seed, root)
         for dataset in datasets

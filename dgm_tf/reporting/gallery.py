@@ -10,7 +10,7 @@ from dgm_tf.reporting import dissections, figures, numbers, sections, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import settings_for
+from dgm_tf.settings import method_of, settings_for
 from dgm_tf.storage.files import write_atomically
 
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
@@ -72,8 +72,9 @@ def _is_todays(run: Run) -> bool:
     """Whether it is DGM or joint training by the settings that it would have today."""
     if run.learner not in ("joint", "dgm-w", "dgm-a"):
         return False
-    method, _, variant = run.learner.partition("-")
-    settings = settings_for(run.dataset, variant or None, method=method, seed=run.seed)
+    settings = settings_for(
+        run.dataset, run.settings.get("variant"), method=method_of(run.learner), seed=run.seed
+    )
     return run.settings == dataclasses.asdict(settings)
 
 
