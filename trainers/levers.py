@@ -19,8 +19,8 @@ def define() -> flags.CommandFlags:
     flags.define_text(values, "seeds", "0,1,2", "seeds", shown="N,N,...")
     flags.define_text(values, "results", "results/levers", "folder of the runs", shown="DIR")
     text = (
-        "Markdown file in which the tables stand between marks and are written anew; they are "
-        "printed unless given"
+        "Markdown file in which the tables stand between marks and are written anew, with figures "
+        "of accuracy against size in gallery/ beside it; they are printed unless given"
     )
     flags.define_text(values, "out", None, text, shown="FILE")
     flags.define_jobs(values)
@@ -54,7 +54,8 @@ def _study(
     if out is None:
         command.say(study.markdown(results))
     else:
-        command.say(str(study.write_tables(results, out)))
+        for path in study.write_tables(results, out):
+            command.say(str(path))
     if failed:
         raise InputError(f"{len(failed)} runs failed; the same command tries them again")
 

@@ -1,6 +1,7 @@
 """What a setting brings: one changed at a time against the defaults, seed by seed.
 
 Runs are small, so that many fit into an hour; what they show is to be confirmed by whole runs.
+Those levers that decide how large the generator becomes are drawn as well, accuracy against size.
 """
 
 import dataclasses
@@ -8,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.grid import Planned
-from dgm_tf.reporting import numbers, table
+from dgm_tf.reporting import figures, numbers, table
 from dgm_tf.reporting.gallery import between_marks
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.settings import DGMSettings, settings_for
@@ -19,6 +22,10 @@ from dgm_tf.storage.files import write_atomically
 
 BASE = "base"
 BEGIN, END = "<!-- levers:begin -->", "<!-- levers:end -->"
+
+# A lever on nothing else decides the generator's size.
+_OF_SIZE = {"sparsity", "generator_size"}
+_PICTURES = "gallery"
 
 # What is said of a run after its last task; shares in percent.
 _MEASURES: Mapping[str, Callable[[Run], float | None]] = {
@@ -167,8 +174,13 @@ def _planned(name: str, dataset: str, seed: int, root: str) -> Planned:
     return Planned(dataset, "dgm-w", seed, f"{root}/{name}", flags, budget.tasks)
 
 
-def write_tables(root: str | Path, path: str | Path) -> Path:
+def write_tables(root: str | Path, path: str | Path) -> list[Path]:
     """Puts the tables of the finished runs below `root` between their marks in a Markdown file.
+
+    Below a table stands a figure of accuracy against size, in a folder beside the file.
+
+    Returns:
+        The files written.
 
     Raises:
         InputError: there is no finished run, the marks are missing, or a file cannot be used.
@@ -178,38 +190,99 @@ def write_tables(root: str | Path, path: str | Path) -> Path:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {_checks.one_line(error)}") from error
-    write_atomically(path, between_marks(path, text, (BEGIN, END), markdown(root)).encode())
-    return path
+    text = between_marks(path, text, (BEGIN, END), markdown(root, pictures=True))
+    drawn = {path.parent / name: svg for name, svg in pictures(root).items()}
+    for file, svg in drawn.items():
+        write_atomically(file, svg)
+    write_atomically(path, text.encode())
+    return [*drawn, path]
 
 
-def markdown(root: str | Path) -> str:
+def markdown(root: str | Path, *, pictures: bool = False) -> str:
     """A table per data set: a row per lever, mean and sample standard deviation over seeds.
 
     `change of A` is the mean over seeds of a lever's A less that of the defaults, seed by seed.
+
+    Args:
+        root: results folder, with a folder per lever.
+        pictures: show the figure of accuracy against size, where there is one.
 
     Raises:
         InputError: there is no finished run, or one cannot be read.
     """
     parts = []
     for dataset, budget in BUDGETS.items():
-        runs = {lever: _finished(Path(root) / lever, dataset, budget) for lever in LEVERS}
-        if not (there := [run for mine in runs.values() for run in mine]):
+        runs = _runs(root, dataset)
+        if not runs:
             continue
-        base = {run.seed: run for run in runs[BASE]}
+        base = {run.seed: run for run in runs.get(BASE, [])}
         header = ["lever", "n", "change of A", *_MEASURES]
         lines = [table.line(header), table.line(["---"] * len(header))]
         for lever, mine in runs.items():
-            if mine:
-                cells = [_cell(map(measure, mine)) for measure in _MEASURES.values()]
-                change = "" if lever == BASE else _change(mine, base)
-                about = LEVERS[lever].about
-                lines.append(table.line([about, str(len(mine)), change, *cells]))
-        scenario = there[0].scenario
+            cells = [_cell(map(measure, mine)) for measure in _MEASURES.values()]
+            change = "" if lever == BASE else _change(mine, base)
+            about = LEVERS[lever].about
+            lines.append(table.line([about, str(len(mine)), change, *cells]))
+        scenario = next(iter(runs.values()))[0].scenario
         title = f"{scenario[:1].upper()}{scenario[1:]}; after task {budget.tasks}."
-        parts.append("\n\n".join([title, "\n".join(lines)]))
+        parts += [title, "\n".join(lines)]
+        if pictures and size_figure(root, dataset) is not None:
+            alt = f"{dataset}: accuracy against the generator's size"
+            parts.append(f'<img src="{_picture(dataset)}" width="60%" alt="{alt}">')
     if not parts:
         raise InputError(f"no finished run in {root}: learn one first, or name another --results")
     return "\n\n".join(parts)
+
+
+def pictures(root: str | Path) -> dict[str, bytes]:
+    """The figures of accuracy against size as SVG files, by what `markdown` calls them."""
+    drawn = {dataset: size_figure(root, dataset) for dataset in BUDGETS}
+    return {
+        _picture(dataset): figures.svg_bytes(figure)
+        for dataset, figure in drawn.items()
+        if figure is not None
+    }
+
+
+def size_figure(root: str | Path, dataset: str) -> Figure | None:
+    """A point for each lever of `_OF_SIZE` that has finished runs, and one for the defaults.
+
+    None where there are fewer than two.
+    """
+    budget = BUDGETS[dataset]
+    small = settings_for(dataset, "w", **budget.changed)
+    found: dict[str, tuple[numbers.Spread, numbers.Spread]] = {}
+    for lever, mine in _runs(root, dataset).items():
+        sizes = [run.rows[-1].get("generator_parameters") for run in mine]
+        if set(LEVERS[lever].changed(small)) <= _OF_SIZE and None not in sizes:
+            size = numbers.spread(size / 1e3 for size in sizes)
+            found[lever] = size, numbers.spread(map(_MEASURES["A"], mine))
+    if len(found) < 2:
+        return None
+    points = {name: (size.mean, accuracy.mean) for name, (size, accuracy) in found.items()}
+    best = numbers.front(
+        points.values(), little=lambda point: point[0], much=lambda point: point[1]
+    )
+    return figures.trade_off(
+        list(points.values()),
+        best,
+        xlabel="thousands of parameters of the generator after the last task",
+        ylabel="accuracy on real test images (%)",
+        each="mean over seeds",
+        names=list(points),
+        deviations=[accuracy.deviation for _, accuracy in found.values()],
+        marked={"the defaults": points[BASE]} if BASE in points else {},
+    )
+
+
+def _picture(dataset: str) -> str:
+    return f"{_PICTURES}/size-{dataset}.svg"
+
+
+def _runs(root: str | Path, dataset: str) -> dict[str, list[Run]]:
+    """The finished runs of each lever that has some."""
+    found = {lever: _finished(Path(root) / lever, dataset, BUDGETS[dataset]) for lever in LEVERS}
+    return {lever: mine for lever, mine in found.items() if mine}
 
 
 def _finished(folder: Path, dataset: str, budget: Budget) -> list[Run]:

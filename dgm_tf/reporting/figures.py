@@ -275,8 +275,10 @@ def trade_off(
     *,
     xlabel: str,
     ylabel: str,
-    begin: tuple[float, float] | None = None,
-    best: tuple[float, float] | None = None,
+    each: str = "trial",
+    names: Sequence[str] = (),
+    deviations: Sequence[float | None] = (),
+    marked: Mapping[str, tuple[float, float]] | None = None,
     others: Sequence[tuple[float, float]] = (),
 ) -> Figure:
     """Points where little x and much y is wanted, and the front of those that nothing beats.
@@ -286,8 +288,10 @@ def trade_off(
         front: in order of x.
         xlabel: what x is, with its unit.
         ylabel: what y is, with its unit.
-        begin: where a search began.
-        best: what it chose.
+        each: what a point is.
+        names: of the points, to stand beside them; none, or as many as points.
+        deviations: of their y, where there are; none, or as many as points.
+        marked: up to two of the points, by what they are.
         others: points that are not to be compared with these.
     """
     with matplotlib.rc_context(_STYLE):
@@ -297,17 +301,21 @@ def trade_off(
                 *_columns(others), color=MUTED, linestyle="", marker=".", markersize=4,
                 label="smaller budget",
             )  # fmt: skip
-        axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label="trial")
+        for (x, y), deviation in zip(points, deviations or [None] * len(points), strict=True):
+            if deviation is not None:
+                axes.errorbar(x, y, deviation, color=SERIES[0], linewidth=0.8, capsize=2)
+        axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label=each)
+        for name, point in zip(names, points, strict=bool(names)):
+            axes.annotate(name, point, (4, 4), textcoords="offset points", fontsize=7)
         axes.plot(
             *_columns(front), color=SERIES[1], linestyle=_DASHES[1], marker="s",
             drawstyle="steps-post", label="Pareto front",
         )  # fmt: skip
-        for name, point, marker in ("begin", begin, "D"), ("best", best, "*"):
-            if point is not None:
-                axes.plot(
-                    *_columns([point]), color=INK, linestyle="", marker=marker, markersize=10,
-                    markerfacecolor="none", label=name,
-                )  # fmt: skip
+        for (name, point), marker in zip((marked or {}).items(), "*D", strict=False):
+            axes.plot(
+                *_columns([point]), color=INK, linestyle="", marker=marker, markersize=10,
+                markerfacecolor="none", label=name,
+            )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.2)
     return figure

@@ -9,8 +9,8 @@ import dataclasses
 import itertools
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from dgm_tf.reporting.run import Row, Run
 
 # One value per task: (task, value) in order.
 Curve = list[tuple[int, float]]
+
+_T = TypeVar("_T")
 
 ALL_LAYERS = "all layers"
 
@@ -319,6 +321,17 @@ def _names(first: Sequence[Run]) -> list[str]:
         ]
         names.append(", ".join([identity["method"], *differing]))
     return names
+
+
+def front(
+    found: Iterable[_T], *, little: Callable[[_T], float], much: Callable[[_T], float]
+) -> list[_T]:
+    """Those that no other has more of `much` than without more of `little`, by `little`."""
+    best: list[_T] = []
+    for one in sorted(found, key=lambda one: (little(one), -much(one))):
+        if not best or much(one) > much(best[-1]):
+            best.append(one)
+    return best
 
 
 def by_class(row: Row, key: str) -> Mapping[int, Any]:

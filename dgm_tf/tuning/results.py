@@ -10,7 +10,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from matplotlib.figure import Figure
 
 from dgm_tf import _checks
-from dgm_tf.reporting import figures
+from dgm_tf.reporting import figures, numbers
 from dgm_tf.settings import DGMSettings, settings_for
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 
@@ -86,14 +86,11 @@ def compared(trials: Sequence[TrialResult]) -> list[TrialResult]:
 
 def front(trials: Sequence[TrialResult]) -> list[TrialResult]:
     """Those that no other beats in accuracy without being larger, from small to large."""
-    found: list[TrialResult] = []
-    by_size = sorted(
-        compared(trials), key=lambda trial: (trial.metrics["units"], -trial.metrics["accuracy"])
+    return numbers.front(
+        compared(trials),
+        little=lambda trial: trial.metrics["units"],
+        much=lambda trial: trial.metrics["accuracy"],
     )
-    for trial in by_size:
-        if not found or trial.metrics["accuracy"] > found[-1].metrics["accuracy"]:
-            found.append(trial)
-    return found
 
 
 def markdown(trials: Sequence[TrialResult]) -> str:
@@ -152,14 +149,16 @@ def as_csv(trials: Sequence[TrialResult]) -> str:
 def figure(trials: Sequence[TrialResult]) -> Figure:
     """Accuracy against final size, with the front marked; at least one trial must be usable."""
     alike = compared(trials)
-    begin = next((_point(trial) for trial in alike if trial.number == 1), None)
+    marked = {"best": ranked(trials)[0]}
+    for trial in alike:
+        if trial.number == 1:
+            marked["begin"] = trial
     return figures.trade_off(
         [_point(trial) for trial in alike],
         [_point(trial) for trial in front(trials)],
         xlabel="units of the generator after the last task",
         ylabel="accuracy on validation images (%)",
-        begin=begin,
-        best=_point(ranked(trials)[0]),
+        marked={name: _point(trial) for name, trial in marked.items()},
         others=[_point(trial) for trial in trials if trial.usable and trial not in alike],
     )
 

@@ -4,6 +4,7 @@ import pytest
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid, levers
+from tests.reporting import drawn
 from tests.reporting.example import description, row, write_run
 from trainers import flags
 from trainers import levers as trainer
@@ -60,6 +61,30 @@ def test_the_table_goes_between_its_marks(results, capsys):
     assert capsys.readouterr().out == f"{page}\n"
     assert trainer.main([arguments[0], "--nolearn"]) == 0
     assert capsys.readouterr().out == f"{levers.markdown(results)}\n"
+
+
+def test_accuracy_is_drawn_against_size_for_the_levers_on_size_alone(results, capsys):
+    assert levers.size_figure(results, "digits") is None  # the defaults alone
+    for lever, parameters, accuracy in ("sparsity-high", 500, 0.6), ("generator-32", 3000, 0.65):
+        rows = [row(task) for task in range(1, 11)]
+        rows[-1] |= {"average_accuracy": accuracy, "generator_parameters": parameters}
+        write_run(results / lever / "digits-10" / "dgm-w" / "seed0", rows, description(tasks=10))
+    (axes,) = levers.size_figure(results, "digits").axes
+    lines = drawn.named_lines(axes)
+    defaults = [1, pytest.approx(70)]
+    assert sorted(lines["mean over seeds"]) == [[0.5, 60], defaults, [3, 65]]
+    # More parameters than the defaults' for less accuracy: not on the front.
+    assert lines["Pareto front"] == [[0.5, 60], defaults]
+    assert lines["the defaults"] == [defaults]
+    beside = {text.get_text(): list(text.xy) for text in axes.texts}
+    assert beside == {"base": defaults, "sparsity-high": [0.5, 60], "generator-32": [3, 65]}
+    page = results / "page.md"
+    page.write_text(f"{levers.BEGIN}\n{levers.END}\n")
+    assert trainer.main([f"--results={results}", f"--out={page}", "--nolearn"]) == 0
+    picture = results / "gallery" / "size-digits.svg"
+    assert capsys.readouterr().out == f"{picture}\n{page}\n"
+    assert picture.read_bytes() == levers.pictures(results)["gallery/size-digits.svg"]
+    assert '<img src="gallery/size-digits.svg" ' in page.read_text()
 
 
 def test_only_what_is_missing_is_learnt(results, monkeypatch, capsys):

@@ -226,8 +226,7 @@ class TestTradeOff:
             [(10, 50.0), (20, 60.0)],
             xlabel="units",
             ylabel="accuracy (%)",
-            begin=(30, 55.0),
-            best=(20, 60.0),
+            marked={"begin": (30, 55.0), "best": (20, 60.0)},
             others=[(5, 20.0)],
         ).axes
         assert labels(axes) == ("", "units", "accuracy (%)")
@@ -241,6 +240,25 @@ class TestTradeOff:
         (front,) = [line for line in axes.lines if line.get_label() == "Pareto front"]
         # From a point on no more is had until the next one.
         assert front.get_drawstyle() == "steps-post"
+
+    def test_points_can_have_names_and_deviations(self):
+        (axes,) = figures.trade_off(
+            [(10, 50.0), (20, 60.0)],
+            [(10, 50.0)],
+            xlabel="units",
+            ylabel="accuracy (%)",
+            each="mean",
+            names=["small", "large"],
+            deviations=[2.0, None],
+        ).axes
+        assert {text.get_text(): text.xy for text in axes.texts} == {
+            "small": (10, 50.0),
+            "large": (20, 60.0),
+        }
+        (bars,) = axes.containers
+        (segment,) = bars.lines[2][0].get_segments()
+        assert segment.tolist() == [[10, 48], [10, 52]]
+        assert "mean" in drawn.named_lines(axes)
 
 
 def test_a_png_has_the_figures_size_at_the_wanted_density():
