@@ -13,6 +13,8 @@ from dgm_tf.storage.files import read_text
 
 BEGIN, END = "<!-- dissections:begin -->", "<!-- dissections:end -->"
 FILE = "dissection.json"
+# With other steps, say, beside the first: dissection-3600.json.
+_FILES = "dissection*.json"
 
 _MAX_BYTES = 1 << 20
 _ARMS = {
@@ -26,12 +28,13 @@ _ARMS = {
 def markdown(root: str | Path) -> str:
     """A table of the runs below `root` that have been taken apart, and one of classes for each.
 
-    Percent, save for Frechet distances.
+    Percent, save for Frechet distances. Classes are those of `FILE`.
 
     Raises:
         InputError: no run has been taken apart, or what was found cannot be read.
     """
-    found = [(read_run(path.parent), _read(path)) for path in sorted(Path(root).rglob(FILE))]
+    paths = sorted(Path(root).rglob(_FILES), key=lambda path: (path.parent, path.name != FILE))
+    found = [(path, read_run(path.parent), _read(path)) for path in paths]
     if not found:
         raise InputError(
             f"no {FILE} below {root}: write one by python -m trainers.dissect --run_dir=RUN "
@@ -39,8 +42,9 @@ def markdown(root: str | Path) -> str:
         )
     header = ["run", "after task", "steps", *_ARMS.values(), "the run's own", "recognised"]
     lines = [table.line(header), table.line(["---"] * len(header))]
-    lines += [table.line(_line(run, its)) for run, its in found]
-    return "\n\n".join(["\n".join(lines), *(_classes(run, its) for run, its in found)])
+    lines += [table.line(_line(run, its)) for _, run, its in found]
+    classes = [_classes(run, its) for path, run, its in found if path.name == FILE]
+    return "\n\n".join(["\n".join(lines), *classes])
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -63,6 +63,15 @@ def test_each_run_has_a_line_and_each_of_its_classes_a_column(results):
     )
 
 
+def test_a_run_taken_apart_twice_has_a_line_for_each_and_its_classes_once(results):
+    once = dissections.markdown(results).splitlines()
+    (folder,) = results.glob("*/*/*")
+    again = FOUND | {"steps": 3600, "own": arm(0.9, 0.7)}
+    (folder / "dissection-3600.json").write_text(json.dumps(again))
+    line = "| toys, DGMw, seed 4 | 2 | 3600 | 95.00 | n/a | 62.50 | 37.50 | 80.00 | 85.00 |"
+    assert dissections.markdown(results).splitlines() == [*once[:3], line, *once[3:]]
+
+
 def test_the_page_is_written_with_the_gallery(results, tmp_path):
     root = repository(tmp_path)
     page = root / gallery.PAGE
