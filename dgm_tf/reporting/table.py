@@ -116,12 +116,12 @@ def tables(runs: Sequence[Run]) -> dict[str, list[MethodRow]]:
     return found
 
 
-def _cells(mine: Sequence[Run], runs: Sequence[Run]) -> tuple[Spread | None, ...]:
-    """A cell per column over some of the runs of a stream."""
-    joint = {run.seed: run for run in runs if run.learner == "joint"}
+def _cells(some: Sequence[Run], mine: Sequence[Run]) -> tuple[Spread | None, ...]:
+    """A cell per column over some of the runs of a stream; `mine` are all of that stream."""
+    joint = {run.seed: run for run in mine if run.learner == "joint"}
     cells = []
     for column in COLUMNS:
-        values = [column.of(run, joint.get(run.seed)) for run in mine]
+        values = [column.of(run, joint.get(run.seed)) for run in some]
         factor = 100 if column.percent else 1
         cells.append(numbers.spread(factor * value for value in values if value is not None))
     return tuple(cells)
@@ -140,6 +140,7 @@ def markdown(runs: Sequence[Run]) -> str:
     parts = []
     for scenario, rows in tables(runs).items():
         used = _used(rows)
+        mine = [run for row in rows for run in row.runs]
         header = ["method", "n", *(COLUMNS[i].title for i in used), "the paper's A5, A10"]
         lines = [line(header), line(["---"] * len(header))]
         for row in rows:
@@ -147,7 +148,7 @@ def markdown(runs: Sequence[Run]) -> str:
             lines.append(line([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])]))
             if len(row.runs) > 1:
                 for run in row.runs:
-                    cells = [with_spread(_cells([run], runs)[i]) for i in used]
+                    cells = [with_spread(_cells([run], mine)[i]) for i in used]
                     lines.append(line([f"- seed {run.seed}", "", *cells, ""]))
         commands = "\n".join(
             f"    {run.description['command']}" for row in rows for run in row.runs

@@ -54,6 +54,16 @@ def test_intransigence_is_the_distance_to_joint_training_of_the_same_seed(root):
     assert cells(root, "joint")["intransigence"] is None
 
 
+def test_joint_training_of_another_stream_is_no_reference_for_a_seed(root, tmp_path):
+    before = table.markdown(table.finished_runs(root)).splitlines()
+    described = description(tasks=TASKS, learner="joint", seed=0)
+    described["scenario"] += " of another kind"
+    rows = [row(task, generates=False, average_accuracy=0.1) for task in range(1, TASKS + 1)]
+    write_run(tmp_path / f"more-{TASKS}" / "joint" / "seed0", rows, described)
+    after = table.markdown(table.finished_runs(root)).splitlines()
+    assert after[: len(before)] == before
+
+
 def test_growth_and_drift(root, tmp_path):
     # Widths 9 and 2 against 6 times 4 and 2; nothing has drifted.
     found = cells(root, "dgm-w")
