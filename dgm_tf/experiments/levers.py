@@ -5,7 +5,7 @@ Those levers that decide how large the generator becomes are drawn as well, accu
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,22 +190,22 @@ def write_tables(root: str | Path, path: str | Path) -> list[Path]:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {_checks.one_line(error)}") from error
-    text = between_marks(path, text, (BEGIN, END), markdown(root, pictures=True))
-    drawn = {path.parent / name: svg for name, svg in pictures(root).items()}
-    for file, svg in drawn.items():
-        write_atomically(file, svg)
+    drawn = pictures(root)
+    text = between_marks(path, text, (BEGIN, END), markdown(root, shown=drawn))
+    for name, svg in drawn.items():
+        write_atomically(path.parent / name, svg)
     write_atomically(path, text.encode())
-    return [*drawn, path]
+    return [*(path.parent / name for name in drawn), path]
 
 
-def markdown(root: str | Path, *, pictures: bool = False) -> str:
+def markdown(root: str | Path, *, shown: Collection[str] = ()) -> str:
     """A table per data set: a row per lever, mean and sample standard deviation over seeds.
 
     `change of A` is the mean over seeds of a lever's A less that of the defaults, seed by seed.
 
     Args:
         root: results folder, with a folder per lever.
-        pictures: show the figure of accuracy against size, where there is one.
+        shown: those of `pictures` that are to stand below their tables.
 
     Raises:
         InputError: there is no finished run, or one cannot be read.
@@ -226,9 +226,9 @@ def markdown(root: str | Path, *, pictures: bool = False) -> str:
         scenario = next(iter(runs.values()))[0].scenario
         title = f"{scenario[:1].upper()}{scenario[1:]}; after task {budget.tasks}."
         parts += [title, "\n".join(lines)]
-        if pictures and size_figure(root, dataset) is not None:
+        if (picture := _picture(dataset)) in shown:
             alt = f"{dataset}: accuracy against the generator's size"
-            parts.append(f'<img src="{_picture(dataset)}" width="60%" alt="{alt}">')
+            parts.append(f'<img src="{picture}" width="60%" alt="{alt}">')
     if not parts:
         raise InputError(f"no finished run in {root}: learn one first, or name another --results")
     return "\n\n".join(parts)
