@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import dissections, figures, numbers, sections, table
+from dgm_tf.reporting import dissections, figures, goals, numbers, sections, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
@@ -28,7 +28,8 @@ def write_gallery(root: str | Path) -> list[Path]:
     """Draws the gallery's figures and puts what is made of runs between its marks.
 
     That is the gallery and the table in README.md, and in docs/accuracy.md, where there is one, a
-    table of DGM and joint training by today's defaults, and what taking runs apart has shown.
+    table of DGM and joint training by today's defaults, how near DGM comes to joint training, and
+    what taking runs apart has shown.
 
     Args:
         root: the repository, with `README.md` and `results/<stream>/<learner>/<seed>/`.
@@ -62,8 +63,10 @@ def page_parts(root: str | Path) -> dict[tuple[str, str], str]:
     """What stands in docs/accuracy.md, by the marks that it stands between."""
     results = Path(root) / "results"
     runs = table.finished_runs(results, Path(root) / _OTHERS)
+    todays = [run for run in runs if _is_todays(run)]
     return {
-        (RUNS_BEGIN, RUNS_END): table.markdown([run for run in runs if _is_todays(run)]),
+        (RUNS_BEGIN, RUNS_END): table.markdown(todays),
+        (goals.BEGIN, goals.END): goals.markdown(todays),
         (dissections.BEGIN, dissections.END): dissections.markdown(results),
     }
 
