@@ -174,6 +174,11 @@ class DGMSettings(ReplaySettings):
     sparsity_follows_size: bool = _setting(
         True, "scale lambda by present size / initial size, so that its pull per weight stays"
     )
+    output_follows_width: bool = _setting(
+        False,
+        "scale the rate of the generator's output layer by its first / its present number of "
+        "inputs, and its first weights by the root of that",
+    )
     replay: str = _setting(
         "balanced",
         "balanced (a fixed number of replayed images per step) or full (one batch per old class)",
@@ -253,6 +258,7 @@ PRESETS = ("cpu", "paper")
 ADDED: Mapping[str, Any] = {
     "least_steps": 0,
     "annealed_share": 1.0,
+    "output_follows_width": False,
     "critic_initializer": "normal",
     "gan_critic_initializer": "normal",
     "beta_1": 0.5,

@@ -23,7 +23,7 @@ TAME = {
     "epochs": 1, "batch_size": 32, "latent_dim": 16, "generator_size": 4, "critic_size": 4,
     "replay_batch": 16, "replay_buffer": 64, "consolidation_steps": STEPS,
     "consolidation_batch": 32, "fisher_samples": 32, "s_max": 10.0, "sparsity": 0.0,
-    "learning_rate": 1e-4, "critic_learning_rate": 1e-4,
+    "learning_rate": 1e-4, "critic_learning_rate": 1e-4, "output_follows_width": True,
 }  # fmt: skip
 
 

@@ -87,6 +87,10 @@ LEVERS: Mapping[str, Lever] = {
             "critic_learning_rate": base.critic_learning_rate / 2,
         },
     ),
+    "output-apart": Lever(
+        "the generator's output layer by its width, or not, against the defaults",
+        lambda base: {"output_follows_width": not base.output_follows_width},
+    ),
     "adam-0.999": Lever(
         "0.999 as Adam's second decay (the paper)", lambda base: {"beta_2": 0.999}
     ),

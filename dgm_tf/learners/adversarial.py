@@ -61,7 +61,11 @@ class AdversarialPhase(TwoNetworkPhase):
         self._critic_variables = critic.trainable_variables
         steps = epochs * steps_per_epoch
         self._generator_optimizer = adam_of(
-            settings, settings.learning_rate, steps, self._generator_variables
+            settings,
+            settings.learning_rate,
+            steps,
+            self._generator_variables,
+            shares=generator.rate_shares() if settings.output_follows_width else (),
         )
         self._critic_optimizer = adam_of(
             settings, settings.critic_learning_rate, steps, self._critic_variables

@@ -81,6 +81,8 @@ class DGM(GeneratingLearner):
                 real_share=settings.consolidation_real_share,
             )
         self._generator = generator.widen(generator.grown_widths())
+        if settings.output_follows_width:
+            self._generator.shrink_output()
         self.task_learnt(task, critic)
         return history
 

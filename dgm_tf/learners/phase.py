@@ -19,7 +19,18 @@ class _Adam(keras.optimizers.Adam):
     Keras would take their sum, and go through a custom gradient for it, on one device, too, which
     TensorFlow registers for good: every task's training graph would stay in memory, tens of
     megabytes each.
+
+    Attributes:
+        shares: what each variable takes of the rate, in the order that `build` gets them; empty:
+            all of it.
     """
+
+    shares: Sequence[float] = ()
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if self.shares:
+            learning_rate *= self.shares[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         gradients, variables = zip(*grads_and_vars, strict=True)
@@ -27,10 +38,24 @@ class _Adam(keras.optimizers.Adam):
 
 
 def new_adam(
-    rate: Any, variables: list[keras.Variable], *, beta_1: float = 0.5, beta_2: float = 0.999
+    rate: Any,
+    variables: list[keras.Variable],
+    *,
+    beta_1: float = 0.5,
+    beta_2: float = 0.999,
+    shares: Sequence[float] = (),
 ) -> keras.optimizers.Adam:
-    """Adam without a past, its slots made: old moments would move a gated weight."""
+    """Adam without a past, its slots made: old moments would move a gated weight.
+
+    Args:
+        rate: a number or a Keras schedule.
+        variables: what it is to move.
+        beta_1: first decay.
+        beta_2: second decay.
+        shares: what each variable takes of the rate; all of it unless given.
+    """
     optimizer = _Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-8, name="adam")
+    optimizer.shares = tuple(shares)
     optimizer.build(variables)
     return optimizer
 
@@ -41,7 +66,12 @@ def decayed(rate: float, decay: str, steps: int) -> Any:
 
 
 def adam_of(
-    settings: ReplaySettings, rate: float, steps: int, variables: list[keras.Variable]
+    settings: ReplaySettings,
+    rate: float,
+    steps: int,
+    variables: list[keras.Variable],
+    *,
+    shares: Sequence[float] = (),
 ) -> keras.optimizers.Adam:
     """The Adam of a network in an adversarial phase: its rate over so many updates, its decays."""
     return new_adam(
@@ -49,6 +79,7 @@ def adam_of(
         variables,
         beta_1=settings.beta_1,
         beta_2=settings.beta_2,
+        shares=shares,
     )
 
 

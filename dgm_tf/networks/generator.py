@@ -262,6 +262,29 @@ class Generator(keras.Model):
             variables += block.trainable_variables
         return variables
 
+    def rate_shares(self) -> list[float]:
+        """What each of `learning_variables` takes of Adam's rate, all but the output layer all.
+
+        Adam moves every weight about as far. The output layer reads every unit of the last block,
+        of which there are more with every task, so that they move an image together the further;
+        hence its share is its first inputs in its present ones (Yang et al. 2022, Table 3). In the
+        blocks masks and gates leave as much to be learnt as there was at first.
+        """
+        output, share = self.heads[-1].kernel, self._output_share()
+        return [share if each is output else 1.0 for each in self.learning_variables()]
+
+    def shrink_output(self) -> None:
+        """Makes an untrained output layer's weights smaller by how many inputs it has.
+
+        Images begin as a sum over more random weights; the root of the share makes them as grey as
+        the first task's.
+        """
+        kernel = self.heads[-1].kernel
+        kernel.assign(kernel * self._output_share() ** 0.5)
+
+    def _output_share(self) -> float:
+        return self.initial_widths[-1] / self.widths[-1]
+
     def gated(
         self,
         gradients: Sequence[tf.Tensor],

@@ -10,7 +10,7 @@ from dgm_tf.reporting import dissections, figures, goals, numbers, sections, tab
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import method_of, settings_for
+from dgm_tf.settings import METHODS, method_of, recorded_values, settings_for
 from dgm_tf.storage.files import write_atomically
 
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
@@ -75,10 +75,9 @@ def _is_todays(run: Run) -> bool:
     """Whether it is DGM or joint training by the settings that it would have today."""
     if run.learner not in ("joint", "dgm-w", "dgm-a"):
         return False
-    settings = settings_for(
-        run.dataset, run.settings.get("variant"), method=method_of(run.learner), seed=run.seed
-    )
-    return run.settings == dataclasses.asdict(settings)
+    method = method_of(run.learner)
+    settings = settings_for(run.dataset, run.settings.get("variant"), method=method, seed=run.seed)
+    return recorded_values(METHODS[method], run.settings) == dataclasses.asdict(settings)
 
 
 def pictures(root: str | Path) -> dict[str, bytes]:

@@ -426,6 +426,29 @@ def one_step(learner, phase, batch):
     return {name: float(value) for name, value in phase.logs().items()}
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_an_output_layer_begins_smaller_and_moves_less_the_wider_it_is(follows):
+    tasks = digits().tasks()
+    rate = 1e-3
+    learner = tiny("w", learning_rate=rate, output_follows_width=follows, consolidation_steps=0)
+    learner.learn(next(tasks), epochs=1)
+    generator = learner.generator
+    assert generator.widths[-1] >= 1.5 * generator.initial_widths[-1]
+    share = generator.initial_widths[-1] / generator.widths[-1] if follows else 1.0
+    output = generator.heads[-1].kernel
+    assert np.std(output) == pytest.approx(0.02 * share**0.5, rel=0.1)
+
+    task = next(tasks)
+    phase = learner.adversarial_phase(task, epochs=1)
+    variables = phase.generator.learning_variables()
+    before = [np.float64(variable) for variable in variables]
+    one_step(learner, phase, next(iter(task.batches(4, epochs=1, seed=0))))
+    for variable, old in zip(variables, before, strict=True):
+        # Adam's first step moves whatever has a gradient by its whole rate.
+        moved = np.abs(np.float64(variable) - old).max()
+        assert moved == pytest.approx(rate * (share if variable is output else 1.0), rel=1e-2)
+
+
 def test_embeddings_are_kept_within_six():
     _, task = first_task()
     learner = tiny("w", learning_rate=50.0)
