@@ -14,7 +14,6 @@ import http.client
 import logging
 import os
 import pathlib
-import unicodedata
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -562,9 +561,11 @@ def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
 def _text(name: str) -> str:
     """A folder's name, which becomes that of a class or of the data, in reports and in JSON."""
-    # Control characters, line breaks, and bytes that are no UTF-8.
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        raise InputError(f"the name of folder {name!r} must be text of one line: rename it")
+    if not _checks.is_line(name):
+        raise InputError(
+            f"the name of folder {name!r} must be text of one line of at most "
+            f"{_checks.LINE_LIMIT} characters: rename it"
+        )
     return name
 
 
