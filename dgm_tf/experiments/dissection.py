@@ -16,14 +16,19 @@ from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.evaluation.quality import frechet_distance, precision_recall
 from dgm_tf.experiments import judging
+from dgm_tf.experiments.class_quality import (
+    ByClass,
+    ClassQuality,
+    generated_images,
+    judged,
+    real_images,
+)
 from dgm_tf.learners.base import Learner, position_table
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.critic_learner import traced
 from dgm_tf.networks import Critic
-from dgm_tf.replay import to_levels
-from dgm_tf.stream import TaskStream, to_float
+from dgm_tf.stream import to_float
 
 ARMS = {
     "real": "real images",
@@ -33,9 +38,6 @@ ARMS = {
 }
 
 _CHUNK = 256
-
-# Images by position of their class, uint8 [n, S, S, C] each.
-_ByClass = list[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,25 +58,6 @@ class Arm:
     def of(cls, found: Evaluation, newest: Sequence[int]) -> "Arm":
         share = found.newest_class_share(newest)["predictions"]
         return cls(found.average_accuracy, found.class_accuracy, share)
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassQuality:
-    """Generated images of one class, in an oracle's features beside as many real ones.
-
-    Attributes:
-        recognised: share that the oracle takes for the class, 0 to 1.
-        frechet_distance: from the training images.
-        precision: share within reach of a training image, 0 to 1.
-        recall: share of the training images within reach of a generated one, 0 to 1.
-        compared: images of each kind in the last three.
-    """
-
-    recognised: float
-    frechet_distance: float
-    precision: float
-    recall: float
-    compared: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,13 +150,11 @@ def dissect_run(
         raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
     finished, classes = learner.finished_tasks, learner.classes_seen
     oracle = Oracle.of(stream)
-    real = _real_images(stream, learner, count)
-    generated = _generated_images(learner, count, seed)
+    real = real_images(stream, learner, count)
+    generated = generated_images(learner, classes, count, seed)
     hits, quality = {}, {}
     for label, own, made in zip(classes, real, generated, strict=True):
-        drawn = _floats(made, stream)
-        hits[label] = oracle.classify(drawn) == label
-        quality[label] = _quality(oracle, hits[label], _floats(own, stream), drawn)
+        hits[label], quality[label] = judged(oracle, label, own, made)
     newest = stream.task_classes[finished - 1]
     mixtures = {"real": real, "generated": generated}
     if all(hit.any() for hit in hits.values()):
@@ -201,43 +182,8 @@ def dissect_run(
     )
 
 
-def _quality(
-    oracle: Oracle, hits: np.ndarray, real: np.ndarray, generated: np.ndarray
-) -> ClassQuality:
-    compared = min(len(real), len(generated))
-    features = oracle.features(real[:compared]), oracle.features(generated[:compared])
-    return ClassQuality(
-        float(hits.mean()),
-        frechet_distance(*features),
-        *precision_recall(*features),
-        compared=compared,
-    )
-
-
-def _real_images(stream: TaskStream, learner: Learner, most: int) -> _ByClass:
-    """Training images of each class seen, as they were shuffled."""
-    found: dict[int, list[np.ndarray]] = {label: [] for label in learner.classes_seen}
-    for images, labels in judging.real_batches(stream, learner):
-        pixels = to_levels(images).numpy()
-        for label in np.unique(labels).tolist():
-            found[label].append(pixels[labels == label])
-    return [np.concatenate(parts)[:most] for parts in found.values()]
-
-
-def _generated_images(learner: Learner, count: int, seed: int) -> _ByClass:
-    key = randomness.derive(seed, "dissection images")
-    return [
-        to_levels(learner.generate(np.full(count, label, np.int32), seed=key)).numpy()
-        for label in learner.classes_seen
-    ]
-
-
-def _floats(images: np.ndarray, stream: TaskStream) -> np.ndarray:
-    return to_float(images, stream.image_shape[0]).numpy()
-
-
 def _trained(
-    learner: Learner, images: _ByClass, steps: int, seed: int
+    learner: Learner, images: ByClass, steps: int, seed: int
 ) -> Callable[[np.ndarray], np.ndarray]:
     """`classify` of a critic that has learnt a mixture as the run's own learns replay."""
     settings = learner.settings
@@ -277,7 +223,7 @@ def _trained(
 
 
 def _balanced(
-    images: _ByClass, classes: np.ndarray, batch: int, steps: int, seed: int
+    images: ByClass, classes: np.ndarray, batch: int, steps: int, seed: int
 ) -> tf.data.Dataset:
     """Batches of float32 images in [-1, 1] and class ids, the classes taking turns."""
     size = images[0].shape[1]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import dissections, figures, goals, numbers, sections, table
+from dgm_tf.reporting import dissections, figures, goals, numbers, relearnings, sections, table
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
@@ -29,7 +29,7 @@ def write_gallery(root: str | Path) -> list[Path]:
 
     That is the gallery and the table in README.md, and in docs/accuracy.md, where there is one, a
     table of DGM and joint training by today's defaults, how near DGM comes to joint training, and
-    what taking runs apart has shown.
+    what taking runs apart and learning their tasks again has shown.
 
     Args:
         root: the repository, with `README.md` and `results/<stream>/<learner>/<seed>/`.
@@ -68,6 +68,7 @@ def page_parts(root: str | Path) -> dict[tuple[str, str], str]:
         (RUNS_BEGIN, RUNS_END): table.markdown(todays),
         (goals.BEGIN, goals.END): goals.markdown(todays),
         (dissections.BEGIN, dissections.END): dissections.markdown(results),
+        (relearnings.BEGIN, relearnings.END): relearnings.markdown(results),
     }
 
 

@@ -1,4 +1,4 @@
-"""`trainers.oracle`, `trainers.judge` and `trainers.dissect` as a user types them."""
+"""`trainers.oracle`, `judge`, `dissect` and `relearn` as a user types them."""
 
 import json
 import re
@@ -10,9 +10,10 @@ import pytest
 from dgm_tf import pictures
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import dissection, judging
+from dgm_tf.experiments.class_quality import judged
 from dgm_tf.settings import settings_for
 from dgm_tf.stream import class_incremental
-from trainers import dissect, judge, oracle, split_digits
+from trainers import dissect, judge, oracle, relearn, split_digits
 
 TINY = [
     "--classes_per_task=5", "--epochs=1", "--batch_size=60", "--generator_size=2",
@@ -189,15 +190,22 @@ def test_quality_is_measured_on_as_many_images_of_each_kind():
         def features(self, images):
             return images.reshape(len(images), -1)
 
-    images = np.random.RandomState(0).normal(size=(9, 2, 2, 1))
-    hits = np.array([True, False, True, True] + [False] * 4)
-    same = dissection._quality(Eyes(), hits, images[:6], np.concatenate([images[:6], images[:2]]))
+        def classify(self, images):
+            return np.where(images[:, 0, 0, 0] > 0, 7, 1)
+
+    images = np.random.RandomState(0).randint(0, 120, (9, 2, 2, 1)).astype(np.uint8)
+    made = np.concatenate([images[:6], images[:2]])
+    made[[0, 2, 3], 0, 0, 0] = 200
+    seen = images.copy()
+    seen[:6] = made[:6]
+    hits, same = judged(Eyes(), 7, seen[:6], made)
+    assert hits.tolist() == [True, False, True, True] + [False] * 4
     assert (same.recognised, same.precision, same.recall, same.compared) == (3 / 8, 1.0, 1.0, 6)
     assert same.frechet_distance == pytest.approx(0.0, abs=1e-9)
-    far = dissection._quality(Eyes(), hits, images, images + 100.0)
+    _, far = judged(Eyes(), 7, images, images + np.uint8(100))
     assert (far.precision, far.recall) == (0.0, 0.0)
-    # Gaussians of the same shape are as far apart as their means.
-    assert far.frechet_distance == pytest.approx(4 * 100.0**2)
+    # Gaussians of the same shape are as far apart as their means; a level is 2 / 255.
+    assert far.frechet_distance == pytest.approx(4 * (100 / 127.5) ** 2)
 
 
 def test_the_classes_of_a_mixture_take_turns_and_keep_their_images():
@@ -217,3 +225,57 @@ def test_an_early_task_has_no_older_images(runs, tmp_path, capsys):
     assert dissect.main([f"--run_dir={runs}/joint-gan", *sizes]) == 0
     assert "real newest" not in json.loads(out.read_text())["arms"]
     assert "after task 1" in capsys.readouterr().out
+
+
+# What other settings bring.
+
+
+def test_a_task_learnt_again_with_nothing_else_is_the_same(runs, tmp_path, capsys):
+    """So that what differs with a change is the change's."""
+    out = tmp_path / "again.json"
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    arguments = [f"--run_dir={runs}/dgm-w", "--images_per_class=40", f"--out={out}"]
+    assert relearn.main([*arguments, "--change=epochs=1,sparsity_follows_size=true"]) == 0
+    assert (
+        "task 2 learnt again with epochs 1, sparsity_follows_size True" in capsys.readouterr().out
+    )
+    found = json.loads(out.read_text())
+    assert found["before"] == found["again"]
+    row = rows_of(runs / "dgm-w")[-1]
+    assert found["before"]["accuracy"] == pytest.approx(row["average_accuracy"])
+    own = [row["class_accuracy"][str(label)] for label in row["classes"]]
+    assert found["before"]["own_accuracy"] == pytest.approx(np.mean(own))
+    assert list(found["before"]["quality"]) == [str(label) for label in row["classes"]]
+    assert found["changes"] == {"epochs": 1, "sparsity_follows_size": True}
+    assert found["command"].endswith("--change=epochs=1,sparsity_follows_size=true")
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+
+
+def test_a_task_learnt_again_differs_in_what_the_change_is_about(runs, tmp_path):
+    out = tmp_path / "again.json"
+    arguments = [f"--run_dir={runs}/dgm-w", "--images_per_class=40", f"--out={out}"]
+    assert relearn.main([*arguments, "--change=consolidation_steps=60"]) == 0
+    found = json.loads(out.read_text())
+    # The generator had ended before consolidation began.
+    assert found["before"]["quality"] == found["again"]["quality"]
+    assert found["before"]["accuracy"] != found["again"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--change=epoch=3"], "unknown setting epoch; known are epochs"),
+        (["--change=generator_size=3,epochs=3"], "generator_size cannot change now"),
+        (["--change=epochs=0"], "epochs must be"),
+        (["--change=beta_2=high"], "beta_2 must be"),
+        (["--change=epochs"], "expected --change=NAME=VALUE"),
+        (["--change=epochs=1,epochs=2"], "each name once"),
+        (["--change=epochs=1", "--task=1"], "expected --task from 2, received 1"),
+        (["--change=epochs=1", "--task=3"], "expected --task from 1 to 2"),
+        ([], "--change"),
+    ],
+)
+def test_what_cannot_be_learnt_again_is_one_line(runs, capsys, arguments, said):
+    assert relearn.main([f"--run_dir={runs}/dgm-w", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
