@@ -87,9 +87,8 @@ LEVERS: Mapping[str, Lever] = {
             "critic_learning_rate": base.critic_learning_rate / 2,
         },
     ),
-    "output-apart": Lever(
-        "the generator's output layer by its width, or not, against the defaults",
-        lambda base: {"output_follows_width": not base.output_follows_width},
+    "output-width": Lever(
+        "the generator's output layer by its width", lambda base: {"output_follows_width": True}
     ),
     "adam-0.999": Lever(
         "0.999 as Adam's second decay (the paper)", lambda base: {"beta_2": 0.999}
@@ -136,6 +135,9 @@ LEVERS: Mapping[str, Lever] = {
     ),
     "class-weight-none": Lever(
         "no classification term in the generator's loss", lambda base: {"class_weight": 0.0}
+    ),
+    "class-weight-thrice": Lever(
+        "three times the weight of that term", lambda base: {"class_weight": 3 * base.class_weight}
     ),
     "sparsity-low": Lever(
         "an eighth of lambda", lambda base: {"sparsity": base.sparsity / 8}
