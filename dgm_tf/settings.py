@@ -12,6 +12,7 @@ REPLAY_MODES = ("balanced", "full")
 RATE_DECAYS = ("none", "cosine")
 CRITIC_NORMS = ("none", "batch")
 CRITIC_INITIALIZERS = ("normal", "he")
+CONSOLIDATION_STARTS = ("critic", "new")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")  # no setting: a run may change them
 
 
@@ -185,6 +186,12 @@ class DGMSettings(ReplaySettings):
         REPLAY_MODES,
     )
     replay_batch: int = _setting(64, "replayed images per step, of all old classes together")
+    consolidation_start: str = _setting(
+        "critic",
+        "what consolidation makes the classifier of: critic (as the task has left it) or new "
+        "(begun with the critic's first weights)",
+        CONSOLIDATION_STARTS,
+    )
     consolidation_real_share: float = _setting(
         0.0, "share of the task's real images in the loss of consolidation"
     )
@@ -259,6 +266,7 @@ ADDED: Mapping[str, Any] = {
     "least_steps": 0,
     "annealed_share": 1.0,
     "output_follows_width": False,
+    "consolidation_start": "critic",
     "critic_initializer": "normal",
     "gan_critic_initializer": "normal",
     "beta_1": 0.5,

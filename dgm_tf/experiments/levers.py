@@ -121,6 +121,12 @@ LEVERS: Mapping[str, Lever] = {
         "three times the consolidation",
         lambda base: {"consolidation_steps": 3 * base.consolidation_steps},
     ),
+    "consolidation-new": Lever(
+        "a classifier that consolidation begins anew, with three times the steps",
+        lambda base: {
+            "consolidation_start": "new", "consolidation_steps": 3 * base.consolidation_steps
+        },
+    ),
     "consolidation-real": Lever(
         "a tenth of consolidation's loss on real images of the task",
         lambda base: {"consolidation_real_share": 0.1},

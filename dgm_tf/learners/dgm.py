@@ -70,6 +70,8 @@ class DGM(GeneratingLearner):
         )
         generator = self._finished(generator, task, critic.classes, number)
         if settings.consolidation_steps:
+            if settings.consolidation_start == "new":
+                critic = self.new_critic(task.image_shape, critic.classes)
             replay = self.balanced_replay(
                 TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
             )

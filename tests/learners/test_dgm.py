@@ -391,6 +391,22 @@ def test_consolidation_takes_the_steps_asked_for(run_w, run_full):
         assert len(row.watch.phases) == 1
 
 
+@pytest.mark.parametrize("start", ["critic", "new"])
+def test_consolidation_begins_with_the_critic_or_anew(start):
+    """At a rate of 0 it leaves what it began with."""
+    _, task = first_task()
+    learner = tiny(
+        "w", consolidation_start=start, consolidation_steps=2, consolidation_learning_rate=0.0
+    )
+    anew = learner.new_critic(task.image_shape, 2)
+    learner.learn(task, epochs=1)
+    for variable, first in zip(
+        learner.critic.class_variables(), anew.class_variables(), strict=True
+    ):
+        if "bias" not in variable.path:
+            assert np.array_equal(variable, first) == (start == "new"), variable.path
+
+
 def test_nothing_is_traced_after_the_first_step(run):
     for row in run[1]:
         for phase in row.watch.phases:
