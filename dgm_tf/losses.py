@@ -53,6 +53,47 @@ def class_loss(
         weights: float32 [B], the mean is then `sum(w l) / sum(w)`.
     """
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positions, logits)
-    if weights is None:
-        return tf.reduce_mean(losses)
+    return tf.reduce_mean(losses) if weights is None else weighted_mean(losses, weights)
+
+
+def taught_class_loss(
+    logits: tf.Tensor,
+    positions: tf.Tensor,
+    weights: tf.Tensor,
+    *,
+    taught: tf.Tensor,
+    share: float,
+    temperature: float,
+) -> tf.Tensor:
+    """Weighted mean cross-entropy in which an earlier classifier has its say on its own classes.
+
+    For an image of a class that the teacher knows, with p its and q the present probabilities,
+
+        (1 - share) (-log q_label) + share (-T^2 sum_k p_k(T) log q_k(T) - log q(old classes))
+
+    where p(T) and q(T) are softened by T among the old classes (Hinton et al. 2015). The last term
+    keeps the image from the new classes, of which the teacher can say nothing.
+
+    Args:
+        logits: float32 [B, classes].
+        positions: int32 [B] in [0, classes).
+        weights: float32 [B].
+        taught: the teacher's logits float32 [B, old], of the first classes.
+        share: the teacher's, 0 to 1.
+        temperature: T, at least 1.
+    """
+    known = taught.shape[1]
+    old = logits[:, :known]
+    soft = tf.nn.softmax_cross_entropy_with_logits(
+        tf.nn.softmax(taught / temperature), old / temperature
+    )
+    outside = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_logsumexp(old, axis=1)
+    labelled = tf.nn.sparse_softmax_cross_entropy_with_logits(positions, logits)
+    shares = tf.where(positions < known, share, 0.0)
+    losses = (1.0 - shares) * labelled + shares * (temperature**2 * soft + outside)
+    return weighted_mean(losses, weights)
+
+
+def weighted_mean(losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """`sum(w l) / sum(w)` of losses and weights float32 [B]."""
     return tf.reduce_sum(losses * weights) / tf.reduce_sum(weights)

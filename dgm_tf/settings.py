@@ -193,7 +193,15 @@ class DGMSettings(ReplaySettings):
         CONSOLIDATION_STARTS,
     )
     consolidation_real_share: float = _setting(
-        0.0, "share of the task's real images in the loss of consolidation"
+        0.0, "share of the task's real images in its own classes' loss in consolidation"
+    )
+    distillation_share: float = _setting(
+        0.0,
+        "share of what the classifier before says of old classes' images in their loss in "
+        "consolidation; the rest is their labels'",
+    )
+    distillation_temperature: float = _setting(
+        2.0, "how much both are softened there, at least 1 (not at all)"
     )
 
 
@@ -267,6 +275,8 @@ ADDED: Mapping[str, Any] = {
     "annealed_share": 1.0,
     "output_follows_width": False,
     "consolidation_start": "critic",
+    "distillation_share": 0.0,
+    "distillation_temperature": 2.0,
     "critic_initializer": "normal",
     "gan_critic_initializer": "normal",
     "beta_1": 0.5,
@@ -314,6 +324,7 @@ _LOWEST = {
     "replay_batch": 0,
     "replay_buffer": 1,
     "consolidation_batch": 1,
+    "distillation_temperature": 1,
     "fisher_samples": 1,
     "steps_per_execution": 1,
 }

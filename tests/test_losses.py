@@ -39,6 +39,30 @@ def test_class_loss_is_the_mean_cross_entropy():
     )
 
 
+@pytest.mark.parametrize(("share", "temperature"), [(0.0, 2.0), (0.25, 1.0), (1.0, 3.0)])
+def test_a_teacher_has_its_share_of_the_loss_on_the_classes_it_knows(share, temperature):
+    logits, taught = RANDOM.normal(size=(6, 4)), RANDOM.normal(size=(6, 3))
+    positions, weights = np.array([0, 3, 2, 1, 3, 0]), np.array([1, 0.5, 2, 0.5, 1, 3])
+    expected = []
+    for mine, its, label in zip(logits, taught, positions, strict=True):
+        loss = -np.log(np.exp(mine[label]) / np.exp(mine).sum())
+        if label < 3:
+            p, q = (np.exp(row / temperature) for row in (its, mine[:3]))
+            soft = -(temperature**2) * (p / p.sum() * np.log(q / q.sum())).sum()
+            inside = np.exp(mine[:3]).sum() / np.exp(mine).sum()
+            loss = (1 - share) * loss + share * (soft - np.log(inside))
+        expected.append(loss)
+    found = losses.taught_class_loss(
+        tf.constant(logits, tf.float32),
+        tf.constant(positions, tf.int32),
+        tf.constant(weights, tf.float32),
+        taught=tf.constant(taught, tf.float32),
+        share=share,
+        temperature=temperature,
+    )
+    np.testing.assert_allclose(found, np.average(expected, weights=weights), rtol=1e-5)
+
+
 @pytest.mark.parametrize("mix", [0.0, 0.3, 1.0])
 def test_penalty_of_a_linear_critic_is_that_of_its_slope(mix):
     slope = RANDOM.normal(size=(4, 4, 3)).astype(np.float32)

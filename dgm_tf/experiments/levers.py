@@ -127,9 +127,14 @@ LEVERS: Mapping[str, Lever] = {
             "consolidation_start": "new", "consolidation_steps": 3 * base.consolidation_steps
         },
     ),
+    "distillation": Lever(
+        "half of old classes' loss in consolidation by the classifier before, and half the newest "
+        "one's on its real images",
+        lambda base: {"distillation_share": 0.5, "consolidation_real_share": 0.5},
+    ),
     "consolidation-real": Lever(
-        "a tenth of consolidation's loss on real images of the task",
-        lambda base: {"consolidation_real_share": 0.1},
+        "half the newest class's loss in consolidation on its real images",
+        lambda base: {"consolidation_real_share": 0.5},
     ),
     "replay-twice": Lever(
         "twice the replayed images in a step", lambda base: {"replay_batch": 2 * base.replay_batch}

@@ -22,14 +22,23 @@ class ClassifierPhase(Phase):
 
     Without replay it is joint training, on whatever real images the data set holds.
 
+    A teacher, the classifier of the task before, has seen real images of the classes that came
+    last then, and its judgement of a generated image says more than the image's class: learning
+    from it hands on what real images have taught (van de Ven & Tolias 2018).
+
     Args:
         critic: to be trained, all of it but the source head.
-        settings: `consolidation_learning_rate`, `color_jitter` and `inverted_share`.
+        settings: `consolidation_learning_rate`, `color_jitter` and `inverted_share`; with a teacher
+            `distillation_share` and `distillation_temperature`.
         positions: int32 table from data-set class id to position in order of arrival.
         steps: of the whole phase.
         seed: int32 [2].
         replay: generated images; None to learn from real images alone.
         real_share: share of the real images in the loss where there is replay, 0 to 1.
+        own_share: instead of that, their share in the loss of their own classes, 0 to 1, so that
+            every class keeps its weight.
+        known: classes learnt before the real images'.
+        teacher: a classifier of the first classes; not changed.
     """
 
     phase = "consolidation"
@@ -45,13 +54,25 @@ class ClassifierPhase(Phase):
         seed: tf.Tensor,
         replay: Replay | None = None,
         real_share: float = 0.0,
+        own_share: float = 0.0,
+        known: int = 0,
+        teacher: Critic | None = None,
     ):
         super().__init__(seed, jit_compile=settings.jit_compile)
         self.critic = critic
         self._positions = positions
         self._replay = replay
         self._jitter, self._inverted_share = settings.color_jitter, settings.inverted_share
+        self._own_share, self._known = own_share, known
+        if own_share:
+            real_share = own_share * (critic.classes - known) / critic.classes
         self._real_share = 1.0 if replay is None else real_share
+        self._teacher = teacher
+        if teacher is not None:
+            self._teaching = {
+                "share": settings.distillation_share,
+                "temperature": settings.distillation_temperature,
+            }
         source = {id(variable) for variable in critic.source_head.trainable_variables}
         self._variables = [v for v in critic.trainable_variables if id(v) not in source]
         rate = CosineDecay(settings.consolidation_learning_rate, steps)
@@ -89,9 +110,15 @@ class ClassifierPhase(Phase):
     def _update(
         self, images: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor
     ) -> dict[str, tf.Tensor]:
+        taught = None if self._teacher is None else self._teacher.class_logits(images)
         with tf.GradientTape() as tape:
             _, logits = self.critic(images, training=True)
-            loss = losses.class_loss(logits, positions, weights)
+            if taught is None:
+                loss = losses.class_loss(logits, positions, weights)
+            else:
+                loss = losses.taught_class_loss(
+                    logits, positions, weights, taught=taught, **self._teaching
+                )
         self._optimizer.apply(tape.gradient(loss, self._variables), self._variables)
         hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == positions, tf.float32)
         return {"classifier_loss": loss, "classifier_accuracy": tf.reduce_mean(hits)}
@@ -100,13 +127,15 @@ class ClassifierPhase(Phase):
         """Images, class positions and weights of one step."""
         groups = []
         if self._replay is not None:
-            groups.append((*self._replay.draw(self.step), 1.0 - self._real_share))
+            drawn, positions = self._replay.draw(self.step)
+            count = positions.shape[0]
+            weights = tf.fill([count], (1.0 if self._own_share else 1.0 - self._real_share) / count)
+            if self._own_share:  # which the generated images of the same classes make room for
+                weights *= tf.where(positions < self._known, 1.0, 1.0 - self._own_share)
+            groups.append((drawn, positions, weights))
         if self._real_share:
             images, labels = data
-            groups.append((images, tf.gather(self._positions, labels), self._real_share))
-        images, positions, shares = zip(*groups, strict=True)
-        weights = [
-            tf.fill([part.shape[0]], share / part.shape[0])
-            for part, share in zip(positions, shares, strict=True)
-        ]
+            weights = tf.fill([labels.shape[0]], self._real_share / labels.shape[0])
+            groups.append((images, tf.gather(self._positions, labels), weights))
+        images, positions, weights = zip(*groups, strict=True)
         return tf.concat(images, 0), tf.concat(positions, 0), tf.concat(weights, 0)

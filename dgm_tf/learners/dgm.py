@@ -80,7 +80,8 @@ class DGM(GeneratingLearner):
                 task,
                 callbacks,
                 replay=replay,
-                real_share=settings.consolidation_real_share,
+                own_share=settings.consolidation_real_share,
+                teacher=self._critic if settings.distillation_share else None,
             )
         self._generator = generator.widen(generator.grown_widths())
         if settings.output_follows_width:

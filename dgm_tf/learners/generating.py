@@ -115,8 +115,20 @@ class GeneratingLearner(CriticLearner):
         *,
         replay: Replay,
         real_share: float = 0.0,
+        own_share: float = 0.0,
+        teacher: Critic | None = None,
     ) -> dict[str, list[float]]:
-        """Trains a classifier on replayed images of all classes seen, `task`'s included."""
+        """Trains a classifier on replayed images of all classes seen, `task`'s included.
+
+        Args:
+            critic: the classifier.
+            task: the newest one.
+            callbacks: Keras callbacks.
+            replay: images of all classes.
+            real_share: as `ClassifierPhase` has it, of `task`'s real images.
+            own_share: instead of that, see there.
+            teacher: see there.
+        """
         settings, number = self.settings, self.finished_tasks + 1
         steps = settings.consolidation_steps
         phase = ClassifierPhase(
@@ -124,12 +136,15 @@ class GeneratingLearner(CriticLearner):
             settings,
             replay=replay,
             real_share=real_share,
+            own_share=own_share,
+            known=len(self.classes_seen),
+            teacher=teacher,
             positions=position_table(self.classes_with(task)),
             steps=steps,
             seed=randomness.pair(settings.seed, "consolidation", number),
         )
         batches = functools.partial(_no_images, steps)
-        if real_share:
+        if real_share or own_share:
             batches = functools.partial(
                 task.batches,
                 settings.batch_size,
