@@ -1,16 +1,23 @@
 """What README.md and docs/accuracy.md show of the runs kept under `results/`."""
 
-import dataclasses
 import os
 import re
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import dissections, figures, goals, numbers, relearnings, sections, table
+from dgm_tf.reporting import (
+    dissections,
+    figures,
+    goals,
+    numbers,
+    relearnings,
+    sections,
+    table,
+    variations,
+)
 from dgm_tf.reporting.numbers import Group
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import METHODS, method_of, recorded_values, settings_for
 from dgm_tf.storage.files import write_atomically
 
 BEGIN, END = "<!-- gallery:begin -->", "<!-- gallery:end -->"
@@ -67,6 +74,7 @@ def page_parts(root: str | Path) -> dict[tuple[str, str], str]:
     return {
         (RUNS_BEGIN, RUNS_END): table.markdown(todays),
         (goals.BEGIN, goals.END): goals.markdown(todays),
+        (variations.BEGIN, variations.END): variations.markdown(variations.runs(results)),
         (dissections.BEGIN, dissections.END): dissections.markdown(results),
         (relearnings.BEGIN, relearnings.END): relearnings.markdown(results),
     }
@@ -74,11 +82,7 @@ def page_parts(root: str | Path) -> dict[tuple[str, str], str]:
 
 def _is_todays(run: Run) -> bool:
     """Whether it is DGM or joint training by the settings that it would have today."""
-    if run.learner not in ("joint", "dgm-w", "dgm-a"):
-        return False
-    method = method_of(run.learner)
-    settings = settings_for(run.dataset, run.settings.get("variant"), method=method, seed=run.seed)
-    return recorded_values(METHODS[method], run.settings) == dataclasses.asdict(settings)
+    return run.learner in ("joint", "dgm-w", "dgm-a") and not variations.changes(run)
 
 
 def pictures(root: str | Path) -> dict[str, bytes]:

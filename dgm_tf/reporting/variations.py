@@ -1,0 +1,62 @@
+"""Whole runs by other settings than today's: a table of what was changed and what came of it."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from dgm_tf.reporting import numbers, table
+from dgm_tf.reporting.run import Run, read_run
+from dgm_tf.settings import METHODS, method_of, recorded_values, settings_for
+
+BEGIN, END = "<!-- variations:begin -->", "<!-- variations:end -->"
+FOLDER = "variations"
+
+_MEASURES = ("A5", "A10", "G10", "Frechet distance", "of worst size", "minutes")
+
+
+def runs(root: str | Path) -> list[Run]:
+    """The finished runs in `<root>/variations/<name>/<stream>/<learner>/seed<k>/`, by name.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    paths = sorted(Path(root).glob(f"{FOLDER}/*/*/*/seed*/settings.json"))
+    found = [read_run(path.parent) for path in paths]
+    return [run for run in found if len(run.rows) == run.tasks]
+
+
+def markdown(found: Sequence[Run]) -> str:
+    """A line per run and the commands; empty without runs. Shares in percent."""
+    if not found:
+        return ""
+    header = ["data set", "tasks", "method", "seed", "other settings than today's", *_MEASURES]
+    lines = [table.line(header), table.line(["---"] * len(header))]
+    for run in found:
+        where = [run.dataset, str(run.tasks), run.method, str(run.seed)]
+        lines.append(table.line([*where, "; ".join(changes(run)), *_cells(run)]))
+    commands = dict.fromkeys(f"    {run.description['command']}" for run in found)
+    return "\n".join([*lines, "", "Made by", "", *commands])
+
+
+def changes(run: Run) -> list[str]:
+    """The settings in which a run differs from what it would have today, such as "epochs 3"."""
+    method = method_of(run.learner)
+    its = recorded_values(METHODS[method], run.settings)
+    todays = settings_for(run.dataset, its.get("variant"), method=method, seed=run.seed)
+    return [
+        f"{name} {its.get(name, 'unknown')} for {value}"
+        for name, value in dataclasses.asdict(todays).items()
+        if name not in its or its[name] != value
+    ]
+
+
+def _cells(run: Run) -> list[str]:
+    columns = {column.title: column for column in table.COLUMNS}
+    cells = []
+    for name in _MEASURES:
+        column = columns[name]
+        value = column.of(run, None)
+        factor = 100.0 if column.percent else 1.0
+        spread = None if value is None else numbers.spread([value])
+        cells.append(numbers.with_spread(spread, factor=factor))
+    return cells
