@@ -308,6 +308,14 @@ def recorded_values(kind: type[LearnerSettings], found: Mapping[str, Any]) -> di
     return {name: value for name, value in ADDED.items() if name in names} | dict(found)
 
 
+def typed(values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON has them, the whole ones among the settings of type float made floats."""
+    return {
+        name: float(value) if types.get(name) is float and type(value) is int else value
+        for name, value in values.items()
+    }
+
+
 def method_of(learner: str) -> str:
     """What a learner is called on the command line: `dgm` for `dgm-w` and `dgm-a`."""
     return "dgm" if learner.startswith("dgm-") else learner

@@ -8,7 +8,7 @@ from typing import Any
 
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
-from dgm_tf.settings import METHODS, PRESETS, method_of, recorded_values
+from dgm_tf.settings import METHODS, PRESETS, method_of, recorded_values, typed
 
 PRESET = "preset"
 
@@ -48,10 +48,7 @@ def read(path: str | Path) -> dict[str, Any]:
             raise InputError(f"{path} has {one_line(name, 60)!r}, which is no setting{hint}")
     if content.get(PRESET, PRESETS[0]) not in PRESETS:
         raise InputError(f"{path}: preset must be {' or '.join(PRESETS)}, not {content[PRESET]!r}")
-    return {
-        name: float(value) if types.get(name) is float and type(value) is int else value
-        for name, value in content.items()
-    }
+    return typed(content, types)
 
 
 def _is_of_a_run(content: dict[str, Any]) -> bool:

@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import _checks, randomness
-from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judging
@@ -145,9 +144,9 @@ def dissect_run(
     """
     steps = _checks.integer(steps, "--steps", low=1)
     count = _checks.integer(images_per_class, "--images_per_class", low=4)
-    stream, learner = judging.restored(run_dir, task=task, images=images, data_dir=data_dir)
-    if not learner.generates:
-        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+    stream, learner = judging.restored_generator(
+        run_dir, task=task, images=images, data_dir=data_dir
+    )
     finished, classes = learner.finished_tasks, learner.classes_seen
     oracle = Oracle.of(stream)
     real = real_images(stream, learner, count)

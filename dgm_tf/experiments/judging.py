@@ -92,9 +92,7 @@ def judge_run(
     """
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
     network = None if inception is None else Inception(inception)
-    stream, learner = restored(run_dir, task=task, images=images, data_dir=data_dir)
-    if not learner.generates:
-        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+    stream, learner = restored_generator(run_dir, task=task, images=images, data_dir=data_dir)
     judge = Oracle.of(stream)
     classes, finished = learner.classes_seen, learner.finished_tasks
     test = stream.seen_test(finished)
@@ -108,6 +106,20 @@ def judge_run(
     _draw_nearest(judge, learner, stream, sheet)
     names = {label: stream.class_names[label] for label in classes}
     return Verdict(verdict, judge.test_accuracy, names, count, fid, sheet)
+
+
+def restored_generator(
+    run_dir: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
+) -> tuple[TaskStream, Learner]:
+    """As `restored`, of a run whose learner generates images; arguments are those of `judge_run`.
+
+    Raises:
+        InputError: as `judge_run`.
+    """
+    stream, learner = restored(run_dir, task=task, images=images, data_dir=data_dir)
+    if not learner.generates:
+        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+    return stream, learner
 
 
 def restored(

@@ -15,7 +15,7 @@ from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judging
 from dgm_tf.experiments.class_quality import ClassQuality, generated_images, judged, real_images
 from dgm_tf.learners.base import Learner
-from dgm_tf.settings import LearnerSettings
+from dgm_tf.settings import LearnerSettings, typed
 
 # What the tasks before have made by them.
 _DECIDED_BEFORE = ("variant", "generator_size", "latent_dim", "output_follows_width")
@@ -121,9 +121,7 @@ def relearn(
     """
     count = _checks.integer(images_per_class, "--images_per_class", low=4)
     where = {"images": images, "data_dir": data_dir}
-    stream, learner = judging.restored(run_dir, task=task, **where)
-    if not learner.generates:
-        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+    stream, learner = judging.restored_generator(run_dir, task=task, **where)
     number = learner.finished_tasks
     if number < 2:
         raise InputError(
@@ -181,13 +179,7 @@ def changed(settings: LearnerSettings, changes: Mapping[str, Any]) -> LearnerSet
         raise InputError(
             f"{' and '.join(late)} cannot change now, the network was made by it: learn a new run"
         )
-    return dataclasses.replace(
-        settings,
-        **{
-            name: float(value) if types[name] is float and type(value) is int else value
-            for name, value in changes.items()
-        },
-    )
+    return dataclasses.replace(settings, **typed(changes, types))
 
 
 def _mean(found: Evaluation, labels: Iterable[int]) -> float:

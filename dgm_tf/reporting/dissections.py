@@ -1,22 +1,19 @@
 """Where runs lose accuracy: tables from what `trainers.dissect` has left beside them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import table
+from dgm_tf.reporting import findings, table
+from dgm_tf.reporting.findings import percent
 from dgm_tf.reporting.run import Run, read_run
-from dgm_tf.storage.files import read_text
 
 BEGIN, END = "<!-- dissections:begin -->", "<!-- dissections:end -->"
 FILE = "dissection.json"
 # With other steps, say, beside the first: dissection-3600.json.
 _FILES = "dissection*.json"
 
-_MAX_BYTES = 1 << 20
 _ARMS = {
     "real": "real images",
     "recognised": "recognised ones",
@@ -34,7 +31,9 @@ def markdown(root: str | Path) -> str:
         InputError: no run has been taken apart, or what was found cannot be read.
     """
     paths = sorted(Path(root).rglob(_FILES), key=lambda path: (path.parent, path.name != FILE))
-    found = [(path, read_run(path.parent), _read(path)) for path in paths]
+    found = [
+        (path, read_run(path.parent), findings.read(path, trainer="dissect")) for path in paths
+    ]
     if not found:
         raise InputError(
             f"no {FILE} below {root}: write one by python -m trainers.dissect --run_dir=RUN "
@@ -47,15 +46,6 @@ def markdown(root: str | Path) -> str:
     return "\n\n".join(["\n".join(lines), *classes])
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(read_text(path, limit=_MAX_BYTES))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read {path}, write it anew by trainers.dissect: {_checks.one_line(error)}"
-        ) from error
-
-
 def _line(run: Run, found: Mapping[str, Any]) -> list[str]:
     arms = [found["arms"].get(name) for name in _ARMS]
     shares = [its["recognised"] for its in found["quality"].values()]
@@ -63,9 +53,9 @@ def _line(run: Run, found: Mapping[str, Any]) -> list[str]:
         _name(run),
         str(found["task"]),
         str(found["steps"]),
-        *("n/a" if arm is None else _percent(arm["accuracy"]) for arm in arms),
-        _percent(found["own"]["accuracy"]),
-        _percent(sum(shares) / len(shares)),
+        *("n/a" if arm is None else percent(arm["accuracy"]) for arm in arms),
+        percent(found["own"]["accuracy"]),
+        percent(sum(shares) / len(shares)),
     ]
 
 
@@ -74,10 +64,10 @@ def _classes(run: Run, found: Mapping[str, Any]) -> str:
     quality = found["quality"]
     arms = found["arms"]
     rows = {
-        "generated images recognised": [_percent(its["recognised"]) for its in quality.values()],
+        "generated images recognised": [percent(its["recognised"]) for its in quality.values()],
         "Frechet distance": [f"{its['frechet_distance']:.2f}" for its in quality.values()],
-        "precision": [_percent(its["precision"]) for its in quality.values()],
-        "recall": [_percent(its["recall"]) for its in quality.values()],
+        "precision": [percent(its["precision"]) for its in quality.values()],
+        "recall": [percent(its["recall"]) for its in quality.values()],
         "accuracy, real images": _by_class(arms["real"], quality),
         "accuracy, generated ones": _by_class(arms["generated"], quality),
     }
@@ -88,12 +78,8 @@ def _classes(run: Run, found: Mapping[str, Any]) -> str:
 
 
 def _by_class(arm: Mapping[str, Any], classes: Mapping[str, Any]) -> list[str]:
-    return [_percent(arm["class_accuracy"][label]) for label in classes]
+    return [percent(arm["class_accuracy"][label]) for label in classes]
 
 
 def _name(run: Run) -> str:
     return f"{run.dataset}, {run.method}, seed {run.seed}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"

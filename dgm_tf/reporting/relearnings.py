@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import _checks
-from dgm_tf.errors import InputError
-from dgm_tf.reporting import table
-from dgm_tf.storage.files import read_text
+from dgm_tf.reporting import findings, table
+from dgm_tf.reporting.findings import percent
 
 BEGIN, END = "<!-- relearned:begin -->", "<!-- relearned:end -->"
 FOLDER = "relearned"
 
-_MAX_BYTES = 1 << 20
 _HEADER = (
     "run", "task", "changed", "A", "its classes' A", "recognised", "Frechet distance", "precision",
     "recall",
@@ -31,7 +28,7 @@ def markdown(root: str | Path) -> str:
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for path in sorted(Path(root).glob(f"{FOLDER}/*.json")):
-        its = _read(path)
+        its = findings.read(path, trainer="relearn")
         found.setdefault(json.dumps([_name(its), its["task"], its["before"]]), []).append(its)
     if not found:
         return ""
@@ -41,17 +38,8 @@ def markdown(root: str | Path) -> str:
         where = [_name(first), str(first["task"])]
         lines.append(table.line([*where, "nothing", *_cells(first["before"])]))
         lines += [table.line([*where, _changes(its), *_cells(its["again"])]) for its in group]
-    commands = [f"    {its['command']}" for group in found.values() for its in group]
-    return "\n".join([*lines, "", "Made by", "", *commands])
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(read_text(path, limit=_MAX_BYTES))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read {path}, write it anew by trainers.relearn: {_checks.one_line(error)}"
-        ) from error
+    commands = table.made_by(its["command"] for group in found.values() for its in group)
+    return "\n".join([*lines, "", commands])
 
 
 def _name(its: Mapping[str, Any]) -> str:
@@ -71,14 +59,10 @@ def _cells(outcome: Mapping[str, Any]) -> list[str]:
         return statistics.fmean(its[measure] for its in classes)
 
     return [
-        _percent(outcome["accuracy"]),
-        _percent(outcome["own_accuracy"]),
-        _percent(mean("recognised")),
+        percent(outcome["accuracy"]),
+        percent(outcome["own_accuracy"]),
+        percent(mean("recognised")),
         f"{mean('frechet_distance'):.2f}",
-        _percent(mean("precision")),
-        _percent(mean("recall")),
+        percent(mean("precision")),
+        percent(mean("recall")),
     ]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"

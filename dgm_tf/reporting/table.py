@@ -110,13 +110,13 @@ def tables(runs: Sequence[Run]) -> dict[str, list[MethodRow]]:
     for scenario in dict.fromkeys(run.scenario for run in runs):
         mine = [run for run in runs if run.scenario == scenario]
         found[scenario] = [
-            MethodRow(group.name, _cells(group.runs, mine), group.runs)
+            MethodRow(group.name, cells_of(group.runs, mine), group.runs)
             for group in numbers.groups(mine)
         ]
     return found
 
 
-def _cells(some: Sequence[Run], mine: Sequence[Run]) -> tuple[Spread | None, ...]:
+def cells_of(some: Sequence[Run], mine: Sequence[Run]) -> tuple[Spread | None, ...]:
     """A cell per column over some of the runs of a stream; `mine` are all of that stream."""
     joint = {run.seed: run for run in mine if run.learner == "joint"}
     cells = []
@@ -148,13 +148,11 @@ def markdown(runs: Sequence[Run]) -> str:
             lines.append(line([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])]))
             if len(row.runs) > 1:
                 for run in row.runs:
-                    cells = [with_spread(_cells([run], mine)[i]) for i in used]
+                    cells = [with_spread(cells_of([run], mine)[i]) for i in used]
                     lines.append(line([f"- seed {run.seed}", "", *cells, ""]))
-        commands = "\n".join(
-            f"    {run.description['command']}" for row in rows for run in row.runs
-        )
+        commands = made_by(run.description["command"] for row in rows for run in row.runs)
         table = "\n".join(lines)
-        parts.append(f"{scenario[:1].upper()}{scenario[1:]}.\n\n{table}\n\nMade by\n\n{commands}")
+        parts.append(f"{scenario[:1].upper()}{scenario[1:]}.\n\n{table}\n\n{commands}")
     return "\n\n".join(parts)
 
 
@@ -165,6 +163,11 @@ def _papers(run: Run) -> str:
         return ""
     measure = "" if found.key == "average_accuracy" else " (G)"
     return ", ".join(f"{number:.2f}" for number in found.percent.values()) + measure
+
+
+def made_by(commands: Iterable[str]) -> str:
+    """The commands that a table's numbers come from, as they stand below it."""
+    return "\n".join(["Made by", "", *(f"    {command}" for command in commands)])
 
 
 def line(cells: Iterable[str]) -> str:

@@ -34,8 +34,8 @@ def markdown(found: Sequence[Run]) -> str:
     for run in found:
         where = [run.dataset, str(run.tasks), run.method, str(run.seed)]
         lines.append(table.line([*where, "; ".join(changes(run)), *_cells(run)]))
-    commands = dict.fromkeys(f"    {run.description['command']}" for run in found)
-    return "\n".join([*lines, "", "Made by", "", *commands])
+    commands = table.made_by(dict.fromkeys(run.description["command"] for run in found))
+    return "\n".join([*lines, "", commands])
 
 
 def changes(run: Run) -> list[str]:
@@ -51,12 +51,8 @@ def changes(run: Run) -> list[str]:
 
 
 def _cells(run: Run) -> list[str]:
-    columns = {column.title: column for column in table.COLUMNS}
-    cells = []
-    for name in _MEASURES:
-        column = columns[name]
-        value = column.of(run, None)
-        factor = 100.0 if column.percent else 1.0
-        spread = None if value is None else numbers.spread([value])
-        cells.append(numbers.with_spread(spread, factor=factor))
-    return cells
+    found = {
+        column.title: cell
+        for column, cell in zip(table.COLUMNS, table.cells_of([run], [run]), strict=True)
+    }
+    return [numbers.with_spread(found[name]) for name in _MEASURES]
