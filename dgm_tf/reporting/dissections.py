@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import findings, table
+from dgm_tf.reporting import findings, table, variations
 from dgm_tf.reporting.findings import percent
 from dgm_tf.reporting.run import Run, read_run
 
@@ -82,4 +82,5 @@ def _by_class(arm: Mapping[str, Any], classes: Mapping[str, Any]) -> list[str]:
 
 
 def _name(run: Run) -> str:
-    return f"{run.dataset}, {run.method}, seed {run.seed}"
+    name = variations.name_of(run)
+    return f"{run.dataset}, {run.method}, seed {run.seed}{f' ({name})' if name else ''}"

@@ -293,7 +293,7 @@ def groups(runs: Sequence[Run]) -> list[Group]:
 
 def _identity(run: Run) -> dict[str, Any]:
     """What a group's runs share, flat; with it a group is told from others of its method."""
-    settings = {key: value for key, value in run.settings.items() if key != "seed"}
+    settings = {key: value for key, value in run.all_settings.items() if key != "seed"}
     classes = [len(task) for task in run.stream.get("task_classes", ())]
     sizes = f"{classes[0]} each" if len(set(classes)) == 1 else str(classes)
     return {

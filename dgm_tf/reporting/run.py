@@ -12,6 +12,7 @@ from dgm_tf import _checks, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
+from dgm_tf.settings import METHODS, method_of, recorded_values
 from dgm_tf.storage.files import read_text
 
 Row = Mapping[str, Any]
@@ -72,6 +73,18 @@ class Run:
     def settings(self) -> Mapping[str, Any]:
         """The learner's settings."""
         return self.description.get("settings") or {}
+
+    @property
+    def method_name(self) -> str | None:
+        """What the learner is called on the command line; none where this is no learner of ours."""
+        name = method_of(self.learner).replace("-", "_")
+        return name if name in METHODS else None
+
+    @property
+    def all_settings(self) -> Mapping[str, Any]:
+        """Its settings, and where the run is older than one of them, what was done then."""
+        method = self.method_name
+        return recorded_values(METHODS[method], self.settings) if method else self.settings
 
     @property
     def seed(self) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dgm_tf.reporting import numbers, table
 from dgm_tf.reporting.run import Run, read_run
-from dgm_tf.settings import METHODS, method_of, recorded_values, settings_for
+from dgm_tf.settings import settings_for
 
 BEGIN, END = "<!-- variations:begin -->", "<!-- variations:end -->"
 FOLDER = "variations"
@@ -29,19 +29,28 @@ def markdown(found: Sequence[Run]) -> str:
     """A line per run and the commands; empty without runs. Shares in percent."""
     if not found:
         return ""
-    header = ["data set", "tasks", "method", "seed", "other settings than today's", *_MEASURES]
+    header = [
+        "name", "data set", "tasks", "method", "seed", "other settings than today's", *_MEASURES
+    ]  # fmt: skip
     lines = [table.line(header), table.line(["---"] * len(header))]
     for run in found:
-        where = [run.dataset, str(run.tasks), run.method, str(run.seed)]
+        where = [name_of(run), run.dataset, str(run.tasks), run.method, str(run.seed)]
         lines.append(table.line([*where, "; ".join(changes(run)), *_cells(run)]))
     commands = table.made_by(dict.fromkeys(run.description["command"] for run in found))
     return "\n".join([*lines, "", commands])
 
 
+def name_of(run: Run) -> str:
+    """The folder that a run among `runs` stands in, such as "output-width"; empty for another."""
+    match run.path.parts[-5:-3]:
+        case (folder, name) if folder == FOLDER:
+            return name
+    return ""
+
+
 def changes(run: Run) -> list[str]:
     """The settings in which a run differs from what it would have today, such as "epochs 3"."""
-    method = method_of(run.learner)
-    its = recorded_values(METHODS[method], run.settings)
+    its, method = run.all_settings, run.method_name
     todays = settings_for(run.dataset, its.get("variant"), method=method, seed=run.seed)
     return [
         f"{name} {its.get(name, 'unknown')} for {value}"

@@ -72,6 +72,16 @@ def test_a_run_taken_apart_twice_has_a_line_for_each_and_its_classes_once(result
     assert dissections.markdown(results).splitlines() == [*once[:3], line, *once[3:]]
 
 
+def test_a_run_by_other_settings_has_their_name(results):
+    folder = results / "variations" / "wider" / "toys-3" / "dgm-w" / "seed4"
+    write_run(folder, [row(1), row(2)], description(tasks=2, seed=4))
+    (folder / dissections.FILE).write_text(json.dumps(FOUND))
+    lines = dissections.markdown(results).splitlines()
+    assert [line[: line.index(" | 2 |")] for line in lines[2:4]] == [
+        "| toys, DGMw, seed 4", "| toys, DGMw, seed 4 (wider)",
+    ]  # fmt: skip
+
+
 def test_the_page_is_written_with_the_gallery(results, tmp_path):
     root = repository(tmp_path)
     page = root / gallery.PAGE

@@ -151,6 +151,13 @@ class TestSeveralRuns:
         ]  # fmt: skip
         assert [member.seed for member in found[0].runs] == [0, 1]
 
+    def test_seeds_of_before_and_after_a_setting_came_are_one_group(self):
+        older = run(seed=1)
+        assert len(numbers.groups([run(distillation_share=0.0), older])) == 1
+        assert [group.name for group in numbers.groups([run(distillation_share=0.5), older])] == [
+            "DGMw, distillation_share 0.5", "DGMw, distillation_share 0.0",
+        ]  # fmt: skip
+
     def test_the_class_order_of_a_seed_makes_no_other_group(self):
         shuffled = run(seed=1)
         shuffled.description["stream"]["task_classes"] = [[2], [0], [1]]

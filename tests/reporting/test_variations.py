@@ -1,8 +1,10 @@
 """Whole runs by other settings."""
 
 import dataclasses
+from pathlib import Path
 
 from dgm_tf.reporting import variations
+from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.settings import settings_for
 from tests.reporting.example import description, row, write_run
 
@@ -22,7 +24,8 @@ def test_a_line_says_what_was_changed_and_what_came_of_it(tmp_path):
     table, commands = variations.markdown(variations.runs(tmp_path)).split("\n\nMade by\n\n")
     todays = settings_for("toys", "w")
     first, second = table.splitlines()[2:]
-    assert first.startswith("| toys | 5 | DGMw | 0 | s_max 5.0 for 10000.0 | 95.00 | n/a | n/a | ")
+    assert first.startswith("| a | toys | 5 | DGMw | 0 | s_max 5.0 for 10000.0 | 95.00 | n/a | n/a | ")
+    assert second.startswith("| b | toys | 5 | DGMw | 0 | epochs 3")
     assert f" | epochs 3 for {todays.epochs}; replay full for balanced | 95.00 | " in second
     assert commands.splitlines() == [
         "    learn {'s_max': 5.0}",
@@ -39,3 +42,12 @@ def test_a_setting_that_a_run_is_too_old_for_was_what_was_done_then(tmp_path):
 
 def test_without_runs_there_is_nothing(tmp_path):
     assert variations.markdown(variations.runs(tmp_path)) == ""
+
+
+def test_only_a_run_in_their_folder_has_a_name(tmp_path):
+    names = {}
+    for folder in ("variations/wider/toys-5/dgm-w/seed0", "accuracy/toys-5/dgm-w/seed0"):
+        run = read_run(write_run(tmp_path / folder, [row(1)], described()))
+        names[folder] = variations.name_of(run)
+    assert list(names.values()) == ["wider", ""]
+    assert variations.name_of(Run(Path("variations"), {})) == ""
