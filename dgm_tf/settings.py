@@ -187,16 +187,16 @@ class DGMSettings(ReplaySettings):
     )
     replay_batch: int = _setting(64, "replayed images per step, of all old classes together")
     consolidation_start: str = _setting(
-        "critic",
+        "new",
         "what consolidation makes the classifier of: critic (as the task has left it) or new "
         "(begun with the critic's first weights)",
         CONSOLIDATION_STARTS,
     )
     consolidation_real_share: float = _setting(
-        0.0, "share of the task's real images in its own classes' loss in consolidation"
+        0.5, "share of the task's real images in its own classes' loss in consolidation"
     )
     distillation_share: float = _setting(
-        0.0,
+        0.5,
         "share of what the classifier before says of old classes' images in their loss in "
         "consolidation; the rest is their labels'",
     )
@@ -275,6 +275,7 @@ ADDED: Mapping[str, Any] = {
     "annealed_share": 1.0,
     "output_follows_width": False,
     "consolidation_start": "critic",
+    "consolidation_real_share": 0.0,
     "distillation_share": 0.0,
     "distillation_temperature": 2.0,
     "critic_initializer": "normal",
@@ -356,6 +357,9 @@ _PAPER_DGM: Mapping[str, Any] = {
     "penalty_weight": 1.0,
     "replay": "full",
     "consolidation_steps": 0,
+    "consolidation_start": "critic",
+    "consolidation_real_share": 0.0,
+    "distillation_share": 0.0,
 }
 _PAPER_BY_VARIANT: Mapping[str, Mapping[str, Any]] = {
     "w": {"generator_size": 6, "s_max": 1e4, "sparsity": 0.08},
@@ -399,8 +403,8 @@ _CPU_BY_VARIANT: Mapping[str, Mapping[str, Any]] = {
 _CPU_GAN: Mapping[str, Any] = {"generator_size": 20, "ewc_strength": 1e5, "alignment": 3e-2}
 _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "digits": {"epochs": 60, "consolidation_steps": 200},
-    "mnist": {"epochs": 12},
-    "fashion_mnist": {"epochs": 12},
+    "mnist": {"epochs": 12, "consolidation_steps": 1200},
+    "fashion_mnist": {"epochs": 12, "consolidation_steps": 1200},
     # Photographs, few of each class: a stiffer critic and a lower rate draw digits where the others
     # draw stains; and a digit may be lighter or darker than its ground, of any colours.
     "svhn_cropped": {
@@ -413,14 +417,14 @@ _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
         "color_jitter": 1.0,
         "inverted_share": 0.5,
     },
-    "cifar10": {"epochs": 12},
+    "cifar10": {"epochs": 12, "consolidation_steps": 1200},
 }
 
 
 # Where a task is few steps, or a class few images, it takes a critic that learns faster.
 _CPU_DGM_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "digits": {"critic_learning_rate": 1.2e-2},
-    "svhn_cropped": {"critic_learning_rate": 5e-3},
+    "svhn_cropped": {"critic_learning_rate": 5e-3, "output_follows_width": True},
 }
 
 

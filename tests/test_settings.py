@@ -37,6 +37,9 @@ def test_paper_preset_has_the_numbers_of_the_reference_experiments(dataset, vari
     assert (settings.beta_1, settings.beta_2) == (0.5, 0.999)
     assert settings.replay == "full"
     assert settings.consolidation_steps == 0
+    assert settings.consolidation_start == "critic"
+    assert settings.distillation_share == settings.consolidation_real_share == 0
+    assert not settings.output_follows_width
 
 
 @pytest.mark.parametrize("preset", ["cpu", "paper"])

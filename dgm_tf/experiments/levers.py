@@ -121,20 +121,24 @@ LEVERS: Mapping[str, Lever] = {
         "three times the consolidation",
         lambda base: {"consolidation_steps": 3 * base.consolidation_steps},
     ),
-    "consolidation-new": Lever(
-        "a classifier that consolidation begins anew, with three times the steps",
+    "consolidation-critic": Lever(
+        "a classifier that goes on from the critic", lambda base: {"consolidation_start": "critic"}
+    ),
+    "distillation-none": Lever(
+        "old classes by their labels alone in consolidation",
+        lambda base: {"distillation_share": 0.0},
+    ),
+    "consolidation-real-none": Lever(
+        "no real images of the newest class in consolidation",
+        lambda base: {"consolidation_real_share": 0.0},
+    ),
+    "consolidation-plain": Lever(
+        "the critic goes on, by labels alone, on generated images alone",
         lambda base: {
-            "consolidation_start": "new", "consolidation_steps": 3 * base.consolidation_steps
+            "consolidation_start": "critic",
+            "distillation_share": 0.0,
+            "consolidation_real_share": 0.0,
         },
-    ),
-    "distillation": Lever(
-        "half of old classes' loss in consolidation by the classifier before, and half the newest "
-        "one's on its real images",
-        lambda base: {"distillation_share": 0.5, "consolidation_real_share": 0.5},
-    ),
-    "consolidation-real": Lever(
-        "half the newest class's loss in consolidation on its real images",
-        lambda base: {"consolidation_real_share": 0.5},
     ),
     "replay-twice": Lever(
         "twice the replayed images in a step", lambda base: {"replay_batch": 2 * base.replay_batch}
