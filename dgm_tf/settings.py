@@ -275,7 +275,6 @@ ADDED: Mapping[str, Any] = {
     "annealed_share": 1.0,
     "output_follows_width": False,
     "consolidation_start": "critic",
-    "consolidation_real_share": 0.0,
     "distillation_share": 0.0,
     "distillation_temperature": 2.0,
     "critic_initializer": "normal",
