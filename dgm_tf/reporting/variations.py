@@ -49,7 +49,7 @@ def name_of(run: Run) -> str:
 
 
 def changes(run: Run) -> list[str]:
-    """The settings in which a run differs from what it would have today, such as "epochs 3"."""
+    """The settings in which a run differs from what it would have today: "epochs 3 for 16"."""
     its, method = run.all_settings, run.method_name
     todays = settings_for(run.dataset, its.get("variant"), method=method, seed=run.seed)
     return [
