@@ -20,7 +20,7 @@ def define() -> flags.CommandFlags:
     flags.define_text(values, "results", "results/levers", "folder of the runs", shown="DIR")
     text = (
         "Markdown file in which the tables stand between marks and are written anew, with figures "
-        "of accuracy against size in gallery/ beside it; they are printed unless given"
+        "of accuracy against size in levers/ beside it; they are printed unless given"
     )
     flags.define_text(values, "out", None, text, shown="FILE")
     flags.define_jobs(values)

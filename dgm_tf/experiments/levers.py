@@ -25,7 +25,7 @@ BEGIN, END = "<!-- levers:begin -->", "<!-- levers:end -->"
 
 # A lever on nothing else decides the generator's size.
 _OF_SIZE = {"sparsity", "generator_size"}
-_PICTURES = "gallery"
+_PICTURES = "levers"
 
 # What is said of a run after its last task; shares in percent.
 _MEASURES: Mapping[str, Callable[[Run], float | None]] = {

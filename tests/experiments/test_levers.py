@@ -1,13 +1,18 @@
 """The study of settings: what is planned, and the table of what is there."""
 
+import pathlib
+
 import pytest
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid, levers
 from tests.reporting import drawn
+from tests.reporting.drawn import same_picture
 from tests.reporting.example import description, row, write_run
 from trainers import flags
 from trainers import levers as trainer
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_every_command_is_one_that_its_trainer_takes_and_changes_what_it_says():
@@ -81,10 +86,10 @@ def test_accuracy_is_drawn_against_size_for_the_levers_on_size_alone(results, ca
     page = results / "page.md"
     page.write_text(f"{levers.BEGIN}\n{levers.END}\n")
     assert trainer.main([f"--results={results}", f"--out={page}", "--nolearn"]) == 0
-    picture = results / "gallery" / "size-digits.svg"
+    picture = results / "levers" / "size-digits.svg"
     assert capsys.readouterr().out == f"{picture}\n{page}\n"
-    assert picture.read_bytes() == levers.pictures(results)["gallery/size-digits.svg"]
-    assert '<img src="gallery/size-digits.svg" ' in page.read_text()
+    assert picture.read_bytes() == levers.pictures(results)["levers/size-digits.svg"]
+    assert '<img src="levers/size-digits.svg" ' in page.read_text()
 
 
 def test_only_what_is_missing_is_learnt(results, monkeypatch, capsys):
@@ -127,3 +132,15 @@ def test_what_cannot_be_done_is_one_line(results, wrong, said, capsys):
 def test_no_run_is_no_table(tmp_path):
     with pytest.raises(InputError, match="no finished run"):
         levers.markdown(tmp_path)
+
+
+def test_the_committed_page_has_the_levers_of_the_committed_results():
+    page = ROOT / "docs" / "accuracy.md"
+    pictures = levers.pictures(ROOT / "results/levers")
+    text = levers.markdown(ROOT / "results/levers", shown=pictures)
+    again = "python -m trainers.levers --nolearn --out=docs/accuracy.md writes it anew"
+    assert f"{levers.BEGIN}\n{text}\n{levers.END}\n" in page.read_text(), again
+    kept = {f"levers/{path.name}" for path in (page.parent / "levers").iterdir()}
+    assert kept == set(pictures)
+    for name, svg in pictures.items():
+        assert same_picture((page.parent / name).read_bytes(), svg), again

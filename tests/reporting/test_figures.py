@@ -260,6 +260,20 @@ class TestTradeOff:
         assert segment.tolist() == [[10, 48], [10, 52]]
         assert "mean" in drawn.named_lines(axes)
 
+    def test_no_name_of_a_point_runs_out_of_the_figure(self):
+        figure = figures.trade_off(
+            [(10, 50.0), (20, 60.0), (90, 61.0)],
+            [(10, 50.0)],
+            xlabel="units",
+            ylabel="accuracy (%)",
+            each="mean",
+            names=["generator-12", "sparsity-high", "generator-32"],
+        )
+        figure.draw_without_rendering()
+        for text in figure.axes[0].texts:
+            box = text.get_window_extent()
+            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
+
 
 def test_a_png_has_the_figures_size_at_the_wanted_density():
     figure = figures.lines([Line("A_t", one((1, 99.0)))], ylabel="%")
