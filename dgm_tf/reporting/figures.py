@@ -306,8 +306,7 @@ def trade_off(
                 axes.errorbar(x, y, deviation, color=SERIES[0], linewidth=0.8, capsize=2)
         axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label=each)
         # On the side that has more room, so that no name runs out of the figure.
-        places = [x for x, _ in points] or [0.0]
-        middle = (min(places) + max(places)) / 2
+        middle = sum(axes.get_xlim()) / 2
         for name, point in zip(names, points, strict=bool(names)):
             away, side = (4, "left") if point[0] <= middle else (-4, "right")
             axes.annotate(name, point, (away, 4), textcoords="offset points", fontsize=7, ha=side)

@@ -7,7 +7,6 @@ import pytest
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid, levers
 from tests.reporting import drawn
-from tests.reporting.drawn import same_picture
 from tests.reporting.example import description, row, write_run
 from trainers import flags
 from trainers import levers as trainer
@@ -143,4 +142,4 @@ def test_the_committed_page_has_the_levers_of_the_committed_results():
     kept = {f"levers/{path.name}" for path in (page.parent / "levers").iterdir()}
     assert kept == set(pictures)
     for name, svg in pictures.items():
-        assert same_picture((page.parent / name).read_bytes(), svg), again
+        assert drawn.same_picture((page.parent / name).read_bytes(), svg), again
