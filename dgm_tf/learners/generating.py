@@ -120,6 +120,8 @@ class GeneratingLearner(CriticLearner):
     ) -> dict[str, list[float]]:
         """Trains a classifier on replayed images of all classes seen, `task`'s included.
 
+        Of one class alone there is nothing to learn, and no step is taken.
+
         Args:
             critic: the classifier.
             task: the newest one.
@@ -129,6 +131,8 @@ class GeneratingLearner(CriticLearner):
             own_share: instead of that, see there.
             teacher: see there.
         """
+        if critic.classes == 1:  # Its loss is 0, whatever it says: no step would change it.
+            return {}
         settings, number = self.settings, self.finished_tasks + 1
         steps = settings.consolidation_steps
         phase = ClassifierPhase(

@@ -9,6 +9,7 @@ from dgm_tf.learners import generating
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.networks import Critic
 from dgm_tf.settings import DGMSettings
+from dgm_tf.stream import class_incremental
 from tests.learners.test_dgm import digits, tiny
 
 
@@ -78,6 +79,30 @@ def test_the_teacher_is_the_classifier_of_the_task_before(monkeypatch):
     assert [each["teacher"] for each in made] == classifiers[:2]
     assert [each["known"] for each in made] == [0, 2]
     assert [each["own_share"] for each in made] == [0.25] * 2
+
+
+def test_one_class_alone_takes_no_steps(monkeypatch):
+    made = []
+
+    class Recorded(ClassifierPhase):
+        def __init__(self, critic, *args, **wanted):
+            made.append(critic.classes)
+            super().__init__(critic, *args, **wanted)
+
+    monkeypatch.setattr(generating, "ClassifierPhase", Recorded)
+    learner = tiny("w", consolidation_start="new")
+    for task, _ in zip(class_incremental("digits").tasks(), range(2), strict=False):
+        learner.learn(task, epochs=1)
+    assert made == [2]
+
+
+def test_steps_on_one_class_would_change_nothing():
+    alone = phase(classes=1)
+    before = [np.array(variable) for variable in alone.critic.weights]
+    logs = [alone.train_step(None) for _ in range(3)]
+    assert [float(each["classifier_loss"]) for each in logs] == [0.0] * 3
+    for variable, old in zip(alone.critic.weights, before, strict=True):
+        np.testing.assert_array_equal(variable, old)
 
 
 def test_a_teacher_is_believed_and_stays_as_it_is(monkeypatch):
