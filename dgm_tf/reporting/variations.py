@@ -49,8 +49,13 @@ def name_of(run: Run) -> str:
 
 
 def changes(run: Run) -> list[str]:
-    """The settings in which a run differs from what it would have today: "epochs 3 for 16"."""
+    """The settings in which a run differs from what it would have today: "epochs 3 for 16".
+
+    Empty for a learner that is not one of `METHODS`, of which nobody knows what it would have.
+    """
     its, method = run.all_settings, run.method_name
+    if method is None:
+        return []
     todays = settings_for(run.dataset, its.get("variant"), method=method, seed=run.seed)
     return [
         f"{name} {its.get(name, 'unknown')} for {value}"

@@ -41,6 +41,14 @@ def test_a_setting_that_a_run_is_too_old_for_was_what_was_done_then(tmp_path):
     assert variations.changes(run) == ["annealed_share 1.0 for 0.5"]
 
 
+def test_somebody_elses_learner_has_its_results_and_no_changes(tmp_path):
+    rows = [row(task) for task in range(1, 6)]
+    found = described(without=["variant"]) | {"learner": "theirs"}
+    write_run(tmp_path / "variations/a/toys-5/theirs/seed0", rows, found)
+    line = variations.markdown(variations.runs(tmp_path)).splitlines()[2]
+    assert line.startswith("| a | toys | 5 | theirs | 0 |  | 95.00 |")
+
+
 def test_without_runs_there_is_nothing(tmp_path):
     assert variations.markdown(variations.runs(tmp_path)) == ""
 
