@@ -7,6 +7,7 @@ dashes and hatches say the same once more. Axes have names and units.
 import base64
 import dataclasses
 import io
+import itertools
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from dgm_tf.reporting.numbers import Spread
 
@@ -305,11 +307,6 @@ def trade_off(
             if deviation is not None:
                 axes.errorbar(x, y, deviation, color=SERIES[0], linewidth=0.8, capsize=2)
         axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label=each)
-        # On the side that has more room, so that no name runs out of the figure.
-        middle = sum(axes.get_xlim()) / 2
-        for name, point in zip(names, points, strict=bool(names)):
-            away, side = (4, "left") if point[0] <= middle else (-4, "right")
-            axes.annotate(name, point, (away, 4), textcoords="offset points", fontsize=7, ha=side)
         axes.plot(
             *_columns(front), color=SERIES[1], linestyle=_DASHES[1], marker="s",
             drawstyle="steps-post", label="Pareto front",
@@ -321,6 +318,7 @@ def trade_off(
             )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.2)
+        _name(axes, names, points)
     return figure
 
 
@@ -357,6 +355,32 @@ def _axes(
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     return figure, axes
+
+
+def _name(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
+    """Puts names beside points, where a place is free, off other points and names.
+
+    Args:
+        axes: with all that is to be drawn on them.
+        names: of the points, or none.
+        points: (x, y) each.
+    """
+    middle = sum(axes.get_xlim()) / 2
+    dots = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(points)]
+    taken: list[Bbox] = []
+    for index, (name, point) in enumerate(zip(names, points, strict=bool(names))):
+        text = axes.annotate(name, point, (0, 0), textcoords="offset points", fontsize=7)
+        # First the side that has more room; that again where no place is free.
+        sides = [(5, "left"), (-5, "right")][:: 1 if point[0] <= middle else -1]
+        places = [*itertools.product(sides, (4, -9, 12, -17))]
+        for (away, side), up in [*places, places[0]]:
+            text.xyann = away, up
+            text.set_horizontalalignment(side)
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not box.count_overlaps([*taken, *dots[:index], *dots[index + 1 :]]):
+                break
+        taken.append(box)
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

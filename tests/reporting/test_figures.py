@@ -1,6 +1,7 @@
 """What each figure draws, read back from it, against values found by hand."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -273,6 +274,26 @@ class TestTradeOff:
         for text in figure.axes[0].texts:
             box = text.get_window_extent()
             assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
+
+    def test_names_of_neighbours_stand_apart(self):
+        points = [(720, 83.63), (790, 83.71), (835, 83.97), (1470, 83.94)]
+        figure = figures.trade_off(
+            points,
+            points[:1],
+            xlabel="units",
+            ylabel="accuracy (%)",
+            names=["sparsity-high", "base", "sparsity-low", "generator-32"],
+            deviations=[0.2, 0.7, 0.4, 0.7],
+        )
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        boxes = [text.get_window_extent() for text in axes.texts]
+        dots = axes.transData.transform(points)
+        assert len(boxes) == 4
+        for box, other in itertools.combinations(boxes, 2):
+            assert not box.overlaps(other)
+        for box, dot in itertools.product(boxes, dots):
+            assert not box.contains(*dot)
 
 
 def test_a_png_has_the_figures_size_at_the_wanted_density():
