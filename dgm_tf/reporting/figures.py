@@ -371,7 +371,9 @@ def _name(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]
     for index, (name, point) in enumerate(zip(names, points, strict=bool(names))):
         text = axes.annotate(name, point, (0, 0), textcoords="offset points", fontsize=7)
         # First the side that has more room; that again where no place is free.
-        sides = [(5, "left"), (-5, "right")][:: 1 if point[0] <= middle else -1]
+        sides = [(5, "left"), (-5, "right")]
+        if point[0] > middle:
+            sides.reverse()
         places = [*itertools.product(sides, (4, -9, 12, -17))]
         for (away, side), up in [*places, places[0]]:
             text.xyann = away, up
