@@ -14,7 +14,8 @@ from dgm_tf.reporting.run import Run, read_run
 _ORDER = (
     "joint", "joint-gan", "fine-tune", "ewc", "dgr", "mergan-jtr", "mergan-ra", "dgm-w", "dgm-a"
 )  # fmt: skip
-_AT = (5, 10)  # tasks whose A_t and G_t the table has
+_AT = (5, 10)  # the paper's tasks: the table has A_t and G_t after them, and after the last
+_MEASURES = (("A", "average_accuracy"), ("G", "oracle_accuracy"))
 
 
 def finished_runs(*roots: str | Path) -> list[Run]:
@@ -36,6 +37,10 @@ def _rank(run: Run) -> tuple:
 
 def _at(run: Run, task: int, name: str) -> float | None:
     return run.rows[task - 1].get(name) if task <= len(run.rows) else None
+
+
+def _at_last(run: Run, name: str) -> float | None:
+    return None if run.tasks in _AT else run.rows[-1].get(name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +84,11 @@ COLUMNS = (
     *(
         Column(f"{letter}{task}", lambda run, _, task=task, name=name: _at(run, task, name))
         for task in _AT
-        for letter, name in (("A", "average_accuracy"), ("G", "oracle_accuracy"))
+        for letter, name in _MEASURES
+    ),
+    *(
+        Column(f"last {letter}", lambda run, _, name=name: _at_last(run, name))
+        for letter, name in _MEASURES
     ),
     Column("forgetting", lambda run, _: run.rows[-1].get("forgetting")),
     Column("BWT", lambda run, _: run.rows[-1].get("backward_transfer")),

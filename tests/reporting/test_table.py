@@ -49,6 +49,24 @@ def test_mean_deviation_and_number_of_seeds(root):
     assert cells(root, "ewc")["A5"].deviation is None
 
 
+def test_a_stream_of_another_number_of_tasks_has_its_last_accuracy(root, tmp_path):
+    used = table.markdown(table.finished_runs(root)).splitlines()[2]
+    assert "last A" not in used  # it is A5
+    for learner, last in (("dgm-w", 0.75), ("joint", 0.25)):
+        rows = [
+            row(1, generates=learner == "dgm-w", average_accuracy=0.5, oracle_accuracy=0.5),
+            row(2, generates=learner == "dgm-w", average_accuracy=last, oracle_accuracy=0.625),
+        ]
+        folder = tmp_path / "other" / "toys-2" / learner / "seed0"
+        write_run(folder, rows, description(tasks=2, learner=learner, seed=0))
+    header, _, joint, memory = table.markdown(table.finished_runs(tmp_path / "other")).splitlines()[
+        2:6
+    ]
+    assert header.startswith("| method | n | last A | last G | forgetting |")
+    assert joint.startswith("| joint training | 1 | 25.00 | ")
+    assert memory.startswith("| DGMw | 1 | 75.00 | 62.50 |")
+
+
 def test_intransigence_is_the_distance_to_joint_training_of_the_same_seed(root):
     assert cells(root, "dgm-w")["intransigence"].mean == pytest.approx((15 + 9) / 2)
     assert cells(root, "joint")["intransigence"] is None
