@@ -33,10 +33,12 @@ from dgm_tf.stream import class_incremental
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _BATCH = flags.DEFINE_integer("batch_size", 32, "images in a step, of all replicas together")
+_SIZE = flags.DEFINE_integer("generator_size", 20, "g: the generator starts with 4g, 2g, g units")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns")
 _STEPS = flags.DEFINE_integer("steps", 16, "steps in a turn")
 _XLA = flags.DEFINE_boolean("xla", True, "compile a step with XLA, too, which takes minutes")
 _CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "precision"], "for itself")
+_PASSED_ON = ("variant", "batch_size", "generator_size", "rounds")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _rows(environments: Sequence[tuple[str, dict[str, str]]]) -> list[Any]:
-    own = [f"--{name}={flags.FLAGS[name].value}" for name in ("variant", "batch_size", "rounds")]
+    own = [f"--{name}={flags.FLAGS[name].value}" for name in _PASSED_ON]
     own += [f"--steps={_STEPS.value}", f"--xla={_XLA.value}"]
     children = [
         subprocess.Popen(
@@ -109,8 +111,8 @@ class _Steps:
 
     def __init__(self, place: distribution.Distribution, options: dict[str, Any]):
         settings = settings_for(
-            "mnist", _VARIANT.value, batch_size=_BATCH.value, epochs=2, consolidation_steps=1,
-            **options,
+            "mnist", _VARIANT.value, batch_size=_BATCH.value, generator_size=_SIZE.value, epochs=2,
+            consolidation_steps=1, **options,
         )  # fmt: skip
         shape = [10 * 4 * settings.batch_size, 32, 32, 1]
         images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -37,6 +37,9 @@ _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or un
 _REPLAY = flags.DEFINE_enum("replay", "balanced", ["balanced", "full"], "replay mode")
 _PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "paper"], "settings")
 _CHANNELS = flags.DEFINE_integer("channels", 1, "image channels")
+_SIZE = flags.DEFINE_integer(
+    "generator_size", None, "g: the generator starts with 4g, 2g, g units (default: the preset's)"
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "times that each phase is measured")
 _STEPS = flags.DEFINE_integer("steps", 24, "steps per measurement, a multiple of 8")
 _MEASURED = (1, 2, 10)
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     tf.get_logger().setLevel("ERROR")  # the profiler warns of its age
     overrides = {"replay": _REPLAY.value, "epochs": 2, "consolidation_steps": 1}
+    if _SIZE.value is not None:
+        overrides["generator_size"] = _SIZE.value
     settings = settings_for("mnist", _VARIANT.value, _PRESET.value, **overrides)
     images = np.random.default_rng(0).integers(
         0, 256, [10 * 4 * settings.batch_size, 32, 32, _CHANNELS.value], np.uint8

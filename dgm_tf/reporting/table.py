@@ -125,11 +125,13 @@ def tables(runs: Sequence[Run]) -> dict[str, list[MethodRow]]:
     return found
 
 
-def cells_of(some: Sequence[Run], mine: Sequence[Run]) -> tuple[Spread | None, ...]:
+def cells_of(
+    some: Sequence[Run], mine: Sequence[Run], columns: Sequence[Column] = COLUMNS
+) -> tuple[Spread | None, ...]:
     """A cell per column over some of the runs of a stream; `mine` are all of that stream."""
     joint = {run.seed: run for run in mine if run.learner == "joint"}
     cells = []
-    for column in COLUMNS:
+    for column in columns:
         values = [column.of(run, joint.get(run.seed)) for run in some]
         factor = 100 if column.percent else 1
         cells.append(numbers.spread(factor * value for value in values if value is not None))

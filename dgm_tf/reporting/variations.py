@@ -11,7 +11,15 @@ from dgm_tf.settings import settings_for
 BEGIN, END = "<!-- variations:begin -->", "<!-- variations:end -->"
 FOLDER = "variations"
 
-_MEASURES = ("A5", "A10", "G10", "Frechet distance", "of worst size", "minutes")
+_COLUMNS = (
+    table.Column("A", lambda run, _: run.rows[-1].get("average_accuracy")),
+    table.Column("G", lambda run, _: run.rows[-1].get("oracle_accuracy")),
+    *(
+        column
+        for column in table.COLUMNS
+        if column.title in ("Frechet distance", "of worst size", "minutes")
+    ),
+)
 
 
 def runs(root: str | Path) -> list[Run]:
@@ -26,11 +34,12 @@ def runs(root: str | Path) -> list[Run]:
 
 
 def markdown(found: Sequence[Run]) -> str:
-    """A line per run and the commands; empty without runs. Shares in percent."""
+    """A line per run, as it ended, and the commands; empty without runs. Shares in percent."""
     if not found:
         return ""
     header = [
-        "name", "data set", "tasks", "method", "seed", "other settings than today's", *_MEASURES
+        "name", "data set", "tasks", "method", "seed", "other settings than today's",
+        *(column.title for column in _COLUMNS),
     ]  # fmt: skip
     lines = [table.line(header), table.line(["---"] * len(header))]
     for run in found:
@@ -65,8 +74,4 @@ def changes(run: Run) -> list[str]:
 
 
 def _cells(run: Run) -> list[str]:
-    found = {
-        column.title: cell
-        for column, cell in zip(table.COLUMNS, table.cells_of([run], [run]), strict=True)
-    }
-    return [numbers.with_spread(found[name]) for name in _MEASURES]
+    return [numbers.with_spread(cell) for cell in table.cells_of([run], [run], _COLUMNS)]

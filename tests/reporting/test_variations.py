@@ -24,7 +24,7 @@ def test_a_line_says_what_was_changed_and_what_came_of_it(tmp_path):
     table, commands = variations.markdown(variations.runs(tmp_path)).split("\n\nMade by\n\n")
     todays = settings_for("toys", "w")
     first, second = table.splitlines()[2:]
-    wanted = "| a | toys | 5 | DGMw | 0 | s_max 5.0 for 10000.0 | 95.00 | n/a | n/a | "
+    wanted = "| a | toys | 5 | DGMw | 0 | s_max 5.0 for 10000.0 | 95.00 | 70.00 | n/a | "
     assert first.startswith(wanted)
     assert second.startswith("| b | toys | 5 | DGMw | 0 | epochs 3")
     assert f" | epochs 3 for {todays.epochs}; replay full for balanced | 95.00 | " in second
