@@ -425,11 +425,11 @@ _CPU_DGM_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "digits": {"critic_learning_rate": 1.2e-2},
     "svhn_cropped": {"critic_learning_rate": 5e-3, "output_follows_width": True},
 }
-# Units are shared by masks on weights, and grown where they are needed: grey pictures come out no
-# worse from a small start.
+# Units are shared by masks on weights, and grown where they are needed: a classifier learns no less
+# from the digits of a small start. On MNIST the time that it saves goes into clearer ones.
 _CPU_DGMW_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "digits": {"generator_size": 12},
-    "mnist": {"generator_size": 12},
+    "mnist": {"generator_size": 12, "epochs": 18},
 }
 
 
