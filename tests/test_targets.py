@@ -65,8 +65,8 @@ def test_a_result_that_falls_short_is_noticed(target):
 
 @pytest.mark.parametrize(
     "folder",
-    sorted(RESULTS.glob("*/dgm-*/seed*")),
-    ids=lambda path: "-".join(path.parts[-3:]),
+    sorted([*RESULTS.glob("*/dgm-*/seed*"), *RESULTS.glob("accuracy/*/dgm-*/seed*")]),
+    ids=lambda path: "-".join(path.relative_to(RESULTS).parts),
 )
 def test_committed_memories_are_exact_and_have_room(folder):
     rows = read_run(folder).rows
