@@ -2,8 +2,8 @@
 
 The base has the defaults but for the first size of the generator, whose default this study has
 chosen. Runs are small, so that many fit into an hour; what they show is to be confirmed by whole
-runs.
-Those levers that decide how large the generator becomes are drawn as well, accuracy against size.
+runs. Those levers that decide how large the generator becomes are drawn as well, accuracy against
+size.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ BUDGETS: Mapping[str, Budget] = {
 }
 
 LEVERS: Mapping[str, Lever] = {
-    BASE: Lever("the base: the defaults with g = 20"),
+    BASE: Lever(f"the base: the defaults with g = {_BASE_SIZE['generator_size']}"),
     "epochs-twice": Lever("twice the epochs", lambda base: {"epochs": 2 * base.epochs}),
     "epochs-half": Lever("half the epochs", lambda base: {"epochs": base.epochs // 2}),
     "generator-12": Lever("a generator of g = 12", lambda base: {"generator_size": 12}),

@@ -15,7 +15,7 @@ _ORDER = (
     "joint", "joint-gan", "fine-tune", "ewc", "dgr", "mergan-jtr", "mergan-ra", "dgm-w", "dgm-a"
 )  # fmt: skip
 _AT = (5, 10)  # the paper's tasks: the table has A_t and G_t after them, and after the last
-_MEASURES = (("A", "average_accuracy"), ("G", "oracle_accuracy"))
+MEASURES = (("A", "average_accuracy"), ("G", "oracle_accuracy"))
 
 
 def finished_runs(*roots: str | Path) -> list[Run]:
@@ -84,11 +84,11 @@ COLUMNS = (
     *(
         Column(f"{letter}{task}", lambda run, _, task=task, name=name: _at(run, task, name))
         for task in _AT
-        for letter, name in _MEASURES
+        for letter, name in MEASURES
     ),
     *(
         Column(f"last {letter}", lambda run, _, name=name: _at_last(run, name))
-        for letter, name in _MEASURES
+        for letter, name in MEASURES
     ),
     Column("forgetting", lambda run, _: run.rows[-1].get("forgetting")),
     Column("BWT", lambda run, _: run.rows[-1].get("backward_transfer")),

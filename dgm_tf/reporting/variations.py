@@ -12,8 +12,10 @@ BEGIN, END = "<!-- variations:begin -->", "<!-- variations:end -->"
 FOLDER = "variations"
 
 _COLUMNS = (
-    table.Column("A", lambda run, _: run.rows[-1].get("average_accuracy")),
-    table.Column("G", lambda run, _: run.rows[-1].get("oracle_accuracy")),
+    *(
+        table.Column(letter, lambda run, _, name=name: run.rows[-1].get(name))
+        for letter, name in table.MEASURES
+    ),
     *(
         column
         for column in table.COLUMNS
