@@ -1,6 +1,6 @@
 """Where runs lose accuracy: tables from what `trainers.dissect` has left beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ _ARMS = {
     "generated": "generated ones",
     "real newest": "real newest, generated old",
 }
+_CLASSIFIERS = ("run", "after task", "steps", *_ARMS.values(), "the run's own")
+_ACCURACY = (*_CLASSIFIERS, "generated images recognised", "real ones recognised")
+_NEWEST = (*_CLASSIFIERS, "are of them")
 
 
 def markdown(root: str | Path) -> str:
-    """A table of the runs below `root` that have been taken apart, and one of classes for each.
+    """Tables of the runs below `root` that have been taken apart, and one of classes for each.
 
-    Percent, save for Frechet distances. Classes are those of `FILE`.
+    One has what the classifiers reach, the other how much of the test set they call the newest
+    classes. Percent, save for Frechet distances. Classes are those of `FILE`.
 
     Raises:
         InputError: no run has been taken apart, or what was found cannot be read.
@@ -39,23 +43,45 @@ def markdown(root: str | Path) -> str:
             f"no {FILE} below {root}: write one by python -m trainers.dissect --run_dir=RUN "
             f"--out=RUN/{FILE}"
         )
-    header = ["run", "after task", "steps", *_ARMS.values(), "the run's own", "recognised"]
+    runs = [(run, its) for _, run, its in found]
+    return "\n\n".join(
+        [
+            "A, by what a classifier is trained on:",
+            _table(_ACCURACY, [_accuracies(*each) for each in runs]),
+            "Share of the test set that it takes for the newest task's classes:",
+            _table(_NEWEST, [_newest_shares(*each) for each in runs]),
+            *(_classes(run, its) for path, run, its in found if path.name == FILE),
+        ]
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [table.line(header), table.line(["---"] * len(header))]
-    lines += [table.line(_line(run, its)) for _, run, its in found]
-    classes = [_classes(run, its) for path, run, its in found if path.name == FILE]
-    return "\n\n".join(["\n".join(lines), *classes])
+    return "\n".join([*lines, *(table.line(row) for row in rows)])
 
 
-def _line(run: Run, found: Mapping[str, Any]) -> list[str]:
-    arms = [found["arms"].get(name) for name in _ARMS]
+def _accuracies(run: Run, found: Mapping[str, Any]) -> list[str]:
     shares = [its["recognised"] for its in found["quality"].values()]
+    return [
+        *_classifiers(run, found, "accuracy"),
+        percent(sum(shares) / len(shares)),
+        percent(found["oracle_test_accuracy"]),
+    ]
+
+
+def _newest_shares(run: Run, found: Mapping[str, Any]) -> list[str]:
+    return [*_classifiers(run, found, "newest_share"), percent(found["newest_in_test"])]
+
+
+def _classifiers(run: Run, found: Mapping[str, Any], measure: str) -> list[str]:
+    """Which run and what its classifiers have."""
+    arms = [found["arms"].get(name) for name in _ARMS]
     return [
         _name(run),
         str(found["task"]),
         str(found["steps"]),
-        *("n/a" if arm is None else percent(arm["accuracy"]) for arm in arms),
-        percent(found["own"]["accuracy"]),
-        percent(sum(shares) / len(shares)),
+        *("n/a" if arm is None else percent(arm[measure]) for arm in arms),
+        percent(found["own"][measure]),
     ]
 
 
@@ -71,10 +97,8 @@ def _classes(run: Run, found: Mapping[str, Any]) -> str:
         "accuracy, real images": _by_class(arms["real"], quality),
         "accuracy, generated ones": _by_class(arms["generated"], quality),
     }
-    header = ["class", *quality]
-    lines = [table.line(header), table.line(["---"] * len(header))]
-    lines += [table.line([title, *cells]) for title, cells in rows.items()]
-    return f"{_name(run)}, class by class:\n\n" + "\n".join(lines)
+    classes = _table(["class", *quality], [[title, *cells] for title, cells in rows.items()])
+    return f"{_name(run)}, class by class:\n\n{classes}"
 
 
 def _by_class(arm: Mapping[str, Any], classes: Mapping[str, Any]) -> list[str]:
