@@ -428,7 +428,11 @@ _CPU_DGM_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "svhn_cropped": {"critic_learning_rate": 5e-3, "output_follows_width": True},
 }
 # What a smaller start saves goes into clearer images.
-_CPU_DGMW_EPOCHS: Mapping[str, int] = {"mnist": 18, "fashion_mnist": 18, "svhn_cropped": 135}
+_CPU_DGMW_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
+    "mnist": {"epochs": 18},
+    "fashion_mnist": {"epochs": 18},
+    "svhn_cropped": {"epochs": 135},
+}
 
 
 def settings_for(
@@ -470,8 +474,7 @@ def settings_for(
         chosen = {**_CPU, **mine, **_CPU_BY_DATASET.get(dataset, {})}
         if method == "dgm":
             chosen |= _CPU_DGM_BY_DATASET.get(dataset, {})
-            if variant == "w" and dataset in _CPU_DGMW_EPOCHS:
-                chosen["epochs"] = _CPU_DGMW_EPOCHS[dataset]
+            chosen |= _CPU_DGMW_BY_DATASET.get(dataset, {}) if variant == "w" else {}
     elif method in ("dgm", "joint"):
         chosen = {**_PAPER, **_PAPER_DGM, **_PAPER_BY_VARIANT[variant]}
         chosen |= _PAPER_SVHN if svhn else {}

@@ -241,15 +241,15 @@ def markdown(root: str | Path, *, shown: Collection[str] = ()) -> str:
             continue
         base = {run.seed: run for run in runs.get(BASE, [])}
         header = ["lever", "n", "change of A", *_MEASURES]
-        lines = [table.line(header), table.line(["---"] * len(header))]
+        rows = []
         for lever, mine in runs.items():
             cells = [_cell(map(measure, mine)) for measure in _MEASURES.values()]
             change = "" if lever == BASE else _change(mine, base)
             about = LEVERS[lever].about
-            lines.append(table.line([about, str(len(mine)), change, *cells]))
+            rows.append([about, str(len(mine)), change, *cells])
         scenario = next(iter(runs.values()))[0].scenario
         title = f"{scenario[:1].upper()}{scenario[1:]}; after task {budget.tasks}."
-        parts += [title, "\n".join(lines)]
+        parts += [title, table.markdown_table(header, rows)]
         if (picture := _picture(dataset)) in shown:
             alt = f"{dataset}: accuracy against the generator's size"
             parts.append(f'<img src="{picture}" width="60%" alt="{alt}">')

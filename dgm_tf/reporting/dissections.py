@@ -1,6 +1,6 @@
 """Where runs lose accuracy: tables from what `trainers.dissect` has left beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +47,12 @@ def markdown(root: str | Path) -> str:
     return "\n\n".join(
         [
             "A, by what a classifier is trained on:",
-            _table(_ACCURACY, [_accuracies(*each) for each in runs]),
+            table.markdown_table(_ACCURACY, [_accuracies(*each) for each in runs]),
             "Share of the test set that it takes for the newest task's classes:",
-            _table(_NEWEST, [_newest_shares(*each) for each in runs]),
+            table.markdown_table(_NEWEST, [_newest_shares(*each) for each in runs]),
             *(_classes(run, its) for path, run, its in found if path.name == FILE),
         ]
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [table.line(header), table.line(["---"] * len(header))]
-    return "\n".join([*lines, *(table.line(row) for row in rows)])
 
 
 def _accuracies(run: Run, found: Mapping[str, Any]) -> list[str]:
@@ -97,7 +92,8 @@ def _classes(run: Run, found: Mapping[str, Any]) -> str:
         "accuracy, real images": _by_class(arms["real"], quality),
         "accuracy, generated ones": _by_class(arms["generated"], quality),
     }
-    classes = _table(["class", *quality], [[title, *cells] for title, cells in rows.items()])
+    lines = [[title, *cells] for title, cells in rows.items()]
+    classes = table.markdown_table(["class", *quality], lines)
     return f"{_name(run)}, class by class:\n\n{classes}"
 
 

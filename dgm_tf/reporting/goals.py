@@ -27,15 +27,15 @@ def markdown(runs: Sequence[Run]) -> str:
     Args:
         runs: that have learnt all their tasks.
     """
-    lines = [table.line(_HEADER), table.line(["---"] * len(_HEADER))]
+    rows = []
     for scenario in dict.fromkeys(run.scenario for run in runs):
         found: dict[str, list[Run]] = {}
         for run in runs:
             if run.scenario == scenario:
                 found.setdefault(run.learner, []).append(run)
         if joint := found.pop("joint", None):
-            lines += [table.line(_cells(mine, joint)) for mine in found.values()]
-    return "\n".join(lines)
+            rows += [_cells(mine, joint) for mine in found.values()]
+    return table.markdown_table(_HEADER, rows)
 
 
 def _cells(mine: Sequence[Run], joint: Sequence[Run]) -> list[str]:

@@ -32,14 +32,14 @@ def markdown(root: str | Path) -> str:
         found.setdefault(json.dumps([_name(its), its["task"], its["before"]]), []).append(its)
     if not found:
         return ""
-    lines = [table.line(_HEADER), table.line(["---"] * len(_HEADER))]
+    rows = []
     for group in found.values():
         first = group[0]
         where = [_name(first), str(first["task"])]
-        lines.append(table.line([*where, "nothing", *_cells(first["before"])]))
-        lines += [table.line([*where, _changes(its), *_cells(its["again"])]) for its in group]
+        rows.append([*where, "nothing", *_cells(first["before"])])
+        rows += [[*where, _changes(its), *_cells(its["again"])] for its in group]
     commands = table.made_by(its["command"] for group in found.values() for its in group)
-    return "\n".join([*lines, "", commands])
+    return f"{table.markdown_table(_HEADER, rows)}\n\n{commands}"
 
 
 def _name(its: Mapping[str, Any]) -> str:

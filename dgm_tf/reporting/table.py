@@ -153,17 +153,17 @@ def markdown(runs: Sequence[Run]) -> str:
         used = _used(rows)
         mine = [run for row in rows for run in row.runs]
         header = ["method", "n", *(COLUMNS[i].title for i in used), "the paper's A5, A10"]
-        lines = [line(header), line(["---"] * len(header))]
+        lines = []
         for row in rows:
             cells = [with_spread(row.cells[i]) for i in used]
-            lines.append(line([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])]))
+            lines.append([row.method, str(len(row.runs)), *cells, _papers(row.runs[0])])
             if len(row.runs) > 1:
                 for run in row.runs:
                     cells = [with_spread(cells_of([run], mine)[i]) for i in used]
-                    lines.append(line([f"- seed {run.seed}", "", *cells, ""]))
+                    lines.append([f"- seed {run.seed}", "", *cells, ""])
         commands = made_by(run.description["command"] for row in rows for run in row.runs)
-        table = "\n".join(lines)
-        parts.append(f"{scenario[:1].upper()}{scenario[1:]}.\n\n{table}\n\n{commands}")
+        title = f"{scenario[:1].upper()}{scenario[1:]}."
+        parts.append(f"{title}\n\n{markdown_table(header, lines)}\n\n{commands}")
     return "\n\n".join(parts)
 
 
@@ -181,9 +181,10 @@ def made_by(commands: Iterable[str]) -> str:
     return "\n".join(["Made by", "", *(f"    {command}" for command in commands)])
 
 
-def line(cells: Iterable[str]) -> str:
-    """A line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells below a header."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def as_csv(runs: Sequence[Run]) -> str:

@@ -43,12 +43,12 @@ def markdown(found: Sequence[Run]) -> str:
         "name", "data set", "tasks", "method", "seed", "other settings than today's",
         *(column.title for column in _COLUMNS),
     ]  # fmt: skip
-    lines = [table.line(header), table.line(["---"] * len(header))]
+    rows = []
     for run in found:
         where = [name_of(run), run.dataset, str(run.tasks), run.method, str(run.seed)]
-        lines.append(table.line([*where, "; ".join(changes(run)), *_cells(run)]))
+        rows.append([*where, "; ".join(changes(run)), *_cells(run)])
     commands = table.made_by(dict.fromkeys(run.description["command"] for run in found))
-    return "\n".join([*lines, "", commands])
+    return f"{table.markdown_table(header, rows)}\n\n{commands}"
 
 
 def name_of(run: Run) -> str:

@@ -10,7 +10,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from matplotlib.figure import Figure
 
 from dgm_tf import _checks
-from dgm_tf.reporting import figures, numbers
+from dgm_tf.reporting import figures, numbers, table
 from dgm_tf.settings import DGMSettings, settings_for
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 
@@ -101,10 +101,10 @@ def markdown(trials: Sequence[TrialResult]) -> str:
     header = [
         "trial", *names, "epochs", "objective", "accuracy", "growth", "units", "parameters", "front"
     ]  # fmt: skip
-    lines = [header, ["---"] * len(header)]
+    rows = []
     for trial in usable[:_SHOWN]:
         found = trial.metrics
-        lines.append(
+        rows.append(
             [
                 f"{trial.number}" + (" (begin)" if trial.number == 1 else ""),
                 *(_text(trial.values.get(name, "")) for name in names),
@@ -117,7 +117,7 @@ def markdown(trials: Sequence[TrialResult]) -> str:
                 "yes" if trial.number in on_front else "",
             ]
         )
-    text = ["\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    text = [table.markdown_table(header, rows)]
     if len(usable) > _SHOWN:
         text.append(f"{len(usable) - _SHOWN} usable trials more are in trials.csv.")
     failed = [trial for trial in trials if not trial.usable]
