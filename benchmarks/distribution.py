@@ -1,6 +1,7 @@
 """What it costs to divide a training step, and what half precision and XLA make of one.
 
     python -m benchmarks.distribution
+    python -m benchmarks.distribution --dataset=svhn_cropped --preset=paper
 
 Takes steps of DGM's second task on random images (costs do not depend on what is in them): on one
 device, on the processor divided into two devices, in two processes; and on one device in bfloat16
@@ -28,17 +29,23 @@ import tensorflow as tf
 from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.settings import settings_for
+from dgm_tf.settings import DGMSettings, settings_for
 from dgm_tf.stream import class_incremental
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
-_BATCH = flags.DEFINE_integer("batch_size", 32, "images in a step, of all replicas together")
-_SIZE = flags.DEFINE_integer("generator_size", 20, "g: the generator starts with 4g, 2g, g units")
+_DATASET = flags.DEFINE_string("dataset", "mnist", "whose settings, and whose number of channels")
+_PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "paper"], "settings")
+_BATCH = flags.DEFINE_integer(
+    "batch_size", None, "images in a step, of all replicas together (default: the preset's)"
+)
+_SIZE = flags.DEFINE_integer(
+    "generator_size", None, "g: the generator starts with 4g, 2g, g units (default: the preset's)"
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns")
 _STEPS = flags.DEFINE_integer("steps", 16, "steps in a turn")
 _XLA = flags.DEFINE_boolean("xla", True, "compile a step with XLA, too, which takes minutes")
 _CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "precision"], "for itself")
-_PASSED_ON = ("variant", "batch_size", "generator_size", "rounds")
+_PASSED_ON = ("variant", "dataset", "preset", "batch_size", "generator_size", "rounds")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,8 +55,11 @@ def main(arguments: Sequence[str]) -> None:
     if _CHILD.value:
         _measure(_CHILD.value)
         return
+    settings = _settings()
     print(
-        f"DGM{_VARIANT.value}, batch {_BATCH.value}, {_ROUNDS.value} turns of {_STEPS.value} steps"
+        f"DGM{_VARIANT.value}, {_DATASET.value}, preset {_PRESET.value}, "
+        f"g {settings.generator_size}, batch {settings.batch_size}, {_ROUNDS.value} turns of "
+        f"{_STEPS.value} steps"
     )
     print("                     ms/step    one device  ratio")
     for names, environments in (
@@ -66,7 +76,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _rows(environments: Sequence[tuple[str, dict[str, str]]]) -> list[Any]:
-    own = [f"--{name}={flags.FLAGS[name].value}" for name in _PASSED_ON]
+    given = {name: flags.FLAGS[name].value for name in _PASSED_ON}
+    own = [f"--{name}={value}" for name, value in given.items() if value is not None]
     own += [f"--steps={_STEPS.value}", f"--xla={_XLA.value}"]
     children = [
         subprocess.Popen(
@@ -106,15 +117,22 @@ def _measure(child: str) -> None:
         print(json.dumps(rows))
 
 
+def _settings(**options: Any) -> DGMSettings:
+    asked = {"batch_size": _BATCH.value, "generator_size": _SIZE.value}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    return settings_for(
+        _DATASET.value, _VARIANT.value, _PRESET.value, epochs=2, consolidation_steps=1,
+        **asked, **options,
+    )  # fmt: skip
+
+
 class _Steps:
     """Training steps on some devices."""
 
     def __init__(self, place: distribution.Distribution, options: dict[str, Any]):
-        settings = settings_for(
-            "mnist", _VARIANT.value, batch_size=_BATCH.value, generator_size=_SIZE.value, epochs=2,
-            consolidation_steps=1, **options,
-        )  # fmt: skip
-        shape = [10 * 4 * settings.batch_size, 32, 32, 1]
+        settings = _settings(**options)
+        channels = 3 if _DATASET.value in ("svhn_cropped", "cifar10") else 1
+        shape = [10 * 4 * settings.batch_size, 32, 32, channels]
         images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         labels = np.arange(len(images)) % 10
         tasks = class_incremental(

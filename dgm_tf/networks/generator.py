@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import _checks, growth, randomness
+from dgm_tf import _checks, determinism, growth, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers import FinishedLayer, MaskedConv2DTranspose
 from dgm_tf.layers.masks import EMBEDDING_LIMIT, compensated_gradient
@@ -39,7 +39,7 @@ class Generator(keras.Model):
     task and ReLU in each block, no biases.
 
     Like its layers, a generator never changes its shape: `finish_task` and `widen` return a new
-    one.
+    one. Where TensorFlow has a GPU, building one turns `enable_op_determinism` on for the process.
 
     Args:
         image_shape: (S, S, channels), S a multiple of 8.
@@ -124,6 +124,7 @@ class Generator(keras.Model):
         )
 
     def build(self, input_shape: Any = None) -> None:
+        determinism.ensure()  # an exact memory on a GPU, too
         shape = (None, 1, 1, self.latent_dim)
         for block in self.blocks:
             block.build(shape)
@@ -173,7 +174,8 @@ class Generator(keras.Model):
         Units that came later, that are masked or that nothing reads are cut away; see
         `MaskedLayer.recall` for why the same shapes make the same bits. An image depends on its own
         row alone, to the last bit: a batch can be split, or mixed with other rows. With oneDNN that
-        holds of batches that the number of cores divides, among which it divides them.
+        holds of batches that the number of cores divides, among which it divides them; on a GPU of
+        batches of one size.
         """
         return self.draw(latent, self.finished_generator(task))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, pictures, randomness
+from dgm_tf import _checks, determinism, pictures, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.runs.run_format import (
     are_counts,
@@ -181,6 +181,8 @@ def newest_version(path: str | Path) -> Path:
 def load_generator(path: str | Path) -> LoadedGenerator:
     """Loads an exported memory.
 
+    Where TensorFlow has a GPU this turns `enable_op_determinism` on for the process.
+
     Args:
         path: NAME for its newest version, or NAME/<n>.
 
@@ -189,6 +191,7 @@ def load_generator(path: str | Path) -> LoadedGenerator:
     """
     folder = newest_version(path)
     description = read_description(folder)
+    determinism.ensure()  # the learner's own images on a GPU, too
     try:
         model = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:

@@ -25,6 +25,7 @@ from mlserver.errors import InferenceError
 from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
 from mlserver.utils import get_model_uri
 
+from dgm_tf import determinism
 from dgm_tf.serving.loading import newest_version
 
 _DEFAULT = "generate"
@@ -38,6 +39,7 @@ class DGMRuntime(MLModel):
 
     async def load(self) -> bool:
         folder = newest_version(await get_model_uri(self.settings))
+        determinism.ensure()  # the learner's own images on a GPU, too
         self._model = await asyncio.to_thread(tf.saved_model.load, str(folder))
         self._version = folder.name
         return True
