@@ -498,9 +498,9 @@ def _define_run_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_enum("on_divergence", "stop", ("stop", "retry"), text, values)
     text = (
-        "let TensorFlow replace or refuse operations whose result varies from run to run; on a CPU "
-        "a run is the same to the last bit without it, resumed or not, given the same number of "
-        "threads"
+        "let TensorFlow replace or refuse operations whose result varies from run to run, as dgm "
+        "does on a GPU in any case; on a CPU a run is the same to the last bit without it, resumed "
+        "or not, given the same number of threads"
     )
     define_boolean(values, "deterministic", False, text)
     _define_distribution(values)
