@@ -8,7 +8,7 @@ def ensure() -> None:
 
     There TensorFlow otherwise times several algorithms for a shape and takes the fastest, another
     one each time. It replaces what it can and refuses the rest, which is a random operation without
-    a seed; nothing in this library is refused. On a CPU operations repeat their bits anyway, and
+    a seed; nothing that DGM does is refused. On a CPU operations repeat their bits anyway, and
     nothing is changed.
     """
     if tf.config.list_physical_devices("GPU"):

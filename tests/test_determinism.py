@@ -24,6 +24,11 @@ def gpu(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [device])
 
 
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+
+
 def test_a_generator_on_a_gpu_asks_for_it(asked, gpu):
     made()
     assert asked
@@ -46,7 +51,7 @@ def test_so_does_an_exported_memory_that_is_loaded(asked, gpu, tmp_path):
     assert asked
 
 
-def test_without_a_gpu_nothing_is_changed(asked, tmp_path):
+def test_without_a_gpu_nothing_is_changed(asked, no_gpu, tmp_path):
     made()
     dgm_tf.load_generator(learner().export(tmp_path / "memory").path)
     assert not asked
