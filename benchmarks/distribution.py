@@ -32,8 +32,10 @@ from dgm_tf.learners.dgm import DGM
 from dgm_tf.settings import DGMSettings, settings_for
 from dgm_tf.stream import class_incremental
 
+_CHANNELS = {"mnist": 1, "fashion_mnist": 1, "svhn_cropped": 3, "cifar10": 3}
+
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
-_DATASET = flags.DEFINE_string("dataset", "mnist", "whose settings, and whose number of channels")
+_DATASET = flags.DEFINE_enum("dataset", "mnist", [*_CHANNELS], "whose settings and channels")
 _PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "paper"], "settings")
 _BATCH = flags.DEFINE_integer(
     "batch_size", None, "images in a step, of all replicas together (default: the preset's)"
@@ -131,8 +133,7 @@ class _Steps:
 
     def __init__(self, place: distribution.Distribution, options: dict[str, Any]):
         settings = _settings(**options)
-        channels = 3 if _DATASET.value in ("svhn_cropped", "cifar10") else 1
-        shape = [10 * 4 * settings.batch_size, 32, 32, channels]
+        shape = [10 * 4 * settings.batch_size, 32, 32, _CHANNELS[_DATASET.value]]
         images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         labels = np.arange(len(images)) % 10
         tasks = class_incremental(

@@ -11,8 +11,7 @@ from tests.serving.tiny_export import learner
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How often TensorFlow was asked to; here it does so anyway, and the tests after this are not
-    to be its concern."""
+    """A list that grows each time TensorFlow is asked to, which it is not: it would keep to it."""
     times = []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: times.append(1))
     return times
