@@ -57,6 +57,11 @@ class LearnerSettings:
         128, "generated images in a consolidation step; real ones in each step of joint training"
     )
     consolidation_learning_rate: float = _setting(3e-3, "Adam's first rate in consolidation")
+    classifier_average: float = _setting(
+        0.0,
+        "decay of a running mean of the classifier's weights over the steps of its training, which "
+        "takes their place at the end; from 0 (none: the last weights) to below 1",
+    )
     color_jitter: float = _setting(
         0.0,
         "how much contrast, brightness and tint of the classifier's images are varied; 0: not, "
@@ -121,7 +126,7 @@ class LearnerSettings:
                 _checks.number(value, field.name, low=low)
                 if field.name.endswith("_share") and value > 1:
                     raise InputError(f"{field.name} must be a share from 0 to 1, got {value!r}")
-                if field.name.startswith("beta_") and value >= 1:
+                if field.name in _BELOW_ONE and value >= 1:
                     raise InputError(f"{field.name} must be from 0 to below 1, got {value!r}")
             elif not isinstance(value, field.type):
                 wanted = "true or false" if field.type is bool else "a text"
@@ -186,6 +191,12 @@ class DGMSettings(ReplaySettings):
         REPLAY_MODES,
     )
     replay_batch: int = _setting(64, "replayed images per step, of all old classes together")
+    class_updates: int = _setting(
+        1,
+        "updates of the critic by its classes in a training step: the first together with the "
+        "Wasserstein loss, each further one by the classification term alone, on the same real "
+        "images and on other replayed ones",
+    )
     consolidation_start: str = _setting(
         "new",
         "what consolidation makes the classifier of: critic (as the task has left it) or new "
@@ -283,6 +294,8 @@ ADDED: Mapping[str, Any] = {
     "beta_2": 0.999,
     "color_jitter": 0.0,
     "inverted_share": 0.0,
+    "classifier_average": 0.0,
+    "class_updates": 1,
     "mixed_precision": False,
     "jit_compile": False,
 }
@@ -329,6 +342,7 @@ _LOWEST = {
     "generator_size": 1,
     "critic_size": 1,
     "critic_steps": 1,
+    "class_updates": 1,
     "replay_batch": 0,
     "replay_buffer": 1,
     "consolidation_batch": 1,
@@ -336,6 +350,7 @@ _LOWEST = {
     "fisher_samples": 1,
     "steps_per_execution": 1,
 }
+_BELOW_ONE = {"beta_1", "beta_2", "classifier_average"}
 
 # The reference experiments; SVHN's variant a is not among them and takes the settings of MNIST's.
 _PAPER: Mapping[str, Any] = {
@@ -344,6 +359,7 @@ _PAPER: Mapping[str, Any] = {
     "critic_size": 32,
     "critic_initializer": "normal",
     "consolidation_learning_rate": 1e-3,
+    "classifier_average": 0.0,
     "rate_decay": "none",
 }
 _PAPER_DGM: Mapping[str, Any] = {
@@ -355,6 +371,7 @@ _PAPER_DGM: Mapping[str, Any] = {
     "critic_learning_rate": 2e-3,
     "penalty_weight": 1.0,
     "replay": "full",
+    "class_updates": 1,
     "consolidation_steps": 0,
     "consolidation_start": "critic",
     "consolidation_real_share": 0.0,

@@ -13,8 +13,8 @@ from dgm_tf.errors import InputError
 # What a case is: see `tests.replica_steps`.
 # The shared GAN's gradient penalty lies between other pairs of images where the images are divided.
 CASES = [
-    "dgm:variant=w",
-    "dgm:variant=a,critic_norm=batch,replay=full",
+    "dgm:variant=w,class_updates=2",
+    "dgm:variant=a,critic_norm=batch,replay=full,classifier_average=0.9",
     "mergan_ra:critic_steps=2,penalty_weight=0",
 ]
 # A count of near ties, and a deviation that each replica takes of its own images.

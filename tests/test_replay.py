@@ -60,10 +60,10 @@ def balanced(generator, *, batch_size=8, size=20, seed=SEED):
     return BalancedReplay(TaskMemory(generator), batch_size=batch_size, size=size, seed=seed)
 
 
-def draws(replay, steps):
+def draws(replay, steps, **wanted):
     """(images, positions) of so many steps, as a training step draws them."""
     step = tf.Variable(0, dtype=tf.int64)
-    draw = tf.function(lambda: replay.draw(step), autograph=False)
+    draw = tf.function(lambda: replay.draw(step, **wanted), autograph=False)
     found = []
     for _ in range(steps):
         images, positions = draw()
@@ -171,9 +171,42 @@ def test_full_is_one_batch_per_old_class(generator, class_images):
     np.testing.assert_allclose(images, class_images[positions], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "kind", [lambda g, **options: FullReplay(TaskMemory(g), **options), balanced]
-)
+KINDS = [lambda g, **options: FullReplay(TaskMemory(g), **options), balanced]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_further_draws_of_a_step_give_other_images_and_leave_the_first_as_it_is(generator, kind):
+    def new():
+        size = {"size": 4000} if kind is balanced else {}
+        return kind(generator, batch_size=8, seed=SEED, **size)
+
+    plain = draws(new(), steps=9)
+    replay, step, seen = new(), tf.Variable(0, dtype=tf.int64), set()
+    draw = tf.function(lambda: [replay.draw(step, again) for again in (0, 1, 2)], autograph=False)
+    for images, positions in plain:
+        (first, at), *further = draw()
+        np.testing.assert_array_equal(first, images)
+        np.testing.assert_array_equal(at, positions)
+        for other, others in further:
+            counts = [np.bincount(each, minlength=4) for each in (others, positions)]
+            np.testing.assert_array_equal(*counts)
+            assert other.shape == images.shape
+        drawn = {image.numpy().tobytes() for each, _ in [(first, at), *further] for image in each}
+        # A buffer may hand one out again.
+        assert len(drawn) > (2 if kind is balanced else 2.9) * len(images)
+        assert len(drawn & seen) < len(images) / 2
+        seen |= drawn
+        step.assign_add(1)
+
+
+def test_further_draws_of_a_step_make_no_image():
+    replay = balanced(turned_into(Counting, after(1, 2)), batch_size=4, size=400)
+    Counting.made = 0
+    drawn = [replay.draw(tf.constant(step), 1)[0] for step in range(17)]
+    assert Counting.made == 0 and np.any(drawn[0] != drawn[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_images_are_a_function_of_seed_and_step(generator, kind):
     def images(seed):
         return [images for images, _ in draws(kind(generator, batch_size=8, seed=seed), steps=3)]

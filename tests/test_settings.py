@@ -40,6 +40,7 @@ def test_paper_preset_has_the_numbers_of_the_reference_experiments(dataset, vari
     assert settings.consolidation_start == "critic"
     assert settings.distillation_share == settings.consolidation_real_share == 0
     assert not settings.output_follows_width
+    assert (settings.classifier_average, settings.class_updates) == (0, 1)
 
 
 @pytest.mark.parametrize("preset", ["cpu", "paper"])
@@ -102,6 +103,11 @@ def test_an_unknown_variant_or_preset_is_refused(arguments, message):
         ("penalty_weight", -1.0),
         ("beta_1", -0.1),
         ("beta_2", 1.0),
+        ("classifier_average", -0.1),
+        ("classifier_average", 1.0),
+        ("classifier_average", float("nan")),
+        ("class_updates", 0),
+        ("class_updates", 1.5),
         ("latent_dim", 1),
         ("generator_size", 0),
         ("critic_size", 0),
@@ -174,7 +180,7 @@ def test_joint_trainings_classifier_is_made_as_dgms(variant, preset):
 @pytest.mark.parametrize("method", METHODS)
 def test_all_methods_are_measured_by_the_same_classifier(method, preset):
     names = ("critic_initializer", "consolidation_batch", "consolidation_learning_rate")
-    names += ("color_jitter", "inverted_share", "critic_size")
+    names += ("classifier_average", "color_jitter", "inverted_share", "critic_size")
     for dataset in ("digits", "mnist", "svhn_cropped"):
         mine, dgms = (settings_for(dataset, preset=preset, method=name) for name in (method, "dgm"))
         for name in names:

@@ -127,6 +127,10 @@ LEVERS: Mapping[str, Lever] = {
     "consolidation-critic": Lever(
         "a classifier that goes on from the critic", lambda base: {"consolidation_start": "critic"}
     ),
+    "classifier-average": Lever(
+        "a running mean of the classifier's weights (0.995)",
+        lambda base: {"classifier_average": 0.995},
+    ),
     "distillation-none": Lever(
         "old classes by their labels alone in consolidation",
         lambda base: {"distillation_share": 0.0},
@@ -156,6 +160,9 @@ LEVERS: Mapping[str, Lever] = {
     ),
     "class-weight-thrice": Lever(
         "three times the weight of that term", lambda base: {"class_weight": 3 * base.class_weight}
+    ),
+    "class-updates-twice": Lever(
+        "two updates by classes for one by the Wasserstein loss", lambda base: {"class_updates": 2}
     ),
     "sparsity-low": Lever(
         "an eighth of lambda", lambda base: {"sparsity": base.sparsity / 8}

@@ -15,6 +15,9 @@ from dgm_tf.settings import DGMSettings
 class AdversarialPhase(TwoNetworkPhase):
     """Generator and critic against each other on one task's images (the paper's Figure 1).
 
+    A step updates the critic `class_updates` times and the generator once. The critic's rate falls
+    over all of its updates.
+
     Args:
         generator: its live task is the one to be learnt.
         critic: with one logit per class seen, the task's own included.
@@ -59,6 +62,9 @@ class AdversarialPhase(TwoNetworkPhase):
         self._steps_per_epoch, self._epochs = steps_per_epoch, epochs
         self._generator_variables = generator.learning_variables()
         self._critic_variables = critic.trainable_variables
+        self._class_variables = critic.trainable_class_variables()
+        # The loss of one class alone is 0, and Adam would still move weights by old moments.
+        self._class_updates = settings.class_updates if critic.classes > 1 else 1
         steps = epochs * steps_per_epoch
         self._generator_optimizer = adam_of(
             settings,
@@ -68,7 +74,10 @@ class AdversarialPhase(TwoNetworkPhase):
             shares=generator.rate_shares() if settings.output_follows_width else (),
         )
         self._critic_optimizer = adam_of(
-            settings, settings.critic_learning_rate, steps, self._critic_variables
+            settings,
+            settings.critic_learning_rate,
+            steps * self._class_updates,
+            self._critic_variables,
         )
 
     def own_variables(self) -> dict[str, Any]:
@@ -76,7 +85,7 @@ class AdversarialPhase(TwoNetworkPhase):
         return super().own_variables() | {"replay": replay}
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One update of the critic, one of the generator.
+        """The critic's updates, then one of the generator.
 
         Args:
             data: images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
@@ -96,6 +105,8 @@ class AdversarialPhase(TwoNetworkPhase):
             fake = self._fake(positions, scale)
             with tape.stop_recording():
                 logs = self._update_critic(images, positions, fake)
+                for again in range(1, self._class_updates):
+                    self._update_classes(images, positions, again)
             # The critic has just learnt from these very images; making others would cost a pass.
             terms = self._generator_losses(fake, positions, scale)
         gradients = tape.gradient(terms["loss"], self._generator_variables)
@@ -124,19 +135,46 @@ class AdversarialPhase(TwoNetworkPhase):
             source = losses.critic_loss(real_scores, fake_scores)
             classification = losses.class_loss(real_logits, positions)
             if replayed is not None:
-                # Every class seen with the same weight.
-                known, logits = sum(self.generator.finished), old[0][1]
-                share = known / self.critic.classes
-                classification *= 1.0 - share
-                classification += share * losses.class_loss(logits, replayed)
+                old_logits = old[0][1]
+                classification = self._balanced(classification, old_logits, replayed)
                 with tape.stop_recording():
-                    newest = tf.argmax(logits, axis=1, output_type=tf.int32) >= known
+                    newest = tf.argmax(old_logits, axis=1, output_type=tf.int32) >= self._known
                     logs["old_as_newest"] = tf.reduce_mean(tf.cast(newest, tf.float32))
             penalty = self._penalty(images, fake)
             loss = source + self._settings.penalty_weight * penalty + classification
         gradients = tape.gradient(loss, self._critic_variables)
         self._critic_optimizer.apply(gradients, self._critic_variables)
         return logs | {"critic_loss": source, "penalty": penalty, "class_loss": classification}
+
+    def _update_classes(self, images: tf.Tensor, positions: tf.Tensor, again: int) -> None:
+        """An update of the critic by the classification term alone.
+
+        Args:
+            images: as in `train_step`.
+            positions: int32 [B].
+            again: updates of the step before this one.
+        """
+        groups, replayed = [images], None
+        if self._replay is not None:
+            old_images, replayed = self._replay.draw(self.step, again)
+            groups.append(old_images)
+        with tf.GradientTape() as tape:
+            (_, logits), *old = self._criticised(groups)
+            loss = losses.class_loss(logits, positions)
+            if replayed is not None:
+                loss = self._balanced(loss, old[0][1], replayed)
+        # The source head has no part in it: a gradient of 0 would move it by its old moments.
+        gradients = tape.gradient(loss, self._class_variables)
+        self._critic_optimizer.apply(gradients, self._class_variables)
+
+    @property
+    def _known(self) -> int:
+        return sum(self.generator.finished)
+
+    def _balanced(self, new_loss: tf.Tensor, logits: tf.Tensor, replayed: tf.Tensor) -> tf.Tensor:
+        """The loss of the task's classes and that of old ones: every class with the same weight."""
+        share = self._known / self.critic.classes
+        return new_loss * (1.0 - share) + share * losses.class_loss(logits, replayed)
 
     def _criticised(self, groups: list[tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Scores and logits of each group of images."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 from keras.optimizers.schedules import CosineDecay
 
@@ -10,6 +11,45 @@ from dgm_tf.learners.phase import Phase, new_adam
 from dgm_tf.networks import Critic
 from dgm_tf.replay import Replay
 from dgm_tf.settings import LearnerSettings
+
+
+class WeightMean:
+    """A running mean of weights over the steps of their training (Polyak & Juditsky 1992).
+
+    After step t it is `sum_i decay^(t-i) w_i / sum_i decay^(t-i)`, i = 1..t: the weights before
+    the first step have no part in it. A plain exponential mean, such as Keras' optimizers keep,
+    begins with `w_1`, whose weight `decay^(t-1)` is a third after 200 steps at a decay of 0.995.
+
+    Args:
+        weights: float32; of batch norm its statistics, too, which belong to the weights below.
+        decay: above 0 and below 1.
+
+    Attributes:
+        variables: the mean, in the order of the weights.
+    """
+
+    def __init__(self, weights: list[keras.Variable], decay: float):
+        self._weights, self._decay = weights, decay
+        self.variables = tuple(
+            tf.Variable(tf.zeros(weight.shape), trainable=False) for weight in weights
+        )
+
+    def update(self, step: tf.Tensor) -> None:
+        """Takes in the weights after a step, on all replicas at once.
+
+        Args:
+            step: integer scalar, how many there have been, this one included.
+        """
+        # In float64: 1 - decay has few digits left.
+        faded = tf.pow(tf.constant(self._decay, tf.float64), tf.cast(step, tf.float64))
+        share = tf.cast((1.0 - self._decay) / (1.0 - faded), tf.float32)
+        for mean, weight in zip(self.variables, self._weights, strict=True):
+            mean.assign_add(share * (weight.value - mean))
+
+    def take_place(self) -> None:
+        """Gives the weights the mean's values."""
+        for mean, weight in zip(self.variables, self._weights, strict=True):
+            weight.assign(mean)
 
 
 class ClassifierPhase(Phase):
@@ -26,10 +66,12 @@ class ClassifierPhase(Phase):
     last then, and its judgement of a generated image says more than the image's class: learning
     from it hands on what real images have taught (van de Ven & Tolias 2018).
 
+    With `classifier_average` it leaves a running mean of the weights behind, not the last ones.
+
     Args:
         critic: to be trained, all of it but the source head.
-        settings: `consolidation_learning_rate`, `color_jitter` and `inverted_share`; with a teacher
-            `distillation_share` and `distillation_temperature`.
+        settings: `consolidation_learning_rate`, `classifier_average`, `color_jitter` and
+            `inverted_share`; with a teacher `distillation_share` and `distillation_temperature`.
         positions: int32 table from data-set class id to position in order of arrival.
         steps: of the whole phase.
         seed: int32 [2].
@@ -73,10 +115,12 @@ class ClassifierPhase(Phase):
                 "share": settings.distillation_share,
                 "temperature": settings.distillation_temperature,
             }
-        source = {id(variable) for variable in critic.source_head.trainable_variables}
-        self._variables = [v for v in critic.trainable_variables if id(v) not in source]
+        self._variables = critic.trainable_class_variables()
         rate = CosineDecay(settings.consolidation_learning_rate, steps)
         self._optimizer = new_adam(rate, self._variables)
+        self._mean = None
+        if settings.classifier_average:
+            self._mean = WeightMean(critic.class_variables(), settings.classifier_average)
         # XLA has no way of turning images.
         self._step = self.jitted(self._update)
 
@@ -87,7 +131,17 @@ class ClassifierPhase(Phase):
         return super().own_variables() | {
             "optimizer": self._optimizer.variables,
             "replay": () if self._replay is None else self._replay.variables,
+            "mean": () if self._mean is None else self._mean.variables,
         }
+
+    def take_step(self, batch: Any) -> None:
+        super().take_step(batch)
+        if self._mean is not None:
+            self._mean.update(self.step)
+
+    def conclude(self) -> None:
+        if self._mean is not None:
+            self._mean.take_place()
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update.

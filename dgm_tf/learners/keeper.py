@@ -92,6 +92,12 @@ class TaskKeeper(keras.callbacks.Callback):
     def seconds(self) -> float:
         return time.monotonic() - self._start
 
+    @property
+    def finished_before(self) -> bool:
+        """Whether the present phase was finished before, and its networks are as it left them."""
+        index = len(self._finished)
+        return index < len(self._found) and self._found[index]["finished"]
+
     # For a phase.
 
     def begin(self, phase: Any, steps_per_epoch: int) -> int:

@@ -169,7 +169,7 @@ class Phase(keras.Model):
             epochs: of the whole phase.
             steps_per_epoch: batches in each.
             callbacks: Keras callbacks. A `TaskKeeper` among them writes checkpoints, and makes a
-                phase that was cut short go on.
+                phase that was cut short go on; one that was finished is not concluded again.
 
         Returns:
             The logged quantities, one value per epoch.
@@ -182,9 +182,14 @@ class Phase(keras.Model):
             steps_per_epoch=steps_per_epoch,
             callbacks=callbacks,
         )
+        if keeper is None or not keeper.finished_before:
+            self.conclude()
         if keeper is not None:
             keeper.end()
         return history.history
+
+    def conclude(self) -> None:
+        """Does what is left after the last step; `run` calls it once in a phase's life."""
 
     def fit(
         self,

@@ -127,6 +127,11 @@ class Critic(keras.Model):
         layers = [*self.convolutions, *filter(None, self.norms), self.class_head]
         return [variable for layer in layers for variable in layer.weights]
 
+    def trainable_class_variables(self) -> list[keras.Variable]:
+        """What a gradient of the class logits moves: all that is trained but the source head."""
+        source = {id(variable) for variable in self.source_head.trainable_variables}
+        return [each for each in self.trainable_variables if id(each) not in source]
+
     def _features(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         outputs = images
         for convolution, norm in zip(self.convolutions, [None, *self.norms], strict=True):

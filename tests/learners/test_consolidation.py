@@ -1,12 +1,13 @@
 """Consolidation: what its images count, and whom it listens to."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from dgm_tf import augmentation, randomness
 from dgm_tf.learners import generating
-from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.learners.classifier import ClassifierPhase, WeightMean
 from dgm_tf.networks import Critic
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
@@ -26,10 +27,10 @@ class Drawn:
         return tf.constant(images), tf.range(self.classes)
 
 
-def phase(classes=4, *, steps=2, **wanted):
-    critic = Critic((16, 16, 1), classes, size=4, seed=0, name="critic")
+def phase(classes=4, *, steps=2, norm="none", settings=(), **wanted):
+    critic = Critic((16, 16, 1), classes, size=4, norm=norm, seed=0, name="critic")
     critic.build()
-    settings = DGMSettings(distillation_share=0.5)
+    settings = DGMSettings(distillation_share=0.5, **dict(settings))
     return ClassifierPhase(
         critic,
         settings,
@@ -126,3 +127,67 @@ def test_a_teacher_is_believed_and_stays_as_it_is(monkeypatch):
     assert shares[0][1] > 0.4 > 0.3 > shares[1][1]
     for variable, old in zip(teacher.weights, before, strict=True):
         np.testing.assert_array_equal(variable, old)
+
+
+# The mean of the weights.
+
+
+class EveryStep(keras.callbacks.Callback):
+    """The classifier's weights after each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        critic = self.model.critic
+        self.weights.append([np.float64(each) for each in critic.class_variables()])
+
+
+def no_images(*, start):
+    return tf.data.Dataset.range(start, 100)
+
+
+def trained(steps, **wanted):
+    """The phase at its end, and the weights after each of its steps."""
+    found, watch = phase(steps=steps, **wanted), EveryStep()
+    found.run(no_images, epochs=1, steps_per_epoch=steps, callbacks=[watch])
+    return found, watch.weights
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_classifier_ends_with_the_running_mean_of_its_weights(norm, compiled):
+    decay, settings = 0.9, {"jit_compile": compiled}
+    _, plain = trained(8, norm=norm, settings=settings)
+    settings["classifier_average"] = decay
+    averaged, weights = trained(8, norm=norm, settings=settings)
+    shares = decay ** np.arange(7, -1, -1)
+    shares /= shares.sum()
+    assert len(averaged.critic.class_variables()) == (8 if norm == "none" else 14)
+    for place, variable in enumerate(averaged.critic.class_variables()):
+        path = np.stack([each[place] for each in weights])
+        # The steps are those that are taken without a mean; the mean is of what they leave.
+        np.testing.assert_array_equal(path[-1], plain[-1][place])
+        mean = np.tensordot(shares, path, axes=1)
+        np.testing.assert_allclose(variable, mean, rtol=1e-5, atol=1e-6, err_msg=variable.path)
+        assert np.abs(np.float64(variable) - path[-1]).max() > 1e-4
+    untrained = phase(norm=norm).critic.source_head
+    for variable, first in zip(averaged.critic.source_head.weights, untrained.weights, strict=True):
+        np.testing.assert_array_equal(variable, first)
+
+
+def test_after_one_step_the_mean_is_the_weights_to_the_bit():
+    weight = keras.Variable([0.1, -3.0, 1e-8])
+    mean = WeightMean([weight], 0.9999)
+    mean.update(tf.constant(1, tf.int64))
+    np.testing.assert_array_equal(mean.variables[0], weight)
+
+
+def test_no_mean_no_variables():
+    def count(**settings):
+        return {name: len(each) for name, each in phase(settings=settings).own_variables().items()}
+
+    plain = count()
+    assert plain == {"step": 1, "optimizer": 1 + 2 * 8, "replay": 0, "mean": 0}
+    assert count(classifier_average=0.9) == {**plain, "mean": 8}

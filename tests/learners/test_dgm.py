@@ -9,6 +9,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 
 from dgm_tf.errors import InputError
@@ -213,8 +214,15 @@ def run_compiled():
     return followed(tiny("w", jit_compile=True, seed=3, epochs=2, critic_size=4), count=2)
 
 
+@pytest.fixture(scope="module")
+def run_updates():
+    """Two updates of the critic by its classes in a step, and a mean of the classifier."""
+    changes = {"class_updates": 2, "classifier_average": 0.9}
+    return followed(tiny("w", seed=4, epochs=2, **changes), count=2)
+
+
 @pytest.fixture(
-    params=["w", "a", "full", "mixed", pytest.param("compiled", marks=pytest.mark.slow)]
+    params=["w", "a", "full", "mixed", "updates", pytest.param("compiled", marks=pytest.mark.slow)]
 )
 def run(request):
     return request.getfixturevalue(f"run_{request.param}")
@@ -520,19 +528,104 @@ def test_the_masks_steepness_follows_the_step(share, scales):
     assert len(set(losses)) == 4  # other noise in each step
 
 
+def before_a_third_class(state, **changes):
+    """A learner that has seen two classes, its next phase and a batch for it."""
+    meta, arrays = state
+    settings = {**meta["settings"], "rate_decay": "none", **changes}
+    learner = DGM.from_state({**meta, "settings": settings}, arrays)
+    task = next(digits().tasks(start=2))
+    phase = learner.adversarial_phase(task, epochs=1)
+    return learner, phase, next(iter(task.batches(8, epochs=1, seed=0)))
+
+
+@pytest.fixture(scope="module")
+def two_classes():
+    """A learner's state after a task of two classes."""
+    learner = tiny("w", consolidation_steps=0)
+    learner.learn(first_task()[1], epochs=1)
+    return learner.state()
+
+
+def critics_moments(phase):
+    """(first, second) moments of the critic's Adam, by variable."""
+    optimizer = phase._critic_optimizer
+    return list(zip(optimizer._momentums, optimizer._velocities, strict=True))
+
+
+@pytest.mark.parametrize("replay", ["balanced", "full"])
+def test_a_second_update_by_classes_follows_the_first(two_classes, replay):
+    """Against one more step of Adam on cross-entropy, both by hand."""
+    _, twice, batch = before_a_third_class(two_classes, class_updates=2, replay=replay)
+    one_step(None, twice, batch)
+    learner, once, _ = before_a_third_class(two_classes, class_updates=1, replay=replay)
+    one_step(None, once, batch)
+    images, _ = batch
+    old_images, old_positions = once._replay.draw(np.int64(0), 1)
+    assert len(old_images) == (32 if replay == "balanced" else 64)
+    variables = once.critic.trainable_variables
+    with tf.GradientTape() as tape:
+        new, old = (
+            tf.nn.softmax(once.critic(each, training=True)[1]) for each in (images, old_images)
+        )
+        # Of the three classes one is new.
+        loss = -tf.reduce_mean(tf.math.log(new[:, 2])) / 3
+        loss -= tf.reduce_mean(tf.math.log(tf.gather(old, old_positions, batch_dims=1))) * 2 / 3
+    rate, beta_1, beta_2 = 8e-3, learner.settings.beta_1, learner.settings.beta_2
+    kept, moved = [], 0
+    for variable, other, gradient, (first, second), others in zip(
+        variables,
+        twice.critic.trainable_variables,
+        tape.gradient(loss, variables),
+        critics_moments(once),
+        critics_moments(twice),
+        strict=True,
+    ):
+        if gradient is None:
+            kept.append(variable.path)
+            for mine, its in ((variable, other), (first, others[0]), (second, others[1])):
+                np.testing.assert_array_equal(its, mine)
+            continue
+        gradient = np.float64(gradient)
+        m = beta_1 * np.float64(first) + (1 - beta_1) * gradient
+        v = beta_2 * np.float64(second) + (1 - beta_2) * gradient**2
+        step = m / (1 - beta_1**2) / (np.sqrt(v / (1 - beta_2**2)) + 1e-8)
+        apart = np.abs(np.float64(other) - variable + rate * step) / rate
+        # Adam makes much of what little gradients have lost in the last bits.
+        assert apart.mean() < 1e-4 and apart.max() < 0.05, variable.path
+        moved += np.abs(step).max() > 0.1
+    assert kept == ["critic/source/kernel", "critic/source/bias"] and moved == len(variables) - 2
+    assert twice._critic_optimizer.iterations == 2 and twice._generator_optimizer.iterations == 1
+
+
+def test_of_one_class_alone_there_are_no_further_updates():
+    def learnt(updates):
+        task = next(class_incremental("digits").tasks())
+        phase = tiny(class_updates=updates).adversarial_phase(task, epochs=4)
+        for batch in task.batches(8, epochs=1, seed=0).take(3):
+            phase.take_step(batch)
+        networks = phase.networks().values()
+        return [weight for network in networks for weight in network.get_weights()]
+
+    for one, other in zip(learnt(1), learnt(3), strict=True):
+        np.testing.assert_array_equal(bits(one), bits(other))
+
+
+@pytest.mark.parametrize("updates", [1, 3])
 @pytest.mark.parametrize("decay, rates", [("cosine", [1, 0.5, 0]), ("none", [1, 1, 1])])
-def test_rates_fall_to_zero_over_a_task_unless_constant(decay, rates):
+def test_rates_fall_to_zero_over_a_task_unless_constant(decay, rates, updates):
     _, task = first_task()
-    learner = tiny(rate_decay=decay, learning_rate=2e-3, critic_learning_rate=1e-3)
+    learner = tiny(
+        rate_decay=decay, learning_rate=2e-3, critic_learning_rate=1e-3, class_updates=updates
+    )
     phase = learner.adversarial_phase(task, epochs=4)
     steps = 4 * task.steps_per_epoch(TINY["batch_size"])
-    for optimizer, first in [
-        (phase._generator_optimizer, 2e-3),
-        (phase._critic_optimizer, 1e-3),
+    for optimizer, first, each in [
+        (phase._generator_optimizer, 2e-3, 1),
+        (phase._critic_optimizer, 1e-3, updates),
     ]:
         found = []
         for step in (0, steps // 2, steps):
-            optimizer.iterations.assign(step)
+            optimizer.iterations.assign(each * step)
             found.append(float(optimizer.learning_rate))
         np.testing.assert_allclose(found, np.multiply(rates, first), atol=1e-9)
 

@@ -7,6 +7,7 @@ import pytest
 
 import dgm_tf
 from dgm_tf.experiments import experiment
+from dgm_tf.learners.classifier import WeightMean
 from dgm_tf.learners.joint import JointClassifier
 
 _SETTINGS = dgm_tf.DGMSettings(
@@ -31,6 +32,21 @@ def test_all_classes_are_known_after_each_task():
         learner.learn(task)
         assert learner.evaluate(stream.seen_test(task)).average_accuracy == 1.0
     assert learner.classes_seen == (0, 1, 2)
+
+
+def test_its_classifier_is_averaged_like_dgms(monkeypatch):
+    def classifier(decay):
+        stream = _stream()
+        settings = dataclasses.replace(_SETTINGS, classifier_average=decay)
+        learner = JointClassifier(stream, settings)
+        learner.learn(next(iter(stream)), epochs=1)
+        return learner.critic.get_weights()
+
+    last = classifier(0.0)
+    monkeypatch.setattr(WeightMean, "update", lambda self, step: None)
+    averaged = classifier(0.9)  # of nothing
+    for mean, weight in zip(averaged[:-4], last[:-4], strict=True):
+        assert not np.any(mean) and np.any(weight) == (weight.ndim > 1)  # biases begin with 0
 
 
 def test_steps_are_those_of_dgms_critic():

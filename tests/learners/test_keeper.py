@@ -40,9 +40,11 @@ CASES = {
             "distillation_share": 0.5,
             "output_follows_width": True,
             "rate_decay": "none",
+            "class_updates": 2,
+            "classifier_average": 0.9,
         },
     ),
-    "joint": ("joint", TINY),
+    "joint": ("joint", {**TINY, "classifier_average": 0.9}),
     "joint_gan": ("joint_gan", TINY_GAN),
     "fine_tune": ("fine_tune", {**TINY_GAN, "critic_steps": 2}),
     "ewc": ("ewc", {**TINY_GAN, "fisher_samples": 16}),
@@ -158,6 +160,34 @@ def test_a_task_goes_on_from_every_step():
         for each, (_, arrays) in written.by_steps.items():
             for name, value in kept.by_steps[each][1].items():
                 np.testing.assert_array_equal(bits(arrays[name]), bits(value), err_msg=name)
+
+
+def test_a_phase_is_concluded_once_whatever_is_played_back(monkeypatch):
+    """After its last step, as the checkpoints of a finished phase have it; twice is not once."""
+
+    class Concluding(tiny_phases.TablePhase):
+        def conclude(self):
+            assert not self.played_back
+            self.table.rows.assign(0.5 * self.table.rows + 0.1)
+
+    learner, task = tiny_before_the_second_task()
+    before = learner.state()
+    plain = learnt(learner, task, TaskKeeper(Saved(), Every()))
+    monkeypatch.setattr(tiny_phases, "TablePhase", Concluding)
+    learner, task = tiny_before_the_second_task(before)
+    kept = Saved()
+    keeper = TaskKeeper(kept, Every(steps=1))
+    whole = learnt(learner, task, keeper)
+    assert np.all(whole[0][1]["rows"] != plain[0][1]["rows"])
+    # After the last step the last phase is not concluded; at the end it is.
+    ended = Saved()
+    keeper._save = ended
+    keeper.save()
+    (end,) = ended.by_steps.values()
+    assert [phase["finished"] for phase in end[0]["phases"]] == [True, True]
+    for found in (*kept.by_steps.values(), end):
+        learner, task = tiny_before_the_second_task(before)
+        assert_same(learnt(learner, task, TaskKeeper(Saved(), Every(), found=found)), whole)
 
 
 def test_the_time_of_earlier_processes_counts():
