@@ -90,3 +90,28 @@ def test_the_classifier_sees_images_as_its_settings_say(settings, monkeypatch):
     phase.train_step(None)
     expected = {"jitter": chosen.color_jitter, "inverted_share": chosen.inverted_share}
     assert [how for _, how in seen] == ([expected] if settings else [])
+
+
+def test_real_margins_come_from_the_real_images_alone():
+    given = images(600, channels=3)
+    given[200:] += 10.0  # the real ones
+    made = augmentation.with_real_margins(given, SEED, real=400, share=0.25).numpy()
+    np.testing.assert_array_equal(made[200:], given[200:])
+    # Of 8 columns a sixth is one.
+    np.testing.assert_array_equal(made[:200, :, 1:7], given[:200, :, 1:7])
+    changed = (made != given).any(axis=(1, 2, 3))[:200]
+    assert changed.mean() == pytest.approx(0.25, abs=0.1)
+    sources = set()
+    for image in made[:200][changed]:
+        source = np.flatnonzero((given[200:, :, 0] == image[:, 0]).all(axis=(1, 2)))
+        assert len(source) == 1
+        np.testing.assert_array_equal(given[200 + source[0], :, 7], image[:, 7])
+        sources.add(source[0])
+    assert len(sources) > 0.8 * changed.sum()  # each from another one
+
+
+def test_no_margins_or_all_of_them():
+    given = images(20)
+    for share, expected in ((0.0, 0.0), (1.0, 1.0)):
+        made = augmentation.with_real_margins(given, SEED, real=10, share=share).numpy()
+        assert (made != given)[:10, :, [0, 7]].mean() == expected

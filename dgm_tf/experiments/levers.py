@@ -131,6 +131,14 @@ LEVERS: Mapping[str, Lever] = {
         "a running mean of the classifier's weights (0.995)",
         lambda base: {"classifier_average": 0.995},
     ),
+    "consolidation-previous": Lever(
+        "a classifier that goes on from the one of the task before",
+        lambda base: {"consolidation_start": "previous"},
+    ),
+    "real-margins": Lever(
+        "margins of the newest class's real images for half of the generated ones",
+        lambda base: {"real_margin_share": 0.5},
+    ),
     "distillation-none": Lever(
         "old classes by their labels alone in consolidation",
         lambda base: {"distillation_share": 0.0},

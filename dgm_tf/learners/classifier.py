@@ -79,6 +79,8 @@ class ClassifierPhase(Phase):
         real_share: share of the real images in the loss where there is replay, 0 to 1.
         own_share: instead of that, their share in the loss of their own classes, 0 to 1, so that
             every class keeps its weight.
+        margin_share: share of the replayed images that get margins of real ones, 0 to 1; see
+            `dgm_tf.augmentation.with_real_margins`.
         known: classes learnt before the real images'.
         teacher: a classifier of the first classes; not changed.
     """
@@ -97,6 +99,7 @@ class ClassifierPhase(Phase):
         replay: Replay | None = None,
         real_share: float = 0.0,
         own_share: float = 0.0,
+        margin_share: float = 0.0,
         known: int = 0,
         teacher: Critic | None = None,
     ):
@@ -109,6 +112,7 @@ class ClassifierPhase(Phase):
         if own_share:
             real_share = own_share * (critic.classes - known) / critic.classes
         self._real_share = 1.0 if replay is None else real_share
+        self._margin_share = 0.0 if replay is None else margin_share
         self._teacher = teacher
         if teacher is not None:
             self._teaching = {
@@ -148,7 +152,7 @@ class ClassifierPhase(Phase):
 
         Args:
             data: real images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B]; not looked
-                at where real images have no weight.
+                at where they have neither weight nor margins to give.
         """
         images, positions, weights = self._examples(data)
         images = augmentation.distorted(images, self.step_seed(0))
@@ -158,6 +162,10 @@ class ClassifierPhase(Phase):
                 self.step_seed(1),
                 jitter=self._jitter,
                 inverted_share=self._inverted_share,
+            )
+        if self._margin_share:
+            images = augmentation.with_real_margins(
+                images, self.step_seed(2), real=data[1].shape[0], share=self._margin_share
             )
         return self._step(images, positions, weights)
 
@@ -187,7 +195,7 @@ class ClassifierPhase(Phase):
             if self._own_share:  # which the generated images of the same classes make room for
                 weights *= tf.where(positions < self._known, 1.0, 1.0 - self._own_share)
             groups.append((drawn, positions, weights))
-        if self._real_share:
+        if self._real_share or self._margin_share:
             images, labels = data
             weights = tf.fill([labels.shape[0]], self._real_share / labels.shape[0])
             groups.append((images, tf.gather(self._positions, labels), weights))

@@ -15,7 +15,7 @@ from dgm_tf.learners.base import position_table
 from dgm_tf.learners.critic_learner import network_arrays, restored_network
 from dgm_tf.learners.generating import GeneratingLearner
 from dgm_tf.learners.task_memory import TaskMemory
-from dgm_tf.networks import Generator
+from dgm_tf.networks import Critic, Generator
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
 from dgm_tf.settings import DGMSettings, recorded
@@ -53,6 +53,31 @@ class DGM(GeneratingLearner):
     ) -> dict[str, list[float]]:
         settings = self.settings
         number = self.finished_tasks + 1
+        history, generator, critic = self._learn_generator(task, epochs, callbacks)
+        if settings.consolidation_steps:
+            critic = self._consolidation_start(critic, task)
+            replay = self.balanced_replay(
+                TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
+            )
+            history |= self.consolidate(
+                critic,
+                task,
+                callbacks,
+                replay=replay,
+                own_share=settings.consolidation_real_share,
+                margin_share=settings.real_margin_share,
+                teacher=self._critic if settings.distillation_share else None,
+            )
+        self._generator = self._widened(generator)
+        self.task_learnt(task, critic)
+        return history
+
+    def _learn_generator(
+        self, task: Task, epochs: int | None, callbacks: Sequence[Any]
+    ) -> tuple[dict[str, list[float]], Generator, Critic]:
+        """What is logged, the generator with the task finished, and the critic beside it."""
+        settings = self.settings
+        number = self.finished_tasks + 1
         steps_per_epoch = task.steps_per_epoch(settings.batch_size)
         epochs = settings.epochs_for(steps_per_epoch) if epochs is None else epochs
         phase = self.adversarial_phase(task, epochs=epochs)
@@ -68,26 +93,14 @@ class DGM(GeneratingLearner):
             steps_per_epoch=steps_per_epoch,
             callbacks=callbacks,
         )
-        generator = self._finished(generator, task, critic.classes, number)
-        if settings.consolidation_steps:
-            if settings.consolidation_start == "new":
-                critic = self.new_critic(task.image_shape, critic.classes)
-            replay = self.balanced_replay(
-                TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
-            )
-            history |= self.consolidate(
-                critic,
-                task,
-                callbacks,
-                replay=replay,
-                own_share=settings.consolidation_real_share,
-                teacher=self._critic if settings.distillation_share else None,
-            )
-        self._generator = generator.widen(generator.grown_widths())
-        if settings.output_follows_width:
-            self._generator.shrink_output()
-        self.task_learnt(task, critic)
-        return history
+        return history, self._finished(generator, task, critic.classes, number), critic
+
+    def _widened(self, generator: Generator) -> Generator:
+        """What the next task begins with."""
+        wider = generator.widen(generator.grown_widths())
+        if self.settings.output_follows_width:
+            wider.shrink_output()
+        return wider
 
     def adversarial_phase(self, task: Task, *, epochs: int) -> AdversarialPhase:
         """The Keras model whose `fit` learns the next task; `learn` does this and what follows."""
@@ -133,6 +146,15 @@ class DGM(GeneratingLearner):
             seed = randomness.pair(settings.seed, "replay", number)
             return FullReplay(TaskMemory(generator), batch_size=settings.batch_size, seed=seed)
         return self.balanced_replay(TaskMemory(generator), settings.replay_batch, "replay", number)
+
+    def _consolidation_start(self, critic: Critic, task: Task) -> Critic:
+        """What consolidation trains; `critic` as the task has left it."""
+        start = self.settings.consolidation_start
+        if start == "critic":
+            return critic
+        if start == "previous" and self._critic is not None:
+            return self._critic.successor(critic.classes)
+        return self.new_critic(task.image_shape, critic.classes)
 
     def _finished(self, generator: Generator, task: Task, classes: int, number: int) -> Generator:
         """The generator with the task finished: masks binary, statistics measured under them."""

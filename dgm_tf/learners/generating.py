@@ -116,6 +116,7 @@ class GeneratingLearner(CriticLearner):
         replay: Replay,
         real_share: float = 0.0,
         own_share: float = 0.0,
+        margin_share: float = 0.0,
         teacher: Critic | None = None,
     ) -> dict[str, list[float]]:
         """Trains a classifier on replayed images of all classes seen, `task`'s included.
@@ -129,6 +130,7 @@ class GeneratingLearner(CriticLearner):
             replay: images of all classes.
             real_share: as `ClassifierPhase` has it, of `task`'s real images.
             own_share: instead of that, see there.
+            margin_share: see there.
             teacher: see there.
         """
         if critic.classes == 1:  # Its loss is 0, whatever it says: no step would change it.
@@ -141,6 +143,7 @@ class GeneratingLearner(CriticLearner):
             replay=replay,
             real_share=real_share,
             own_share=own_share,
+            margin_share=margin_share,
             known=len(self.classes_seen),
             teacher=teacher,
             positions=position_table(self.classes_with(task)),
@@ -148,7 +151,7 @@ class GeneratingLearner(CriticLearner):
             seed=randomness.pair(settings.seed, "consolidation", number),
         )
         batches = functools.partial(_no_images, steps)
-        if real_share or own_share:
+        if real_share or own_share or margin_share:
             batches = functools.partial(
                 task.batches,
                 settings.batch_size,

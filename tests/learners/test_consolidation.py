@@ -62,6 +62,19 @@ def test_real_images_have_their_share_of_the_loss(wanted, drawn, real):
     assert images[:, 0, 0, 0].numpy().tolist() == [0] * 4 + [1] * len(real)
 
 
+@pytest.mark.parametrize("own_share", [0.0, 0.5])
+def test_margins_are_those_of_real_images_whatever_these_weigh(own_share, monkeypatch):
+    monkeypatch.setattr(augmentation, "distorted", lambda given, seed: given)
+    given = tf.ones([2, 16, 16, 1]), tf.constant([3, 3])
+    learning = phase(own_share=own_share, known=3, margin_share=1.0)
+    seen = []
+    learning._step = lambda images, positions, weights: seen.append((images, weights)) or {}
+    learning.train_step(given)
+    images, weights = (np.array(each) for each in seen[0])
+    assert images[:4, :, [0, 1, 14, 15]].min() == 1 and images[:4, :, 2:14].max() == 0
+    np.testing.assert_allclose(weights[4:], own_share / 4 / 2)
+
+
 def test_the_teacher_is_the_classifier_of_the_task_before(monkeypatch):
     made = []
 
