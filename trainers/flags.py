@@ -480,6 +480,11 @@ def _define_run_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_enum("method", next(iter(METHODS)), list(METHODS), text, values)
     text = (
+        "folder of a DGM run whose generators are taken as they are, task by task: the classifier "
+        "alone is trained, by other settings of consolidation; ends as a whole run by them would"
+    )
+    flags.DEFINE(_Text("DIR"), "memory_of", None, text, values)
+    text = (
         "judge generated images (G_t, Frechet distance, precision, recall) by a classifier trained "
         "on all real images, once per data set and then kept in ~/.cache/dgm_tf (default: on)"
     )

@@ -21,6 +21,7 @@ from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import followers
 from dgm_tf.experiments.progress import TaskProgress, task_summary
+from dgm_tf.experiments.reclassified import Reclassified
 from dgm_tf.learners.base import Learner, reading_state
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.dgr import DGR
@@ -79,6 +80,8 @@ class Training:
         validation_fraction: share of a task's training images that is held out, 0 to 1.
         image_size: side of the square images; None for the data set's own default.
         run_dir: the run's folder; None for runs/<data set>-<tasks>/<learner>/seed<seed>.
+        memory_of: folder of a DGM run whose generators are taken, so that the classifier alone is
+            trained; None trains both.
         export_dir: NAME, where the memory is exported as NAME/<n> at the end; None does not.
         export_classifier: export the classifier, too.
         command: the command line, for the record.
@@ -107,6 +110,7 @@ class Training:
     validation_fraction: float = 0.15
     image_size: int | None = None
     run_dir: str | None = None
+    memory_of: str | None = None
     export_dir: str | None = None
     export_classifier: bool = False
     command: str = ""
@@ -161,6 +165,13 @@ def train(training: Training) -> RunResult | None:
     check_sizes(stream, training, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(training.method, training.settings, stream)
+    if training.memory_of is not None:
+        learner = Reclassified.of(
+            training.memory_of,
+            learner,
+            described=_identity(stream, learner, dataclasses.asdict(training.settings)),
+            tasks=training.tasks or len(stream),
+        )
     settings = dataclasses.asdict(training.settings)
     if not place.is_chief:
         followers.follow(stream, learner, place, run=_identity(stream, learner, settings))
@@ -191,6 +202,10 @@ def train(training: Training) -> RunResult | None:
 def _check_asked(training: Training) -> None:
     """Finds what a run cannot write, or cannot do, whatever its data are."""
     check_writable(training.run_dir or DEFAULT_RUNS)
+    if training.memory_of is not None and training.method != "dgm":
+        raise InputError(
+            f"only DGM's memory can be taken: --memory_of is given, --method is {training.method}"
+        )
     if training.tensorboard:
         tensorboard.check_installed()
     if training.export_dir is not None:
