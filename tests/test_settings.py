@@ -39,6 +39,7 @@ def test_paper_preset_has_the_numbers_of_the_reference_experiments(dataset, vari
     assert settings.consolidation_steps == 0
     assert settings.consolidation_start == "critic"
     assert settings.distillation_share == settings.consolidation_real_share == 0
+    assert settings.real_margin_share == 0
     assert not settings.output_follows_width
     assert (settings.classifier_average, settings.class_updates) == (0, 1)
 
@@ -174,6 +175,15 @@ def test_joint_trainings_classifier_is_made_as_dgms(variant, preset):
     assert {name: getattr(joint, name) for name in common} == {
         name: getattr(dgm, name) for name in common
     }
+
+
+@pytest.mark.parametrize("variant", ["w", "a"])
+def test_svhns_classifier_goes_on_and_sees_real_margins(variant):
+    mine = settings_for("svhn_cropped", variant)
+    assert (mine.consolidation_start, mine.real_margin_share) == ("previous", 0.5)
+    for dataset in ("digits", "mnist", "fashion_mnist", "cifar10"):
+        its = settings_for(dataset, variant)
+        assert (its.consolidation_start, its.real_margin_share) == ("new", 0)
 
 
 @pytest.mark.parametrize("preset", ["cpu", "paper"])

@@ -80,19 +80,20 @@ def test_the_teacher_is_the_classifier_of_the_task_before(monkeypatch):
 
     class Recorded(ClassifierPhase):
         def __init__(self, *args, **wanted):
-            made.append({name: wanted[name] for name in ("teacher", "known", "own_share")})
+            names = ("teacher", "known", "own_share", "margin_share")
+            made.append({name: wanted[name] for name in names})
             super().__init__(*args, **wanted)
 
     monkeypatch.setattr(generating, "ClassifierPhase", Recorded)
     wanted = {"consolidation_start": "new", "consolidation_real_share": 0.25}
-    learner = tiny("w", distillation_share=0.5, **wanted)
+    learner = tiny("w", distillation_share=0.5, real_margin_share=0.75, **wanted)
     classifiers = [None]
     for task, _ in zip(digits().tasks(), range(2), strict=False):
         learner.learn(task, epochs=1)
         classifiers.append(learner.critic)
     assert [each["teacher"] for each in made] == classifiers[:2]
     assert [each["known"] for each in made] == [0, 2]
-    assert [each["own_share"] for each in made] == [0.25] * 2
+    assert [(each["own_share"], each["margin_share"]) for each in made] == [(0.25, 0.75)] * 2
 
 
 def test_one_class_alone_takes_no_steps(monkeypatch):
