@@ -6,7 +6,7 @@ from dgm_tf import distribution, randomness
 
 _ANGLE, _ZOOM, _SHIFT, _NOISE = 0.15, 0.1, 0.06, 0.1
 _CONTRAST, _BRIGHTNESS, _COLOUR = 0.5, 0.4, 0.2
-_MARGIN = 6  # of them make the width
+_MARGINS_IN_WIDTH = 6
 
 
 def distorted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -71,14 +71,15 @@ def recoloured(
 
 
 def with_real_margins(images: tf.Tensor, seed: tf.Tensor, *, real: int, share: float) -> tf.Tensor:
-    """Images some of which have the left and right margins of real ones.
+    """Some images with the left and right margins, a sixth of the width rounded down, of real ones.
 
-    Where neighbours stand in the margins, as the next digits of a house number do, a generator
-    draws them less sharply than what it is asked for, and each task's real images show them as they
-    are, whatever their class. It is CutMix (Yun et al. 2019) with the label of the middle.
+    The next digits of a house number stand there, whatever the class of the one in the middle, and
+    any task's real images show them as they are. It is CutMix (Yun et al. 2019) with the label of
+    the middle alone. A margin comes as its image has been distorted and recoloured, which may be
+    otherwise than the middle.
 
     Args:
-        images: float32 [B, S, S, C]; the last ones are real.
+        images: float32 [B, S, S, C], B known when this is traced; the last ones are real.
         seed: int32 [2].
         real: how many are; at least 1.
         share: of the others that change, 0 to 1.
@@ -87,7 +88,7 @@ def with_real_margins(images: tf.Tensor, seed: tf.Tensor, *, real: int, share: f
     draws = distribution.part_drawn(randomness.uniform, [count, 2], seed)
     chosen = tf.minimum(tf.cast(draws[:, 0] * real, tf.int32), real - 1)
     size = images.shape[2]
-    margin = size // _MARGIN
+    margin = size // _MARGINS_IN_WIDTH
     columns = tf.range(size)
     outside = (columns < margin) | (columns >= size - margin)
     changed = (draws[:, 1] < share)[:, None, None, None] & outside[None, None, :, None]

@@ -209,7 +209,7 @@ class DGMSettings(ReplaySettings):
     real_margin_share: float = _setting(
         0.0,
         "share of the generated images in consolidation whose left and right margins, a sixth of "
-        "the width each, are those of a real image of the task, 0 to 1",
+        "the width each, rounded down, are those of a real image of the task, 0 to 1",
     )
     distillation_share: float = _setting(
         0.5,
@@ -466,8 +466,8 @@ _CPU_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
 # Where a task is few steps, or a class few images, it takes a critic that learns faster.
 _CPU_DGM_BY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "digits": {"critic_learning_rate": 1.2e-2},
-    # And of photographs that few teach less than real ones: a classifier that keeps what those have
-    # taught it, and house numbers' neighbours as they are.
+    # Generated photographs teach less than real ones: its classifier keeps what real ones have
+    # taught it, and sees a house number's other digits as they are.
     "svhn_cropped": {
         "critic_learning_rate": 5e-3,
         "output_follows_width": True,

@@ -157,6 +157,8 @@ def train(training: Training) -> RunResult | None:
     """
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if training.memory_of is not None:
+        _check_memory_asked(training)
     place = distribution.start(training.distribute, replicas=training.replicas)
     # Before the data, which may take a download.
     if place.is_chief:
@@ -165,22 +167,24 @@ def train(training: Training) -> RunResult | None:
     check_sizes(stream, training, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(training.method, training.settings, stream)
-    if training.memory_of is not None:
-        learner = Reclassified.of(
-            training.memory_of,
-            learner,
-            described=_identity(stream, learner, dataclasses.asdict(training.settings)),
-            tasks=training.tasks or len(stream),
-        )
     settings = dataclasses.asdict(training.settings)
+    identity = _identity(stream, learner, settings)
     if not place.is_chief:
-        followers.follow(stream, learner, place, run=_identity(stream, learner, settings))
+        followers.follow(stream, learner, place, run=identity)
         return None
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
+    run_dir = Path(training.run_dir or DEFAULT_RUNS / default)
+    last = _last_task(stream, training.tasks)
+    if training.memory_of is not None:
+        if Path(training.memory_of).resolve() == run_dir.resolve():
+            raise InputError(
+                f"--memory_of is the run's own folder, {run_dir}: name another --run_dir"
+            )
+        learner = Reclassified.of(training.memory_of, learner, described=identity, tasks=last)
     result = run(
         stream,
         learner,
-        run_dir=training.run_dir or DEFAULT_RUNS / default,
+        run_dir=run_dir,
         settings=settings,
         tasks=training.tasks,
         command=training.command,
@@ -202,10 +206,6 @@ def train(training: Training) -> RunResult | None:
 def _check_asked(training: Training) -> None:
     """Finds what a run cannot write, or cannot do, whatever its data are."""
     check_writable(training.run_dir or DEFAULT_RUNS)
-    if training.memory_of is not None and training.method != "dgm":
-        raise InputError(
-            f"only DGM's memory can be taken: --memory_of is given, --method is {training.method}"
-        )
     if training.tensorboard:
         tensorboard.check_installed()
     if training.export_dir is not None:
@@ -215,6 +215,24 @@ def _check_asked(training: Training) -> None:
                 f"only DGM's memory can be exported: --export_dir is given, --method is "
                 f"{training.method}"
             )
+
+
+def _check_memory_asked(training: Training) -> None:
+    """Finds what does not go with the memory of another run."""
+    if training.method != "dgm":
+        raise InputError(
+            f"only DGM's memory can be taken: --memory_of is given, --method is {training.method}"
+        )
+    if training.on_divergence != "stop":
+        raise InputError(
+            "a whole run that retries would learn the generator again, too: --memory_of goes with "
+            "--on_divergence=stop"
+        )
+    if training.distribute == "multiworker":
+        raise InputError(
+            "processes share no disk, and a memory is read from one: --memory_of goes with "
+            "--distribute=none or mirrored"
+        )
 
 
 def export_run(
@@ -397,9 +415,7 @@ def run(
     place = distribution.present() if place is None else place
     if not place.is_chief:
         raise ValueError("a run belongs to the chief; the other processes follow it")
-    last = len(stream) if tasks is None else tasks
-    if not 1 <= last <= len(stream):
-        raise InputError(f"expected --tasks from 1 to {len(stream)}, received {tasks}")
+    last = _last_task(stream, tasks)
     keep_checkpoints = _checks.integer(keep_checkpoints, "keep_checkpoints", low=1)
     description = _description(stream, learner, settings, command)
     identity = _identity(stream, learner, settings)
@@ -445,7 +461,8 @@ def run(
                 if judge is not None:
                     row |= _judged(judge, learner, stream, task)
                 row |= {
-                    "epochs": settings.get("epochs"),
+                    # Of the generator, which a memory's run has trained.
+                    "epochs": 0 if isinstance(learner, Reclassified) else settings.get("epochs"),
                     "evaluation_seconds": round(time.monotonic() - start, 3),
                     "peak_memory_mib": provenance.peak_memory_mib(),
                 }
@@ -468,6 +485,13 @@ def run(
         text = report.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
         _say(f"\n{text}\nPage: {folder.path / page.PAGE}")
         return RunResult(folder.path, learner, tuple(rows))
+
+
+def _last_task(stream: TaskStream, tasks: int | None) -> int:
+    last = len(stream) if tasks is None else tasks
+    if not 1 <= last <= len(stream):
+        raise InputError(f"expected --tasks from 1 to {len(stream)}, received {tasks}")
+    return last
 
 
 def _learnt(

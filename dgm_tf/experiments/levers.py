@@ -38,7 +38,7 @@ _MEASURES: Mapping[str, Callable[[Run], float | None]] = {
         run.rows[-1].get("newest_class_share", {}).get("predictions")
     ),
     "of worst size": lambda run: _percent(table.size(run)),
-    "minutes": lambda run: sum(row["seconds"] for row in run.rows) / 60,
+    "minutes": lambda run: run.minutes,
 }
 
 

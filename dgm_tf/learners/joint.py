@@ -21,9 +21,10 @@ class JointClassifier(CriticLearner):
     """A critic trained anew for each task on the real images of all classes seen: no memory at all.
 
     The one learner that reads old images, by the stream's own door for it. Its classifier has the
-    shape and the distortions of DGM's and takes as many steps, each on `consolidation_batch`
+    shape and the distortions of DGM's and takes as many steps a task, each on `consolidation_batch`
     images, so that it sees no fewer labelled images than DGM's, which has as many in its last
-    steps alone. The difference between the two is what replay costs.
+    steps alone. The difference between the two is what replay costs. A classifier of DGM that goes
+    on from the one before (`consolidation_start="previous"`) has that one's steps behind it, too.
 
     Args:
         stream: where the images come from.

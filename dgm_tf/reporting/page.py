@@ -224,6 +224,7 @@ def _how_it_was_run(run: Run) -> str:
         ("data", run.stream.get("source", "not recorded")),
         ("fingerprint of the images", run.stream.get("fingerprint", "not recorded")),
         ("seed", run.seed),
+        *([("generators taken from", run.memory_of)] if run.memory_of else ()),
         ("date", described.get("date", "not recorded")),
         ("machine", _machine(described.get("machine") or {})),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,21 @@ class Run:
     @property
     def seed(self) -> Any:
         return self.description.get("seed")
+
+    @property
+    def memory_of(self) -> str | None:
+        """The run whose generators this one has taken; its times are those of classifiers alone."""
+        flag = "--memory_of="
+        try:
+            words = shlex.split(str(self.description.get("command", "")))
+        except ValueError:  # an open quote
+            return None
+        return next((each.removeprefix(flag) for each in words if each.startswith(flag)), None)
+
+    @property
+    def minutes(self) -> float | None:
+        """Minutes of learning; None where the generators were another run's."""
+        return None if self.memory_of else sum(row["seconds"] for row in self.rows) / 60
 
     @property
     def tasks(self) -> int:

@@ -218,7 +218,9 @@ def within_tasks(groups: Sequence[Group]) -> str:
         by_quantity.append(pieces)
     if len(groups) == 1:
         by_quantity = [list(itertools.chain(*by_quantity))]
-    whole = all(row.get("history") for group in groups for run in group.runs for row in run.rows)
+    # A task of one class may have had nothing to train.
+    rows = [row for group in groups for run in group.runs for row in run.rows]
+    whole = all(row.get("history") for row in rows if row.get("last_epoch"))
     note = "" if whole else "Where a task's epochs were not recorded, its last one is shown alone."
     return html.section(
         "Within each task",

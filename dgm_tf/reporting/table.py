@@ -100,7 +100,7 @@ COLUMNS = (
     ),
     Column("changed pixels", _drift),
     Column("of worst size", lambda run, _: size(run)),
-    Column("minutes", lambda run, _: sum(row["seconds"] for row in run.rows) / 60, percent=False),
+    Column("minutes", lambda run, _: run.minutes, percent=False),
 )
 
 
