@@ -174,12 +174,12 @@ def train(training: Training) -> RunResult | None:
         return None
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     run_dir = Path(training.run_dir or DEFAULT_RUNS / default)
-    last = _last_task(stream, training.tasks)
     if training.memory_of is not None:
         if Path(training.memory_of).resolve() == run_dir.resolve():
             raise InputError(
                 f"--memory_of is the run's own folder, {run_dir}: name another --run_dir"
             )
+        last = _last_task(stream, training.tasks)
         learner = Reclassified.of(training.memory_of, learner, described=identity, tasks=last)
     result = run(
         stream,
@@ -461,8 +461,7 @@ def run(
                 if judge is not None:
                     row |= _judged(judge, learner, stream, task)
                 row |= {
-                    # Of the generator, which a memory's run has trained.
-                    "epochs": 0 if isinstance(learner, Reclassified) else settings.get("epochs"),
+                    "epochs": 0 if learner.memory_of else settings.get("epochs"),
                     "evaluation_seconds": round(time.monotonic() - start, 3),
                     "peak_memory_mib": provenance.peak_memory_mib(),
                 }
@@ -660,6 +659,7 @@ def _description(
         "scenario": stream.scenario,
         **_identity(stream, learner, settings),
         "command": command,
+        **({"memory_of": learner.memory_of} if learner.memory_of else {}),
         "seed": settings.get("seed"),
         "versions": provenance.versions(),
         "machine": provenance.machine(),

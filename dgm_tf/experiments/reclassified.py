@@ -9,7 +9,6 @@ import numpy as np
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.learners.base import reading_state
-from dgm_tf.learners.critic_learner import restored_network
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.runs.run_folder import RunFolder, identity
@@ -29,6 +28,10 @@ class Reclassified(DGM):
     """
 
     _memory: RunFolder | None = None
+
+    @property
+    def memory_of(self) -> str | None:
+        return None if self._memory is None else str(self._memory.path)
 
     @classmethod
     def of(
@@ -103,13 +106,7 @@ class Reclassified(DGM):
             raise InputError("Reclassified has no memory: make it by Reclassified.of")
         _, meta, arrays = self._memory.state_after(task)
         with reading_state():
-            generator = restored_network(Generator, meta["generator"], arrays)
-            if [*generator.finished] != [len(classes) for classes in meta["tasks"]]:
-                raise InputError(
-                    f"the checkpoint of task {task} in {self._memory.path} holds a generator of "
-                    f"{len(generator.finished)} tasks: name another --memory_of"
-                )
-        return generator
+            return DGM.from_state(meta, arrays).generator
 
     def _widened(self, generator: Generator) -> Generator:
         return generator  # as the run has left it, ready for its next task

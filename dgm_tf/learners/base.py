@@ -27,6 +27,7 @@ class Learner(abc.ABC):
         """Short name for tables and folders, such as `dgm-w`."""
 
     generates = True  # whether there is a generator to be audited, drawn and measured
+    memory_of: str | None = None  # the run whose generators are taken, instead of learning any
 
     @property
     @abc.abstractmethod

@@ -235,14 +235,10 @@ def _peak_memory(group: Group, tasks: int) -> Spread | None:
 
 def _learning_time(group: Group, tasks: int) -> str:
     """Of the first tasks together, mean and deviation over the runs; "n/a" unless all have it."""
-    seconds = [[row.get("seconds") for row in run.rows[:tasks]] for run in group.runs]
-    if (
-        not tasks
-        or any(None in each for each in seconds)
-        or any(run.memory_of for run in group.runs)
-    ):
+    seconds = [run.learning_seconds(tasks) for run in group.runs]
+    if not tasks or None in seconds:
         return "n/a"
-    time = numbers.spread(map(sum, seconds))
+    time = numbers.spread(seconds)
     deviation = "" if time.deviation is None else f" ± {report.duration(time.deviation)}"
     return f"{report.duration(time.mean)}{deviation}"
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,17 +93,22 @@ class Run:
     @property
     def memory_of(self) -> str | None:
         """The run whose generators this one has taken; its times are those of classifiers alone."""
-        flag = "--memory_of="
-        try:
-            words = shlex.split(str(self.description.get("command", "")))
-        except ValueError:  # an open quote
-            return None
-        return next((each.removeprefix(flag) for each in words if each.startswith(flag)), None)
+        return self.description.get("memory_of")
+
+    def learning_seconds(self, tasks: int | None = None) -> float | None:
+        """Seconds of learning; None where the generators were another run's or a task has none.
+
+        Args:
+            tasks: the first ones together; None for all.
+        """
+        seconds = [row.get("seconds") for row in self.rows[:tasks]]
+        return None if self.memory_of or None in seconds else sum(seconds)
 
     @property
     def minutes(self) -> float | None:
-        """Minutes of learning; None where the generators were another run's."""
-        return None if self.memory_of else sum(row["seconds"] for row in self.rows) / 60
+        """The same of all tasks, in minutes."""
+        seconds = self.learning_seconds()
+        return None if seconds is None else seconds / 60
 
     @property
     def tasks(self) -> int:

@@ -19,7 +19,7 @@ MAX_METRICS_BYTES = 256 * 2**20
 
 _LARGEST = 2**63  # anything counted or measured is smaller
 
-_TEXTS = ("scenario", "learner", "command", "date")
+_TEXTS = ("scenario", "learner", "command", "memory_of", "date")
 _OBJECTS = ("settings", "stream", "versions", "machine")
 
 

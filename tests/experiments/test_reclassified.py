@@ -126,14 +126,12 @@ def test_a_task_learnt_at_a_lower_rate_is_refused(memory, tmp_path, monkeypatch)
 
 def test_its_page_says_whose_generators_it_has(tmp_path):
     learn(tmp_path / "memory", tasks=2, classes_per_task=1)
-    command = f"python -m trainers.split_digits '--memory_of={tmp_path / 'memory'}' --tasks=2"
     learn(
         tmp_path / "run",
         tasks=2,
         classes_per_task=1,
         settings=OTHER,
         memory_of=str(tmp_path / "memory"),
-        command=command,
     )
     run = read_run(tmp_path / "run")
     assert run.memory_of == str(tmp_path / "memory")
