@@ -12,7 +12,8 @@ REPLAY_MODES = ("balanced", "full")
 RATE_DECAYS = ("none", "cosine")
 CRITIC_NORMS = ("none", "batch")
 CRITIC_INITIALIZERS = ("normal", "he")
-CONSOLIDATION_STARTS = ("critic", "new", "previous")
+CLASSIFIER_STARTS = ("new", "previous")
+CONSOLIDATION_STARTS = ("critic", *CLASSIFIER_STARTS)
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")  # no setting: a run may change them
 
 
@@ -52,6 +53,12 @@ class LearnerSettings:
         600,
         "steps that train the classifier on generated images of all classes "
         "once a task's generator is finished; 0 leaves them out (DGM's paper)",
+    )
+    consolidation_start: str = _setting(
+        "new",
+        "what a task's classifier is made of: new (first weights of its own) or previous (the "
+        "classifier of the task before)",
+        CLASSIFIER_STARTS,
     )
     consolidation_batch: int = _setting(
         128, "generated images in a consolidation step; real ones in each step of joint training"
@@ -199,8 +206,8 @@ class DGMSettings(ReplaySettings):
     )
     consolidation_start: str = _setting(
         "new",
-        "what consolidation makes the classifier of: critic (as the task has left it), new "
-        "(begun with the critic's first weights) or previous (the classifier of the task before)",
+        "what a task's classifier is made of: critic (DGM's own, as the task has left it), new "
+        "(first weights of its own) or previous (the classifier of the task before)",
         CONSOLIDATION_STARTS,
     )
     consolidation_real_share: float = _setting(
@@ -303,11 +310,11 @@ PRESETS = ("cpu", "paper")
 
 # Settings that came later than the first runs, with what runs without them did: a folder that does
 # not name them is one of these.
-ADDED: Mapping[str, Any] = {
+_ADDED: Mapping[str, Any] = {
     "least_steps": 0,
     "annealed_share": 1.0,
     "output_follows_width": False,
-    "consolidation_start": "critic",
+    "consolidation_start": "new",
     "real_margin_share": 0.0,
     "distillation_share": 0.0,
     "distillation_temperature": 2.0,
@@ -322,6 +329,14 @@ ADDED: Mapping[str, Any] = {
     "mixed_precision": False,
     "jit_compile": False,
 }
+_ADDED_TO_DGM: Mapping[str, Any] = {"consolidation_start": "critic"}
+
+
+def added(kind: type[LearnerSettings]) -> dict[str, Any]:
+    """Settings of `kind` that runs may be too old for, with what such runs did."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    found = {name: value for name, value in _ADDED.items() if name in names}
+    return found | (_ADDED_TO_DGM if issubclass(kind, DGMSettings) else {})
 
 
 def recorded(kind: type[LearnerSettings], found: Mapping[str, Any]) -> Any:
@@ -340,8 +355,7 @@ def recorded(kind: type[LearnerSettings], found: Mapping[str, Any]) -> Any:
 
 def recorded_values(kind: type[LearnerSettings], found: Mapping[str, Any]) -> dict[str, Any]:
     """What `recorded` makes settings of, unchecked."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {name: value for name, value in ADDED.items() if name in names} | dict(found)
+    return added(kind) | dict(found)
 
 
 def typed(values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
@@ -528,6 +542,8 @@ def settings_for(
         chosen |= _PAPER_SVHN if svhn else {}
         if svhn and variant == "w":
             chosen["sparsity"] = 0.001
+        if method == "joint":
+            chosen["consolidation_start"] = "new"  # there is no critic to go on from
     else:
         chosen = {**_PAPER, **_PAPER_GAN, **(_PAPER_GAN_SVHN if svhn else {})}
     chosen = {name: value for name, value in chosen.items() if name in fields}

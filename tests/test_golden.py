@@ -12,7 +12,7 @@ from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import ADDED, DGMSettings, recorded
+from dgm_tf.settings import METHODS, DGMSettings, added, method_of, recorded
 
 # One per format. Each is a run of DGM on digits that ended inside its second task of two, at the
 # step given; settings.json has its command.
@@ -61,14 +61,15 @@ def test_a_task_cut_short_in_an_earlier_format_goes_on(folder, monkeypatch, caps
     assert capsys.readouterr().err == ""
 
 
-def test_a_setting_that_a_folder_is_too_old_for_still_tells_runs_apart(tmp_path):
+@pytest.mark.parametrize("learner", ["dgm-w", "joint", "mergan_ra"])
+def test_a_setting_that_a_folder_is_too_old_for_still_tells_runs_apart(learner, tmp_path):
     def opened(**settings):
-        description = {"learner": "x", "settings": {"epochs": 1, **settings}, "stream": {}}
+        description = {"learner": learner, "settings": {"epochs": 1, **settings}, "stream": {}}
         with RunFolder(tmp_path).opened(description, tasks=1) as taken:
             return taken
 
     before = opened()
-    for name, value in ADDED.items():
+    for name, value in added(METHODS[method_of(learner)]).items():
         assert opened(**{name: value})._identity == before._identity
         with pytest.raises(InputError, match=f"settings.{name} is null there"):
             opened(**{name: f"not {value}" if isinstance(value, str) else value + 0.5})

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.settings import ADDED, METHODS, DGMSettings, recorded, settings_for
+from dgm_tf.settings import METHODS, DGMSettings, added, recorded, settings_for
 
 # The paper's experiments: g, d, epochs per task, batch, rate of both networks, s_max, lambda, gp.
 REFERENCE = [
@@ -157,8 +157,8 @@ def test_settings_that_a_file_is_too_old_for_are_what_they_were_then(method):
     kind = METHODS[method]
     now = settings_for("digits", method=method, seed=3)
     assert recorded(kind, dataclasses.asdict(now)) == now
-    names = {field.name for field in dataclasses.fields(kind)}
-    since = {name: value for name, value in ADDED.items() if name in names}
+    since = added(kind)
+    assert since["consolidation_start"] == ("critic" if method == "dgm" else "new")
     then = {name: value for name, value in dataclasses.asdict(now).items() if name not in since}
     assert recorded(kind, then) == dataclasses.replace(now, **since)
 
@@ -170,20 +170,27 @@ def test_joint_trainings_classifier_is_made_as_dgms(variant, preset):
     dgm = settings_for("mnist", variant, preset)
     common = {field.name for field in dataclasses.fields(joint)}
     if (variant, preset) == ("w", "cpu"):
-        common -= {"epochs"}  # of the GAN: DGM's classifier is begun anew, for steps of its own
-        assert dgm.consolidation_start == "new" and dgm.epochs > joint.epochs
+        common -= {"epochs"}  # of the GAN: DGM's classifier has steps of its own
+        assert dgm.epochs > joint.epochs
+    if preset == "paper":
+        common -= {"consolidation_start"}
+        assert (dgm.consolidation_start, joint.consolidation_start) == ("critic", "new")
     assert {name: getattr(joint, name) for name in common} == {
         name: getattr(dgm, name) for name in common
     }
 
 
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"dgm"}))
+def test_a_classifier_goes_on_from_a_critic_in_dgm_alone(method):
+    with pytest.raises(InputError, match="consolidation_start must be new or previous, not"):
+        settings_for("digits", method=method, consolidation_start="critic")
+
+
 @pytest.mark.parametrize("variant", ["w", "a"])
-def test_svhns_classifier_goes_on_and_sees_real_margins(variant):
-    mine = settings_for("svhn_cropped", variant)
-    assert (mine.consolidation_start, mine.real_margin_share) == ("previous", 0.5)
-    for dataset in ("digits", "mnist", "fashion_mnist", "cifar10"):
-        its = settings_for(dataset, variant)
-        assert (its.consolidation_start, its.real_margin_share) == ("new", 0)
+def test_svhns_classifier_alone_sees_real_margins(variant):
+    for dataset in ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10"):
+        share = settings_for(dataset, variant).real_margin_share
+        assert share == (0.5 if dataset == "svhn_cropped" else 0)
 
 
 @pytest.mark.parametrize("preset", ["cpu", "paper"])

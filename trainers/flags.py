@@ -603,10 +603,11 @@ def define_boolean(values: flags.FlagValues, name: str, default: bool | None, te
 
 
 def _settings() -> dict[str, dataclasses.Field]:
-    """Every setting of any method, by name."""
-    found = {}
+    """Every setting of any method, by name; DGM's where several have it, which has most choices."""
+    found: dict[str, dataclasses.Field] = {}
     for kind in METHODS.values():
-        found |= {field.name: field for field in dataclasses.fields(kind)}
+        for field in dataclasses.fields(kind):
+            found.setdefault(field.name, field)
     return found
 
 

@@ -113,6 +113,13 @@ class CriticLearner(Learner):
         critic.build()
         return critic
 
+    def first_classifier(self, task: Any) -> Critic:
+        """What the classifier of `task` is trained from, as `consolidation_start` has it."""
+        classes = len(self.classes_with(task))
+        if self.settings.consolidation_start == "previous" and self._critic is not None:
+            return self._critic.successor(classes)
+        return self.new_critic(task.image_shape, classes)
+
     def task_learnt(self, task: Any, critic: Critic) -> None:
         """Counts the task as finished; `critic` is the classifier from now on."""
         self._tasks.append(tuple(task.classes))

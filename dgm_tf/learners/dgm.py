@@ -55,7 +55,8 @@ class DGM(GeneratingLearner):
         number = self.finished_tasks + 1
         history, generator, critic = self._learn_generator(task, epochs, callbacks)
         if settings.consolidation_steps:
-            critic = self._consolidation_start(critic, task)
+            if settings.consolidation_start != "critic":
+                critic = self.first_classifier(task)
             replay = self.balanced_replay(
                 TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
             )
@@ -146,15 +147,6 @@ class DGM(GeneratingLearner):
             seed = randomness.pair(settings.seed, "replay", number)
             return FullReplay(TaskMemory(generator), batch_size=settings.batch_size, seed=seed)
         return self.balanced_replay(TaskMemory(generator), settings.replay_batch, "replay", number)
-
-    def _consolidation_start(self, critic: Critic, task: Task) -> Critic:
-        """What consolidation trains; `critic` as the task has left it."""
-        start = self.settings.consolidation_start
-        if start == "critic":
-            return critic
-        if start == "previous" and self._critic is not None:
-            return self._critic.successor(critic.classes)
-        return self.new_critic(task.image_shape, critic.classes)
 
     def _finished(self, generator: Generator, task: Task, classes: int, number: int) -> Generator:
         """The generator with the task finished: masks binary, statistics measured under them."""

@@ -117,7 +117,7 @@ class DGR(SharedGANLearner):
         self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
     ) -> tuple[Critic, dict[str, list[float]]]:
         settings, number = self.settings, self.finished_tasks + 1
-        solver = self.new_critic(task.image_shape, len(self.classes_with(task)))
+        solver = self.first_classifier(task)
         replay, share = None, 1.0
         if self.finished_tasks:
             share = self._new_share()

@@ -18,13 +18,13 @@ from dgm_tf.stream import Task, TaskStream
 
 
 class JointClassifier(CriticLearner):
-    """A critic trained anew for each task on the real images of all classes seen: no memory at all.
+    """A critic trained for each task on the real images of all classes seen: no memory at all.
 
     The one learner that reads old images, by the stream's own door for it. Its classifier has the
-    shape and the distortions of DGM's and takes as many steps a task, each on `consolidation_batch`
-    images, so that it sees no fewer labelled images than DGM's, which has as many in its last
-    steps alone. The difference between the two is what replay costs. A classifier of DGM that goes
-    on from the one before (`consolidation_start="previous"`) has that one's steps behind it, too.
+    shape and the distortions of DGM's, goes on from the one of the task before or is begun anew as
+    DGM's does (`consolidation_start`), and takes as many steps a task as DGM's critic and
+    consolidation together, each on `consolidation_batch` images: at least as many as the classifier
+    of DGM sees. The difference between the two is what replay costs.
 
     Args:
         stream: where the images come from.
@@ -44,7 +44,7 @@ class JointClassifier(CriticLearner):
         settings = self.settings
         number = self.finished_tasks + 1
         classes = self.classes_with(task)
-        critic = self.new_critic(task.image_shape, len(classes))
+        critic = self.first_classifier(task)
         steps_per_epoch = task.steps_per_epoch(settings.batch_size)
         epochs = settings.epochs_for(steps_per_epoch) if epochs is None else epochs
         steps = epochs * steps_per_epoch + settings.consolidation_steps

@@ -22,8 +22,8 @@ class SharedGANLearner(GeneratingLearner):
     """One generator and one critic for all tasks; nothing in them is frozen.
 
     A task trains both on its images; what keeps the old classes is a subclass's `protection`. Then
-    a classifier of the critic's shape is trained from scratch on generated images of all classes
-    seen, so that every such method is measured by what its generator remembers.
+    a classifier of the critic's shape is trained on generated images of all classes seen. Begun
+    anew (`consolidation_start`), it measures what the generator remembers, and nothing else.
 
     Args:
         **settings: fields of the method's settings class.
@@ -62,7 +62,7 @@ class SharedGANLearner(GeneratingLearner):
         self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
     ) -> tuple[Critic, dict[str, list[float]]]:
         """The classifier of all classes seen, and what its training logged."""
-        classifier = self.new_critic(task.image_shape, len(self.classes_with(task)))
+        classifier = self.first_classifier(task)
         replay = self.balanced_replay(
             generator,
             self.settings.consolidation_batch,

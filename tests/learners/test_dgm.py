@@ -415,24 +415,6 @@ def test_consolidation_begins_with_the_critic_or_anew(start):
             assert np.array_equal(variable, first) == (start == "new"), variable.path
 
 
-def test_consolidation_goes_on_from_the_classifier_before():
-    """At a rate of 0 it leaves that one, with an output more for each new class."""
-    learner = tiny(
-        "w",
-        consolidation_start="previous",
-        consolidation_steps=2,
-        consolidation_learning_rate=0.0,
-        distillation_share=0.0,
-    )
-    kept = []
-    for task, _ in zip(digits().tasks(), range(2), strict=False):
-        learner.learn(task, epochs=1)
-        kept.append([np.array(variable) for variable in learner.critic.class_variables()])
-    for before, after in zip(*kept, strict=True):
-        np.testing.assert_array_equal(after[tuple(map(slice, before.shape))], before)
-    assert kept[1][-1].shape == (3,)
-
-
 def test_nothing_is_traced_after_the_first_step(run):
     for row in run[1]:
         for phase in row.watch.phases:
