@@ -180,6 +180,14 @@ def test_joint_trainings_classifier_is_made_as_dgms(variant, preset):
     }
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_dgms_classifier_and_joint_trainings_go_on_where_dgms_gains_by_it(method):
+    for dataset in ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "my own"):
+        goes_on = dataset in ("digits", "svhn_cropped") and method in ("dgm", "joint")
+        start = settings_for(dataset, method=method).consolidation_start
+        assert start == ("previous" if goes_on else "new")
+
+
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"dgm"}))
 def test_a_classifier_goes_on_from_a_critic_in_dgm_alone(method):
     with pytest.raises(InputError, match="consolidation_start must be new or previous, not"):

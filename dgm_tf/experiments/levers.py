@@ -1,9 +1,9 @@
 """What a setting brings: one changed at a time against a base, seed by seed.
 
-The base has the defaults but for the first size of the generator, whose default this study has
-chosen. Runs are small, so that many fit into an hour; what they show is to be confirmed by whole
-runs. Those levers that decide how large the generator becomes are drawn as well, accuracy against
-size.
+The base has the defaults but for the generator's first size and what a task's classifier is made
+of, whose defaults this study has chosen. Runs are small, so that many fit into an hour; what they
+show is to be confirmed by whole runs. Those levers that decide how large the generator becomes are
+drawn as well, accuracy against size.
 """
 
 import dataclasses
@@ -68,14 +68,14 @@ class Budget:
     changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-_BASE_SIZE = {"generator_size": 20}
+_BEFORE_STUDY = {"generator_size": 20, "consolidation_start": "new"}
 BUDGETS: Mapping[str, Budget] = {
-    "digits": Budget(10, _BASE_SIZE),
-    "fashion_mnist": Budget(5, {"epochs": 4, "consolidation_steps": 300} | _BASE_SIZE),
+    "digits": Budget(10, _BEFORE_STUDY),
+    "fashion_mnist": Budget(5, {"epochs": 4, "consolidation_steps": 300} | _BEFORE_STUDY),
 }
 
 LEVERS: Mapping[str, Lever] = {
-    BASE: Lever(f"the base: the defaults with g = {_BASE_SIZE['generator_size']}"),
+    BASE: Lever("the base: the defaults with g = 20 and a classifier begun anew"),
     "epochs-twice": Lever("twice the epochs", lambda base: {"epochs": 2 * base.epochs}),
     "epochs-half": Lever("half the epochs", lambda base: {"epochs": base.epochs // 2}),
     "generator-12": Lever("a generator of g = 12", lambda base: {"generator_size": 12}),
@@ -286,7 +286,7 @@ def pictures(root: str | Path) -> dict[str, bytes]:
 def size_figure(root: str | Path, dataset: str) -> Figure | None:
     """A point for each lever of `_OF_SIZE` that has finished runs, and one for the base.
 
-    The one of today's defaults is marked. None where there are fewer than two.
+    The one whose size settings are today's defaults is marked. None where there are fewer than two.
     """
     small = settings_for(dataset, "w", **BUDGETS[dataset].changed)
     todays = settings_for(dataset, "w")
@@ -315,7 +315,7 @@ def size_figure(root: str | Path, dataset: str) -> Figure | None:
         each="mean over seeds",
         names=list(points),
         deviations=[accuracy.deviation for _, accuracy in found.values()],
-        marked={"the defaults": points[chosen]} if chosen else {},
+        marked={"g and lambda of the defaults": points[chosen]} if chosen else {},
     )
 
 

@@ -51,7 +51,8 @@ def test_a_change_is_taken_seed_by_seed(results):
     assert text.startswith(f"{title}\n\n| lever | n | change of A | A | G | ")
     base, lever = text.splitlines()[-2:]
     assert base.startswith(
-        "| the base: the defaults with g = 20 | 2 |  | 70.00 ± 14.14 | 90.00 ± 0.00 | n/a | "
+        "| the base: the defaults with g = 20 and a classifier begun anew | 2 |  | 70.00 ± 14.14 | "
+        "90.00 ± 0.00 | n/a | "
     )
     # Apart, the two differ by 20 ± some 14; seed by seed by 10 and 30.
     assert lever.startswith("| a critic of d = 32 | 2 | 20.00 ± 14.14 | 90.00 ± 0.00 | 90.00 ± ")
@@ -84,7 +85,7 @@ def test_accuracy_is_drawn_against_size_for_the_levers_on_size_alone(results, ca
     # More parameters than the base's for less accuracy: not on the front.
     assert lines["Pareto front"] == [[0.5, 60], base]
     assert settings_for("digits", "w").generator_size == 12
-    assert lines["the defaults"] == [todays]
+    assert lines["g and lambda of the defaults"] == [todays]
     beside = {text.get_text(): list(text.xy) for text in axes.texts}
     assert beside == {
         "base": base, "sparsity-high": [0.5, 60], "generator-32": [3, 65], "generator-12": todays
