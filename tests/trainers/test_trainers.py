@@ -277,6 +277,16 @@ def test_every_method_takes_its_own_flags_and_refuses_the_others(method):
                 parse(*arguments)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_flag_has_the_choices_of_each_method(method):
+    arguments = (f"--method={method}", "--consolidation_start=critic")
+    if method == "dgm":
+        assert parse(*arguments)["settings"].consolidation_start == "critic"
+    else:
+        with pytest.raises(InputError, match="consolidation_start must be new or previous"):
+            parse(*arguments)
+
+
 def test_a_flag_of_every_type_reaches_the_settings():
     arguments = ("--seed=7", "--sparsity=0.25", "--replay=full", "--nosparsity_follows_size")
     expected = settings_for(
