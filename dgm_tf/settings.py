@@ -26,6 +26,15 @@ def _second_decay(default: float) -> Any:
     return _setting(default, "second decay of Adam in both networks, from 0 to below 1")
 
 
+def _classifier_start(choices: tuple[str, ...]) -> Any:
+    return _setting(
+        "new",
+        "what a task's classifier is made of: new (first weights of its own), previous (the "
+        "classifier of the task before) or, in DGM alone, critic (as the task has left it)",
+        choices,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class LearnerSettings:
     """What every learner has: a classifier of the critic's shape and a budget per task.
@@ -54,12 +63,7 @@ class LearnerSettings:
         "steps that train the classifier on generated images of all classes "
         "once a task's generator is finished; 0 leaves them out (DGM's paper)",
     )
-    consolidation_start: str = _setting(
-        "new",
-        "what a task's classifier is made of: new (first weights of its own) or previous (the "
-        "classifier of the task before)",
-        CLASSIFIER_STARTS,
-    )
+    consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
     consolidation_batch: int = _setting(
         128, "generated images in a consolidation step; real ones in each step of joint training"
     )
@@ -204,12 +208,7 @@ class DGMSettings(ReplaySettings):
         "Wasserstein loss, each further one by the classification term alone, on the same real "
         "images and on other replayed ones",
     )
-    consolidation_start: str = _setting(
-        "new",
-        "what a task's classifier is made of: critic (DGM's own, as the task has left it), new "
-        "(first weights of its own) or previous (the classifier of the task before)",
-        CONSOLIDATION_STARTS,
-    )
+    consolidation_start: str = _classifier_start(CONSOLIDATION_STARTS)
     consolidation_real_share: float = _setting(
         0.5, "share of the task's real images in its own classes' loss in consolidation"
     )
@@ -333,10 +332,8 @@ _ADDED_TO_DGM: Mapping[str, Any] = {"consolidation_start": "critic"}
 
 
 def added(kind: type[LearnerSettings]) -> dict[str, Any]:
-    """Settings of `kind` that runs may be too old for, with what such runs did."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    found = {name: value for name, value in _ADDED.items() if name in names}
-    return found | (_ADDED_TO_DGM if issubclass(kind, DGMSettings) else {})
+    """Settings that runs may be too old for, with what such runs of `kind` did."""
+    return {**_ADDED, **(_ADDED_TO_DGM if issubclass(kind, DGMSettings) else {})}
 
 
 def recorded(kind: type[LearnerSettings], found: Mapping[str, Any]) -> Any:
@@ -355,7 +352,8 @@ def recorded(kind: type[LearnerSettings], found: Mapping[str, Any]) -> Any:
 
 def recorded_values(kind: type[LearnerSettings], found: Mapping[str, Any]) -> dict[str, Any]:
     """What `recorded` makes settings of, unchecked."""
-    return added(kind) | dict(found)
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in added(kind).items() if name in names} | dict(found)
 
 
 def typed(values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,7 +157,8 @@ def test_settings_that_a_file_is_too_old_for_are_what_they_were_then(method):
     kind = METHODS[method]
     now = settings_for("digits", method=method, seed=3)
     assert recorded(kind, dataclasses.asdict(now)) == now
-    since = added(kind)
+    names = {field.name for field in dataclasses.fields(kind)}
+    since = {name: value for name, value in added(kind).items() if name in names}
     assert since["consolidation_start"] == ("critic" if method == "dgm" else "new")
     then = {name: value for name, value in dataclasses.asdict(now).items() if name not in since}
     assert recorded(kind, then) == dataclasses.replace(now, **since)

@@ -28,7 +28,7 @@ from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.audit import record_digest
 from dgm_tf.runs import chain
 from dgm_tf.runs.run_format import MAX_SETTINGS_BYTES, check_description, check_rows
-from dgm_tf.settings import METHODS, LearnerSettings, added, method_of
+from dgm_tf.settings import METHODS, DGMSettings, added, method_of
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import locked, read_text, refuse_links_out, write_atomically
 
@@ -338,7 +338,7 @@ def _comparable(description: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a description that tells runs apart, the same in folders of any age."""
     found = identity(description)
     if isinstance(found["settings"], Mapping):
-        since = added(METHODS.get(method_of(str(found["learner"])), LearnerSettings))
+        since = added(METHODS.get(method_of(str(found["learner"])), DGMSettings))
         found["settings"] = {
             key: value
             for key, value in found["settings"].items()
