@@ -129,7 +129,10 @@ class LearnerSettings:
             value = getattr(self, field.name)
             choices = field.metadata.get("choices")
             if choices and value not in choices:
-                raise InputError(f"{field.name} must be {' or '.join(choices)}, not {value!r}")
+                raise InputError(
+                    f"{field.name} must be {' or '.join(choices)}, not {value!r}"
+                    f"{_elsewhere(field.name, value)}"
+                )
             low = _LOWEST.get(field.name, 0)
             if field.type is int:
                 _checks.integer(value, field.name, low=low)
@@ -550,3 +553,14 @@ def settings_for(
         chosen = {**_PAPER, **_PAPER_GAN, **(_PAPER_GAN_SVHN if svhn else {})}
     chosen = {name: value for name, value in chosen.items() if name in fields}
     return METHODS[method](**{**chosen, **overrides})
+
+
+def _elsewhere(name: str, value: Any) -> str:
+    """Where a choice that is refused would be taken, as an error goes on."""
+    methods = [
+        method
+        for method, kind in METHODS.items()
+        for field in dataclasses.fields(kind)
+        if field.name == name and value in field.metadata.get("choices", ())
+    ]
+    return f", which is for the method {' or '.join(methods)}" if methods else ""

@@ -109,7 +109,13 @@ class SearchResult:
 
 
 def tune(tuning: Tuning) -> SearchResult | None:
-    """Searches as a search command asks; see `search`."""
+    """Searches as a search command asks; see `search`.
+
+    Raises:
+        InputError: also for the memory of another run, which no trial would take.
+    """
+    if tuning.training.memory_of is not None:
+        raise InputError("a trial learns its own generators: a search takes no memory_of")
     settings = tuning.training.settings
     name = f"{tuning.training.dataset}-dgm-{settings.variant}"
     folder = Path(tuning.search_dir or DEFAULT_FOLDER / name)

@@ -283,7 +283,8 @@ def test_a_flag_has_the_choices_of_each_method(method):
     if method == "dgm":
         assert parse(*arguments)["settings"].consolidation_start == "critic"
     else:
-        with pytest.raises(InputError, match="consolidation_start must be new or previous"):
+        wanted = "must be new or previous, not 'critic', which is for the method dgm$"
+        with pytest.raises(InputError, match=wanted):
             parse(*arguments)
 
 

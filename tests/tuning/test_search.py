@@ -12,10 +12,11 @@ from PIL import Image
 
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
+from dgm_tf.experiments.experiment import Training
 from dgm_tf.settings import settings_for
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.measure import Unusable
-from dgm_tf.tuning.search import Plan, search
+from dgm_tf.tuning.search import Plan, Tuning, search, tune
 from dgm_tf.tuning.space import RANGES, TUNERS
 from tests.tuning import toys
 from tests.tuning.toys import BASE, HyperToy, Toy
@@ -208,6 +209,14 @@ def test_the_folder_of_another_search_is_refused(whole, hypermodel, plan, wanted
     with pytest.raises(InputError, match=wanted) as error:
         run(whole[0], hypermodel, plan)
     assert "\n" not in str(error.value) and not Toy.learnt
+
+
+def test_the_memory_of_a_run_is_refused(tmp_path):
+    training = Training("digits", settings_for("digits"), memory_of=str(tmp_path / "run"))
+    tuning = Tuning(training, "cpu", PLAN, search_dir=str(tmp_path / "search"))
+    with pytest.raises(InputError, match="a search takes no memory_of"):
+        tune(tuning)
+    assert not (tmp_path / "search").exists()
 
 
 def test_trials_of_nobody_are_refused_and_so_is_a_damaged_file(finished):
