@@ -23,8 +23,8 @@ class JointClassifier(CriticLearner):
     The one learner that reads old images, by the stream's own door for it. Its classifier has the
     shape and the distortions of DGM's, goes on from the one of the task before or is begun anew as
     DGM's does (`consolidation_start`), and takes as many steps a task as DGM's critic and
-    consolidation together, each on `consolidation_batch` images: at least as many as the classifier
-    of DGM sees. The difference between the two is what replay costs.
+    consolidation together with the same number of epochs, each on `consolidation_batch` images:
+    more than the classifier of DGM sees. The difference between the two is what replay costs.
 
     Args:
         stream: where the images come from.
