@@ -4,6 +4,9 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+# What a command of several runs ends with.
+GOES_ON = "stopped; the same command goes on with what is missing"
+
 # Signals belong to the process, and so does this.
 _requested: int | None = None
 _watchers = 0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
+from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from trainers import command, flags
 
@@ -31,8 +32,7 @@ def define() -> flags.CommandFlags:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    stopped = "stopped; the same command goes on with what is missing"
-    return command.carried_out("levers", define(), _study, __doc__, arguments, stopped)
+    return command.carried_out("levers", define(), _study, __doc__, arguments, stopping.GOES_ON)
 
 
 def _study(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
+from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
 from trainers import command, flags
@@ -41,8 +42,7 @@ def define() -> flags.CommandFlags:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    stopped = "stopped; the same command goes on with what is missing"
-    return command.carried_out("table1", define(), _table, __doc__, arguments, stopped)
+    return command.carried_out("table1", define(), _table, __doc__, arguments, stopping.GOES_ON)
 
 
 def _table(

@@ -1,17 +1,19 @@
 """Runs a grid of methods, data sets and seeds, one trainer process after another."""
 
+import contextlib
 import dataclasses
 import os
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from dgm_tf import _checks, settings
+from dgm_tf import _checks, settings, stopping
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import table
 from dgm_tf.storage.files import write_atomically
@@ -29,6 +31,7 @@ METHODS = {name: (f"--method={name}",) for name in settings.METHODS if name != "
 }
 _TASKS = 10
 _LOOK_SECONDS = 0.2
+_STOP_SECONDS = 60.0  # for a step and a checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,39 +127,41 @@ def run_missing(
 
     Raises:
         InputError: more jobs than cores.
+        dgm_tf.stopping.Stopped: it was asked to stop, and so the runs have been.
     """
     shares = _core_shares(jobs)
     todo = [run for run in planned if run.finished_tasks() < run.tasks]
     say(f"{len(planned)} runs, {len(planned) - len(todo)} of them finished before")
     failed, seconds, running = [], [], {}
     waiting = list(enumerate(todo, start=1))
-    try:
-        while waiting or running:
-            for share in shares:
-                if share not in running and waiting:
-                    index, run = waiting.pop(0)
-                    left = ""
-                    if seconds:
-                        rounds = (len(waiting) + 1 + len(running)) / jobs
-                        minutes = statistics.fmean(seconds) * rounds / 60
-                        left = f", about {max(1, round(minutes))} min to go"
-                    say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
-                    running[share] = _Started(run, share if jobs > 1 else None)
-            time.sleep(_LOOK_SECONDS)
-            for share, started in list(running.items()):
-                if (code := started.process.poll()) is None:
-                    continue
-                del running[share]
-                seconds.append(time.monotonic() - started.since)
-                last = started.ended()
-                if code:
-                    failed.append(started.run)
-                    say(f"failed, exit code {code}: {last}")
-    finally:
-        for started in running.values():
-            started.process.terminate()  # It writes a checkpoint first.
-        for started in running.values():
-            started.ended()
+    with stopping.watched():
+        try:
+            while waiting or running:
+                for share in shares:
+                    if share not in running and waiting:
+                        index, run = waiting.pop(0)
+                        left = ""
+                        if seconds:
+                            rounds = (len(waiting) + 1 + len(running)) / jobs
+                            minutes = statistics.fmean(seconds) * rounds / 60
+                            left = f", about {max(1, round(minutes))} min to go"
+                        say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
+                        running[share] = _Started(run, share if jobs > 1 else None)
+                time.sleep(_LOOK_SECONDS)
+                if stopping.requested():
+                    raise stopping.Stopped(stopping.GOES_ON)
+                for share, started in list(running.items()):
+                    if (code := started.process.poll()) is None:
+                        continue
+                    del running[share]
+                    seconds.append(time.monotonic() - started.since)
+                    last = started.ended()
+                    if code:
+                        failed.append(started.run)
+                        say(f"failed, exit code {code}: {last}")
+        except BaseException as error:
+            _stop(running.values(), error)
+            raise
     return failed
 
 
@@ -188,6 +193,33 @@ class _Started:
             errors.seek(0)
             lines = errors.read().strip().splitlines()
         return lines[-1] if lines else "no message"
+
+
+def _stop(running: Collection[_Started], reason: BaseException) -> None:
+    """Asks runs to stop, which they do behind a checkpoint, and waits for them."""
+    by_hand = isinstance(reason, KeyboardInterrupt) or (
+        isinstance(reason, stopping.Stopped)
+        and reason.exit_code == stopping.exit_code(signal.SIGINT)
+    )
+    if by_hand and _in_foreground():
+        # Ctrl-C has asked them, too, and asked twice they would end without a checkpoint.
+        deadline = time.monotonic() + _STOP_SECONDS
+        for started in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.process.wait(max(0.0, deadline - time.monotonic()))
+    for started in running:
+        started.process.terminate()
+    for started in running:
+        started.ended()
+
+
+def _in_foreground() -> bool:
+    """Whether Ctrl-C on the terminal reaches this process, and so its children."""
+    try:
+        with open("/dev/tty") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def most_jobs(wanted: int) -> int:

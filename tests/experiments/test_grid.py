@@ -1,6 +1,10 @@
 """The grid of runs: what is planned, what is skipped, and what a failure leaves."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,11 +69,15 @@ time.sleep(0.2)  # a trainer, too, takes a while before it looks at its cores
 (folder,) = [Path(part.removeprefix("--run_dir=")) for part in sys.argv if "--run_dir" in part]
 folder.mkdir(parents=True)
 (folder / "cores").write_text(repr(os.sched_getaffinity(0)))
-def stop(*_):
+def stop(signum, _):
+    with open(folder / "asked", "a") as log:
+        log.write(f"{signum} ")
+    time.sleep(1)  # a checkpoint
     (folder / "stopped").touch()
-    sys.exit(143)
+    sys.exit(128 + signum)
 import signal
 signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
 (folder / "began").touch()
 for _ in range(600):  # until all have begun
     if len(list(folder.parent.glob("*/began"))) >= 2:
@@ -102,20 +110,67 @@ def test_runs_side_by_side_have_cores_of_their_own(tmp_path, monkeypatch):
     assert first and second and not first & second
 
 
+# What table1 and levers do, with runs of the program above.
+GRID = """
+import sys
+from tests.experiments import test_grid
+from trainers import command
+def work(**_):
+    planned = test_grid.of_program(sys.argv[1], test_grid.Patched, "--stay")
+    test_grid.grid.run_missing(planned, say=lambda line: None, jobs=2)
+class Defined:
+    def parse(self, arguments, **_):
+        return {}
+sys.exit(command.carried_out("grid", Defined(), work, "", [], "ended at once"))
+"""
+
+
+class Patched:
+    setattr = setattr
+
+
+def begun(folder):
+    return len(list(folder.glob("mnist-10/ewc/*/began"))) == 2
+
+
+def stopped_runs(folder):
+    """The signals that each run has had which was let to write its checkpoint."""
+    return [(path.parent / "asked").read_text().split() for path in folder.rglob("stopped")]
+
+
 @two_cores
-def test_runs_side_by_side_are_asked_to_stop_where_the_grid_is(tmp_path, monkeypatch):
-    planned = of_program(tmp_path, monkeypatch, "--stay")
-    polled = grid.time.sleep
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_runs_side_by_side_are_asked_to_stop_where_the_grid_is(tmp_path, signum):
+    process = subprocess.Popen(
+        [sys.executable, "-c", GRID, str(tmp_path)],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not begun(tmp_path):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signum)  # to this one alone, and no terminal is near
+    assert "the same command goes on" in process.communicate()[1]
+    assert process.returncode == 128 + signum
+    assert stopped_runs(tmp_path) == [[str(int(signal.SIGTERM))]] * 2
 
-    def sleep(seconds):
-        polled(seconds)
-        if all((Path(run.folder) / "began").exists() for run in planned):
-            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        monkeypatch.setattr(grid.time, "sleep", sleep)
-        grid.run_missing(planned, say=lambda line: None, jobs=2)
-    assert all((Path(run.folder) / "stopped").exists() for run in planned)
+@two_cores
+def test_ctrl_c_on_a_terminal_reaches_each_run_once(tmp_path):
+    on_terminal = (
+        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", on_terminal, sys.executable, "-c", GRID, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not begun(tmp_path):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.stdin.write(b"\x03")
+    process.stdin.flush()
+    assert process.wait() == 128 + signal.SIGINT
+    process.stdin.close()
+    assert stopped_runs(tmp_path) == [[str(int(signal.SIGINT))]] * 2
 
 
 @pytest.mark.parametrize("jobs", [0, 10_000])
