@@ -15,7 +15,7 @@ from dgm_tf.errors import InputError
 CASES = [
     "dgm:variant=w,class_updates=2",
     "dgm:variant=a,critic_norm=batch,replay=full,classifier_average=0.9",
-    "mergan_ra:critic_steps=2,penalty_weight=0",
+    "mergan_ra:critic_steps=2",
 ]
 # A count of near ties, and a deviation that each replica takes of its own images.
 OTHERWISE = {"log/sample_spread", "log/classifier_accuracy", "log/old_as_newest"}

@@ -139,15 +139,18 @@ class GANPhase(TwoNetworkPhase):
         return flattened(images), tf.repeat(self._drawn, each)
 
     def _few(self, images: tf.Tensor, count: int) -> tf.Tensor:
-        """`count` images of those that `_fake` gave."""
-        if distribution.count() == 1:
-            return images[:count]
-        # By turns of the classes, and each replica from another one on: with few images each, all
-        # of them would leave out the same classes.
-        classes = self._drawn.shape[0]
-        each = images.shape[0] // classes
-        turns = (tf.range(count) + distribution.present().index() * count) % images.shape[0]
-        return tf.gather(images, turns % classes * each + turns // classes)
+        """`count` images of those that `_fake` gave, by turns of the classes.
+
+        The next replica and the next step go on where these end: where a batch has no room for
+        equally many of each class, it is not the same classes that get fewer.
+        """
+        classes, total = self._drawn.shape[0], images.shape[0]
+        replicas = distribution.count()
+        before = tf.cast(self.step, tf.int32) * replicas
+        if replicas > 1:
+            before += distribution.present().index()
+        turns = (tf.range(count) + before % total * count) % total
+        return tf.gather(images, turns % classes * (total // classes) + turns // classes)
 
     def _update_critic(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         positions = tf.gather(self._positions, labels)

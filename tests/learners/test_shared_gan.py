@@ -1,5 +1,7 @@
 """The GAN methods of the table: their losses by hand, and what each does to the old classes."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -148,6 +150,48 @@ def test_several_critic_steps_come_before_one_of_the_generator():
         after = [net.trainable_variables[0].numpy() for net in (phase.critic, phase.generator)]
         changes.append([bool(np.any(a != b)) for a, b in zip(after, before, strict=True)])
     assert changes == [[True, False], [True, False], [True, True]] * 2
+
+
+class Drawn:
+    """A generator whose images are filled with their class's position."""
+
+    latent_dim = 8
+
+    def __call__(self, noise, positions, *, training):
+        shape = [*noise.shape[:2], 16, 16, 1]
+        return tf.broadcast_to(tf.cast(positions, tf.float32)[:, None, None, None, None], shape)
+
+
+class Watched:
+    """A critic that notes what it is shown."""
+
+    def __init__(self, critic):
+        self._critic, self.shown = critic, []
+
+    def __call__(self, images, training):
+        self.shown.append(images)
+        return self._critic(images, training=training)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 9, 10])
+def test_the_critic_is_shown_generated_images_of_every_class(classes):
+    stream = class_incremental("digits", classes_per_task=[classes, *[1] * (10 - classes)])
+    task = next(iter(stream))
+    phase = learner("fine_tune", stream).gan_phase(task, epochs=1)
+    phase.generator, phase.critic = Drawn(), Watched(phase.critic)
+    counts = np.zeros(classes, int)
+    steps = 5
+    for images, labels in itertools.islice(task.batches(32, epochs=steps, seed=0), steps):
+        phase.critic.shown.clear()
+        phase.critic_step((tf.constant(images), tf.constant(labels)))
+        phase.step.assign_add(1)
+        fakes = phase.critic.shown[0][32:, 0, 0, 0].numpy().astype(int)
+        found = np.bincount(fakes, minlength=classes)
+        assert found.max() - found.min() <= 1
+        counts += found
+    assert counts.sum() == 32 * steps
+    # Of ten classes forty are drawn, and eight find no place: others in each step.
+    assert counts.max() - counts.min() <= 1
 
 
 # MeRGAN.
