@@ -113,7 +113,9 @@ class DGM(GeneratingLearner):
                 f"latent_dim must be larger than the number of classes seen, whose label takes its "
                 f"first entries: {len(classes)} classes and latent_dim {settings.latent_dim}"
             )
-        generator = self._generator or self._first_generator(task.image_shape)
+        # A copy: a task that is not learnt to its end leaves the learner as it was.
+        kept = self._generator
+        generator = kept.widen(kept.widths) if kept else self._first_generator(task.image_shape)
         return AdversarialPhase(
             generator,
             self.new_critic(task.image_shape, len(classes)),

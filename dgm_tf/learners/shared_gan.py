@@ -93,8 +93,9 @@ class SharedGANLearner(GeneratingLearner):
         )
         generator, critic = phase.generator, phase.critic
         generator.measure(randomness.pair(settings.seed, "statistics", number))
-        self.gan_learnt(generator, critic)
         classifier, classified = self.train_classifier(generator, task, callbacks)
+        # From here on nothing is left half done: a task that was broken off can be learnt again.
+        self.gan_learnt(generator, critic)
         self._generator, self._gan_critic = generator, critic
         self.task_learnt(task, classifier)
         return history | classified

@@ -3,6 +3,7 @@
 import keras
 import pytest
 
+from dgm_tf.errors import InputError
 from dgm_tf.experiments.experiment import new_learner
 from dgm_tf.settings import settings_for
 from tests.serving import tiny_export
@@ -28,6 +29,12 @@ def steps(method, **settings):
     task, counted = next(iter(stream)), Counted()
     learner.learn(task, callbacks=[counted])
     return counted.steps - SIZES["consolidation_steps"], task.steps_per_epoch(5)
+
+
+@pytest.mark.parametrize("method", ["dgm", "fine_tune"])
+def test_a_generator_learns_from_two_images_at_a_time_at_least(method):
+    with pytest.raises(InputError, match="batch_size must be an integer of at least 2"):
+        settings_for("x", method=method, batch_size=1)
 
 
 @pytest.mark.parametrize("method", ["dgm", "fine_tune", "joint"])

@@ -19,6 +19,7 @@ from dgm_tf.learners.dgm import DGM
 from dgm_tf.networks import Generator
 from dgm_tf.stream import TaskClosed, class_incremental
 from tests.layers.layer_check import bits
+from tests.tiny_phases import BrokenOff
 
 TASKS = ((7, 0), (4,), (1,), (2, 3, 5, 6, 8, 9))
 TINY = {
@@ -464,7 +465,7 @@ def test_an_output_layer_begins_smaller_and_moves_less_the_wider_it_is(follows):
 
     task = next(tasks)
     phase = learner.adversarial_phase(task, epochs=1)
-    variables = phase.generator.learning_variables()
+    variables, output = phase.generator.learning_variables(), phase.generator.heads[-1].kernel
     before = [np.float64(variable) for variable in variables]
     one_step(learner, phase, next(iter(task.batches(4, epochs=1, seed=0))))
     for variable, old in zip(variables, before, strict=True):
@@ -713,6 +714,18 @@ def test_a_task_that_cannot_be_learnt_is_refused_and_leaves_no_trace(
     assert learner.finished_tasks == finished
     if finished:
         np.testing.assert_equal(learner.state()[1], arrays)
+
+
+@pytest.mark.parametrize("phase", ["adversarial", "consolidation"])
+def test_a_task_that_was_broken_off_is_learnt_again_as_if_it_had_not_been(run_w, phase):
+    meta, arrays = run_w[1][1].state
+    learner = DGM.from_state(meta, arrays)
+    task = next(digits().tasks(start=3))
+    with pytest.raises(KeyboardInterrupt):
+        learner.learn(task, callbacks=[BrokenOff(phase)])
+    np.testing.assert_equal(learner.state()[1], arrays)
+    learner.learn(task)
+    np.testing.assert_equal(learner.state()[1], run_w[1][2].state[1])
 
 
 def test_a_finished_tasks_images_cannot_be_learnt():

@@ -16,6 +16,7 @@ from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.settings import METHODS, settings_for
 from dgm_tf.stream import class_incremental
 from tests.layers.layer_check import bits
+from tests.tiny_phases import BrokenOff
 
 SEED = randomness.pair(0, "test")
 GANS = [method for method in METHODS if method not in ("dgm", "joint")]
@@ -98,6 +99,18 @@ def test_a_method_goes_on_from_its_state_as_if_never_stopped(method):
     for name, value in its.items():
         np.testing.assert_array_equal(bits(mine[name]), bits(value), err_msg=name)
     np.testing.assert_array_equal(resumed.generate([0, 4, 9, 0], seed=3), images)
+
+
+@pytest.mark.parametrize("phase", ["adversarial", "consolidation"])
+@pytest.mark.parametrize("method", ["ewc", "mergan_ra"])
+def test_a_task_that_was_broken_off_leaves_the_learner_as_it_was(method, phase):
+    tasks = digits().tasks()
+    model = learner(method, None)
+    model.learn(next(tasks))
+    before = model.state()[1]
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(next(tasks), callbacks=[BrokenOff(phase)])
+    np.testing.assert_equal(model.state()[1], before)
 
 
 @pytest.mark.parametrize("method", GANS)
