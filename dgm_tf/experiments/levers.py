@@ -26,7 +26,7 @@ BASE = "base"
 BEGIN, END = "<!-- levers:begin -->", "<!-- levers:end -->"
 
 # A lever on nothing else decides the generator's size.
-_OF_SIZE = {"sparsity", "generator_size"}
+_OF_SIZE = {"sparsity", "sparsity_follows_size", "generator_size"}
 _PICTURES = "levers"
 
 # What is said of a run after its last task; shares in percent.
@@ -177,6 +177,9 @@ LEVERS: Mapping[str, Lever] = {
     ),
     "sparsity-high": Lever(
         "four times lambda", lambda base: {"sparsity": base.sparsity * 4}
+    ),
+    "sparsity-unscaled": Lever(
+        "lambda as it is at any size (the paper)", lambda base: {"sparsity_follows_size": False}
     ),
 }  # fmt: skip
 

@@ -202,7 +202,11 @@ class AdversarialPhase(TwoNetworkPhase):
         return {"loss": loss, "generator_loss": source, "mask_sparsity": sparsity}
 
     def _sparsity_weight(self) -> float:
-        """Lambda; Eq. 5 is a mean, so its pull on one weight fades as the network grows."""
+        """Lambda for the present size.
+
+        Eq. 5 is a mean over what is free, which growth keeps level, and so is its pull on one
+        weight; times the size it rises as the network grows.
+        """
         settings = self._settings
         size = self.generator.relative_size() if settings.sparsity_follows_size else 1.0
         return settings.sparsity * size
