@@ -127,6 +127,18 @@ def test_without_a_whole_checkpoint_inside_it_a_task_begins_anew(tmp_path, whole
     assert content(tmp_path) == whole
 
 
+def test_new_checkpoints_stay_beside_later_ones_that_are_damaged(tmp_path, whole):
+    damaged = stopped_inside_task_2(tmp_path)
+    for folder in damaged:
+        damages.flip_a_bit(folder / "arrays.npz")
+    (new,) = stopped_inside_task_2(tmp_path, steps=3)
+    assert new.name == "task-02-step-00000003"
+    again = stopped_inside_task_2(tmp_path, steps=6)
+    assert [folder.name[-2:] for folder in again] == ["03", "06"]
+    run(tmp_path)
+    assert content(tmp_path) == whole
+
+
 @pytest.mark.parametrize("kept", [1, 3])
 def test_as_many_checkpoints_are_kept_as_asked_for(tmp_path, kept):
     found = stopped_inside_task_2(tmp_path, keep_checkpoints=kept)

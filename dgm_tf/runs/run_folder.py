@@ -184,7 +184,10 @@ class RunFolder:
         """
         folder = self._unfinished / f"{_task_name(task)}-step-{steps:08d}"
         checkpoint.save(folder, {**meta, "task": task, _RUN: self._identity}, arrays)
-        for old in self._unfinished_checkpoints(task)[last:]:
+        found = self._unfinished_checkpoints(task)
+        place = found.index(folder)
+        # Those of later steps are what `unfinished` passed over as it looked for a whole one.
+        for old in (*found[:place], *found[place + last :]):
             shutil.rmtree(old, ignore_errors=True)
 
     def unfinished(self, task: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
