@@ -50,7 +50,10 @@ class LearnerSettings:
     batch_size: int = _setting(64, "real images in a training step")
     critic_size: int = _setting(32, "d: critic and classifier have d, 2d and 4d channels")
     critic_norm: str = _setting(
-        "none", "normalisation in the critic: none, or batch (DGM's paper)", CRITIC_NORMS
+        "none",
+        "normalisation in DGM's critic and in every method's classifier: none, or batch (DGM's "
+        "paper)",
+        CRITIC_NORMS,
     )
     critic_initializer: str = _setting(
         "he",
@@ -169,12 +172,21 @@ class ReplaySettings(LearnerSettings):
     beta_2: float = _second_decay(0.99)
     penalty_weight: float = _setting(1.0, "weight of the gradient penalty")
     class_weight: float = _setting(
-        1.0, "weight of the classification term on generated images in the generator's loss"
+        1.0,
+        "weight of the classification term on generated images in the generator's loss, which "
+        "dgr's has none of",
     )
-    replay_buffer: int = _setting(2048, "images held by the replay buffer in balanced mode")
+    replay_buffer: int = _setting(
+        2048, "images held by the replay buffer in balanced mode; dgr replays without one"
+    )
     steps_per_execution: int = _setting(
         1, "training steps per call of the graph at most; a divisor of an epoch's steps is taken"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # A single image has no spread, by which a generator's collapse is noticed.
+        _checks.integer(self.batch_size, "batch_size", low=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +204,9 @@ class DGMSettings(ReplaySettings):
     )
     sparsity: float = _setting(0.08, "weight lambda of the sparsity term (Eq. 5)")
     sparsity_follows_size: bool = _setting(
-        True, "scale lambda by present size / initial size, so that its pull per weight stays"
+        True,
+        "scale lambda by present size / initial size: a weight is pulled the harder the larger the "
+        "generator has become, so that later tasks reserve less",
     )
     output_follows_width: bool = _setting(
         False,

@@ -1,5 +1,6 @@
 """Settings from a file: every trainer takes them, flags win, and what does not fit is refused."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -69,6 +70,13 @@ def test_a_runs_own_file_repeats_it(path):
     method = "dgm" if kept["learner"].startswith("dgm-") else kept["learner"]
     found = parse(f"--method={method}", f"--settings={path}", dataset="mnist")
     assert found == recorded(METHODS[method], kept["settings"])
+
+
+def test_a_preset_beside_a_file_that_leaves_nothing_to_it_is_refused(file):
+    given = file(dataclasses.asdict(settings_for("digits", epochs=3)))
+    assert parse(given) == settings_for("digits", epochs=3)
+    with pytest.raises(InputError, match="--preset means nothing beside .*best.json"):
+        parse(given, "--preset=paper")
 
 
 def test_a_runs_file_without_later_settings_means_what_was_done_then(file):

@@ -194,11 +194,15 @@ def settings_from(
         overrides: what the flags say, all of it settings of the method.
 
     Raises:
-        InputError: the file cannot be read, has a setting that the method does not have, or a value
-            is out of range.
+        InputError: the file cannot be read, has a setting that the method does not have, or leaves
+            nothing to the preset; or a value is out of range.
     """
     chosen = settings_file.read(file) if file is not None else {}
     named = chosen.pop(settings_file.PRESET, PRESETS[0])
+    if preset is not None and not _names(method) - set(chosen):
+        raise InputError(
+            f"--preset means nothing beside {file}, which names every setting: leave one out"
+        )
     preset = named if preset is None else preset
     if chosen:
         try:  # On its own, so that the error says where the value is.
@@ -611,13 +615,14 @@ def _settings() -> dict[str, dataclasses.Field]:
     return found
 
 
+def _names(method: str) -> set[str]:
+    """The settings of a method."""
+    return {field.name for field in dataclasses.fields(METHODS[method])}
+
+
 def _owners(name: str) -> tuple[str, ...]:
     """The methods that have a setting."""
-    return tuple(
-        method
-        for method, kind in METHODS.items()
-        if name in {field.name for field in dataclasses.fields(kind)}
-    )
+    return tuple(method for method in METHODS if name in _names(method))
 
 
 def _settings_by_owners() -> dict[tuple[str, ...], tuple[str, ...]]:

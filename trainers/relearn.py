@@ -50,7 +50,7 @@ def _relearn(program: str, *, change: str, out: str | None, **wanted: Any) -> No
 
 
 def read_changes(text: str) -> Mapping[str, Any]:
-    """Settings by name, as a text such as "epochs=3,replay=full,mixed_precision=true" has them."""
+    """Settings by name, as a text such as "epochs=3,replay=full,jit_compile=true" has them."""
     found = {}
     for part in text.split(","):
         name, equals, value = (each.strip() for each in part.partition("="))

@@ -33,7 +33,7 @@ from dgm_tf.learners.mergan import MeRGANJTR, MeRGANRA
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.reporting import page, report, tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable, warn
-from dgm_tf.serving.export import Export
+from dgm_tf.serving.export import Export, version_folder
 from dgm_tf.settings import (
     METHODS,
     DGMSettings,
@@ -208,13 +208,26 @@ def _check_asked(training: Training) -> None:
     check_writable(training.run_dir or DEFAULT_RUNS)
     if training.tensorboard:
         tensorboard.check_installed()
+    if training.export_classifier and training.export_dir is None:
+        raise InputError(
+            "--export_classifier says what to export, and nothing where: name an --export_dir, too"
+        )
     if training.export_dir is not None:
         check_writable(training.export_dir, flag="--export_dir")
+        version_folder(training.export_dir)
         if training.method != "dgm":
             raise InputError(
                 f"only DGM's memory can be exported: --export_dir is given, --method is "
                 f"{training.method}"
             )
+
+
+def _epochs(settings: Mapping[str, Any], task: Task) -> int | None:
+    """Passes over a task's images by a run's settings; None where these do not say."""
+    if (epochs := settings.get("epochs")) is None or not settings.get("least_steps"):
+        return epochs
+    steps = task.steps_per_epoch(settings["batch_size"])
+    return max(epochs, -(-settings["least_steps"] // steps))
 
 
 def _check_memory_asked(training: Training) -> None:
@@ -461,7 +474,7 @@ def run(
                 if judge is not None:
                     row |= _judged(judge, learner, stream, task)
                 row |= {
-                    "epochs": 0 if learner.memory_of else settings.get("epochs"),
+                    "epochs": 0 if learner.memory_of else _epochs(settings, task),
                     "evaluation_seconds": round(time.monotonic() - start, 3),
                     "peak_memory_mib": provenance.peak_memory_mib(),
                 }

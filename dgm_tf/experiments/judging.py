@@ -161,8 +161,9 @@ def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndar
     """
     counts = stream.describe()["train_images"]
     total = sum(counts[label] for label in learner.classes_seen)
-    batch = divisor_up_to(_CHUNK, total)  # so that none is left out
-    for images, labels in stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED):
+    batch = divisor_up_to(_CHUNK, total)  # so that none is left out; 1 for a prime total
+    batches = stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED)
+    for images, labels in batches.rebatch(_CHUNK):
         yield images.numpy(), labels.numpy()
 
 

@@ -18,7 +18,16 @@ from dgm_tf.learners.base import Learner
 from dgm_tf.settings import LearnerSettings, typed
 
 # What the tasks before have made by them.
-_DECIDED_BEFORE = ("variant", "generator_size", "latent_dim", "output_follows_width")
+_DECIDED_BEFORE = (
+    "variant",
+    "generator_size",
+    "latent_dim",
+    "output_follows_width",
+    "mixed_precision",
+    "gan_critic_initializer",
+)
+# What a classifier that goes on from the one before has from it.
+_CLASSIFIERS_SHAPE = ("critic_size", "critic_norm", "critic_initializer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +179,7 @@ def changed(settings: LearnerSettings, changes: Mapping[str, Any]) -> LearnerSet
     """Settings of a run with some of them changed, from its second task on.
 
     Raises:
-        InputError: a name that they do not have, or that the network was made by, or a value out
+        InputError: a name that they do not have, or that a network was made by, or a value out
             of range.
     """
     types = {field.name: field.type for field in dataclasses.fields(settings)}
@@ -179,7 +188,14 @@ def changed(settings: LearnerSettings, changes: Mapping[str, Any]) -> LearnerSet
         raise InputError(
             f"{' and '.join(late)} cannot change now, the network was made by it: learn a new run"
         )
-    return dataclasses.replace(settings, **typed(changes, types))
+    found = dataclasses.replace(settings, **typed(changes, types))
+    shape = [name for name in changes if name in _CLASSIFIERS_SHAPE]
+    if shape and found.consolidation_start == "previous":
+        raise InputError(
+            f"{' and '.join(shape)} cannot change while the classifier goes on from the one "
+            "before, which was made by it: change consolidation_start to new, too"
+        )
+    return found
 
 
 def _mean(found: Evaluation, labels: Iterable[int]) -> float:

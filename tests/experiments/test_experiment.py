@@ -168,6 +168,15 @@ def test_metrics_hold_one_object_per_task(finished):
     assert last["generator_parameters"] == 128 and last["free_fraction"] == 0.25
 
 
+def test_a_row_says_how_many_passes_were_made(tmp_path):
+    settings = {**SETTINGS, "epochs": 2, "batch_size": 5}
+    per_epoch = [task.steps_per_epoch(5) for task in new_stream()]
+    for least, wanted in ((0, [2, 2, 2]), (7, [-(-7 // steps) for steps in per_epoch])):
+        rows = run(tmp_path / str(least), settings={**settings, "least_steps": least}).rows
+        assert [row["epochs"] for row in rows] == wanted
+    assert len(set(wanted)) > 1
+
+
 def test_accuracy_is_that_of_the_learner_on_the_real_test_images(finished):
     _, result, _ = finished
     stream, learner, right = new_stream(), NearestMean(), {label: [] for label in range(4)}

@@ -91,6 +91,8 @@ def test_a_sample_is_drawn_from_an_export(run, tmp_path, capsys):
         (sample, ["--model={run}/memory", "--labels=3,,7"], "expected texts such as 3,7"),
         (split_digits, ["--method=joint", "--export_dir={tmp_path}/m"], "--method is joint"),
         (split_digits, ["--export_dir={run}/run/settings.json/m"], "name another --export_dir"),
+        (split_digits, ["--export_dir={run}/memory/1"], "exists and is not replaced"),
+        (split_digits, ["--export_classifier"], "name an --export_dir, too"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(run, command, arguments, wanted, tmp_path, capsys):

@@ -251,6 +251,22 @@ def test_a_task_learnt_again_with_nothing_else_is_the_same(runs, tmp_path, capsy
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 
 
+class Joint:
+    finished_tasks, classes_seen = 1, tuple(range(5))
+
+
+def test_real_images_come_many_at_a_time_whatever_their_number():
+    stream = class_incremental("digits", classes_per_task=5)
+    counts = stream.describe()["train_images"]
+    total = sum(counts[label] for label in Joint.classes_seen)
+    assert all(total % size for size in range(2, 257))  # a prime
+    batches = list(judging.real_batches(stream, Joint))
+    assert [len(labels) for _, labels in batches] == [256] * (total // 256) + [total % 256]
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert np.bincount(labels).tolist() == [counts[label] for label in Joint.classes_seen]
+    assert len(np.unique(images.reshape(total, -1), axis=0)) > 0.99 * total
+
+
 def test_a_task_learnt_again_differs_in_what_the_change_is_about(runs, tmp_path):
     out = tmp_path / "again.json"
     arguments = [f"--run_dir={runs}/dgm-w", "--images_per_class=40", f"--out={out}"]
@@ -266,6 +282,11 @@ def test_a_task_learnt_again_differs_in_what_the_change_is_about(runs, tmp_path)
     [
         (["--change=epoch=3"], "unknown setting epoch; known are epochs"),
         (["--change=generator_size=3,epochs=3"], "generator_size cannot change now"),
+        (["--change=mixed_precision=true"], "mixed_precision cannot change now"),
+        (
+            ["--change=critic_size=8,consolidation_start=previous"],
+            "critic_size cannot change while the classifier goes on",
+        ),
         (["--change=epochs=0"], "epochs must be"),
         (["--change=beta_2=high"], "beta_2 must be"),
         (["--change=epochs"], "expected --change=NAME=VALUE"),
