@@ -35,6 +35,16 @@ def _classifier_start(choices: tuple[str, ...]) -> Any:
     )
 
 
+def passes(epochs: int, least_steps: int, steps_per_epoch: int) -> int:
+    """Passes over a task's images: `epochs`, or more where these are too few steps."""
+    return max(epochs, -(-least_steps // steps_per_epoch))
+
+
+def setting_names(kind: type["LearnerSettings"]) -> set[str]:
+    """What the settings of a method are called."""
+    return {field.name for field in dataclasses.fields(kind)}
+
+
 @dataclasses.dataclass(frozen=True)
 class LearnerSettings:
     """What every learner has: a classifier of the critic's shape and a budget per task.
@@ -120,7 +130,7 @@ class LearnerSettings:
 
     def epochs_for(self, steps_per_epoch: int) -> int:
         """Passes over the images of a task with so many steps in each."""
-        return max(self.epochs, -(-self.least_steps // steps_per_epoch))
+        return passes(self.epochs, self.least_steps, steps_per_epoch)
 
     @property
     def dtype(self) -> str:
@@ -369,7 +379,7 @@ def recorded(kind: type[LearnerSettings], found: Mapping[str, Any]) -> Any:
 
 def recorded_values(kind: type[LearnerSettings], found: Mapping[str, Any]) -> dict[str, Any]:
     """What `recorded` makes settings of, unchecked."""
-    names = {field.name for field in dataclasses.fields(kind)}
+    names = setting_names(kind)
     return {name: value for name, value in added(kind).items() if name in names} | dict(found)
 
 
@@ -539,7 +549,7 @@ def settings_for(
         raise InputError(f"method must be {', '.join(METHODS)}, not {method!r}")
     if preset not in PRESETS:
         raise InputError(f"preset must be {' or '.join(PRESETS)}, not {preset!r}")
-    fields = {field.name for field in dataclasses.fields(METHODS[method])}
+    fields = setting_names(METHODS[method])
     if variant is not None:
         overrides["variant"] = variant
     if foreign := sorted(set(overrides) - fields):

@@ -12,7 +12,14 @@ from absl import flags
 
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
-from dgm_tf.settings import DISTRIBUTIONS, METHODS, PRESETS, VARIANTS, settings_for
+from dgm_tf.settings import (
+    DISTRIBUTIONS,
+    METHODS,
+    PRESETS,
+    VARIANTS,
+    setting_names,
+    settings_for,
+)
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
 from dgm_tf.tuning import space
 
@@ -199,7 +206,7 @@ def settings_from(
     """
     chosen = settings_file.read(file) if file is not None else {}
     named = chosen.pop(settings_file.PRESET, PRESETS[0])
-    if preset is not None and not _names(method) - set(chosen):
+    if preset is not None and not setting_names(METHODS[method]) - set(chosen):
         raise InputError(
             f"--preset means nothing beside {file}, which names every setting: leave one out"
         )
@@ -236,7 +243,7 @@ class TrainerFlags(CommandFlags):
         given["epoch_lines"] = verbosity == "2" and not given["quiet"]
         overrides = {name: value for name, value in fields.items() if value is not None}
         method = given["method"]
-        own = {field.name for field in dataclasses.fields(METHODS[method])}
+        own = setting_names(METHODS[method])
         if foreign := [f"--{name}" for name in overrides if name not in own]:
             raise InputError(
                 f"{', '.join(foreign)} {'means' if len(foreign) == 1 else 'mean'} nothing to "
@@ -615,14 +622,9 @@ def _settings() -> dict[str, dataclasses.Field]:
     return found
 
 
-def _names(method: str) -> set[str]:
-    """The settings of a method."""
-    return {field.name for field in dataclasses.fields(METHODS[method])}
-
-
 def _owners(name: str) -> tuple[str, ...]:
     """The methods that have a setting."""
-    return tuple(method for method in METHODS if name in _names(method))
+    return tuple(method for method, kind in METHODS.items() if name in setting_names(kind))
 
 
 def _settings_by_owners() -> dict[tuple[str, ...], tuple[str, ...]]:

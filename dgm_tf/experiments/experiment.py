@@ -40,6 +40,7 @@ from dgm_tf.settings import (
     LearnerSettings,
     ReplaySettings,
     method_of,
+    passes,
     recorded,
 )
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
@@ -226,8 +227,7 @@ def _epochs(settings: Mapping[str, Any], task: Task) -> int | None:
     """Passes over a task's images by a run's settings; None where these do not say."""
     if (epochs := settings.get("epochs")) is None or not settings.get("least_steps"):
         return epochs
-    steps = task.steps_per_epoch(settings["batch_size"])
-    return max(epochs, -(-settings["least_steps"] // steps))
+    return passes(epochs, settings["least_steps"], task.steps_per_epoch(settings["batch_size"]))
 
 
 def _check_memory_asked(training: Training) -> None:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dgm_tf import _checks, settings, stopping
 from dgm_tf.errors import InputError
@@ -134,34 +135,30 @@ def run_missing(
     say(f"{len(planned)} runs, {len(planned) - len(todo)} of them finished before")
     failed, seconds, running = [], [], {}
     waiting = list(enumerate(todo, start=1))
-    with stopping.watched():
-        try:
-            while waiting or running:
-                for share in shares:
-                    if share not in running and waiting:
-                        index, run = waiting.pop(0)
-                        left = ""
-                        if seconds:
-                            rounds = (len(waiting) + 1 + len(running)) / jobs
-                            minutes = statistics.fmean(seconds) * rounds / 60
-                            left = f", about {max(1, round(minutes))} min to go"
-                        say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
-                        running[share] = _Started(run, share if jobs > 1 else None)
-                time.sleep(_LOOK_SECONDS)
-                if stopping.requested():
-                    raise stopping.Stopped(stopping.GOES_ON)
-                for share, started in list(running.items()):
-                    if (code := started.process.poll()) is None:
-                        continue
-                    del running[share]
-                    seconds.append(time.monotonic() - started.since)
-                    last = started.ended()
-                    if code:
-                        failed.append(started.run)
-                        say(f"failed, exit code {code}: {last}")
-        except BaseException as error:
-            _stop(running.values(), error)
-            raise
+    with stopping.watched(), _stopped_together(running):
+        while waiting or running:
+            for share in shares:
+                if share not in running and waiting:
+                    index, run = waiting.pop(0)
+                    left = ""
+                    if seconds:
+                        rounds = (len(waiting) + 1 + len(running)) / jobs
+                        minutes = statistics.fmean(seconds) * rounds / 60
+                        left = f", about {max(1, round(minutes))} min to go"
+                    say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
+                    running[share] = _Started(run, share if jobs > 1 else None)
+            time.sleep(_LOOK_SECONDS)
+            if stopping.requested():
+                raise stopping.Stopped(stopping.GOES_ON)
+            for share, started in list(running.items()):
+                if (code := started.process.poll()) is None:
+                    continue
+                del running[share]
+                seconds.append(time.monotonic() - started.since)
+                last = started.ended()
+                if code:
+                    failed.append(started.run)
+                    say(f"failed, exit code {code}: {last}")
     return failed
 
 
@@ -193,6 +190,16 @@ class _Started:
             errors.seek(0)
             lines = errors.read().strip().splitlines()
         return lines[-1] if lines else "no message"
+
+
+@contextlib.contextmanager
+def _stopped_together(running: Mapping[Any, _Started]) -> Iterator[None]:
+    """A block that leaves no run behind when it is stopped or fails."""
+    try:
+        yield
+    except BaseException as reason:
+        _stop(running.values(), reason)
+        raise
 
 
 def _stop(running: Collection[_Started], reason: BaseException) -> None:

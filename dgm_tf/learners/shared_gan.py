@@ -56,7 +56,7 @@ class SharedGANLearner(GeneratingLearner):
         return task.batches(self.settings.batch_size, epochs=epochs, seed=seed, start=start)
 
     def gan_learnt(self, generator: ConditionalGenerator, critic: Critic) -> None:
-        """Called when a task's GAN is trained."""
+        """Called when a task's networks are trained, before the learner takes them over."""
 
     def train_classifier(
         self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
