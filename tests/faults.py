@@ -17,8 +17,6 @@ import sys
 import traceback
 from pathlib import Path
 
-import numpy as np
-
 from dgm_tf.experiments import experiment
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.reporting import page
@@ -57,8 +55,6 @@ class Moments:
 
     def watch_all(self, learner):
         self.watch_disk()
-        # Between two arrays of one file.
-        self.watch(np.lib.format, "write_array", "write_array")
         self.watch(TaskKeeper, "look", "step")
         self.watch(learner, "grown", "growth")
 

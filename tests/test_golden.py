@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.keeper import TaskKeeper

@@ -20,7 +20,7 @@ from dgm_tf.settings import (
     setting_names,
     settings_for,
 )
-from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
+from dgm_tf.storage.checkpoint import DEFAULT_EVERY, Every
 from dgm_tf.tuning import space
 
 _IMAGES = "a folder with one subfolder of images per class"
@@ -505,8 +505,6 @@ def _define_run_flags(values: flags.FlagValues) -> None:
         "0 writes them at the end of each task and on Ctrl-C and SIGTERM alone"
     )
     flags.DEFINE(_Every(), "checkpoint_every", DEFAULT_EVERY, text, values)
-    text = "how many checkpoints inside the present task are kept, the last ones"
-    flags.DEFINE(_Number(int), "keep_checkpoints", DEFAULT_KEPT, text, values)
     text = (
         "what to do when a loss is no finite number or explodes, or the generator collapses: stop "
         "(exit code 3, the last good state is kept) or retry (learn the task again at half the "

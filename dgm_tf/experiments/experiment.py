@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, datasets, distribution, pictures, provenance, stopping
+from dgm_tf import datasets, distribution, pictures, stopping
 from dgm_tf.distribution import Distribution
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
-from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import followers
 from dgm_tf.experiments.progress import TaskProgress, task_summary
@@ -32,6 +32,7 @@ from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.learners.mergan import MeRGANJTR, MeRGANRA
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.reporting import page, report, tensorboard
+from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable, warn
 from dgm_tf.serving.export import Export, version_folder
 from dgm_tf.settings import (
@@ -43,7 +44,7 @@ from dgm_tf.settings import (
     passes,
     recorded,
 )
-from dgm_tf.storage.checkpoint import DEFAULT_EVERY, DEFAULT_KEPT, Every
+from dgm_tf.storage.checkpoint import DEFAULT_EVERY, Every
 from dgm_tf.stream import Task, TaskStream, class_incremental
 
 DEFAULT_RUNS = Path("runs")
@@ -92,7 +93,6 @@ class Training:
         oracle: judge generated images by a classifier that has seen all real ones (G_t); it is
             trained once per data set and kept.
         checkpoint_every: how often a task writes a checkpoint while it is learnt.
-        keep_checkpoints: how many of these are kept, the last ones.
         on_divergence: "stop", or "retry" to learn a task whose training went wrong again at a lower
             rate.
         deterministic: let TensorFlow refuse or replace operations whose result may vary.
@@ -120,7 +120,6 @@ class Training:
     tensorboard: bool = False
     oracle: bool = True
     checkpoint_every: Every = DEFAULT_EVERY
-    keep_checkpoints: int = DEFAULT_KEPT
     on_divergence: str = "stop"
     deterministic: bool = False
     distribute: str = "none"
@@ -194,7 +193,6 @@ def train(training: Training) -> RunResult | None:
         log_tensorboard=training.tensorboard,
         oracle=training.oracle,
         checkpoint_every=training.checkpoint_every,
-        keep_checkpoints=training.keep_checkpoints,
         on_divergence=training.on_divergence,
         place=place,
     )
@@ -390,7 +388,6 @@ def run(
     log_tensorboard: bool = False,
     oracle: bool = False,
     checkpoint_every: Every = DEFAULT_EVERY,
-    keep_checkpoints: int = DEFAULT_KEPT,
     on_divergence: str = "stop",
     place: Distribution | None = None,
 ) -> RunResult:
@@ -414,7 +411,6 @@ def run(
         log_tensorboard: write logs for TensorBoard, too; see `dgm_tf.reporting.tensorboard`.
         oracle: judge generated images after each task.
         checkpoint_every: how often a task writes a checkpoint while it is learnt.
-        keep_checkpoints: how many of these are kept, at least 1.
         on_divergence: "stop", or "retry" to learn a task whose training went wrong again at half
             the learning rates, three times at most.
         place: the devices to learn on; None for those of the block the program is in. In a run of
@@ -429,7 +425,6 @@ def run(
     if not place.is_chief:
         raise ValueError("a run belongs to the chief; the other processes follow it")
     last = _last_task(stream, tasks)
-    keep_checkpoints = _checks.integer(keep_checkpoints, "keep_checkpoints", low=1)
     description = _description(stream, learner, settings, command)
     identity = _identity(stream, learner, settings)
     with RunFolder(run_dir).opened(description, tasks=last) as folder:
@@ -462,7 +457,6 @@ def run(
                     stream=stream,
                     logs=logs,
                     checkpoint_every=checkpoint_every,
-                    keep_checkpoints=keep_checkpoints,
                     on_divergence=on_divergence,
                     quiet=quiet,
                     epoch_lines=epoch_lines,
@@ -515,7 +509,6 @@ def _learnt(
     stream: TaskStream,
     logs: tensorboard.TensorBoardLog | None,
     checkpoint_every: Every,
-    keep_checkpoints: int,
     on_divergence: str,
     quiet: bool,
     epoch_lines: bool,
@@ -533,7 +526,7 @@ def _learnt(
     divergences = found[0].get("divergences", []) if found else []
     while True:
         keeper = TaskKeeper(
-            functools.partial(_keep, folder, task, divergences, keep_checkpoints),
+            functools.partial(_keep, folder, task, divergences),
             checkpoint_every,
             found=found,
         )
@@ -592,13 +585,12 @@ def _keep(
     folder: RunFolder,
     task: Task,
     divergences: Sequence[str],
-    last: int,
     steps: int,
     meta: Mapping[str, Any],
     arrays: Mapping[str, Any],
 ) -> None:
     meta = {**meta, "divergences": divergences}
-    folder.keep_unfinished(task.index, steps, meta, arrays, last=last)
+    folder.keep_unfinished(task.index, steps, meta, arrays)
 
 
 def _evaluated(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, provenance
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judging
 from dgm_tf.experiments.class_quality import ClassQuality, generated_images, judged, real_images
 from dgm_tf.learners.base import Learner
+from dgm_tf.runs import provenance
 from dgm_tf.settings import LearnerSettings, typed
 
 # What the tasks before have made by them.
@@ -63,7 +64,7 @@ class Relearning:
         again: by the other settings.
         seconds: that learning again took.
         command: by which it was made.
-        machine: class of machine, see `dgm_tf.provenance`.
+        machine: class of machine, see `dgm_tf.runs.provenance`.
         date: in UTC.
     """
 

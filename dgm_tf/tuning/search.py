@@ -12,10 +12,11 @@ import grpc
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from dgm_tf import _checks, provenance, randomness
+from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import experiment
 from dgm_tf.reporting import figures
+from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import check_writable
 from dgm_tf.settings import PRESETS, DGMSettings
 from dgm_tf.storage.files import write_atomically

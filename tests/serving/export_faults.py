@@ -52,7 +52,7 @@ class Memory:
 
 def abandoned(name):
     """What a killed export leaves, by name."""
-    return sorted(path.name for path in name.glob(".*"))
+    return sorted(path.name for path in name.glob(".*.writing"))
 
 
 def watch(moments, delay):
@@ -81,7 +81,7 @@ def exported_again(name, moments, delay=None):
         assert load_generator(name / str(version)).audit() == {1: True}, version
     assert abandoned(name) == []
     # So that clearing away has its moments, too.
-    left = name / f".7.{0:032x}.writing" / "variables"
+    left = name / f".{int(done.path.name) + 1}.writing" / "variables"
     left.mkdir(parents=True)
     (left / "variables.index").write_bytes(b"half")
     watch(moments, delay)
