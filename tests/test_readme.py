@@ -10,7 +10,7 @@ from dgm_tf import settings
 from dgm_tf.datasets import NAMES
 from dgm_tf.reporting import gallery as drawn
 from dgm_tf.tuning import space
-from trainers import dissect, flags, gallery, judge, levers, oracle, relearn, report, table1
+from trainers import flags, gallery, judge, oracle, report, table1
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,11 +23,8 @@ OTHERS = {
     "report": report.define,
     "gallery": gallery.define,
     "table1": table1.define,
-    "dissect": dissect.define,
     "judge": judge.define,
-    "levers": levers.define,
     "oracle": oracle.define,
-    "relearn": relearn.define,
     "tune": flags.define_tune,
 }
 COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT + TUNING, re.M)
