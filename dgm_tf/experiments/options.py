@@ -1,11 +1,13 @@
 """Options of a run, from which commands make their flags. Nothing here needs TensorFlow."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dgm_tf import settings_file
 from dgm_tf.errors import InputError
-from dgm_tf.settings import DISTRIBUTIONS
+from dgm_tf.learners.registry import METHODS
+from dgm_tf.settings import DISTRIBUTIONS, PRESETS, setting_names, settings_for
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, Every
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         if (self.dataset == FOLDER) != (self.images is not None):
-            raise InputError(f"expected --images=DIR, {IMAGES}, together with --dataset={FOLDER}")
+            raise InputError(f"expected --images=DIR, {IMAGES}, for the data set {FOLDER} only")
 
     def open(self, seed: int) -> "TaskStream":
         """The stream of these data, before its first task.
@@ -145,6 +147,69 @@ class StreamOptions:
             data_dir=self.data_dir,
             **size,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class SettingsOptions:
+    """Method and settings of a run. Each field's `help` describes it."""
+
+    method: str = option(
+        "dgm, or a method to compare it with: joint and joint_gan (the upper bounds, trained on "
+        "all real images seen), fine_tune, ewc, dgr, mergan_jtr, mergan_ra",
+        default=next(iter(METHODS)),
+        choices=tuple(METHODS),
+    )
+    preset: str | None = option(
+        f"settings to begin with: {PRESETS[0]} (for two CPU cores) or {PRESETS[1]} (those of the "
+        f"method's paper); by default {PRESETS[0]}",
+        default=None,
+        choices=PRESETS,
+    )
+    settings: str | None = option(
+        "settings in place of the preset's, as JSON such as '{\"replay_batch\": 64}' or a file of "
+        "it, such as the settings.json of a run or the best.json of trainers.tune; flags win",
+        default=None,
+        shown="JSON|FILE",
+    )
+
+    def chosen_preset(self) -> str:
+        """The preset's name: the flag's, else that of `settings`, else the first one."""
+        in_file = settings_file.read(self.settings) if self.settings is not None else {}
+        return self.preset or in_file.get(settings_file.PRESET, PRESETS[0])
+
+    def resolve(self, dataset: str, overrides: Mapping[str, Any]) -> Any:
+        """The method's settings.
+
+        Args:
+            dataset: chooses the preset's values.
+            overrides: values that win over those of `settings` and of the preset.
+
+        Raises:
+            InputError: `settings` cannot be read, a setting is not the method's, a value is out of
+                range, or nothing is left to a preset that was asked for.
+        """
+        own = setting_names(METHODS[self.method].settings)
+        if foreign := [f"--{name}" for name in overrides if name not in own]:
+            one = len(foreign) == 1
+            raise InputError(
+                f"{', '.join(foreign)} {'means' if one else 'mean'} nothing to "
+                f"--method={self.method}: leave {'it' if one else 'them'} out"
+            )
+        chosen = settings_file.read(self.settings) if self.settings is not None else {}
+        chosen.pop(settings_file.PRESET, None)
+        if self.preset is not None and own <= set(chosen):
+            raise InputError(
+                f"--preset means nothing beside {self.settings}, which names every setting: leave "
+                "one out"
+            )
+        known = None if dataset == FOLDER else dataset
+        preset = {"method": self.method, "preset": self.chosen_preset()}
+        if chosen:
+            try:  # Before the flags, so that the error says where the value is.
+                settings_for(known, **preset, **chosen)
+            except InputError as error:
+                raise InputError(f"{self.settings}: {error}") from error
+        return settings_for(known, **preset, **{**chosen, **overrides})
 
 
 @dataclasses.dataclass(frozen=True)
