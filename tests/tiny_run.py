@@ -1,5 +1,7 @@
 """Runs in seconds: real learners whose weights are moved as training may move them, untrained."""
 
+import dataclasses
+
 import numpy as np
 
 from dgm_tf.datasets import ImageData
@@ -19,8 +21,9 @@ class MovedDGM(DGM):
     `gates=False` moves reserved weights, too; `grows=False` never widens the generator.
     """
 
-    def __init__(self, *, gates=True, grows=True, **settings):
-        super().__init__(**{**SIZES, **settings})
+    def __init__(self, settings=None, *, gates=True, grows=True, **changes):
+        chosen = dataclasses.asdict(settings) if settings else SIZES
+        super().__init__(**{**chosen, **changes})
         self._gates, self._grows = gates, grows
 
     def learn(self, task, *, callbacks=()):

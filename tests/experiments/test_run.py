@@ -358,7 +358,7 @@ def test_output_names_each_task_unless_quiet(tmp_path, capsys):
 
 
 def test_generated_images_are_scored_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
-    oracle = Oracle((16, 16, 3), 4, test_accuracy=0.25)
+    oracle = Oracle((16, 16, 1), 4, test_accuracy=0.25)
     monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
     (row,) = run(tmp_path, max_tasks=1, oracle=True, verbosity=1).rows
     assert row["oracle_accuracy"] == row["oracle_class_accuracy"]["0"]
