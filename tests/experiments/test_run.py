@@ -17,7 +17,7 @@ from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.options import QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.run import Run, check_sizes, prepare
-from dgm_tf.learners.base import Learner
+from dgm_tf.learners.learner import Learner
 from dgm_tf.reporting import page
 from dgm_tf.runs import run_folder
 from dgm_tf.settings import DGMSettings, LearnerSettings
@@ -93,12 +93,6 @@ class NearestMean(Learner):
     def load(self, meta, arrays):
         self._tasks = meta["tasks"]
         self._means = {label: arrays[f"mean/{label}"] for label in meta["classes"]}
-
-    def restored(self, meta, arrays):
-        self.load(meta, arrays)
-        return self
-
-    from_state = None
 
 
 def new_stream(*, seed=0):
