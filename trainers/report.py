@@ -1,40 +1,48 @@
 """Shows runs: a page of one run, a page that compares several, one figure, or their tables."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
-from absl import flags as absl_flags
-
+from dgm_tf.experiments.options import option
 from dgm_tf.reporting import FIGURES
-from trainers import command, flags
+from trainers import command
+from trainers.flags import Flags
 
 
-def define() -> flags.CommandFlags:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of this command."""
+
+    text: bool = option("print the tables of each RUN and write nothing", default=False)
+    figure: str | None = option(
+        "only one figure over the runs, as PNG and SVG: growth (the paper's Figure 2) or accuracy",
+        default=None,
+        choices=tuple(FIGURES),
+    )
+    out: str | None = option(
+        "where to write: the page, by default RUN/report.html, of several runs report.html in the "
+        "folder they share; or the figure, by default named for its kind",
+        default=None,
+        shown="PATH",
+    )
+
+
+def define() -> Flags:
     """The flags of this command."""
-    values = absl_flags.FlagValues()
-    text = "print the tables of each RUN and write nothing"
-    flags.define_boolean(values, "text", False, text)
-    text = (
-        "draw one figure over the runs, as PNG and SVG: growth (the paper's Figure 2) or accuracy"
-    )
-    absl_flags.DEFINE_enum("figure", None, FIGURES, text, values)
-    text = (
-        "where to write: the page, RUN/report.html unless given, of several runs report.html in "
-        "the folder they share; or the figure, named for its kind unless given"
-    )
-    flags.define_text(values, "out", None, text, shown="PATH")
-    return flags.CommandFlags(values, {"Flags": tuple(values)}, others="runs")
+    examples = ("runs/mine", "runs/digits-10/*/seed0 --out=compared.html", "--text runs/mine")
+    return Flags("report", __doc__, examples=examples, others="RUN").add("Flags", Options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.carried_out("report", define(), _show, __doc__, arguments, "stopped")
+    with command.outcome() as outcome:
+        given = define().parse(arguments)
+        wanted = given.of(Options)
+        from dgm_tf.reporting.show import Request, show
 
-
-def _show(*, runs: tuple[str, ...], text: bool, figure: str | None, out: str | None) -> None:
-    from dgm_tf.reporting.show import Request, show
-
-    print(show(Request(runs, text, figure, out)), flush=True)
+        print(show(Request(given.others, **dataclasses.asdict(wanted))), flush=True)
+    return outcome.code
 
 
 if __name__ == "__main__":

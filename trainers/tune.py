@@ -7,22 +7,42 @@ not even read them.
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from trainers import command, flags
+from dgm_tf.experiments.options import SettingsOptions, StreamOptions
+from dgm_tf.settings import DGMSettings, setting_names
+from dgm_tf.tuning.space import Aim, Plan
+from trainers import command
+from trainers.flags import Flags
+
+_OWN = ("variant", "epochs", "seed")  # settings with a flag here
+
+
+def define() -> Flags:
+    """The flags of this command."""
+    examples = ("--dataset=digits", "--dataset=digits --tuner=hyperband --search=s_max,sparsity")
+    made = Flags("tune", __doc__, examples=examples)
+    made.add("What to learn", StreamOptions, without=["max_tasks"])
+    made.add("The search", Plan, Aim)
+    made.add("Where it begins", SettingsOptions, without=["method"])
+    others = setting_names(DGMSettings) - {*_OWN}
+    return made.add("Settings in place of the preset's", DGMSettings, without=others)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     stopped = "stopped; the same command goes on with the trials that are left"
-    return command.carried_out("tune", flags.define_tune(), _tune, __doc__, arguments, stopped)
-
-
-def _tune(*, training: dict[str, Any], plan: dict[str, Any], tuning: dict[str, Any]) -> None:
-    with command.hushed():
-        from dgm_tf.experiments.experiment import Training
-        from dgm_tf.tuning.search import Plan, Tuning, tune
-    tune(Tuning(training=Training(**training), plan=Plan(**plan), **tuning))
+    with command.outcome(stopped) as outcome:
+        given = define().parse(arguments)
+        data, plan, aim = given.of(StreamOptions), given.of(Plan), given.of(Aim)
+        settings = given.of(SettingsOptions).resolve(data.dataset, given.among(DGMSettings))
+        with command.hushed():
+            from dgm_tf.experiments.run import check_sizes
+            from dgm_tf.tuning.hypermodel import HyperDGM
+            from dgm_tf.tuning.search import search
+        stream = data.open(settings.seed)
+        check_sizes(stream, settings, max_tasks=plan.tasks)
+        search(stream, HyperDGM(settings, aim), plan, command=given.command)
+    return outcome.code
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import _checks, settings, stopping
+from dgm_tf import _checks, stopping
 from dgm_tf.errors import InputError
+from dgm_tf.learners.registry import METHODS as LEARNERS
 from dgm_tf.reporting import table
+from dgm_tf.settings import VARIANTS
 from dgm_tf.storage.files import write_atomically
 
 TRAINERS = {
@@ -27,8 +29,8 @@ TRAINERS = {
     "cifar10": "split_cifar10",
 }
 # Method by folder name: the flags that choose it.
-METHODS = {name: (f"--method={name}",) for name in settings.METHODS if name != "dgm"} | {
-    f"dgm-{variant}": (f"--variant={variant}",) for variant in settings.VARIANTS
+METHODS = {name: (f"--method={name}",) for name in LEARNERS if name != "dgm"} | {
+    f"dgm-{variant}": (f"--variant={variant}",) for variant in VARIANTS
 }
 _TASKS = 10
 _LOOK_SECONDS = 0.2
@@ -63,7 +65,7 @@ class Planned:
     def command(self) -> list[str]:
         """The command without the interpreter's path; what the table shows."""
         seed = [f"--seed={self.seed}"] if self.seed else []
-        tasks = [f"--tasks={self.tasks}"] if self.tasks < _TASKS else []
+        tasks = [f"--max_tasks={self.tasks}"] if self.tasks < _TASKS else []
         return [
             "python", "-m", f"trainers.{TRAINERS[self.dataset]}", *METHODS[self.method], *seed,
             *tasks, *self.extra, f"--run_dir={self.folder}",
@@ -94,20 +96,6 @@ def plan(
         for seed in seeds
         for method in methods
     ]
-
-
-def seeds(text: str) -> list[int]:
-    """Reads `0,1,2`.
-
-    Raises:
-        InputError: it is no list of whole numbers.
-    """
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"expected --seeds as whole numbers such as 0,1,2, received {text}"
-        ) from error
 
 
 def run_missing(
@@ -175,7 +163,7 @@ class _Started:
         self.since = time.monotonic()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
         self.process = subprocess.Popen(
-            [sys.executable, *run.command[1:], "--quiet"],
+            [sys.executable, *run.command[1:], "--verbosity=0"],
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
         )

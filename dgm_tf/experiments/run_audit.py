@@ -14,10 +14,10 @@ from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Difference
-from dgm_tf.experiments import experiment
 from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
-from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
+from dgm_tf.learners.learner import Learner
+from dgm_tf.learners.registry import load_state
 from dgm_tf.networks import Generator
 from dgm_tf.reporting import report
 from dgm_tf.runs import provenance
@@ -213,7 +213,7 @@ class _Inspection:
             self._faults.append(
                 f"task {task}: the rows in the checkpoint are not those of metrics.jsonl"
             )
-        learner = experiment.restored_learner(self._name, meta, arrays)
+        learner = load_state(meta, arrays)
         if learner.finished_tasks != task:
             raise InputError(f"its checkpoint is one after {learner.finished_tasks} tasks")
         images = self._check_images(task, learner) if learner.generates else None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dgm_tf
-from dgm_tf.experiments import judging
+from dgm_tf.experiments import judge as judging
 from dgm_tf.learners.task_memory import TaskMemory
 from dgm_tf.networks import Generator
 from dgm_tf.runs.run_folder import RunFolder

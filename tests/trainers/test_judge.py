@@ -1,7 +1,6 @@
-"""`trainers.oracle` and `judge` as a user types them."""
+"""`trainers.judge` as a user types it."""
 
 import json
-import re
 import shutil
 
 import numpy as np
@@ -9,62 +8,32 @@ import pytest
 
 from dgm_tf import pictures
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.experiments import judging
+from dgm_tf.experiments import judge as judging
 from dgm_tf.stream import class_incremental
-from trainers import judge, oracle, split_digits
-
-TINY = [
-    "--classes_per_task=5", "--epochs=1", "--batch_size=60", "--generator_size=2",
-    "--critic_size=4", "--consolidation_steps=2", "--quiet",
-]  # fmt: skip
+from tests.trainers.test_trainers import train
+from trainers import judge
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache of this module's own, which the oracle is trained into once."""
-    folder = tmp_path_factory.mktemp("cache")
+def oracle():
+    """An oracle that has learnt nothing is as good as another to see what is done with it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
-
-
-# With a critic that begins so weak, few steps leave the generator's images grey.
-GREY = ("--critic_initializer=normal", "--annealed_share=1", "--beta_2=0.999")
+        made = Oracle((16, 16, 1), 10, test_accuracy=0.5)
+        patch.setattr(Oracle, "of", lambda stream: made)
+        yield
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A run of DGM and one of the learner that is made of other parts than the rest."""
-    folder = tmp_path_factory.mktemp("runs")
-    assert split_digits.main([*TINY, *GREY, f"--run_dir={folder}/dgm-w"]) == 0
-    assert split_digits.main([*TINY, "--method=joint_gan", f"--run_dir={folder}/joint-gan"]) == 0
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        assert train(patch, f"--run_dir={folder}", "--verbosity=0", "--oracle") == 0
     return folder
 
 
-def rows_of(run):
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_an_oracle_is_trained_by_one_command(cache, capsys):
-    assert oracle.main(["--dataset=digits"]) == 0
-    said = capsys.readouterr().out
-    accuracy = float(re.search(r"knows ([\d.]+) %", said)[1])
-    kept = Oracle.of(class_incremental("digits"))
-    assert accuracy == round(100 * kept.test_accuracy, 2) > 97
-    assert str(Oracle.kept_in(class_incremental("digits"))) in said
-    assert str(cache) in said
-
-
-def test_an_oracle_needs_one_data_set(capsys):
-    assert oracle.main([]) == 2
-    assert oracle.main(["--dataset=digits", "--images=x"]) == 2
-    assert capsys.readouterr().err.count("expected either --dataset=NAME or --images=DIR") == 2
-
-
-@pytest.mark.parametrize("learner", ["dgm-w", "joint-gan"])
-def test_a_run_is_judged_as_it_was_while_it_ran(runs, learner, capsys):
-    run = runs / learner
-    for row in rows_of(run):
+def test_a_run_is_judged_as_it_was_while_it_ran(run, capsys):
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
         assert judge.main([f"--run_dir={run}", f"--task={row['task']}"]) == 0
         said = capsys.readouterr().out
         assert f"mean (G_t)  {100 * row['oracle_accuracy']:13.2f}" in said
@@ -78,7 +47,7 @@ def test_a_run_is_judged_as_it_was_while_it_ran(runs, learner, capsys):
 
 
 class Parrot:
-    """Repeats training images, turned by nothing."""
+    """Repeats training images as they are."""
 
     classes_seen, finished_tasks = (3, 8), 1
 
@@ -98,37 +67,34 @@ def test_the_sheet_shows_what_was_learnt_by_heart(tmp_path):
     order = [3, 8, *(label for label in range(10) if label not in (3, 8))]
     stream = class_incremental("digits", classes_per_task=2, class_order=order)
     sheet = tmp_path / "sheet.png"
-    judging._draw_nearest(Oracle.of(stream), Parrot(stream), stream, sheet)
+    judging._write_nearest(Oracle.of(stream), Parrot(stream), stream, sheet)
     grid = pictures.read_grid(sheet, rows=2, image_shape=(16, 16, 1))
     np.testing.assert_array_equal(grid[:, 0::2], grid[:, 1::2])
     assert len(np.unique(grid.reshape(20, -1), axis=0)) == 10
 
 
-def test_other_data_are_refused(runs, tmp_path, capsys):
-    run = shutil.copytree(runs / "dgm-w", tmp_path / "run")
-    settings = json.loads((run / "settings.json").read_text())
+def test_other_data_are_refused(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    settings = json.loads((copy / "settings.json").read_text())
     settings["stream"]["fingerprint"] = "0123456789abcdef"
-    (run / "settings.json").write_text(json.dumps(settings))
-    assert judge.main([f"--run_dir={run}"]) == 2
+    (copy / "settings.json").write_text(json.dumps(settings))
+    assert judge.main([f"--run_dir={copy}"]) == 2
     assert "was learnt from other data" in capsys.readouterr().err
     settings["stream"]["name"] = "flowers"
-    (run / "settings.json").write_text(json.dumps(settings))
-    assert judge.main([f"--run_dir={run}"]) == 2
+    (copy / "settings.json").write_text(json.dumps(settings))
+    assert judge.main([f"--run_dir={copy}"]) == 2
     assert "name it by --images=DIR" in capsys.readouterr().err
 
 
-def test_a_learner_without_generator_is_refused(tmp_path, capsys):
-    run = tmp_path / "joint"
-    wanted = [*TINY[:3], "--critic_size=4", "--consolidation_steps=2", "--quiet", "--tasks=1"]
-    assert split_digits.main([*wanted, "--method=joint", f"--run_dir={run}"]) == 0
+def test_a_learner_without_generator_is_refused(run, monkeypatch, capsys):
+    monkeypatch.setattr("dgm_tf.DGM.generates", False)
     assert judge.main([f"--run_dir={run}"]) == 2
-    assert "joint, which generates no images" in capsys.readouterr().err
+    assert "dgm-w, which generates no images" in capsys.readouterr().err
 
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert judge.main([f"--run_dir={tmp_path}"]) == 2
-    assert judge.main([]) == 2
-    assert capsys.readouterr().err.count("error: expected") == 2
+    assert capsys.readouterr().err.startswith("error: expected a run with a finished task")
 
 
 class Joint:

@@ -8,12 +8,11 @@ import numpy as np
 
 from dgm_tf import _checks, datasets, pictures
 from dgm_tf.errors import InputError
-from dgm_tf.evaluation.inception import Inception
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
-from dgm_tf.experiments import experiment
-from dgm_tf.learners.base import Learner
+from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.phase import divisor_up_to
+from dgm_tf.learners.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.stream import TaskStream, class_incremental, to_float
 
@@ -31,7 +30,6 @@ class Verdict:
         oracle_test_accuracy: how good the oracle itself is on real test images, 0 to 1.
         class_names: by class id.
         images_per_class: how many generated images it is about.
-        fid: Frechet distance in Inception's features, None without its weights.
         sheet: PNG file with generated images, each beside the nearest real training image.
     """
 
@@ -39,7 +37,6 @@ class Verdict:
     oracle_test_accuracy: float
     class_names: dict[int, str]
     images_per_class: int
-    fid: float | None
     sheet: Path
 
     def __str__(self) -> str:
@@ -59,8 +56,6 @@ class Verdict:
             f"in the oracle's features: Frechet distance {found.frechet_distance:.2f}, precision "
             f"{100 * found.precision:.2f} %, recall {100 * found.recall:.2f} %",
         ]
-        if self.fid is not None:
-            lines.append(f"in the features of Keras' InceptionV3: Frechet distance {self.fid:.2f}")
         lines.append(f"generated images, each beside the nearest real one: {self.sheet}")
         return "\n".join(lines)
 
@@ -71,7 +66,6 @@ def judge_run(
     task: int | None = None,
     images: str | None = None,
     data_dir: str | None = None,
-    inception: str | None = None,
     images_per_class: int = IMAGES_PER_CLASS,
     out: str | None = None,
 ) -> Verdict:
@@ -82,7 +76,6 @@ def judge_run(
         task: from 1; None for the last one finished.
         images: the folder of images that it was learnt from, for a run of `split_folder`.
         data_dir: where prepared data is.
-        inception: weights file for `Inception`; None measures nothing by it.
         images_per_class: generated images of each class, at least 5.
         out: PNG file for the sheet; None for one among the run's samples.
 
@@ -91,38 +84,18 @@ def judge_run(
             not those of the run.
     """
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
-    network = None if inception is None else Inception(inception)
     stream, learner = restored_generator(run_dir, task=task, images=images, data_dir=data_dir)
     judge = Oracle.of(stream)
     classes, finished = learner.classes_seen, learner.finished_tasks
     test = stream.seen_test(finished)
     verdict = judge.judge(learner.generate, classes, test, images_per_class=count)
-    fid = None
-    if network is not None:
-        fid = judge.judge(
-            learner.generate, classes, test, features=network.features, images_per_class=count
-        ).frechet_distance
     sheet = Path(out or Path(run_dir) / "samples" / f"nearest-{finished:02d}.png")
-    _draw_nearest(judge, learner, stream, sheet)
+    _write_nearest(judge, learner, stream, sheet)
     names = {label: stream.class_names[label] for label in classes}
-    return Verdict(verdict, judge.test_accuracy, names, count, fid, sheet)
+    return Verdict(verdict, judge.test_accuracy, names, count, sheet)
 
 
 def restored_generator(
-    run_dir: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
-) -> tuple[TaskStream, Learner]:
-    """As `restored`, of a run whose learner generates images; arguments are those of `judge_run`.
-
-    Raises:
-        InputError: as `judge_run`.
-    """
-    stream, learner = restored(run_dir, task=task, images=images, data_dir=data_dir)
-    if not learner.generates:
-        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
-    return stream, learner
-
-
-def restored(
     run_dir: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
 ) -> tuple[TaskStream, Learner]:
     """The stream of a run, from its beginning, and the learner as it was after a task.
@@ -150,7 +123,9 @@ def restored(
             f"{run_dir} was learnt from other data ({described['source']}) than these "
             f"({stream.source}): name the folder of those by --data_dir or --images"
         )
-    learner = experiment.restored_learner(description["learner"], meta, arrays, stream=stream)
+    learner = load_state(meta, arrays, stream=stream)
+    if not learner.generates:
+        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
     return stream, learner
 
 
@@ -167,42 +142,7 @@ def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndar
         yield images.numpy(), labels.numpy()
 
 
-def train_oracle(
-    *,
-    dataset: str | None = None,
-    images: str | None = None,
-    data_dir: str | None = None,
-    image_size: int | None = None,
-    seed: int = 0,
-) -> str:
-    """Trains the oracle of a data set, where it is not kept already.
-
-    Args:
-        dataset: a data set's name.
-        images: or a folder of images.
-        data_dir: where prepared data is.
-        image_size: side of the square images; None for the data's own default.
-        seed: determines which images of a folder are test images.
-
-    Returns:
-        A line with its accuracy and the folder where it is kept.
-
-    Raises:
-        InputError: not one of the two is named, or the data cannot be had.
-    """
-    if (dataset is None) == (images is None):
-        raise InputError("expected either --dataset=NAME or --images=DIR")
-    size = {} if image_size is None else {"image_size": image_size}
-    data = datasets.from_folder(images, seed=seed, **size) if images is not None else dataset
-    stream = class_incremental(data, data_dir=data_dir, **size)
-    oracle = Oracle.of(stream)
-    return (
-        f"the oracle of {stream.name} knows {100 * oracle.test_accuracy:.2f} % of the real test "
-        f"images; kept in {Oracle.kept_in(stream)}"
-    )
-
-
-def _draw_nearest(judge: Oracle, learner: Learner, stream: TaskStream, path: Path) -> None:
+def _write_nearest(judge: Oracle, learner: Learner, stream: TaskStream, path: Path) -> None:
     """Writes generated images, each with the nearest real training image on its right.
 
     A generator that has learnt its training images by heart shows the same picture twice.
