@@ -12,13 +12,14 @@ import pytest
 
 from dgm_tf import stopping
 from dgm_tf.errors import InputError
-from dgm_tf.experiments import experiment
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
-from tests import damages, permissions, tiny_phases
+from tests import damages, permissions
 from tests.fault_driver import found_by
+from tests.faults import learn
 from tests.run_content import content
 
 ROOT = Path(__file__).parents[1]
@@ -31,15 +32,8 @@ def no_page():
         yield
 
 
-def run(folder, **options):
-    return experiment.run(
-        tiny_phases.new_stream(),
-        tiny_phases.TinyLearner(),
-        run_dir=folder,
-        settings=tiny_phases.SETTINGS,
-        quiet=True,
-        **{"checkpoint_every": Every(steps=3), **options},
-    )
+def run(folder):
+    learn(folder, Every(steps=3))
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +78,9 @@ class Killed(BaseException):
     """Stands in for the end of the process."""
 
 
-def stopped_inside_task_2(folder, steps=14, **options):
+def stopped_inside_task_2(folder, steps=14):
     """A run that ended right after a step of its second task, of 20."""
-    keep, done = experiment.RunFolder.keep_unfinished, []
+    keep, done = RunFolder.keep_unfinished, []
 
     def kept(self, task, at, *args, **named):
         keep(self, task, at, *args, **named)
@@ -95,9 +89,9 @@ def stopped_inside_task_2(folder, steps=14, **options):
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment.RunFolder, "keep_unfinished", kept)
+        patch.setattr(RunFolder, "keep_unfinished", kept)
         with pytest.raises(Killed):
-            run(folder, **options)
+            run(folder)
     return unfinished(folder)
 
 
@@ -127,9 +121,9 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(stopped, whole, 
     before, last = unfinished(stopped)
     damages.flip_a_bit(last / "arrays.safetensors")
     steps = []
-    look = experiment.TaskKeeper.look
+    done = TaskCheckpoint.step_done
     monkeypatch.setattr(
-        experiment.TaskKeeper, "look", lambda self: (steps.append(self.steps), look(self))
+        TaskCheckpoint, "step_done", lambda self: (steps.append(self.steps), done(self))
     )
     run(stopped)
     assert steps[0] == int(before.name[-8:]) + 1
@@ -169,14 +163,14 @@ def test_a_full_disk_ends_the_run_with_one_line_and_whole_checkpoints(
     def full(*args, **options):
         raise OSError(28, "No space left on device")
 
-    before, original = unfinished(stopped), experiment.RunFolder.keep_unfinished
+    before, original = unfinished(stopped), RunFolder.keep_unfinished
 
     def keep(*args, **options):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, function, full)
             original(*args, **options)
 
-    monkeypatch.setattr(experiment.RunFolder, "keep_unfinished", keep)
+    monkeypatch.setattr(RunFolder, "keep_unfinished", keep)
     with pytest.raises(InputError, match="No space left on device") as error:
         run(stopped)
     assert "\n" not in str(error.value)
@@ -212,13 +206,13 @@ def test_a_folder_that_becomes_read_only_ends_the_run_and_leaves_its_checkpoints
     stopped, whole, monkeypatch
 ):
     """In the middle of a task: the next checkpoint cannot be written."""
-    before, keep = unfinished(stopped), experiment.RunFolder.keep_unfinished
+    before, keep = unfinished(stopped), RunFolder.keep_unfinished
 
     def kept(*args, **options):
         with mode(before[0].parent, stat.S_IRUSR | stat.S_IXUSR):
             keep(*args, **options)
 
-    monkeypatch.setattr(experiment.RunFolder, "keep_unfinished", kept)
+    monkeypatch.setattr(RunFolder, "keep_unfinished", kept)
     with permissions.obeyed(), pytest.raises(InputError, match="Permission denied") as error:
         run(stopped)
     assert "\n" not in str(error.value)
@@ -261,17 +255,17 @@ def test_a_second_process_on_a_folder_is_refused(tmp_path, stopped, whole):
 
 
 def test_a_run_asked_to_stop_while_it_evaluates_keeps_the_task(tmp_path, whole, monkeypatch):
-    look = experiment.TaskKeeper.look
+    done = TaskCheckpoint.step_done
 
     def asked(self):
         if self.steps == 20:
             stopping.request(15)
-        look(self)
+        done(self)
 
-    monkeypatch.setattr(experiment.TaskKeeper, "look", asked)
+    monkeypatch.setattr(TaskCheckpoint, "step_done", asked)
     with pytest.raises(stopping.Stopped, match="at step 20"):
         run(tmp_path)
-    monkeypatch.setattr(experiment.TaskKeeper, "look", look)
+    monkeypatch.setattr(TaskCheckpoint, "step_done", done)
     run(tmp_path)
     assert content(tmp_path) == whole
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", ["0", "1"])
 def test_the_machine_says_whether_onednn_computes(switch):
     printed = subprocess.run(

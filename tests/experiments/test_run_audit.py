@@ -29,16 +29,16 @@ def no_page():
 @pytest.fixture(autouse=True, scope="module")
 def restored_once():
     """Learners of unchanged checkpoints are made once."""
-    made, restored = {}, run_audit.experiment.restored_learner
+    made, restored = {}, run_audit.load_state
 
-    def cached(name, meta, arrays):
+    def cached(meta, arrays):
         key = json.dumps(meta, sort_keys=True), pack(arrays)
         if key not in made:
-            made[key] = restored(name, meta, arrays)
+            made[key] = restored(meta, arrays)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_audit.experiment, "restored_learner", cached)
+        patch.setattr(run_audit, "load_state", cached)
         yield
 
 

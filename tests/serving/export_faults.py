@@ -21,7 +21,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from dgm_tf import randomness
-from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.serving import export as exporting
 from dgm_tf.serving.loading import load_generator
 from tests.faults import Moments, forked

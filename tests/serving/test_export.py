@@ -15,25 +15,20 @@ from PIL import Image
 from dgm_tf import pictures, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.memory_audit import MemoryAudit, read, record_path
-from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.learners.dgm import DGM, TaskMemory
 from dgm_tf.serving import export as exporting
 from tests.layers.layer_check import bits
 from tests.networks.tiny_generator import after
-from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, files, learner
+from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, files, learner
 
 variants = pytest.mark.parametrize("variant", ["w", "a"])
 CLASSES = [label for classes in TASKS for label in classes]
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """What `DGM.export` gave for each variant: w without, a with the classifier."""
-    folder = tmp_path_factory.mktemp("exports")
-    return {
-        variant: learner(variant).export(folder / variant, classifier=variant == "a")
-        for variant in "wa"
-    }
+def exports():
+    """Exports of each variant: w without, a with the classifier."""
+    return {variant: exported(variant, classifier=variant == "a") for variant in "wa"}
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +132,7 @@ def test_a_memory_in_colour_draws_encodes_and_classifies_in_colour(tmp_path):
             np.testing.assert_array_equal(np.asarray(png), pictures.to_uint8(image))
     pixels = np.random.RandomState(4).randint(0, 256, [6, 16, 16, 3]).astype(np.uint8)
     floats = pixels / np.float32(127.5) - 1
-    logits = np.float64(own.critic(floats)[1])
+    logits = np.float64(own.classifier(floats)[1])
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for signature, asked in (("classify", floats), ("classify_uint8", pixels)):
         found = call(model, signature, images=asked)
@@ -213,7 +208,7 @@ def test_models_loaded_side_by_side_do_not_disturb_each_other(exports, loaded):
 def test_the_classifier_answers_as_the_learner_does(loaded):
     images = np.random.RandomState(2).uniform(-1, 1, [9, 16, 16, 1]).astype(np.float32)
     found = call(loaded["a"], "classify", images=images)
-    logits = np.float64(learner("a").critic(images)[1])
+    logits = np.float64(learner("a").classifier(images)[1])
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found["probabilities"], shares, atol=1e-6)
     np.testing.assert_array_equal(found["label"], learner("a").classify(images))
@@ -239,7 +234,7 @@ def test_there_is_no_critic_unless_asked_for(exports, loaded):
     assert sorted(loaded["a"].signatures)[:2] == ["classify", "classify_uint8"]
     assert not [name for name in weights(exports["w"]) if "classifier" in name]
     held = sum(value.size for name, value in weights(exports["a"]).items() if "classifier" in name)
-    critic = learner("a").critic
+    critic = learner("a").classifier
     source = sum(np.prod(variable.shape) for variable in critic.source_head.weights)
     assert held == critic.count_params() - source
 

@@ -14,7 +14,7 @@ from dgm_tf import pictures
 from dgm_tf.errors import InputError
 from dgm_tf.serving import export, loading
 from tests.layers.layer_check import bits
-from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, learner
+from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, learner
 
 CLASSES = tuple(label for classes in TASKS for label in classes)
 
@@ -23,8 +23,8 @@ CLASSES = tuple(label for classes in TASKS for label in classes)
 def folder(tmp_path_factory):
     """NAME with version 1, without the classifier, and version 2, with it."""
     path = tmp_path_factory.mktemp("exports") / "memory"
-    learner().export(path)
-    learner().export(path, classifier=True)
+    for number, classifier in enumerate([False, True], start=1):
+        shutil.copytree(exported(classifier=classifier).path, path / str(number))
     return path
 
 

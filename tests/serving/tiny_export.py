@@ -1,11 +1,15 @@
 """A memory of three small tasks, its weights moved at random, and what exports are asked."""
 
+import atexit
 import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from dgm_tf import datasets
+from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
 from tests.tiny_run import MovedDGM
 
@@ -32,11 +36,20 @@ def stream(channels=1):
 @functools.cache
 def learner(variant="w", tasks=3, channels=1):
     """Shared by the tests, which leave it as it is."""
-    made = MovedDGM(variant=variant, latent_dim=LATENT, generator_size=5, critic_size=4)
+    sizes = {"latent_dim": LATENT, "generator_size": 5, "critic_size": 4, "batch_size": 4}
+    made = MovedDGM(DGMSettings(variant=variant, **sizes))
     for task in stream(channels).tasks():
         made.learn(task)
         if task.index == tasks:
             return made
+
+
+@functools.cache
+def exported(variant="w", classifier=False):
+    """What `DGM.export` gave; shared by the tests, which leave it as it is."""
+    folder = tempfile.mkdtemp(prefix="dgm_tf-export-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return learner(variant).export(Path(folder) / variant, classifier=classifier)
 
 
 def files(folder):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import dgm_tf
+from dgm_tf.evaluation.memory_audit import read, record_path
 from tests.trainers.test_trainers import train
 from trainers import export, sample, split_digits
 
