@@ -295,6 +295,7 @@ def test_names_of_arrays_are_no_paths(tmp_path):
 
 # Metadata whose checksums are right and whose content is not.
 
+
 def one_line_or_nothing(read, *arguments):
     try:
         read(*arguments)

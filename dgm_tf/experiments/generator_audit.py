@@ -74,7 +74,10 @@ def _mask_faults(generator: Generator) -> Iterator[str]:
 
 
 def _changed_masks(now: Generator, before: Generator) -> Iterator[str]:
-    """Masks of finished tasks that differ from an earlier generator's; if none does, unions gain."""
+    """Masks of finished tasks that an earlier generator had otherwise.
+
+    Where there is none, accumulated masks can only have gained ones.
+    """
     for new, old in zip(now.blocks, before.blocks, strict=True):
         pairs = zip(old.finished_masks, new.finished_masks, strict=False)
         for task, (former, mask) in enumerate(pairs, start=1):

@@ -209,7 +209,8 @@ class _Inspection:
             InputError: the checkpoint cannot be read.
         """
         rows, meta, arrays = self._run.saved(task)
-        if not (whole := rows == self._rows[:task]):
+        whole = rows == self._rows[:task]
+        if not whole:
             self._faults.append(
                 f"task {task}: the rows in the checkpoint are not those of metrics.jsonl"
             )

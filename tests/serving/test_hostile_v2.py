@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # the server's own packages warn of each other
 ]
 
+
 @pytest.fixture(scope="module")
 def predict():
     """The outputs that the runtime gives the server for a request."""
