@@ -10,8 +10,7 @@ from dgm_tf import _checks, datasets, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
-from dgm_tf.learners.learner import Learner
-from dgm_tf.learners.phase import divisor_up_to
+from dgm_tf.learners.learner import Learner, largest_divisor
 from dgm_tf.learners.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.stream import TaskStream, class_incremental, to_float
@@ -136,7 +135,7 @@ def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndar
     """
     counts = stream.describe()["train_images"]
     total = sum(counts[label] for label in learner.classes_seen)
-    batch = divisor_up_to(_CHUNK, total)  # so that none is left out; 1 for a prime total
+    batch = largest_divisor(total, at_most=_CHUNK)  # so that none is left out; 1 for a prime total
     batches = stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED)
     for images, labels in batches.rebatch(_CHUNK):
         yield images.numpy(), labels.numpy()
