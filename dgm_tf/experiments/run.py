@@ -162,7 +162,7 @@ class Run:
             self._write_page()  # The run may have been killed before it could.
         self._say(f"{self.stream.scenario}\nrun folder: {self.path}{resumed}")
         generates = self.learner.generates
-        self._audit = MemoryAudit(self._folder.audit, finished_tasks=generates and finished)
+        self._audit = MemoryAudit(self._folder.audit, finished_tasks=finished if generates else 0)
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
