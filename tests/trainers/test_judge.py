@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from dgm_tf import pictures
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import dissection, judging
 from dgm_tf.experiments.class_quality import judged
+from dgm_tf.reporting import pictures
 from dgm_tf.settings import settings_for
 from dgm_tf.stream import class_incremental
 from trainers import dissect, judge, oracle, relearn, split_digits
