@@ -232,7 +232,7 @@ def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: boo
     return figure
 
 
-def within_tasks(points: Points, *, tasks: int, title: str, ylabel: str) -> Figure:
+def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str) -> Figure:
     """A quantity over the epochs of all tasks, a line per task; see `numbers.within_tasks`."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_NARROW, title, "task, divided into its epochs", ylabel)

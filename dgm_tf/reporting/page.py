@@ -31,7 +31,7 @@ QUANTITIES = {
     "generator_loss": ("generator loss, -E[D(fake)]", "score"),
     "class_loss": ("critic's cross-entropy", "nats"),
     "penalty": ("gradient penalty", "penalty"),
-    "protection": ("what keeps the old classes, in the generator's loss", "loss"),
+    "protection": ("generator's loss that keeps old classes", "loss"),
     "sample_spread": ("spread of generated images over a batch", "on a scale from -1 to 1"),
     "old_as_newest": ("old images taken for the newest classes", "fraction, 0 to 1"),
     "mask_sparsity": ("mask sparsity R (Eq. 5)", "fraction, 0 to 1"),
@@ -70,10 +70,6 @@ class Shown:
     @property
     def svg(self) -> markupsafe.Markup:
         return markupsafe.Markup(figures.inline_svg(self.figure, self.name))
-
-    @property
-    def inches(self) -> str:
-        return f"{self.figure.get_figwidth():.1f}"
 
 
 def write_page(*folders: str | Path, out: str | Path | None = None) -> Path:
@@ -157,22 +153,9 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": _plain, "uri": _uri, "strip": _strip}
+    environment.filters |= {"plain": tables.plain, "uri": _uri, "strip": _strip}
     environment.globals |= {"tables": tables}
     return environment.get_template("page.html")
-
-
-def _plain(value: Any) -> str:
-    """A setting or a fact as text."""
-    if value is None:
-        return "n/a"
-    if isinstance(value, list):
-        return ", ".join(map(_plain, value)) or "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:,.6g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _strip(images: np.ndarray) -> np.ndarray:
@@ -273,33 +256,55 @@ def _curves(
     return {group.title: [of(run.rows) for run in group.runs] for group in groups}
 
 
+def _each(
+    groups: Sequence[Group],
+    name: str,
+    told: str,
+    make: Callable[[Group], Figure | None],
+    dense: bool = False,
+) -> list[Shown]:
+    """A figure per group that has one, with a caption that says whose it is and n."""
+    shown = []
+    for index, group in enumerate(groups):
+        if (figure := make(group)) is not None:
+            whose = f"{group.name}. " if len(groups) > 1 else ""
+            n = len(group.runs)
+            mean = "n = 1." if n == 1 else f"Mean over n = {n} runs."
+            shown.append(Shown(figure, f"{name}-{index}", f"{whose}{told} {mean}", dense))
+    return shown
+
+
 def matrices(groups: Sequence[Group], key: str) -> list[Shown]:
     """Accuracy of each class after each task, a figure per group that has it."""
-    means = {}
-    for index, group in enumerate(groups):
-        tasks = numbers.common_tasks(group.runs)
-        found = [numbers.accuracy_matrix(run.rows[:tasks], key) for run in group.runs]
-        mean = np.mean([table for _, table in found], axis=0)
-        if not np.isnan(mean).all():
-            means[index] = {tuple(classes) for classes, _ in found}, mean
-    if not means:
+    means = {group.name: _mean_matrix(group, key) for group in groups}
+    values = np.concatenate([mean.ravel() for mean in means.values()])
+    if np.isnan(values).all():
         return []
     # The same colours in all of them, so that they compare.
-    limits = numbers.range_below_100(np.concatenate([mean.ravel() for _, mean in means.values()]))
-    shown = []
-    for index, (orders, mean) in means.items():
-        group = groups[index]
+    limits = numbers.range_below_100(values)
+
+    def matrix(group: Group) -> Figure | None:
+        mean = means[group.name]
+        if np.isnan(mean).all():
+            return None
+        tasks = len(mean)
+        orders = {tuple(numbers.accuracy_matrix(run.rows[:tasks])[0]) for run in group.runs}
         names = [str(place + 1) for place in range(mean.shape[1])]
         xlabel = "class, by its place in the order of arrival"
         if len(orders) == 1:
-            names = [group.runs[0].class_name(label) for label in next(iter(orders))]
+            names = [group.runs[0].class_name(label) for label in orders.pop()]
             xlabel = "class"
-        figure = figures.heat_map(
+        return figures.heat_map(
             mean, columns=names, xlabel=xlabel, scale="accuracy (%)", limits=limits
         )
-        caption = _caption(_MATRICES[key], group, groups)
-        shown.append(Shown(figure, f"{key.replace('_', '-')}-{index}", caption, dense=True))
-    return shown
+
+    return _each(groups, key.replace("_", "-"), _MATRICES[key], matrix, dense=True)
+
+
+def _mean_matrix(group: Group, key: str) -> np.ndarray:
+    tasks = numbers.common_tasks(group.runs)
+    found = [numbers.accuracy_matrix(run.rows[:tasks], key)[1] for run in group.runs]
+    return np.mean(found, axis=0)
 
 
 def growth_figure(groups: Sequence[Group], layer: str = ALL_LAYERS) -> Figure | None:
@@ -339,36 +344,42 @@ def growth(groups: Sequence[Group]) -> list[Shown]:
 
 def masks(groups: Sequence[Group]) -> list[Shown]:
     """Each group's use of weights or units by task, and the overlap of its masks."""
-    shown = []
-    for index, group in enumerate(groups):
-        in_units = group.runs[0].settings.get("variant") == "a"
-        elements = "units" if in_units else "weights"
-        if parts := numbers.mean_curves([numbers.mask_use(run.rows) for run in group.runs]):
-            told = (
-                f"What each task did with the generator's {elements}: newly reserved, reused of "
-                "earlier tasks, and left free before the generator grew."
-            )
-            ylabel = "units" if in_units else "weights (thousand)"
-            figure = figures.bars(parts, ylabel=ylabel, unit=1 if in_units else 1000)
-            shown.append(Shown(figure, f"masks-{index}", _caption(told, group, groups)))
-        tasks = numbers.common_tasks(group.runs)
-        shared = [numbers.mask_overlap(run.rows[:tasks]) for run in group.runs]
-        if all(table is not None for table in shared):
-            told = (
-                "Mask overlap: of all that the row's task uses, the fraction that the column's "
-                f"task uses too, counted in {elements}."
-            )
-            figure = figures.heat_map(
-                np.mean(shared, axis=0),
-                columns=[str(task) for task in range(1, tasks + 1)],
-                xlabel="used by task, too",
-                ylabel="of the mask of task",
-                scale="fraction of the mask (%)",
-                limits=(0.0, 100.0),
-            )
-            caption = _caption(told, group, groups)
-            shown.append(Shown(figure, f"overlap-{index}", caption, dense=True))
-    return shown
+    use = (
+        "What each task did with the generator's weights (variant w) or units (variant a): newly "
+        "reserved, reused of earlier tasks, and left free before the generator grew."
+    )
+    overlap = (
+        "Mask overlap: of all that the row's task uses, the fraction that the column's task uses "
+        "too."
+    )
+    return [
+        *_each(groups, "masks", use, _mask_use),
+        *_each(groups, "overlap", overlap, _mask_overlap, dense=True),
+    ]
+
+
+def _mask_use(group: Group) -> Figure | None:
+    parts = numbers.mean_curves([numbers.mask_use(run.rows) for run in group.runs])
+    if not parts:
+        return None
+    if group.runs[0].settings.get("variant") == "a":
+        return figures.bars(parts, ylabel="units")
+    return figures.bars(parts, ylabel="weights (thousand)", unit=1000)
+
+
+def _mask_overlap(group: Group) -> Figure | None:
+    tasks = numbers.common_tasks(group.runs)
+    shared = [numbers.mask_overlap(run.rows[:tasks]) for run in group.runs]
+    if any(table is None for table in shared):
+        return None
+    return figures.heat_map(
+        np.mean(shared, axis=0),
+        columns=[str(task) for task in range(1, tasks + 1)],
+        xlabel="used by task, too",
+        ylabel="of the mask of task",
+        scale="fraction of the mask (%)",
+        limits=(0.0, 100.0),
+    )
 
 
 def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
@@ -377,45 +388,49 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
     Returns:
         A row for each quantity, or a single one where there is one group.
     """
-    found = [
-        numbers.mean_curves([numbers.within_tasks(run.rows) for run in group.runs])
+    means = {
+        group.name: numbers.mean_curves([numbers.within_tasks(run.rows) for run in group.runs])
         for group in groups
-    ]
-    rows = []
-    for number, name in enumerate(dict.fromkeys(name for each in found for name in each)):
+    }
+
+    def over_epochs(group: Group, name: str) -> Figure | None:
+        if name not in means[group.name]:
+            return None
         title, unit = QUANTITIES.get(name, (name.replace("_", " "), "value"))
-        shown = []
-        for index, (group, each) in enumerate(zip(groups, found, strict=True)):
-            if name in each:
-                tasks = numbers.common_tasks(group.runs)
-                figure = figures.within_tasks(each[name], tasks=tasks, title=title, ylabel=unit)
-                caption = _caption(f"{name}, mean over the steps of an epoch.", group, groups)
-                shown.append(Shown(figure, f"epochs-{number}-{index}", caption))
-        rows.append(shown)
+        tasks = numbers.common_tasks(group.runs)
+        return figures.within_tasks(means[group.name][name], tasks, title=title, ylabel=unit)
+
+    rows = []
+    for number, name in enumerate(dict.fromkeys(name for each in means.values() for name in each)):
+        told = f"{name}, mean over the steps of an epoch."
+        make = functools.partial(over_epochs, name=name)
+        rows.append(_each(groups, f"epochs-{number}", told, make))
     return _in_rows(groups, rows)
 
 
 def cost(groups: Sequence[Group]) -> list[Shown]:
     """The time of each task, a figure per group, and memory and parameters of all."""
-    shown = []
-    for index, group in enumerate(groups):
-        each = [_times(run) for run in group.runs]
-        if parts := numbers.mean_curves(each):
-            told = "Wall-clock time of each task on the run's own machine."
-            figure = figures.bars(parts, ylabel="minutes", unit=60, wide=False)
-            shown.append(Shown(figure, f"times-{index}", _caption(told, group, groups)))
-    told = "Peak memory of the process up to the end of each task."
-    shown += _over_tasks(groups, "peak_memory_mib", "MiB", told)
-    told = "Parameters of the generator after each task."
-    shown += _over_tasks(groups, "generator_parameters", "parameters (thousand)", told, 1e-3)
-    return shown
+    time = "Wall-clock time of each task on the run's own machine."
+    memory = "Peak memory of the process up to the end of each task."
+    parameters = "Parameters of the generator after each task."
+    return [
+        *_each(groups, "times", time, _times),
+        *_over_tasks(groups, "peak_memory_mib", "MiB", memory),
+        *_over_tasks(groups, "generator_parameters", "parameters (thousand)", parameters, 1e-3),
+    ]
 
 
-def _times(run: Run) -> dict[str, Curve]:
-    """Seconds per task by what they were spent on, where every task has them."""
+def _times(group: Group) -> Figure | None:
+    """What the time of each task was spent on, where every task says it."""
     kinds = {"learning": "seconds", "evaluation": "evaluation_seconds"}
-    found = {name: numbers.curve(run.rows, key) for name, key in kinds.items()}
-    return {name: points for name, points in found.items() if len(points) == len(run.rows)}
+    parts = {}
+    for name, key in kinds.items():
+        each = [numbers.curve(run.rows, key) for run in group.runs]
+        if sum(map(len, each)) == sum(len(run.rows) for run in group.runs):
+            parts[name] = numbers.mean_curve(each)
+    return (
+        figures.bars(parts, ylabel="minutes", unit=60, wide=False) if any(parts.values()) else None
+    )
 
 
 def _over_tasks(
@@ -433,10 +448,3 @@ def _counts(groups: Sequence[Group]) -> str:
     sizes = sorted({len(group.runs) for group in groups})
     noun = "run" if sizes == [1] else "runs"
     return f"n = {', '.join(map(str, sizes))} {noun}{' per method' if len(groups) > 1 else ''}."
-
-
-def _caption(told: str, group: Group, groups: Sequence[Group]) -> str:
-    """Of a figure of one group: whose it is, where there are several, and n."""
-    whose = f"{group.name}. " if len(groups) > 1 else ""
-    n = len(group.runs)
-    return f"{whose}{told} {'n = 1.' if n == 1 else f'Mean over n = {n} runs.'}"

@@ -17,7 +17,7 @@ import dataclasses
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.methods import METHODS
@@ -146,12 +146,12 @@ def growth_table(rows: Sequence[Row]) -> Table:
 def cost_table(rows: Sequence[Row]) -> Table:
     """Epochs, steps, wall-clock time, peak memory and parameters per task, and of all tasks."""
     columns = {
-        "epochs": ("epochs", sum, _count),
-        "steps": ("steps", sum, _count),
+        "epochs": ("epochs", sum, plain),
+        "steps": ("steps", sum, plain),
         "learning": ("seconds", sum, duration),
         "evaluation": ("evaluation_seconds", sum, duration),
-        "peak MiB": ("peak_memory_mib", max, _count),
-        "parameters": ("generator_parameters", max, _count),
+        "peak MiB": ("peak_memory_mib", max, plain),
+        "parameters": ("generator_parameters", max, plain),
     }
 
     def cells(some: Sequence[Row]) -> list[str]:
@@ -206,10 +206,6 @@ def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
 
 def _percent(value: float | None) -> str:
     return _UNDEFINED if value is None else f"{100 * value:.2f}"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
 
 
 # Methods next to each other.
@@ -434,6 +430,17 @@ def _escaped(text: str) -> str:
 
 
 # Cells as text.
+
+
+def plain(value: Any) -> str:
+    """A count, a setting or a fact as text."""
+    if isinstance(value, list):
+        return ", ".join(map(plain, value)) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    return _UNDEFINED if value is None else str(value)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -349,7 +349,7 @@ def test_growth_has_a_figure_per_layer_with_every_method_in_it(groups):
 
 def test_masks_are_counted_for_each_method_with_whiskers_where_there_are_seeds(groups):
     shown = page.masks(groups)
-    assert [it.name for it in shown] == ["masks-0", "overlap-0", "masks-1", "overlap-1"]
+    assert [it.name for it in shown] == ["masks-0", "masks-1", "overlap-0", "overlap-1"]
     axes = axes_of(shown, "masks-0")
     # Task 1 took 10 and 20 of 40; task 2 of the second run took none, and reuses all 20.
     assert drawn.bars(axes)["newly reserved"] == [(1, 0, 0.015), (2, 0, 0.005)]
