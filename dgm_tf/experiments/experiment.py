@@ -21,7 +21,6 @@ from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import followers
 from dgm_tf.experiments.progress import TaskProgress, task_summary
-from dgm_tf.experiments.reclassified import Reclassified
 from dgm_tf.learners.base import Learner, reading_state
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.dgr import DGR
@@ -175,13 +174,6 @@ def train(training: Training) -> RunResult | None:
         return None
     default = f"{stream.name}-{len(stream)}/{learner.name}/seed{training.settings.seed}"
     run_dir = Path(training.run_dir or DEFAULT_RUNS / default)
-    if training.memory_of is not None:
-        if Path(training.memory_of).resolve() == run_dir.resolve():
-            raise InputError(
-                f"--memory_of is the run's own folder, {run_dir}: name another --run_dir"
-            )
-        last = _last_task(stream, training.tasks)
-        learner = Reclassified.of(training.memory_of, learner, described=identity, tasks=last)
     result = run(
         stream,
         learner,

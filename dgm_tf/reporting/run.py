@@ -10,28 +10,13 @@ import numpy as np
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import pictures
-from dgm_tf.reporting.methods import METHODS
+from dgm_tf.learners.registry import label_of
+from dgm_tf.reporting import paper, pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
 from dgm_tf.storage.files import read_text
 
 Row = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """Numbers of the paper's Table 1.
-
-    Attributes:
-        key: the row's key in metrics.jsonl that measures the same. The rows on DGM are the
-            accuracy of its own classifier on real test images; those taken from the MeRGAN paper
-            are the accuracy of another classifier on generated images.
-        percent: accuracy in percent by the number of tasks, one class each.
-    """
-
-    key: str
-    percent: Mapping[int, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,26 +45,14 @@ class Run:
         return str(self.description.get("learner", "unknown"))
 
     @property
-    def method_name(self) -> str:
-        """The method's name, without a variant."""
-        return self.learner.partition("-")[0]
-
-    @property
     def method(self) -> str:
         """The method as tables call it, such as "DGMw"."""
-        method, variant = METHODS.get(self.method_name), self.learner.partition("-")[2]
-        return f"{method.label}{variant}" if method else self.learner
+        return label_of(self.learner)
 
     @property
-    def published(self) -> Published | None:
+    def published(self) -> paper.Published | None:
         """The paper's numbers for this method on this stream, if it has any."""
-        method = METHODS.get(self.method_name)
-        # Every row of the paper's table is about ten tasks of one class.
-        if not method or [len(classes) for classes in self.task_classes] != [1] * 10:
-            return None
-        found = method.published.get(self.learner, {}).get(self.dataset)
-        key = "average_accuracy" if self.method_name == "dgm" else "oracle_accuracy"
-        return Published(key, dict(zip((5, 10), found, strict=True))) if found else None
+        return paper.published(self.dataset, self.learner, self.task_classes)
 
     @property
     def stream(self) -> Mapping[str, Any]:

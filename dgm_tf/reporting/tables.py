@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dgm_tf.learners.registry import METHODS
 from dgm_tf.reporting import numbers
-from dgm_tf.reporting.methods import METHODS
 from dgm_tf.reporting.numbers import Group, Spread, by_class, with_spread
 from dgm_tf.reporting.run import Row, Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
@@ -225,8 +225,9 @@ def finished_runs(*roots: str | Path) -> list[Run]:
 def _rank(run: Run) -> tuple:
     # Upper bounds, the floor, earlier methods, ours.
     order = sorted(METHODS, key=lambda name: name == "dgm")
-    place = order.index(run.method_name) if run.method_name in order else len(order)
-    return run.dataset, run.scenario, place, run.learner.endswith("-a"), run.seed
+    method, _, variant = run.learner.partition("-")
+    place = order.index(method) if method in order else len(order)
+    return run.dataset, run.scenario, place, variant == "a", run.learner, run.seed
 
 
 _AT = (5, 10)  # the paper's tasks: the table has A_t and G_t after them, and after the last
