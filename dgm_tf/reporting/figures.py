@@ -259,18 +259,16 @@ def trade_off(
     *,
     xlabel: str,
     ylabel: str,
-    each: str = "trial",
     marked: Mapping[str, tuple[float, float]] | None = None,
     others: Curve = (),
 ) -> Figure:
-    """Points where little x and much y is wanted, and the front of those that nothing beats.
+    """Trials of a search for little x and much y, and the front of those that nothing beats.
 
     Args:
         points: (x, y) each, the front's among them.
         front: in order of x.
         xlabel: what x is, with its unit.
         ylabel: what y is, with its unit.
-        each: what a point is.
         marked: up to two of the points, by what they are.
         others: points that are not to be compared with these.
     """
@@ -281,7 +279,7 @@ def trade_off(
                 *_columns(others), color=MUTED, linestyle="", marker=".", markersize=4,
                 label="smaller budget",
             )  # fmt: skip
-        axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label=each)
+        axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label="trial")
         axes.plot(
             *_columns(front), color=SERIES[1], linestyle=_DASHES[1], marker="s",
             drawstyle="steps-post", label="Pareto front",

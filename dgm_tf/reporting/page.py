@@ -176,7 +176,7 @@ def _methods(groups: Sequence[Group]) -> tables.Table:
     besides = {"tasks": _tasks, "exact memories": _exact}
     if any(group.runs[0].published for group in groups):
         besides["the paper's A5, A10"] = tables.papers
-    return tables.method_table(tables.method_rows(groups), besides)
+    return tables.method_table(groups, besides)
 
 
 def _tasks(group: Group) -> str:

@@ -13,7 +13,6 @@ task). Layer sizes are those after the growth that follows the task. Accuracies 
 """
 
 import csv
-import dataclasses
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from dgm_tf.reporting.run import Row, Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
 
 _UNDEFINED = "n/a"
+_SEED = "- seed"
 
 
 class Table(NamedTuple):
@@ -285,32 +285,15 @@ def _of_worst(rows: Sequence[Row]) -> float | None:
     return units[-1][1] / numbers.worst_case(units)[-1][1] if units else None
 
 
-@dataclasses.dataclass(frozen=True)
-class MethodRow:
-    """A method's row.
-
-    Attributes:
-        group: its runs.
-        cells: mean and deviation over them by column, after the last task that all have finished;
-            None where one of them has no such number.
-    """
-
-    group: Group
-    cells: Mapping[str, Spread | None]
-
-
-def method_rows(groups: Sequence[Group]) -> list[MethodRow]:
-    """A row per method."""
-    every = [run for group in groups for run in group.runs]
-    return [MethodRow(group, cells_of(group.runs, every)) for group in groups]
-
-
 def cells_of(some: Sequence[Run], every: Sequence[Run]) -> dict[str, Spread | None]:
-    """The cells of a row, see `MethodRow`.
+    """Means and deviations by column, after the last task that all of some runs have finished.
 
     Args:
         some: runs that differ in their seed.
         every: all runs, the joint training of the same stream among them.
+
+    Returns:
+        None for a number that one of them has not; empty where one has no task.
     """
     tasks = numbers.common_tasks(some)
     if not tasks:
@@ -328,27 +311,29 @@ def cells_of(some: Sequence[Run], every: Sequence[Run]) -> dict[str, Spread | No
 
 
 def method_table(
-    rows: Sequence[MethodRow], besides: Mapping[str, Callable[[Group], str]] | None = None
+    groups: Sequence[Group], besides: Mapping[str, Callable[[Group], str]] | None = None
 ) -> Table:
-    """The methods' numbers as text, without columns that no row has a number for.
+    """A row per method, without columns in which no method has a number.
 
     Args:
-        rows: a method each.
+        groups: a method's runs each.
         besides: further columns at the end.
     """
-    every = dict.fromkeys(title for row in rows for title in row.cells)
-    titles = [title for title in every if any(row.cells.get(title) for row in rows)]
-    header = ["method", "n", *titles, *(besides or {})]
+    besides = besides or {}
+    every = [run for group in groups for run in group.runs]
+    rows = [cells_of(group.runs, every) for group in groups]
+    titles = dict.fromkeys(title for cells in rows for title in cells)
+    titles = [title for title in titles if any(cells.get(title) for cells in rows)]
     lines = [
         [
-            row.group.name,
-            str(len(row.group.runs)),
-            *(with_spread(row.cells.get(title)) for title in titles),
-            *(of(row.group) for of in (besides or {}).values()),
+            group.name,
+            str(len(group.runs)),
+            *(with_spread(cells.get(title)) for title in titles),
+            *(of(group) for of in besides.values()),
         ]
-        for row in rows
+        for group, cells in zip(groups, rows, strict=True)
     ]
-    return Table(header, lines)
+    return Table(["method", "n", *titles, *besides], lines)
 
 
 def papers(group: Group) -> str:
@@ -359,7 +344,7 @@ def papers(group: Group) -> str:
     return ", ".join(f"{number:.2f}" for number in paper.percent.values()) + measure
 
 
-def by_scenario(runs: Sequence[Run]) -> dict[str, list[Group]]:
+def _by_scenario(runs: Sequence[Run]) -> dict[str, list[Group]]:
     """The groups of each stream, which is what a table holds."""
     scenarios = dict.fromkeys(run.scenario for run in runs)
     return {
@@ -371,19 +356,19 @@ def by_scenario(runs: Sequence[Run]) -> dict[str, list[Group]]:
 def markdown(runs: Sequence[Run]) -> str:
     """A table per stream: each method, its seeds, the paper's numbers, and the commands below."""
     parts = []
-    for scenario, groups in by_scenario(runs).items():
-        mine = [run for group in groups for run in group.runs]
+    for scenario, groups in _by_scenario(runs).items():
         rows = []
-        for row in method_rows(groups):
-            rows.append(row)
-            if len(row.group.runs) > 1:
-                seeds = [Group(f"- seed {run.seed}", (run,)) for run in row.group.runs]
-                rows += [MethodRow(seed, cells_of(seed.runs, mine)) for seed in seeds]
+        for group in groups:
+            rows.append(group)
+            if len(group.runs) > 1:
+                rows += [Group(f"{_SEED} {run.seed}", (run,)) for run in group.runs]
         table = method_table(rows, {"the paper's A5, A10": papers})
         for cells in table.rows:
-            if cells[0].startswith("- seed"):
+            if cells[0].startswith(_SEED):
                 cells[1] = cells[-1] = ""
-        commands = made_by(run.description.get("command", _UNDEFINED) for run in mine)
+        commands = made_by(
+            run.description.get("command", _UNDEFINED) for group in groups for run in group.runs
+        )
         title = f"{scenario[:1].upper()}{scenario[1:]}."
         parts.append(f"{title}\n\n{markdown_table(*table)}\n\n{commands}")
     return "\n\n".join(parts)
@@ -394,12 +379,13 @@ def as_csv(runs: Sequence[Run]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["scenario", "method", "measure", "mean", "deviation", "n"])
-    for scenario, groups in by_scenario(runs).items():
-        for row in method_rows(groups):
-            for title, cell in row.cells.items():
+    for scenario, groups in _by_scenario(runs).items():
+        every = [run for group in groups for run in group.runs]
+        for group in groups:
+            for title, cell in cells_of(group.runs, every).items():
                 if cell is not None:
                     deviation = "" if cell.deviation is None else f"{cell.deviation:.4f}"
-                    start = [scenario, row.group.name, title]
+                    start = [scenario, group.name, title]
                     writer.writerow([*start, f"{cell.mean:.4f}", deviation, cell.n])
     return text.getvalue()
 
@@ -407,8 +393,8 @@ def as_csv(runs: Sequence[Run]) -> str:
 def latex(runs: Sequence[Run]) -> str:
     """A `tabular` per stream, the scenario in the caption."""
     parts = []
-    for scenario, groups in by_scenario(runs).items():
-        header, rows = method_table(method_rows(groups))
+    for scenario, groups in _by_scenario(runs).items():
+        header, rows = method_table(groups)
         caption = f"{_escaped(scenario)}; mean and standard deviation in percent, $n$ seeds."
         lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
         parts += [

@@ -187,8 +187,8 @@ def root(tmp_path):
 
 
 def rows_by_learner(root):
-    found = tables.method_rows(groups(tables.finished_runs(root)))
-    return {row.group.runs[0].learner: row.cells for row in found}
+    runs = tables.finished_runs(root)
+    return {g.runs[0].learner: tables.cells_of(g.runs, runs) for g in groups(runs)}
 
 
 def test_mean_deviation_and_number_of_seeds(root):
@@ -230,11 +230,11 @@ def test_growth_and_drift(root):
 def test_unfinished_runs_are_compared_where_all_of_a_method_are(root):
     run(root, "dgm-w", 1, accuracy=0.9, learnt=3)
     runs = [tables.read_run(root / f"toys-5/dgm-w/seed{seed}") for seed in (0, 1)]
-    (found,) = tables.method_rows(groups(runs))
-    assert found.cells["minutes"].mean == pytest.approx(3) and found.cells["A5"] is None
+    found = tables.cells_of(runs, runs)
+    assert found["minutes"].mean == pytest.approx(3) and found["A5"] is None
     run(root, "dgm-w", 1, learnt=0)
     runs[1] = tables.read_run(runs[1].path)
-    assert tables.method_rows(groups(runs))[0].cells == {}
+    assert tables.cells_of(runs, runs) == {}
 
 
 def test_a_number_that_one_seed_lacks_is_na(root):
@@ -281,5 +281,7 @@ def test_csv_and_latex_hold_the_same_numbers(root):
 
 def test_runs_with_other_settings_are_not_averaged_with_the_rest(root):
     run(root, "dgm-w", 2, accuracy=0.1, settings={"sparsity": 0.5})
-    found = tables.method_rows(groups(tables.finished_runs(root)))
-    assert [len(r.group.runs) for r in found if r.group.runs[0].learner == "dgm-w"] == [2, 1]
+    text = tables.markdown(tables.finished_runs(root))
+    assert (
+        "| DGMw, sparsity None | 2 | 85.00 ±" in text and "| DGMw, sparsity 0.5 | 1 | 10.00" in text
+    )
