@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, pictures, provenance, stopping
+from dgm_tf import distribution, provenance, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.audit import MemoryAudit
@@ -24,7 +24,7 @@ from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.registry import new_learner, reading_state
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
-from dgm_tf.reporting import page, report, tensorboard
+from dgm_tf.reporting import page, pictures, tables, tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.serving.export import version_folder
 from dgm_tf.settings import DGMSettings, LearnerSettings, ReplaySettings
@@ -249,7 +249,7 @@ class Run:
 
     def _report(self) -> None:
         pictures_at = f"{self._folder.samples}/" if self.learner.generates else None
-        text = report.run_report(self.rows, scenario=self.stream.scenario, pictures=pictures_at)
+        text = tables.run_report(self.rows, scenario=self.stream.scenario, pictures=pictures_at)
         _print(f"\n{text}\nPage: {self.path / page.PAGE}")
 
     def _write_page(self) -> None:
