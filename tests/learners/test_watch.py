@@ -85,13 +85,13 @@ def test_dgm_logs_what_its_generator_and_its_critic_do():
     second = next(tasks)
     batch = next(iter(second.batches(32, epochs=1, seed=0)))
     for bias, share in ((50.0, 1.0), (-50.0, 0.0)):
-        phase = learner.adversarial_phase(second, epochs=1)
+        phase = learner.adversarial_phase(second, epochs=1, steps_per_epoch=1)
         head = phase.critic.class_head
         head.bias.assign(np.array([0.0, 0.0, bias], np.float32))
         logs = phase.train_step(batch)
         assert float(logs["old_as_newest"]) == share
         assert 0.005 < float(logs["sample_spread"]) < 1
-    phase = learner.adversarial_phase(second, epochs=1)
+    phase = learner.adversarial_phase(second, epochs=1, steps_per_epoch=1)
     # An output layer of zeros draws one image, whatever the noise.
     for variable in phase.generator.learning_variables():
         if "head" in variable.path:
