@@ -135,13 +135,14 @@ class Flags:
             raise HelpAsked(self._help(given, full=bool(set(asked) & set(_HELPFULL))))
         if given.others and not self._others:
             raise InputError(f"expected flags as --name=value, received {given.others[0]!r}")
-        for name in self._flags():
+        for name in self.names():
             field = self._fields[name]
             if field.default is dataclasses.MISSING and name not in values:
                 raise InputError(f"expected --{name}={_shown(field)}, {field.metadata['help']}")
         return given
 
-    def _flags(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The names of all flags."""
         return [name for name, field in self._fields.items() if field.metadata.get("flag", True)]
 
     def _help(self, given: Given, *, full: bool) -> str:
@@ -159,7 +160,7 @@ class Flags:
             shown = [self._line(name, used[name]) for name in names if used[name] is not UNUSED]
             lines += ["", f"{title}:", *shown] if shown else []
         if groups is not self._groups:
-            lines += ["", f"--helpfull shows all {len(self._flags())} flags and every setting."]
+            lines += ["", f"--helpfull shows all {len(self.names())} flags and every setting."]
         return "\n".join([*lines, "", "TensorFlow logs only if TF_CPP_MIN_LOG_LEVEL is set."])
 
     def _line(self, name: str, value: Any) -> str:

@@ -170,7 +170,7 @@ def test_full_help_has_every_flag_and_every_setting_of_the_method():
 
 
 def test_a_trainer_has_few_flags():
-    assert len(train.define("toy", "digits", "")._flags()) <= 35
+    assert len(train.define("toy", "digits", "").names()) <= 35
 
 
 @pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
