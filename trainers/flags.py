@@ -29,7 +29,7 @@ class HelpAsked(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What a command line says.
+    """Content of a command line.
 
     Attributes:
         values: by flag, those that are given.
@@ -51,7 +51,7 @@ class Given:
         return kind(**self.among(kind), **fixed)
 
     def among(self, *kinds: type) -> dict[str, Any]:
-        """What is given of the fields of some dataclasses."""
+        """Returns those values that are fields of some dataclasses."""
         names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
         return {name: value for name, value in self.values.items() if name in names}
 
@@ -247,7 +247,7 @@ _SHOWN = {int: "N", float: "X", tuple[int, ...]: "N,N,...", tuple[str, ...]: "NA
 
 
 def _shown(field: dataclasses.Field) -> str:
-    """What the help text shows behind `--name=`."""
+    """Returns what the help text shows behind `--name=`."""
     if choices := field.metadata.get("choices"):
         return "|".join(map(str, choices))
     return field.metadata.get("shown") or _SHOWN.get(_type(field), "TEXT")

@@ -23,14 +23,14 @@ _CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What `judge_run` found; as a text, a table.
+    """Findings of `judge_run`; as a text, a table.
 
     Attributes:
         oracle: the oracle's judgement.
         oracle_test_accuracy: how good the oracle itself is on real test images, 0 to 1.
         class_names: by class id.
         images_per_class: how many generated images it is about.
-        sheet: PNG file with generated images, each beside the nearest real training image.
+        sheet: PNG file with generated images, each next to the nearest real training image.
     """
 
     oracle: Judgement
@@ -48,15 +48,15 @@ class Verdict:
             f"{'class':>16}  recognised, %  all taken for it, % (balance: {even:.2f})",
         ]
         for label, accuracy in found.class_accuracy.items():
-            share = found.class_share[label]
+            taken = found.class_share[label]
             name = self.class_names[label]
-            lines.append(f"{name:>16}  {100 * accuracy:13.2f}  {100 * share:19.2f}")
+            lines.append(f"{name:>16}  {100 * accuracy:13.2f}  {100 * taken:19.2f}")
         lines += [
             f"{'mean (G_t)':>16}  {100 * found.accuracy:13.2f}",
             f"in the oracle's features: Frechet distance {found.frechet_distance:.2f}, precision "
             f"{100 * found.precision:.2f} %, recall {100 * found.recall:.2f} %",
         ]
-        lines.append(f"generated images, each beside the nearest real one: {self.sheet}")
+        lines.append(f"generated images, each next to the nearest real one: {self.sheet}")
         return "\n".join(lines)
 
 

@@ -204,7 +204,7 @@ class Run:
         }
 
     def _measure(self, task: Task) -> dict[str, Any]:
-        """What test images, audit, oracle and the generator's size say, for the row."""
+        """Returns what test images, audit, oracle and the generator's size say, for the row."""
         start = time.monotonic()
         learner, test = self.learner, self.stream.seen_test(task)
         evaluation = evaluate(learner.classify, test)
@@ -290,7 +290,7 @@ class Run:
 
 
 def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
-    """What tells whether two runs are the same, JSON-able."""
+    """Returns what two runs must have in common to be the same, JSON-able."""
     # The scenario is made of the other values: it would repeat what differs.
     described = {key: value for key, value in stream.describe().items() if key != "scenario"}
     settings = dataclasses.asdict(learner.settings)
@@ -352,7 +352,7 @@ def _short(values: Any) -> list[float]:
 
 
 def _judged(oracle: Oracle, learner: Learner, test: tf.data.Dataset) -> dict[str, Any]:
-    """What the oracle says of generated images of all classes seen, for the row."""
+    """Returns the oracle's scores of generated images of all classes seen, for the row."""
     judgement = oracle.judge(learner.generate, learner.classes_seen, test)
     return {
         "oracle_accuracy": judgement.accuracy,
