@@ -11,7 +11,7 @@ import pytest
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import SettingsOptions
-from dgm_tf.settings import settings_for
+from dgm_tf.presets import settings_for
 from trainers import train
 
 ROOT = Path(__file__).parent.parent

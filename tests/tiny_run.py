@@ -1,14 +1,12 @@
 """Runs in seconds: real learners whose weights are moved as training may move them, untrained."""
 
-import dataclasses
-
 import numpy as np
 
 from dgm_tf.datasets import ImageData
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.fine_tune import FineTune
+from dgm_tf.learners.shared_gan import FineTune
 from dgm_tf.stream import class_incremental
 from tests.networks.tiny_generator import train
 
@@ -22,8 +20,7 @@ class MovedDGM(DGM):
     """
 
     def __init__(self, settings=None, *, gates=True, grows=True, **changes):
-        chosen = dataclasses.asdict(settings) if settings else SIZES
-        super().__init__(**{**chosen, **changes})
+        super().__init__(settings, **({} if settings else SIZES), **changes)
         self._gates, self._grows = gates, grows
 
     def learn(self, task, *, callbacks=()):
@@ -44,11 +41,11 @@ class MovedDGM(DGM):
 class MovedFineTune(FineTune):
     """Fine-tuning with random updates for training."""
 
-    def __init__(self, **settings):
-        super().__init__(**{**SIZES, **settings})
+    def __init__(self, **changes):
+        super().__init__(**SIZES, **changes)
 
     def learn(self, task, *, callbacks=()):
-        phase = self.gan_phase(task, epochs=1)
+        phase = self.gan_phase(task, **self.budget(task))
         random = np.random.RandomState(self.finished_tasks)
         for variable in phase.generator.trainable_variables:
             variable.assign_add(random.normal(size=variable.shape, scale=0.3))

@@ -21,7 +21,7 @@ PEER_LOST = 4
 
 @dataclasses.dataclass
 class Outcome:
-    """What a command ends with.
+    """End of a command.
 
     Attributes:
         code: its exit code: 0, WRONG, BAD_INPUT, DIVERGED, PEER_LOST, 130 after Ctrl-C or 143 after

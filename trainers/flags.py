@@ -29,7 +29,7 @@ class HelpAsked(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What a command line says.
+    """Content of a command line.
 
     Attributes:
         values: by flag, those that are given.
@@ -51,7 +51,7 @@ class Given:
         return kind(**self.among(kind), **fixed)
 
     def among(self, *kinds: type) -> dict[str, Any]:
-        """What is given of the fields of some dataclasses."""
+        """Returns those values that are fields of some dataclasses."""
         names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
         return {name: value for name, value in self.values.items() if name in names}
 
@@ -135,13 +135,14 @@ class Flags:
             raise HelpAsked(self._help(given, full=bool(set(asked) & set(_HELPFULL))))
         if given.others and not self._others:
             raise InputError(f"expected flags as --name=value, received {given.others[0]!r}")
-        for name in self._flags():
+        for name in self.names():
             field = self._fields[name]
             if field.default is dataclasses.MISSING and name not in values:
                 raise InputError(f"expected --{name}={_shown(field)}, {field.metadata['help']}")
         return given
 
-    def _flags(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The names of all flags."""
         return [name for name, field in self._fields.items() if field.metadata.get("flag", True)]
 
     def _help(self, given: Given, *, full: bool) -> str:
@@ -159,7 +160,7 @@ class Flags:
             shown = [self._line(name, used[name]) for name in names if used[name] is not UNUSED]
             lines += ["", f"{title}:", *shown] if shown else []
         if groups is not self._groups:
-            lines += ["", f"--helpfull shows all {len(self._flags())} flags and every setting."]
+            lines += ["", f"--helpfull shows all {len(self.names())} flags and every setting."]
         return "\n".join([*lines, "", "TensorFlow logs only if TF_CPP_MIN_LOG_LEVEL is set."])
 
     def _line(self, name: str, value: Any) -> str:
@@ -246,7 +247,7 @@ _SHOWN = {int: "N", float: "X", tuple[int, ...]: "N,N,...", tuple[str, ...]: "NA
 
 
 def _shown(field: dataclasses.Field) -> str:
-    """What the help text shows behind `--name=`."""
+    """Returns what the help text shows behind `--name=`."""
     if choices := field.metadata.get("choices"):
         return "|".join(map(str, choices))
     return field.metadata.get("shown") or _SHOWN.get(_type(field), "TEXT")

@@ -1,9 +1,10 @@
-"""Shows runs: a page of one run, a page that compares several, one figure, or their tables."""
+"""Shows runs: a page of one or several, one figure over them, or their tables."""
 
 import dataclasses
 import sys
 from collections.abc import Sequence
 
+from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import option
 from dgm_tf.reporting import FIGURES
 from trainers import command
@@ -39,9 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with command.outcome() as outcome:
         given = define().parse(arguments)
         wanted = given.of(Options)
-        from dgm_tf.reporting.show import Request, show
+        if not (runs := given.others):
+            raise InputError("expected one RUN or more, folders that trainers have written")
+        if wanted.text and (wanted.figure or wanted.out):
+            raise InputError("expected --text only, it writes no file: leave out the others")
+        from dgm_tf.reporting import page, tables
+        from dgm_tf.reporting.run import read_runs
 
-        print(show(Request(given.others, **dataclasses.asdict(wanted))), flush=True)
+        if wanted.text:
+            print("\n\n\n".join(map(tables.report_of, read_runs(runs))), flush=True)
+        elif wanted.figure:
+            written = page.write_figure(wanted.figure, runs, wanted.out or wanted.figure)
+            print(*written, sep="\n", flush=True)
+        else:
+            print(page.write_page(*runs, out=wanted.out), flush=True)
     return outcome.code
 
 

@@ -95,7 +95,7 @@ def crew(place: Distribution, run: Mapping[str, Any]) -> Crew:
 
 @dataclasses.dataclass(frozen=True)
 class Assignment:
-    """What all processes do next.
+    """The next thing that all processes do.
 
     Attributes:
         task: the task to learn, from 1; 0 when there is nothing left to do.

@@ -17,7 +17,7 @@ from typing import Any
 from dgm_tf import _checks, stopping
 from dgm_tf.errors import InputError
 from dgm_tf.learners.registry import METHODS as LEARNERS
-from dgm_tf.reporting import table
+from dgm_tf.reporting import tables
 from dgm_tf.settings import VARIANTS
 from dgm_tf.storage.files import write_atomically
 
@@ -101,14 +101,14 @@ def plan(
 def run_missing(
     planned: Sequence[Planned], *, say: Callable[[str], None], jobs: int = 1
 ) -> list[Planned]:
-    """Runs what is not finished, going on where a run was cut.
+    """Runs all that is not finished, and resumes what was cut.
 
-    A run that fails is said to have failed, and the others go on.
+    A run that fails is named, and the others are still run.
 
     Args:
         planned: the grid.
         say: takes a line of progress.
-        jobs: runs at the same time, each with its share of the processor's cores: small networks
+        jobs: runs at the same time, each with its part of the cores: small networks
             leave cores idle, so that two runs side by side end before two in a row.
 
     Returns:
@@ -118,15 +118,15 @@ def run_missing(
         InputError: more jobs than cores.
         dgm_tf.stopping.Stopped: it was asked to stop, and so the runs have been.
     """
-    shares = _core_shares(jobs)
+    parts = _core_parts(jobs)
     todo = [run for run in planned if run.finished_tasks() < run.tasks]
     say(f"{len(planned)} runs, {len(planned) - len(todo)} of them finished before")
     failed, seconds, running = [], [], {}
     waiting = list(enumerate(todo, start=1))
     with stopping.watched(), _stopped_together(running):
         while waiting or running:
-            for share in shares:
-                if share not in running and waiting:
+            for part in parts:
+                if part not in running and waiting:
                     index, run = waiting.pop(0)
                     left = ""
                     if seconds:
@@ -134,14 +134,14 @@ def run_missing(
                         minutes = statistics.fmean(seconds) * rounds / 60
                         left = f", about {max(1, round(minutes))} min to go"
                     say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
-                    running[share] = _Started(run, share if jobs > 1 else None)
+                    running[part] = _Started(run, part if jobs > 1 else None)
             time.sleep(_LOOK_SECONDS)
             if stopping.requested():
                 raise stopping.Stopped(stopping.GOES_ON)
-            for share, started in list(running.items()):
+            for part, started in list(running.items()):
                 if (code := started.process.poll()) is None:
                     continue
-                del running[share]
+                del running[part]
                 seconds.append(time.monotonic() - started.since)
                 last = started.ended()
                 if code:
@@ -209,7 +209,7 @@ def _stop(running: Collection[_Started], reason: BaseException) -> None:
 
 
 def _in_foreground() -> bool:
-    """Whether Ctrl-C on the terminal reaches this process, and so its children."""
+    """Returns whether Ctrl-C on the terminal reaches this process, and so its children."""
     try:
         with open("/dev/tty") as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
@@ -227,7 +227,7 @@ def _own_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 
 
-def _core_shares(jobs: int) -> list[tuple[int, ...]]:
+def _core_parts(jobs: int) -> list[tuple[int, ...]]:
     """This process's cores, divided evenly."""
     jobs = _checks.integer(jobs, "--jobs", low=1)
     if jobs == 1:
@@ -245,13 +245,13 @@ def write_tables(root: str | Path, out: str | Path) -> list[Path]:
     Raises:
         InputError: a run cannot be read, or a file cannot be written.
     """
-    runs = table.finished_runs(root)
+    runs = tables.finished_runs(root)
     if not runs:
         raise InputError(f"no finished run in {root}: learn one first, or name another --results")
     texts = {
-        "table1.md": table.markdown(runs) + "\n",
-        "table1.csv": table.as_csv(runs),
-        "table1.tex": table.latex(runs),
+        "table1.md": tables.markdown(runs) + "\n",
+        "table1.csv": tables.as_csv(runs),
+        "table1.tex": tables.latex(runs),
     }
     paths = []
     for name, text in texts.items():

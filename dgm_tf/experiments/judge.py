@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, pictures
+from dgm_tf import _checks, datasets
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
-from dgm_tf.learners.learner import Learner
-from dgm_tf.learners.phase import divisor_up_to
+from dgm_tf.learners.learner import Learner, largest_divisor
 from dgm_tf.learners.registry import load_state
+from dgm_tf.reporting import pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.stream import TaskStream, class_incremental, to_float
 
@@ -23,14 +23,14 @@ _CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What `judge_run` found; as a text, a table.
+    """Findings of `judge_run`; as a text, a table.
 
     Attributes:
         oracle: the oracle's judgement.
         oracle_test_accuracy: how good the oracle itself is on real test images, 0 to 1.
         class_names: by class id.
         images_per_class: how many generated images it is about.
-        sheet: PNG file with generated images, each beside the nearest real training image.
+        sheet: PNG file with generated images, each next to the nearest real training image.
     """
 
     oracle: Judgement
@@ -48,15 +48,15 @@ class Verdict:
             f"{'class':>16}  recognised, %  all taken for it, % (balance: {even:.2f})",
         ]
         for label, accuracy in found.class_accuracy.items():
-            share = found.class_share[label]
+            taken = found.class_share[label]
             name = self.class_names[label]
-            lines.append(f"{name:>16}  {100 * accuracy:13.2f}  {100 * share:19.2f}")
+            lines.append(f"{name:>16}  {100 * accuracy:13.2f}  {100 * taken:19.2f}")
         lines += [
             f"{'mean (G_t)':>16}  {100 * found.accuracy:13.2f}",
             f"in the oracle's features: Frechet distance {found.frechet_distance:.2f}, precision "
             f"{100 * found.precision:.2f} %, recall {100 * found.recall:.2f} %",
         ]
-        lines.append(f"generated images, each beside the nearest real one: {self.sheet}")
+        lines.append(f"generated images, each next to the nearest real one: {self.sheet}")
         return "\n".join(lines)
 
 
@@ -136,7 +136,7 @@ def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndar
     """
     counts = stream.describe()["train_images"]
     total = sum(counts[label] for label in learner.classes_seen)
-    batch = divisor_up_to(_CHUNK, total)  # so that none is left out; 1 for a prime total
+    batch = largest_divisor(total, at_most=_CHUNK)  # so that none is left out; 1 for a prime total
     batches = stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED)
     for images, labels in batches.rebatch(_CHUNK):
         yield images.numpy(), labels.numpy()

@@ -8,7 +8,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dgm_tf.reporting.report import duration
+from dgm_tf.reporting.tables import duration
 
 # Logged quantities that the live line shows, and how it calls them.
 _SHOWN = {"critic_loss": "critic", "generator_loss": "generator", "mask_sparsity": "sparsity"}
@@ -108,7 +108,7 @@ class TaskProgress(keras.callbacks.Callback):
 
 
 def is_live(file: TextIO) -> bool:
-    """Whether a line may be redrawn on `file`: a terminal, and no build service behind it."""
+    """Returns whether `file` can show a live line: a terminal, and no build service behind it."""
     return file.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
@@ -116,7 +116,7 @@ def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | No
     """The lines printed when a task is finished.
 
     Args:
-        row: the task's row of metrics.jsonl (see `dgm_tf.reporting.report`).
+        row: the task's row of metrics.jsonl (see `dgm_tf.reporting.tables`).
         title: the task by name, such as "task 3 of 10: class 2".
         seconds_left: a guess at the time that the remaining tasks will take.
     """
@@ -126,10 +126,10 @@ def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | No
     if row.get("oracle_accuracy") is not None:
         measures += f", G{row['task']} {_percent(row['oracle_accuracy'])}"
     if row["forgetting"] is not None:
-        share = {name: _percent(value) for name, value in row["newest_class_share"].items()}
+        fraction = {name: _percent(value) for name, value in row["newest_class_share"].items()}
         measures += f", forgetting {_percent(row['forgetting'])}"
-        measures += f", newest classes {share['predictions']} of predictions"
-        measures += f", {share['test_set']} of images"
+        measures += f", newest classes {fraction['predictions']} of predictions"
+        measures += f", {fraction['test_set']} of images"
     lines.append(measures)
     if row["audit"]:
         lines.append(f"memory audit: {_audit(row['audit'])}")

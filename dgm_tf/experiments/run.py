@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, pictures, stopping
+from dgm_tf import distribution, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
@@ -24,7 +24,7 @@ from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.registry import new_learner, reading_state
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
-from dgm_tf.reporting import page, report, tensorboard
+from dgm_tf.reporting import page, pictures, tables, tensorboard
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.serving.export import version_folder
@@ -163,7 +163,7 @@ class Run:
             self._write_page()  # The run may have been killed before it could.
         self._say(f"{self.stream.scenario}\nrun folder: {self.path}{resumed}")
         generates = self.learner.generates
-        self._audit = MemoryAudit(self._folder.audit, finished_tasks=generates and finished)
+        self._audit = MemoryAudit(self._folder.audit, finished_tasks=finished if generates else 0)
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
@@ -205,7 +205,7 @@ class Run:
         }
 
     def _measure(self, task: Task) -> dict[str, Any]:
-        """What test images, audit, oracle and the generator's size say, for the row."""
+        """Returns what test images, audit, oracle and the generator's size say, for the row."""
         start = time.monotonic()
         learner, test = self.learner, self.stream.seen_test(task)
         evaluation = evaluate(learner.classify, test)
@@ -250,7 +250,7 @@ class Run:
 
     def _report(self) -> None:
         pictures_at = f"{self._folder.samples}/" if self.learner.generates else None
-        text = report.run_report(self.rows, scenario=self.stream.scenario, pictures=pictures_at)
+        text = tables.run_report(self.rows, scenario=self.stream.scenario, pictures=pictures_at)
         _print(f"\n{text}\nPage: {self.path / page.PAGE}")
 
     def _write_page(self) -> None:
@@ -291,7 +291,7 @@ class Run:
 
 
 def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
-    """What tells whether two runs are the same, JSON-able."""
+    """Returns what two runs must have in common to be the same, JSON-able."""
     # The scenario is made of the other values: it would repeat what differs.
     described = {key: value for key, value in stream.describe().items() if key != "scenario"}
     settings = dataclasses.asdict(learner.settings)
@@ -353,7 +353,7 @@ def _short(values: Any) -> list[float]:
 
 
 def _judged(oracle: Oracle, learner: Learner, test: tf.data.Dataset) -> dict[str, Any]:
-    """What the oracle says of generated images of all classes seen, for the row."""
+    """Returns the oracle's scores of generated images of all classes seen, for the row."""
     judgement = oracle.judge(learner.generate, learner.classes_seen, test)
     return {
         "oracle_accuracy": judgement.accuracy,

@@ -19,7 +19,7 @@ from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.registry import load_state
 from dgm_tf.networks import Generator
-from dgm_tf.reporting import report
+from dgm_tf.reporting import tables
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder
 
@@ -68,7 +68,7 @@ class RunAudit:
         lines = [f"{self.path}: {self.scenario}"]
         if self.findings:
             header = ["task", "checkpoint", "images", "gated numbers", "reserved", "free/start"]
-            lines.append(report.text_table(header, [_cells(each) for each in self.findings]))
+            lines.append(tables.text_table(header, [_cells(each) for each in self.findings]))
         lines += [f"wrong: {fault}" for fault in self.faults]
         return "\n".join([*lines, *self.remarks, f"verdict: {self.verdict}"])
 

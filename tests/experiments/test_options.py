@@ -5,7 +5,7 @@ from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import FOLDER, RunOptions, SettingsOptions, StreamOptions
-from dgm_tf.settings import settings_for
+from dgm_tf.presets import settings_for
 from dgm_tf.stream import class_incremental
 
 

@@ -8,18 +8,12 @@ from PIL import Image
 
 import dgm_tf
 from dgm_tf.evaluation.memory_audit import read, record_path
-from tests.trainers.test_trainers import train
 from trainers import export, sample, split_digits
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A finished run that exported its memory."""
-    folder = tmp_path_factory.mktemp("run")
-    arguments = (f"--run_dir={folder}/run", f"--export_dir={folder}/memory", "--verbosity=0")
-    with pytest.MonkeyPatch.context() as patch:
-        assert train(patch, *arguments) == 0
-    return folder
+@pytest.fixture
+def run(finished):
+    return finished
 
 
 def hashes(path):
@@ -39,14 +33,14 @@ def test_a_trainer_exports_at_the_end(run):
     assert hashes(memory.path) == recorded(run, 2) and all(memory.audit().values())
 
 
-def test_the_memory_after_any_task_can_be_exported_later(run, capsys):
+def test_the_memory_after_any_task_can_be_exported_later(run, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in (run / "run").rglob("*")}
-    where = f"--export_dir={run}/later"
+    where = f"--export_dir={tmp_path}/later"
     assert export.main([f"--run_dir={run}/run", "--task=1", where, "--export_classifier"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("all images identical")
     assert said[1].startswith("exported 1 task to ") and "less than the learner's" in said[1]
-    memory = dgm_tf.load_generator(run / "later")
+    memory = dgm_tf.load_generator(tmp_path / "later")
     assert memory.classes == tuple(range(5)) and hashes(memory.path) == recorded(run, 1)
     assert memory.classify(np.zeros([1, 8, 8, 1], np.uint8))[0] in memory.classes
     assert {path: path.stat().st_mtime_ns for path in (run / "run").rglob("*")} == before

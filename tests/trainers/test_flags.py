@@ -14,7 +14,7 @@ from dgm_tf import stopping
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from dgm_tf.experiments.options import RunOptions, SettingsOptions, StreamOptions
 from dgm_tf.learners.registry import METHODS
-from dgm_tf.settings import settings_for
+from dgm_tf.presets import settings_for
 from dgm_tf.storage.checkpoint import Every
 from trainers import audit, command, export, judge, report, sample, split_digits, table1, train
 from trainers.flags import HelpAsked
@@ -157,7 +157,7 @@ def test_help_shows_what_matters_with_the_values_of_this_very_command():
     epochs = settings_for("mnist", "ewc", preset="paper").epochs
     for wanted in (f"(I in Eq. 3); 0 makes as many as `steps` takes [{epochs}]", "[3]", "[paper]"):
         assert wanted in text
-    assert "--variant" not in text and "--batch_size" not in text
+    assert "--variant=w|a" not in text and "--batch_size" not in text
     assert text.index("Examples:") < text.index("--method=") and "--helpfull shows all" in text
 
 
@@ -170,7 +170,7 @@ def test_full_help_has_every_flag_and_every_setting_of_the_method():
 
 
 def test_a_trainer_has_few_flags():
-    assert len(train.define("toy", "digits", "")._flags()) <= 35
+    assert len(train.define("toy", "digits", "").names()) <= 35
 
 
 @pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)

@@ -1,40 +1,34 @@
 """`trainers.judge` as a user types it."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 
-from dgm_tf import pictures
+from dgm_tf import datasets
+from dgm_tf.datasets import ImageData
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judge as judging
+from dgm_tf.reporting import pictures
 from dgm_tf.stream import class_incremental
-from tests.trainers.test_trainers import train
 from trainers import judge
 
 
-@pytest.fixture(scope="module", autouse=True)
-def oracle():
-    """An oracle that has learnt nothing is as good as another to see what is done with it."""
-    with pytest.MonkeyPatch.context() as patch:
-        made = Oracle((16, 16, 1), 10, test_accuracy=0.5)
-        patch.setattr(Oracle, "of", lambda stream: made)
-        yield
+@pytest.fixture(autouse=True)
+def known(oracle, monkeypatch):
+    monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        assert train(patch, f"--run_dir={folder}", "--verbosity=0", "--oracle") == 0
-    return folder
+@pytest.fixture
+def run(finished):
+    return finished / "run"
 
 
-def test_a_run_is_judged_as_it_was_while_it_ran(run, capsys):
+def test_a_run_is_judged_as_it_was_while_it_ran(run, tmp_path, capsys):
     for line in (run / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
-        assert judge.main([f"--run_dir={run}", f"--task={row['task']}"]) == 0
+        sheet = tmp_path / "nearest.png"
+        assert judge.main([f"--run_dir={run}", f"--task={row['task']}", f"--out={sheet}"]) == 0
         said = capsys.readouterr().out
         assert f"mean (G_t)  {100 * row['oracle_accuracy']:13.2f}" in said
         assert f"Frechet distance {row['oracle_frechet_distance']:.2f}" in said
@@ -42,7 +36,6 @@ def test_a_run_is_judged_as_it_was_while_it_ran(run, capsys):
             right = row["oracle_class_accuracy"][label]
             assert f"{label:>16}  {100 * right:13.2f}  {100 * share:19.2f}" in said
         classes = len(row["classes_seen"])
-        sheet = run / "samples" / f"nearest-{row['task']:02d}.png"
         assert pictures.read_grid(sheet, rows=classes, image_shape=(16, 16, 1)).any()
 
 
@@ -73,16 +66,12 @@ def test_the_sheet_shows_what_was_learnt_by_heart(tmp_path):
     assert len(np.unique(grid.reshape(20, -1), axis=0)) == 10
 
 
-def test_other_data_are_refused(run, tmp_path, capsys):
-    copy = shutil.copytree(run, tmp_path / "run")
-    settings = json.loads((copy / "settings.json").read_text())
-    settings["stream"]["fingerprint"] = "0123456789abcdef"
-    (copy / "settings.json").write_text(json.dumps(settings))
-    assert judge.main([f"--run_dir={copy}"]) == 2
+def test_other_data_are_refused(run, monkeypatch, capsys):
+    monkeypatch.setattr(ImageData, "fingerprint", "0123456789abcdef")
+    assert judge.main([f"--run_dir={run}"]) == 2
     assert "was learnt from other data" in capsys.readouterr().err
-    settings["stream"]["name"] = "flowers"
-    (copy / "settings.json").write_text(json.dumps(settings))
-    assert judge.main([f"--run_dir={copy}"]) == 2
+    monkeypatch.setattr(datasets, "NAMES", ("mnist",))
+    assert judge.main([f"--run_dir={run}"]) == 2
     assert "name it by --images=DIR" in capsys.readouterr().err
 
 
