@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_tuner.errors import FailedTrialError
 
 from dgm_tf.errors import Diverged
-from dgm_tf.learners.base import Learner
+from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.stream import Task, TaskStream
 
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
 
 
 def measure(
-    learner: Learner, stream: TaskStream, *, tasks: int, callbacks: Sequence[Any] = ()
+    learner: DGM, stream: TaskStream, *, tasks: int, callbacks: Sequence[Any] = ()
 ) -> Measured:
     """Learns the first tasks and looks at validation images of all classes seen after each.
 
@@ -82,7 +82,7 @@ def measure(
 
 
 def _check_generated(
-    learner: Learner, task: Task, seen: Sequence[tuple[np.ndarray, np.ndarray]]
+    learner: DGM, task: Task, seen: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> None:
     """Finds a class of the task whose generated images are all but the same.
 

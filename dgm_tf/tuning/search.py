@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def search(
     finished = 0 if role == _WORKER else len(_ended(tuner))
     resumed = f", resumed after {finished} finished trials" if finished else ""
     tuner.say(f"{stream.scenario}\n{f'{role} of ' if role else ''}search: {folder}{resumed}")
-    _run(tuner, stream, role)
+    _run(tuner, stream)
     if role == _WORKER:
         return []
     trials = results.ranked(_ended(tuner))
@@ -83,7 +84,7 @@ def search(
     return trials
 
 
-def _run(tuner: DGMTuner, stream: TaskStream, role: str | None) -> None:
+def _run(tuner: DGMTuner, stream: TaskStream) -> None:
     try:
         tuner.search(stream)
     except FatalError as error:
@@ -91,13 +92,6 @@ def _run(tuner: DGMTuner, stream: TaskStream, role: str | None) -> None:
     except grpc.RpcError as error:
         raise InputError(
             f"the chief does not answer ({error.code().name}); start it, then this worker again"
-        ) from error
-    except RuntimeError as error:
-        if role != _CHIEF:
-            raise
-        raise InputError(
-            f"the chief cannot listen ({_checks.one_line(error)}); name another "
-            "KERASTUNER_ORACLE_PORT"
         ) from error
 
 
@@ -120,7 +114,17 @@ def _role() -> str | None:
             f"expected {', '.join(names)} together, {', '.join(missing)} is missing: set it, or "
             "none of them for one process"
         )
-    return _CHIEF if _CHIEF in os.environ[names[-1]] else _WORKER
+    ip, port, name = (os.environ[each] for each in names)
+    if _CHIEF not in name:
+        return _WORKER
+    try:
+        # gRPC would listen at the port of another search's chief, too, and mix their workers.
+        with socket.create_server((ip, int(port))):
+            return _CHIEF
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"the chief cannot listen at {ip}:{port} ({error}); name another {names[1]}"
+        ) from error
 
 
 # The folder.

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -264,12 +265,14 @@ def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     [
         ("127.0.0.1", "", "", "KERASTUNER_ORACLE_PORT, KERASTUNER_TUNER_ID is missing"),
         ("", "", "chief", "missing: set it, or none"),
-        ("127.0.0.1", "x", "chief", "the chief cannot listen"),
+        ("127.0.0.1", "{taken}", "chief", "the chief cannot listen at 127.0.0.1:"),
     ],
 )
 def test_what_several_processes_need_is_checked(tmp_path, monkeypatch, ip, port, name, wanted):
-    monkeypatch.setenv("KERASTUNER_ORACLE_IP", ip)
-    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
-    with pytest.raises(InputError, match=wanted):
-        run(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", ip)
+        taken = another.getsockname()[1]
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port.format(taken=taken))
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
+        with pytest.raises(InputError, match=wanted):
+            run(tmp_path)
