@@ -1,55 +1,64 @@
-"""Searches with toy learners: every tuner, resuming, failures, and what is left behind."""
+"""Searches by trials that learn nothing: every tuner, resuming, failures, and what is left."""
 
 import dataclasses
 import json
 import re
-import shutil
 import socket
 from pathlib import Path
 
 import pytest
+from keras_tuner.errors import FailedTrialError
 from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.settings import DGMSettings
 from dgm_tf.tuning import tuner
+from dgm_tf.tuning.hypermodel import HyperDGM
 from dgm_tf.tuning.measure import Measured
 from dgm_tf.tuning.search import search
 from dgm_tf.tuning.space import RANGES, Aim, Plan
 from tests.tuning import toys
-from tests.tuning.toys import BASE, HyperToy, Toy
 
-PLAN = Plan(tasks=2, tuner="random", trials=4)
+BASE = DGMSettings(epochs=9, seed=5, batch_size=8, generator_size=3)
 HALVING = {"tuner": "hyperband", "factor": 2, "halvings": 1}
+FULL = FailedTrialError("out of memory")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def without_collecting():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuner.gc, "collect", lambda: 0)
-        yield
+class HyperToy(HyperDGM):
+    """Trials whose accuracy follows from their settings and seed.
+
+    Attributes:
+        errors: by number of the trial, counted from 1 in this search.
+        learnt: (settings, seed of the stream) of each trial.
+    """
+
+    def __init__(self, base=BASE, aim=Aim(), errors=()):  # noqa: B008 (frozen)
+        super().__init__(base, aim)
+        self.errors, self.learnt = dict(errors), []
+
+    def learner(self, settings):
+        return settings
+
+    def metrics(self, learner, stream, *, tasks, callbacks=()):
+        next(iter(stream))  # It stands at its beginning.
+        self.learnt.append((learner, stream.seed))
+        if error := self.errors.get(len(self.learnt)):
+            raise error
+        accuracy = 1.0 - learner.sparsity - learner.s_max / 1e7 - stream.seed / 1e3
+        found = {"objective": accuracy, "accuracy": accuracy, "units": 60.0 + learner.sparsity}
+        return found | {"growth": 1.0, "parameters": 900.0, "seconds": 1.0}
 
 
-def run(folder, toy=Toy, base=BASE, aim=Aim(), **plan):  # noqa: B008 (frozen)
-    """The trials of a search, and the (settings, task) of every task learnt in it."""
-    Toy.learnt.clear()
-    hypermodel = HyperToy(base, aim)
-    hypermodel.toy = toy
-    plan = dataclasses.replace(PLAN, search_dir=str(folder), **plan)
-    return search(toys.stream(), hypermodel, plan, command="the command"), list(Toy.learnt)
+@pytest.fixture(autouse=True)
+def without_collecting(monkeypatch):
+    monkeypatch.setattr(tuner.gc, "collect", lambda: 0)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """Folder and trials of a search that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("whole") / "search"
-    return folder, run(folder)[0]
-
-
-@pytest.fixture
-def finished(whole, tmp_path):
-    """A copy of its folder, to resume in."""
-    return Path(shutil.copytree(whole[0], tmp_path / "finished"))
+def run(folder, hypermodel=None, **plan):
+    """The trials of a search, and what its model has learnt."""
+    hypermodel = hypermodel or HyperToy()
+    plan = Plan(**{"tasks": 2, "tuner": "random", "trials": 4, "search_dir": str(folder), **plan})
+    return search(toys.stream(), hypermodel, plan, command="the command"), hypermodel.learnt
 
 
 def objectives(trials):
@@ -64,8 +73,8 @@ def test_so_many_trials_are_run_within_the_ranges_and_the_first_has_the_base_set
     tmp_path, kind
 ):
     # Bayesian optimisation begins after three random trials for each setting searched.
-    trials, learnt = run(tmp_path, aim=Aim(search=("s_max",)), tuner=kind, trials=5)
-    assert len(trials) == 5 and len(learnt) == 5 * 2
+    trials, learnt = run(tmp_path, HyperToy(BASE, Aim(search=("s_max",))), tuner=kind, trials=5)
+    assert len(trials) == 5 and len(learnt) == 5
     first, *others = sorted(trials, key=lambda trial: trial.number)
     assert first.settings == BASE
     for trial in others:
@@ -83,11 +92,11 @@ def test_hyperband_raises_the_budget_of_the_best(tmp_path):
     (raised,) = [trial for trial in trials if trial.number == 3]
     assert small[raised.settings] == max(small.values())
     epochs = [settings.epochs for settings, _ in learnt]
-    assert epochs == [4] * 4 + [9] * 6  # two tasks a trial
+    assert epochs == [4, 4, 9, 9, 9]
 
 
 def test_every_setting_that_has_a_range_can_be_searched(tmp_path):
-    trials, _ = run(tmp_path, aim=Aim(search=tuple(RANGES)), trials=3)
+    trials, _ = run(tmp_path, HyperToy(BASE, Aim(search=tuple(RANGES))), trials=3)
     for name in RANGES:
         assert len({getattr(trial.settings, name) for trial in trials}) > 1, name
 
@@ -126,54 +135,40 @@ class Killed(BaseException):
     """As a process ends: nobody catches it."""
 
 
-def failing(error, *calls):
-    """A toy that raises an error instead of learning a task, counted from 1 over all trials."""
-
-    class Failing(Toy):
-        def learn(self, task, **options):
-            if len(Toy.learnt) + 1 in calls:
-                Toy.learnt.append(None)
-                raise error
-            return super().learn(task, **options)
-
-    return Failing
-
-
 @pytest.mark.parametrize("options", [{"trials": 4}, HALVING])
 def test_a_search_that_was_killed_is_resumed_with_the_finished_trials(tmp_path, options):
     whole, learnt = run(tmp_path / "whole", **options)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", failing(Killed, 4), **options)  # in the second trial
+        run(tmp_path / "killed", HyperToy(errors={2: Killed()}), **options)
     trials, left = run(tmp_path / "killed", **options)
-    assert left == learnt[2:] and objectives(trials) == objectives(whole)
+    assert left == learnt[1:] and objectives(trials) == objectives(whole)
 
 
-def test_a_finished_search_learns_nothing_more_and_more_trials_can_follow(whole, finished):
-    again, learnt = run(finished)
-    assert learnt == [] and objectives(again) == objectives(whole[1])
-    path = finished / "trials" / "oracle.json"
+def test_a_finished_search_learns_nothing_more_and_more_trials_can_follow(tmp_path):
+    trials, _ = run(tmp_path)
+    again, learnt = run(tmp_path)
+    assert learnt == [] and objectives(again) == objectives(trials)
+    path = tmp_path / "trials" / "oracle.json"
     with path.open() as former:
-        more, learnt = run(finished, trials=5)
+        more, learnt = run(tmp_path, trials=5)
         # Another file has taken its name: a kill leaves no half of one.
         assert len(json.load(former)["end_order"]) == 4
     assert len(json.loads(path.read_text())["end_order"]) == 5
-    assert len(learnt) == 2 and objectives(again).items() <= objectives(more).items()
+    assert len(learnt) == 1 and objectives(again).items() <= objectives(more).items()
 
 
-@pytest.mark.parametrize(
-    ("options", "wanted"),
-    [
-        ({"aim": Aim(growth_price=0.5)}, "aim.growth_price is 0.01 there, 0.5 here"),
-        ({"aim": Aim(search=("s_max",))}, "space is"),
-        ({"base": dataclasses.replace(BASE, epochs=8)}, "base.epochs is 9 there, 8 here"),
-        ({"tasks": 3}, "tasks is 2 there, 3 here"),
-        ({"tuner": "bayesian"}, 'tuner is "random" there'),
-    ],
-)
-def test_the_folder_of_another_search_is_refused(whole, options, wanted):
-    with pytest.raises(InputError, match=wanted):
-        run(whole[0], **options)
-    assert not Toy.learnt
+def test_the_folder_of_another_search_is_refused(tmp_path):
+    run(tmp_path, trials=1)
+    for hypermodel, plan, wanted in (
+        (HyperToy(BASE, Aim(growth_price=0.5)), {}, "aim.growth_price is 0.01 there, 0.5 here"),
+        (HyperToy(BASE, Aim(search=("s_max",))), {}, "space is"),
+        (HyperToy(dataclasses.replace(BASE, epochs=8)), {}, "base.epochs is 9 there, 8 here"),
+        (HyperToy(), {"tasks": 3}, "tasks is 2 there, 3 here"),
+        (HyperToy(), {"tuner": "bayesian"}, 'tuner is "random" there'),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            run(tmp_path, hypermodel, **plan)
+        assert not hypermodel.learnt
 
 
 # Failures.
@@ -181,7 +176,7 @@ def test_the_folder_of_another_search_is_refused(whole, options, wanted):
 
 def test_unusable_trials_are_failed_ones_and_the_search_continues(tmp_path, capsys):
     # Five in a row, and the first among them.
-    trials, _ = run(tmp_path, failing(MemoryError(), 1, 2, 3, 4, 5), trials=6)
+    trials, _ = run(tmp_path, HyperToy(errors=dict.fromkeys(range(1, 6), FULL)), trials=6)
     assert {trial.number: trial.reason for trial in trials} == {
         **dict.fromkeys(range(1, 6), "out of memory"), 6: ""
     }  # fmt: skip
@@ -192,29 +187,30 @@ def test_unusable_trials_are_failed_ones_and_the_search_continues(tmp_path, caps
 
 
 def test_hyperband_continues_past_failed_trials(tmp_path):
-    trials, _ = run(tmp_path, failing(MemoryError(), 3), **HALVING)
+    trials, _ = run(tmp_path, HyperToy(errors={2: FULL}), **HALVING)
     assert sum(not trial.usable for trial in trials) == 1 and trials[0].budget == 1.0
 
 
 @pytest.mark.parametrize("error", [TypeError("a bug"), InputError("too large for this")])
 def test_any_other_error_ends_the_search_and_is_no_failed_trial(tmp_path, error):
     with pytest.raises(type(error), match=str(error)):
-        run(tmp_path, failing(error, 3), trials=2)
+        run(tmp_path, HyperToy(errors={2: error}), trials=2)
     trials, learnt = run(tmp_path, trials=2)  # mended
-    assert len(learnt) == 2 and all(trial.usable for trial in trials)
+    assert len(learnt) == 1 and all(trial.usable for trial in trials)
 
 
 def test_a_search_without_a_usable_trial_says_so(tmp_path):
     with pytest.raises(InputError, match="none of the 2 trials.*: out of memory;"):
-        run(tmp_path, failing(MemoryError(), 1, 2), trials=2)
+        run(tmp_path, HyperToy(errors={1: FULL, 2: FULL}), trials=2)
     assert (tmp_path / "trials.csv").exists() and not (tmp_path / "best.json").exists()
 
 
 # What is left behind.
 
 
-def test_tables_picture_settings_and_record_are_written(whole):
-    folder, trials = whole
+def test_tables_picture_settings_and_record_are_written(tmp_path):
+    folder = tmp_path
+    trials, _ = run(folder)
     assert {path.name for path in folder.iterdir()} == {
         "search.json", "trials", "trials.md", "trials.csv", "front.png", "front.svg", "best.json"
     }  # fmt: skip
@@ -229,19 +225,15 @@ def test_tables_picture_settings_and_record_are_written(whole):
     assert record["command"] == "the command" and record["versions"]["keras-tuner"]
 
 
-def test_best_and_beginning_are_learnt_once_more_with_each_fresh_seed(finished):
-    trials, learnt = run(finished, fresh_seeds=(7,))
+def test_best_and_beginning_are_learnt_once_more_with_each_fresh_seed(tmp_path):
+    trials, learnt = run(tmp_path, fresh_seeds=(7,))
     first, best = (dataclasses.replace(each, seed=7) for each in (BASE, trials[0].settings))
-    assert [settings for settings, _ in learnt] == [first, first, best, best]
-    rows = json.loads((finished / "fresh.json").read_text())
+    assert learnt[4:] == [(first, 7), (best, 7)]  # on data that this seed has cut
+    rows = json.loads((tmp_path / "fresh.json").read_text())
     assert [row["name"] for row in rows] == ["begin", "best"]
-    cut = toys.stream().anew(seed=7)
-    learner = Toy(best)
-    for _, task in zip(range(2), cut, strict=False):
-        learner.learn(task)
-    assert rows[1]["accuracy"] == pytest.approx(toys.validation_accuracy(learner, cut, 2))
-    _, learnt = run(finished, fresh_seeds=(7, 8))
-    assert [settings.seed for settings, _ in learnt] == [8] * 4
+    assert rows[1]["accuracy"] == pytest.approx(trials[0].metrics["accuracy"] - 7 / 1e3)
+    _, learnt = run(tmp_path, fresh_seeds=(7, 8))
+    assert [seed for _, seed in learnt] == [8, 8]
 
 
 def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
