@@ -5,7 +5,7 @@ import tensorflow as tf
 from dgm_tf import distribution, randomness
 
 _ANGLE, _ZOOM, _SHIFT, _NOISE = 0.15, 0.1, 0.06, 0.1
-_CONTRAST, _BRIGHTNESS, _COLOUR = 0.5, 0.4, 0.2
+_CONTRAST, _BRIGHTNESS, _COLOUR, _INVERTED = 0.5, 0.4, 0.2, 0.5
 _MARGINS_IN_WIDTH = 6
 
 
@@ -44,45 +44,43 @@ def distorted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return moved + noise * _NOISE * tf.abs(loudness)[:, None, None, None]
 
 
-def recoloured(
-    images: tf.Tensor, seed: tf.Tensor, *, jitter: float, inverted_share: float
-) -> tf.Tensor:
-    """Images of other contrast, brightness and tint, some of them inverted, each in its own way.
+def recoloured(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Images of other contrast, brightness and tint, half of them inverted, each in its own way.
 
     A pixel x of channel c becomes `+-exp(k + k_c) x + b + b_c`, uniformly drawn for each image: k
-    up to 0.5, b up to 0.4, k_c and b_c up to 0.2 either way, all times `jitter`. Nothing is cut
-    off, so values can lie outside [-1, 1].
+    up to 0.5, b up to 0.4, k_c and b_c up to 0.2 either way. Nothing is cut off, so values can lie
+    outside [-1, 1].
 
     Args:
         images: float32 [B, S, S, C] in [-1, 1].
         seed: int32 [2].
-        jitter: how much; 0 leaves contrast, brightness and tint alone.
-        inverted_share: share of the images whose sign is turned, 0 to 1.
     """
     channels = images.shape[3]
     shape = [tf.shape(images)[0], 3 + 2 * channels]
     draws = distribution.part_drawn(randomness.uniform, shape, seed)
-    either_way = jitter * (2.0 * draws - 1.0)
+    either_way = 2.0 * draws - 1.0
     tints = _COLOUR * either_way[:, 3:]
     factor = tf.exp(_CONTRAST * either_way[:, 1:2] + tints[:, :channels])
-    factor = tf.where(draws[:, :1] < inverted_share, -factor, factor)
+    factor = tf.where(draws[:, :1] < _INVERTED, -factor, factor)
     offset = _BRIGHTNESS * either_way[:, 2:3] + tints[:, channels:]
     return images * factor[:, None, None, :] + offset[:, None, None, :]
 
 
-def with_real_margins(images: tf.Tensor, seed: tf.Tensor, *, real: int, share: float) -> tf.Tensor:
+def with_real_margins(
+    images: tf.Tensor, seed: tf.Tensor, *, real: int, fraction: float
+) -> tf.Tensor:
     """Some images with the left and right margins, a sixth of the width rounded down, of real ones.
 
     The next digits of a house number stand there, whatever the class of the one in the middle, and
     any task's real images show them as they are. It is CutMix (Yun et al. 2019) with the label of
-    the middle alone. A margin comes as its image has been distorted and recoloured, which may be
+    the middle only. A margin comes as its image has been distorted and recoloured, which may be
     otherwise than the middle.
 
     Args:
         images: float32 [B, S, S, C], B known when this is traced; the last ones are real.
         seed: int32 [2].
         real: how many are; at least 1.
-        share: of the others that change, 0 to 1.
+        fraction: of the others that change, 0 to 1.
     """
     count = images.shape[0] - real
     draws = distribution.part_drawn(randomness.uniform, [count, 2], seed)
@@ -91,6 +89,6 @@ def with_real_margins(images: tf.Tensor, seed: tf.Tensor, *, real: int, share: f
     margin = size // _MARGINS_IN_WIDTH
     columns = tf.range(size)
     outside = (columns < margin) | (columns >= size - margin)
-    changed = (draws[:, 1] < share)[:, None, None, None] & outside[None, None, :, None]
+    changed = (draws[:, 1] < fraction)[:, None, None, None] & outside[None, None, :, None]
     others = tf.where(changed, tf.gather(images[count:], chosen), images[:count])
     return tf.concat([others, images[count:]], axis=0)

@@ -22,6 +22,9 @@ from dgm_tf import _checks
 from dgm_tf.errors import InputError, PeerLost
 from dgm_tf.settings import DISTRIBUTIONS
 
+# A training step of one replica, or of all: from a batch to scalars by name.
+Step = Callable[[Any], dict[str, tf.Tensor]]
+
 _WORD = 4  # bytes of an int32
 
 # What a collective operation ends with when another process is gone. Everything else, such as
@@ -53,17 +56,14 @@ class Distribution:
         """A block for everything that makes or trains networks."""
         return contextlib.nullcontext()
 
-    def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
-        """Takes a step on every replica, each on its part of the batch.
+    def on_replicas(self, step: Step) -> Step:
+        """Returns a step on every replica, each on its part of the batch.
 
         Args:
-            step: gives scalars by name.
-            batch: tensors whose first axis is divided; scalars are not.
-
-        Returns:
-            The scalars' means over the replicas.
+            step: from a batch, tensors whose first axis is divided (scalars are not), to scalars
+                by name. The result gives their means over the replicas.
         """
-        return step(batch)
+        return step
 
     def index(self) -> Any:
         """Which replica this is, from 0, inside a step; None outside."""
@@ -93,12 +93,15 @@ class Mirrored(Distribution):
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         return self._strategy.scope()
 
-    def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
-        values = self._strategy.run(lambda: _stepped(step, batch))
-        return {
-            name: self._strategy.experimental_local_results(each)[0]
-            for name, each in values.items()
-        }
+    def on_replicas(self, step: Step) -> Step:
+        def mirrored(batch: Any) -> dict[str, tf.Tensor]:
+            values = self._strategy.run(lambda: _stepped(step, batch))
+            return {
+                name: self._strategy.experimental_local_results(each)[0]
+                for name, each in values.items()
+            }
+
+        return mirrored
 
     def index(self) -> Any:
         context = tf.distribute.get_replica_context()
@@ -140,12 +143,15 @@ class Processes(Distribution):
                 "own (CUDA_VISIBLE_DEVICES)"
             )
 
-    def run(self, step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
-        self._stepping = True
-        try:
-            return _stepped(step, batch)
-        finally:
-            self._stepping = False
+    def on_replicas(self, step: Step) -> Step:
+        def of_this_process(batch: Any) -> dict[str, tf.Tensor]:
+            self._stepping = True
+            try:
+                return _stepped(step, batch)
+            finally:
+                self._stepping = False
+
+        return of_this_process
 
     def index(self) -> Any:
         return self._rank if self._stepping else None
@@ -386,7 +392,7 @@ def part_drawn(
     return part(draw(whole, seed), axis=axis)
 
 
-def _stepped(step: Callable[..., dict[str, tf.Tensor]], batch: Any) -> dict[str, tf.Tensor]:
+def _stepped(step: Step, batch: Any) -> dict[str, tf.Tensor]:
     """A replica's step on its own part of a batch, and what all log in the mean."""
     own = tf.nest.map_structure(lambda each: part(each) if each.shape.rank else each, batch)
     values = step(own)

@@ -62,14 +62,14 @@ def taught_class_loss(
     weights: tf.Tensor,
     *,
     taught: tf.Tensor,
-    share: float,
+    weight: float,
     temperature: float,
 ) -> tf.Tensor:
     """Weighted mean cross-entropy in which an earlier classifier has its say on its own classes.
 
     For an image of a class that the teacher knows, with p its and q the present probabilities,
 
-        (1 - share) (-log q_label) + share (-T^2 sum_k p_k(T) log q_k(T) - log q(old classes))
+        (1 - weight) (-log q_label) + weight (-T^2 sum_k p_k(T) log q_k(T) - log q(old classes))
 
     where p(T) and q(T) are softened by T among the old classes (Hinton et al. 2015). The last term
     keeps the image from the new classes, of which the teacher can say nothing.
@@ -79,7 +79,7 @@ def taught_class_loss(
         positions: int32 [B] in [0, classes).
         weights: float32 [B].
         taught: the teacher's logits float32 [B, old], of the first classes.
-        share: the teacher's, 0 to 1.
+        weight: of the teacher's term, 0 to 1.
         temperature: T, at least 1.
     """
     known = taught.shape[1]
@@ -89,8 +89,8 @@ def taught_class_loss(
     )
     outside = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_logsumexp(old, axis=1)
     labelled = tf.nn.sparse_softmax_cross_entropy_with_logits(positions, logits)
-    shares = tf.where(positions < known, share, 0.0)
-    losses = (1.0 - shares) * labelled + shares * (temperature**2 * soft + outside)
+    of_teacher = tf.where(positions < known, weight, 0.0)
+    losses = (1.0 - of_teacher) * labelled + of_teacher * (temperature**2 * soft + outside)
     return weighted_mean(losses, weights)
 
 

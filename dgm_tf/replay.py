@@ -42,12 +42,11 @@ class Replay(Protocol):
 
     variables: Sequence[tf.Variable]
 
-    def draw(self, step: tf.Tensor, again: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] in [-1, 1] and class positions int32 [R].
 
         Args:
             step: of the training.
-            again: draws of the step before this one; each gives other images.
         """
 
 
@@ -64,10 +63,8 @@ class FullReplay:
         self._batch_size = batch_size
         self._seed = seed
 
-    def draw(self, step: tf.Tensor, again: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = randomness.fold(self._seed, step)
-        if again:  # Classes have the numbers from 0.
-            seed = randomness.fold(seed, -again)
         each = distribution.share(self._batch_size)
         shape = [each, self._memory.latent_dim]
         classes = range(self._memory.classes)
@@ -87,8 +84,6 @@ class BalancedReplay:
     about four times and the cost of a step depends on neither the number of tasks nor that of
     classes. uint8 also rounds away what a network's tanh leaves beside the 256 levels of real
     images. Every replica of a step makes the same images, for a buffer of its own.
-
-    Further draws of a step take from the buffer as it is, and renew nothing.
 
     Args:
         memory: with at least one class.
@@ -122,10 +117,8 @@ class BalancedReplay:
             images.append(to_levels(self._memory.recall(position, noise)))
         return tf.concat(images, axis=0)
 
-    def draw(self, step: tf.Tensor, again: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = randomness.fold(randomness.fold(self._seed, 1), step)
-        if again:
-            return self._drawn(randomness.fold(seed, 2 + again))
         turn = tf.cast(step // _STEPS_PER_RENEWAL, tf.int32)
         renewed = tf.cond(
             step % _STEPS_PER_RENEWAL == 0,
@@ -133,17 +126,14 @@ class BalancedReplay:
             lambda: tf.constant(False),
         )
         with tf.control_dependencies([renewed]):
-            return self._drawn(seed)
-
-    def _drawn(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Evenly over the classes, beginning with another one each time.
-        first = randomness.integers([], randomness.fold(seed, 1), self._classes)
-        rows = distribution.count() * distribution.share(self._batch_size)
-        positions = distribution.part((first + tf.range(rows)) % self._classes)
-        slots = randomness.integers([rows], randomness.fold(seed, 2), self._slots)
-        slots = distribution.part(slots)
-        images = tf.gather(self._images, positions * self._slots + slots)
-        return tf.cast(images, tf.float32) / _LEVELS - 1.0, positions
+            # Evenly over the classes, beginning with another one each time.
+            first = randomness.integers([], randomness.fold(seed, 1), self._classes)
+            rows = distribution.count() * distribution.share(self._batch_size)
+            positions = distribution.part((first + tf.range(rows)) % self._classes)
+            slots = randomness.integers([rows], randomness.fold(seed, 2), self._slots)
+            slots = distribution.part(slots)
+            images = tf.gather(self._images, positions * self._slots + slots)
+            return tf.cast(images, tf.float32) / _LEVELS - 1.0, positions
 
     def _renew(self, turn: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Makes new images in place of a class's oldest ones; true, once that is done."""

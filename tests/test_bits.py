@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 
 from dgm_tf import provenance
-from dgm_tf.experiments.experiment import new_learner
-from dgm_tf.learners.keeper import TaskKeeper
-from dgm_tf.settings import settings_for
+from dgm_tf.learners.registry import load_state, new_learner
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
+from dgm_tf.presets import settings_for
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import class_incremental
 
@@ -33,7 +33,7 @@ CASES = {
     "dgm-w photographs": (
         "dgm",
         "svhn_cropped",
-        {**TINY_GAN, "variant": "w", "output_follows_width": False},
+        {**TINY_GAN, "variant": "w"},
     ),
     "joint": ("joint", "digits", TINY),
     "joint_gan": ("joint_gan", "digits", TINY_GAN),
@@ -79,7 +79,7 @@ def learnt(case):
     stream = new_stream()
     learner, kept, states = new(case, stream), Kept(), []
     for task in stream.tasks():
-        callbacks = [TaskKeeper(kept, Every(steps=1))] if task.index == 2 else []
+        callbacks = [TaskCheckpoint(kept, Every(steps=1))] if task.index == 2 else []
         learner.learn(task, callbacks=callbacks)
         states.append(learner.state())
         if task.index == 2:
@@ -89,9 +89,9 @@ def learnt(case):
 def resumed(case, state, found):
     """The state after the second task, which begins at a checkpoint inside it."""
     stream = new_stream()
-    learner = new(case, stream).restored(*state)
+    learner = load_state(*state, stream=stream)
     task = next(stream.tasks(start=2))
-    learner.learn(task, callbacks=[TaskKeeper(Kept(), Every(), found=found)])
+    learner.learn(task, callbacks=[TaskCheckpoint(Kept(), Every(), found=found)])
     return learner.state()
 
 

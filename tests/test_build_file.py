@@ -80,7 +80,7 @@ def test_every_trainer_is_a_program_and_every_other_file_beside_it_a_library(tar
 
 def test_the_results_that_tests_read_travel_with_them(targets):
     data = set().union(*(target.get("data", ()) for target in _of(targets, "py_library")))
-    assert {"results/targets.csv", "results/tuning/digits/trials.csv"} <= data
+    assert {"results/runs.csv", "results/targets.csv", "results/tuning/digits/trials.csv"} <= data
 
 
 def test_every_test_file_has_a_target_that_runs_it_and_nothing_else(targets):

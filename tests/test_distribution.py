@@ -171,10 +171,10 @@ def test_outside_a_step_and_on_one_device_nothing_is_divided():
 def test_every_method_learns_on_two_devices(tmp_path, method):
     flags = [
         f"--method={method}", "--distribute=mirrored", "--replicas=2", f"--run_dir={tmp_path}",
-        "--tasks=3", "--epochs=2", "--batch_size=32", "--critic_size=4", "--consolidation_steps=8",
-        "--consolidation_batch=16", "--nooracle", "--quiet",
+        "--max_tasks=3", "--epochs=2", "--batch_size=32", "--critic_size=4",
+        "--consolidation_steps=8", "--nooracle", "--verbosity=0",
     ]  # fmt: skip
     if method != "joint":
-        flags += ["--generator_size=4", "--latent_dim=8"]
+        flags += ["--generator_size=4", '--settings={"latent_dim": 8}']
     finished(started("trainers.split_digits", *flags))
     assert (tmp_path / "checkpoints" / "task-03").exists()

@@ -8,9 +8,8 @@ import pytest
 
 from dgm_tf import settings
 from dgm_tf.datasets import NAMES
-from dgm_tf.reporting import gallery as drawn
 from dgm_tf.tuning import space
-from trainers import dissect, flags, gallery, judge, levers, oracle, relearn, report, table1
+from trainers import flags, judge, oracle, report, table1
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,13 +20,9 @@ OTHERS = {
     "export": flags.define_export,
     "sample": flags.define_sample,
     "report": report.define,
-    "gallery": gallery.define,
     "table1": table1.define,
-    "dissect": dissect.define,
     "judge": judge.define,
-    "levers": levers.define,
     "oracle": oracle.define,
-    "relearn": relearn.define,
     "tune": flags.define_tune,
 }
 COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT + TUNING, re.M)
@@ -125,17 +120,7 @@ def test_the_first_example_runs(capsys):
     assert second.startswith("task 2 of 2: class 1")
 
 
-def test_the_gallery_is_that_of_the_results_and_its_pictures_are_there():
-    wanted = drawn.markdown(ROOT)
-    assert f"{drawn.BEGIN}\n{wanted}\n{drawn.END}" in TEXT, (
-        "python -m trainers.gallery draws it anew"
-    )
-    for path in re.findall(r'<img src="([^"]*)"', TEXT):
-        assert (ROOT / path).is_file(), path
-
-
-def test_the_table_is_that_of_the_results():
-    wanted = drawn.tables(ROOT)
-    assert f"{drawn.TABLE_BEGIN}\n{wanted}\n{drawn.TABLE_END}" in TEXT, (
-        "python -m trainers.gallery writes it anew"
-    )
+def test_the_files_named_are_there():
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", TEXT)
+    pictures = re.findall(r'<img src="([^"]*)"', TEXT)
+    assert [path for path in links + pictures if not (ROOT / path).exists()] == []

@@ -14,6 +14,7 @@ from typing import Any
 from absl import flags
 
 from dgm_tf.errors import InputError
+from dgm_tf.experiments.options import integers, texts
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort")
 _HELPFULL = ("--helpfull", "-helpfull")
@@ -201,8 +202,7 @@ def _parser(field: dataclasses.Field) -> Callable[[str], Any]:
         return lambda text: _choice(text, choices)
     if parser := field.metadata.get("parser"):
         return parser
-    kind = _type(field)
-    return {int: _whole, float: _real, bool: _boolean}.get(kind, str)
+    return _PARSERS.get(_type(field), str)
 
 
 def _choice(text: str, choices: Sequence[Any]) -> Any:
@@ -235,11 +235,21 @@ def _boolean(text: str) -> bool:
     return found[text.lower()]
 
 
+_PARSERS: Mapping[Any, Callable[[str], Any]] = {
+    int: _whole,
+    float: _real,
+    bool: _boolean,
+    tuple[int, ...]: integers,
+    tuple[str, ...]: texts,
+}
+_SHOWN = {int: "N", float: "X", tuple[int, ...]: "N,N,...", tuple[str, ...]: "NAME,NAME,..."}
+
+
 def _shown(field: dataclasses.Field) -> str:
     """What the help text shows behind `--name=`."""
     if choices := field.metadata.get("choices"):
         return "|".join(map(str, choices))
-    return field.metadata.get("shown") or {int: "N", float: "X"}.get(_type(field), "TEXT")
+    return field.metadata.get("shown") or _SHOWN.get(_type(field), "TEXT")
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from dgm_tf.experiments.options import option, texts
+from dgm_tf.experiments.options import option
 from trainers import command
 from trainers.flags import Flags
 
@@ -17,8 +17,6 @@ class Options:
     labels: tuple[str, ...] | None = option(
         "classes by id or name, such as 3,7; by default all",
         default=None,
-        shown="TEXT,TEXT,...",
-        parser=texts,
     )
     count: int = option("images of each class", default=16)
     out: str = option("PNG file to write", default="grid.png", shown="FILE")

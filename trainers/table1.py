@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
-from dgm_tf.experiments.options import integers, option, texts
+from dgm_tf.experiments.options import option
 from trainers import command
 from trainers.flags import Flags
 
 QUICK = ("--epochs=25", "--consolidation_steps=100")
-_NAMES = {"shown": "NAME,NAME,...", "parser": texts}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +23,12 @@ class Options:
     """Options of this command."""
 
     datasets: tuple[str, ...] = option(
-        f"data sets, of {', '.join(grid.TRAINERS)}", default=("mnist",), **_NAMES
+        f"data sets, of {', '.join(grid.TRAINERS)}", default=("mnist",)
     )
     methods: tuple[str, ...] = option(
-        "methods, by the names of their result folders", default=tuple(grid.METHODS), **_NAMES
+        "methods, by the names of their result folders", default=tuple(grid.METHODS)
     )
-    seeds: tuple[int, ...] = option("seeds", default=(0,), shown="N,N,...", parser=integers)
+    seeds: tuple[int, ...] = option("seeds", default=(0,))
     results: str = option("folder of the runs", default="results", shown="DIR")
     out: str | None = option(
         "folder of the tables, by default that of the runs", default=None, shown="DIR"

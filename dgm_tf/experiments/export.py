@@ -7,7 +7,6 @@ from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.learners.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.serving.export import Export
-from dgm_tf.settings import method_of
 
 
 def export_run(
@@ -29,11 +28,10 @@ def export_run(
         InputError: no such run or task, or a run of a method without memory.
     """
     folder = RunFolder(run_dir)
-    description, meta, arrays = folder.state_after(task)
-    method = method_of(str(description.get("learner")))
-    if method != "dgm":
-        raise InputError(f"only DGM's memory can be exported, {folder.path} holds {method}")
-    learner = load_state({"method": method, **meta}, arrays)
+    _, meta, arrays = folder.state_after(task)
+    learner = load_state(meta, arrays)
+    if learner.method != "dgm":
+        raise InputError(f"only DGM's memory can be exported, {folder.path} holds {learner.name}")
     audit = MemoryAudit(folder.audit, finished_tasks=learner.finished_tasks)
     pixels, differing = sum(audit.pixels.values()), sum(audit.check(learner.generate).values())
     found = f"{differing} of {pixels} pixels differ" if differing else "all images identical"

@@ -17,8 +17,8 @@ import numpy as np
 from dgm_tf import _checks, stopping
 from dgm_tf.distribution import Distribution, used
 from dgm_tf.errors import Diverged, InputError, PeerLost
-from dgm_tf.learners.base import Learner
-from dgm_tf.learners.keeper import TaskKeeper as TaskCheckpoint
+from dgm_tf.learners.learner import Learner
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import Task, TaskStream
@@ -194,7 +194,7 @@ class Follower:
 
     def _learn(self, task: Task, assignment: Assignment) -> None:
         if assignment.learner is not None:
-            self._learner = self._learner.restored(*assignment.learner)
+            self._learner.load(*assignment.learner)
         checkpoint = TaskCheckpoint(lambda *_: None, Every(), found=assignment.found, stops=False)
         # Of a divergence the chief sees the same numbers, and says what follows.
         with contextlib.suppress(Diverged):

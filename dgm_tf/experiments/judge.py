@@ -10,11 +10,9 @@ from dgm_tf import _checks, datasets, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
-from dgm_tf.learners.base import Learner
-from dgm_tf.learners.phase import divisor_up_to
+from dgm_tf.learners.learner import Learner, largest_divisor
 from dgm_tf.learners.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import method_of
 from dgm_tf.stream import TaskStream, class_incremental, to_float
 
 _PAIRS = 5  # in a row of the sheet
@@ -85,9 +83,7 @@ def judge_run(
             not those of the run.
     """
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
-    stream, learner = restored(run_dir, task=task, images=images, data_dir=data_dir)
-    if not learner.generates:
-        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+    stream, learner = restored_generator(run_dir, task=task, images=images, data_dir=data_dir)
     judge = Oracle.of(stream)
     classes, finished = learner.classes_seen, learner.finished_tasks
     test = stream.seen_test(finished)
@@ -98,7 +94,7 @@ def judge_run(
     return Verdict(verdict, judge.test_accuracy, names, count, sheet)
 
 
-def restored(
+def restored_generator(
     run_dir: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
 ) -> tuple[TaskStream, Learner]:
     """The stream of a run, from its beginning, and the learner as it was after a task.
@@ -126,9 +122,10 @@ def restored(
             f"{run_dir} was learnt from other data ({described['source']}) than these "
             f"({stream.source}): name the folder of those by --data_dir or --images"
         )
-    return stream, load_state(
-        {"method": method_of(description["learner"]), **meta}, arrays, stream=stream
-    )
+    learner = load_state(meta, arrays, stream=stream)
+    if not learner.generates:
+        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+    return stream, learner
 
 
 def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -138,7 +135,7 @@ def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndar
     """
     counts = stream.describe()["train_images"]
     total = sum(counts[label] for label in learner.classes_seen)
-    batch = divisor_up_to(_CHUNK, total)  # so that none is left out; 1 for a prime total
+    batch = largest_divisor(total, at_most=_CHUNK)  # so that none is left out; 1 for a prime total
     batches = stream.joint_batches(learner.finished_tasks, batch, epochs=1, seed=_SEED)
     for images, labels in batches.rebatch(_CHUNK):
         yield images.numpy(), labels.numpy()

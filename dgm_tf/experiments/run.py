@@ -20,9 +20,9 @@ from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.followers import Follower, crew
 from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.progress import TaskProgress, task_summary
-from dgm_tf.learners.base import Learner, reading_state
-from dgm_tf.learners.keeper import TaskKeeper as TaskCheckpoint
-from dgm_tf.learners.registry import new_learner
+from dgm_tf.learners.learner import Learner
+from dgm_tf.learners.registry import new_learner, reading_state
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.reporting import page, report, tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
@@ -154,7 +154,7 @@ class Run:
         if (restored := self._folder.restore()) is not None:
             self.rows, meta, arrays = restored
             with reading_state(), self._crew.devices():
-                self.learner = self.learner.restored(meta, arrays)
+                self.learner.load(meta, arrays)
         finished = len(self.rows)
         resumed = f", going on after task {finished}" if finished else ""
         if finished >= self._last:
@@ -162,7 +162,7 @@ class Run:
             self._write_page()  # The run may have been killed before it could.
         self._say(f"{self.stream.scenario}\nrun folder: {self.path}{resumed}")
         generates = self.learner.generates
-        self._audit = MemoryAudit(self._folder.audit, finished_tasks=generates and finished)
+        self._audit = MemoryAudit(self._folder.audit, finished_tasks=finished if generates else 0)
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
@@ -191,7 +191,7 @@ class Run:
             text = f"{title}: the last good state is kept in {self.path}; {error.what}"
             raise Diverged(text, error.where) from error
         if checkpoint.steps:  # Of a learner without phases there is nothing to write.
-            checkpoint.look()
+            checkpoint.step_done()
         return {
             "task": task.index,
             "classes": list(task.classes),
@@ -270,7 +270,8 @@ class Run:
 
     def _passes(self, task: Task) -> int:
         settings = self.learner.settings
-        return settings.epochs_for(task.steps_per_epoch(settings.batch_size))
+        steps = task.steps_per_epoch(settings.batch_size)
+        return settings.passes(classes=len(task.classes), steps_per_epoch=steps)
 
     def _description(self) -> dict[str, Any]:
         return {

@@ -18,15 +18,14 @@ from dgm_tf.errors import InputError
 from dgm_tf.evaluation import audit
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
-from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
+from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.registry import load_state
 from dgm_tf.networks import Generator
 from dgm_tf.reporting import report
 from dgm_tf.runs import chain
 from dgm_tf.runs.run_folder import RunFolder, growth_csv, identity
 from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
-from dgm_tf.settings import method_of
 from dgm_tf.storage.files import read_text
 
 _NOTHING = "-"
@@ -283,7 +282,7 @@ class _Inspection:
         """
         rows, meta, arrays = self._run.saved(task)
         whole = self._check_saved(task, rows, chain.state_digest(meta, arrays))
-        learner = load_state({"method": method_of(self._name), **meta}, arrays)
+        learner = load_state(meta, arrays)
         if learner.finished_tasks != task:
             raise InputError(f"its checkpoint is one after {learner.finished_tasks} tasks")
         images = self._check_images(task, learner) if learner.generates else None

@@ -282,6 +282,13 @@ class MaskedLayer(keras.layers.Layer):
         reserved = self.reserved_weights(reserved_inputs)
         return tf.where(reserved, tf.zeros_like(gradient), gradient)
 
+    def compensate(
+        self, gradient: tf.Tensor, *, scale: tf.Tensor, epoch_scale: tf.Tensor
+    ) -> tf.Tensor:
+        """The embedding's gradient without the annealing; see `masks.compensated_gradient`."""
+        embedding = tf.convert_to_tensor(self.embedding)
+        return masks.compensated_gradient(gradient, embedding, scale=scale, epoch_scale=epoch_scale)
+
     def sparsity_terms(self, scale: tf.Tensor | float | None) -> tuple[tf.Tensor, tf.Tensor]:
         """This layer's share of Eq. 5's numerator and denominator, float32 scalars."""
         free = 1.0 - tf.cast(self.reserved, tf.float32)

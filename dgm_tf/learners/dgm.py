@@ -1,7 +1,7 @@
 """Dynamic Generative Memory: DGMw and DGMa."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +11,73 @@ import tensorflow as tf
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
-from dgm_tf.learners.base import position_table
-from dgm_tf.learners.critic_learner import network_arrays, restored_network
-from dgm_tf.learners.generating import GeneratingLearner
-from dgm_tf.learners.task_memory import TaskMemory
-from dgm_tf.networks import Critic, Generator
+from dgm_tf.learners.classifier import ConsolidationImages
+from dgm_tf.learners.learner import GeneratingLearner, position_table
+from dgm_tf.networks import Generator
+from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
-from dgm_tf.settings import DGMSettings, recorded
 from dgm_tf.stream import Task
 
 _CALIBRATION_IMAGES = 1024
+
+
+class TaskMemory:
+    """A `dgm_tf.replay.Memory`: each class by the binary masks of the task that brought it.
+
+    Args:
+        generator: with any number of finished tasks; the one being learnt is not touched.
+    """
+
+    def __init__(self, generator: Generator):
+        self._generator = generator
+        self.classes = sum(generator.finished)
+        self.latent_dim = generator.latent_dim
+        self.tasks = generator.class_tasks
+
+    def recall(self, position: int | tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Images float32 [n, S, S, C] of one class; see `dgm_tf.replay.Memory`."""
+        positions = tf.fill([noise.shape[0] or tf.shape(noise)[0]], position)
+        if isinstance(position, int):
+            return self.recall_task(int(self.tasks[position]), positions, noise)
+
+        def of_task(task: int):
+            return lambda: self.recall_task(task, positions, noise)
+
+        branches = [of_task(task) for task in range(1, len(self._generator.finished) + 1)]
+        return tf.switch_case(tf.gather(self.tasks.astype(np.int32), position) - 1, branches)
+
+    def recall_task(self, task: int, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Images float32 [B, S, S, C] of one finished task.
+
+        Args:
+            task: from 1.
+            positions: int32 [B], positions of its classes.
+            noise: float32 [B, latent].
+        """
+        seen = sum(self._generator.finished[:task])
+        return self._generator.recall(self._generator.latent(noise, positions, seen), task)
 
 
 class DGM(GeneratingLearner):
     """A classifier that learns classes task by task and replays the old ones from a generator.
 
     Args:
-        **settings: fields of `dgm_tf.settings.DGMSettings`, such as `variant="w"`, `s_max=1e4`.
+        settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
+            suit data without a preset.
+        **changes: settings that replace those, such as `variant="a"` or `steps=1000`; see
+            `dgm_tf.settings.DGMSettings`.
 
     Example:
 
         stream = dgm_tf.class_incremental("digits")
-        model = dgm_tf.DGM(variant="w", epochs=30)
+        model = dgm_tf.DGM.from_preset("digits", variant="w")
         for task in stream:
             model.learn(task)
             print(task, model.evaluate(stream.seen_test(task)))
     """
 
-    def __init__(self, **settings: Any):
-        super().__init__(DGMSettings(**settings))
+    method = "dgm"
 
     @property
     def name(self) -> str:
@@ -48,63 +85,38 @@ class DGM(GeneratingLearner):
 
     # Learning.
 
-    def learn(
-        self, task: Task, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
-    ) -> dict[str, list[float]]:
-        settings = self.settings
-        number = self.finished_tasks + 1
-        history, generator, critic = self._learn_generator(task, epochs, callbacks)
+    def learn(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+        settings, number = self.settings, self.finished_tasks + 1
+        budget = self.budget(task)
+        phase = self.adversarial_phase(task, **budget)
+        batches = functools.partial(
+            task.batches,
+            settings.batch_size,
+            epochs=budget["epochs"],
+            seed=randomness.derive(settings.seed, "order", number),
+        )
+        history = phase.run(batches, **budget, callbacks=callbacks)
+        generator = self._finished(phase.generator, task)
+        classifier = phase.critic
         if settings.consolidation_steps:
             if settings.consolidation_start != "critic":
-                critic = self.first_classifier(task)
-            replay = self.balanced_replay(
-                TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
+                classifier = self.initial_classifier(task)
+            images = ConsolidationImages(
+                self.balanced_replay(TaskMemory(generator), "consolidation replay"),
+                known=len(self.classes_seen),
+                own_weight=settings.details.real_weight,
+                margins=settings.real_margins,
             )
-            history |= self.consolidate(
-                critic,
-                task,
-                callbacks,
-                replay=replay,
-                own_share=settings.consolidation_real_share,
-                margin_share=settings.real_margin_share,
-                teacher=self._critic if settings.distillation_share else None,
-            )
-        self._generator = self._widened(generator)
-        self.task_learnt(task, critic)
+            teacher = self._classifier if settings.details.distillation_weight else None
+            history |= self.consolidate(classifier, task, callbacks, images=images, teacher=teacher)
+        self._generator = generator.widen(generator.grown_widths())
+        self.task_learnt(task, classifier)
         return history
 
-    def _learn_generator(
-        self, task: Task, epochs: int | None, callbacks: Sequence[Any]
-    ) -> tuple[dict[str, list[float]], Generator, Critic]:
-        """What is logged, the generator with the task finished, and the critic beside it."""
-        settings = self.settings
-        number = self.finished_tasks + 1
-        steps_per_epoch = task.steps_per_epoch(settings.batch_size)
-        epochs = settings.epochs_for(steps_per_epoch) if epochs is None else epochs
-        phase = self.adversarial_phase(task, epochs=epochs)
-        generator, critic = phase.generator, phase.critic
-        history = phase.run(
-            functools.partial(
-                task.batches,
-                settings.batch_size,
-                epochs=epochs,
-                seed=randomness.derive(settings.seed, "order", number),
-            ),
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            callbacks=callbacks,
-        )
-        return history, self._finished(generator, task, critic.classes, number), critic
-
-    def _widened(self, generator: Generator) -> Generator:
-        """What the next task begins with."""
-        wider = generator.widen(generator.grown_widths())
-        if self.settings.output_follows_width:
-            wider.shrink_output()
-        return wider
-
-    def adversarial_phase(self, task: Task, *, epochs: int) -> AdversarialPhase:
-        """The Keras model whose `fit` learns the next task; `learn` does this and what follows."""
+    def adversarial_phase(
+        self, task: Task, *, epochs: int, steps_per_epoch: int
+    ) -> AdversarialPhase:
+        """Returns the Keras model whose `run` trains generator and critic on the next task."""
         settings = self.settings
         number = self.finished_tasks + 1
         classes = self.classes_with(task)
@@ -122,7 +134,7 @@ class DGM(GeneratingLearner):
             settings,
             positions=position_table(classes),
             replay=self._replay(generator, number),
-            steps_per_epoch=task.steps_per_epoch(settings.batch_size),
+            steps_per_epoch=steps_per_epoch,
             epochs=epochs,
             seed=randomness.pair(settings.seed, "adversarial", number),
         )
@@ -135,7 +147,6 @@ class DGM(GeneratingLearner):
             variant=self.settings.variant,
             latent_dim=self.settings.latent_dim,
             seed=randomness.derive(self.settings.seed, "generator"),
-            dtype=self.settings.dtype,
             name="generator",
         )
         generator.build()
@@ -145,18 +156,19 @@ class DGM(GeneratingLearner):
         settings = self.settings
         if not generator.finished or not settings.replay_batch:
             return None
+        memory = TaskMemory(generator)
         if settings.replay == "full":
             seed = randomness.pair(settings.seed, "replay", number)
-            return FullReplay(TaskMemory(generator), batch_size=settings.batch_size, seed=seed)
-        return self.balanced_replay(TaskMemory(generator), settings.replay_batch, "replay", number)
+            return FullReplay(memory, batch_size=settings.batch_size, seed=seed)
+        return self.balanced_replay(memory, "replay", batch_size=settings.replay_batch)
 
-    def _finished(self, generator: Generator, task: Task, classes: int, number: int) -> Generator:
+    def _finished(self, generator: Generator, task: Task) -> Generator:
         """The generator with the task finished: masks binary, statistics measured under them."""
-        own = len(task.classes)
+        own, classes = len(task.classes), len(self.classes_with(task))
         positions = classes - own + tf.range(_CALIBRATION_IMAGES) % own
         noise = randomness.normal(
             [_CALIBRATION_IMAGES, generator.latent_dim],
-            randomness.pair(self.settings.seed, "calibration", number),
+            randomness.pair(self.settings.seed, "calibration", self.finished_tasks + 1),
         )
         generator.calibrate(generator.latent(noise, positions, classes))
         return generator.finish_task(own)
@@ -164,7 +176,7 @@ class DGM(GeneratingLearner):
     # Use.
 
     def memory(self) -> TaskMemory:
-        """What `generate` draws from: the same bits for as long as the learner lives."""
+        """Returns what `generate` draws from: the same bits for as long as the learner lives."""
         return TaskMemory(self.generator)
 
     def export(self, path: str | Path, *, classifier: bool = False) -> Export:
@@ -172,7 +184,7 @@ class DGM(GeneratingLearner):
 
         Args:
             path: NAME for its next version NAME/<n>, or NAME/<n> itself.
-            classifier: take the critic along, for `classify`.
+            classifier: export the classifier, too.
         """
         return export(self, path, classifier=classifier)
 
@@ -192,19 +204,16 @@ class DGM(GeneratingLearner):
         }
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        meta, arrays = self.critic_state()
+        meta, arrays = super().state()
         meta["generator"] = self.generator.get_config()
         return meta, arrays | network_arrays(self.generator)
 
-    @classmethod
-    def from_state(cls, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> "DGM":
-        learner = cls.from_settings(recorded(DGMSettings, meta["settings"]))
-        learner.restore_critic(meta, arrays)
+    def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        super().load(meta, arrays)
         generator = restored_network(Generator, meta["generator"], arrays)
-        if [*generator.finished] != [len(classes) for classes in learner.task_classes]:
+        if [*generator.finished] != [len(classes) for classes in self._tasks]:
             raise InputError(
-                f"the saved state has tasks of {[*map(len, learner.task_classes)]} classes and a "
-                f"generator of {[*generator.finished]}; use another checkpoint"
+                f"the saved state has tasks of {[*map(len, self._tasks)]} classes and a generator "
+                f"of {[*generator.finished]}; use another checkpoint"
             )
-        learner._generator = generator
-        return learner
+        self._generator = generator

@@ -6,10 +6,11 @@ from typing import Any
 import tensorflow as tf
 
 from dgm_tf import distribution, randomness
+from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.gan_phase import Protection
+from dgm_tf.learners.learner import CONSOLIDATION_BATCH
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.settings import DGRSettings
 from dgm_tf.stream import Task
 
 _TRIES = 32
@@ -71,18 +72,18 @@ class Mixed(Protection):
 
     Args:
         old: the generator before the task.
-        new_share: share of new images, 0 to 1.
+        new_fraction: fraction of new images, 0 to 1.
     """
 
-    def __init__(self, old: ConditionalGenerator, new_share: float):
-        self._old, self._new_share = frozen(old), new_share
+    def __init__(self, old: ConditionalGenerator, new_fraction: float):
+        self._old, self._new_fraction = frozen(old), new_fraction
 
     def real(
         self, images: tf.Tensor, positions: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         count = images.shape[0]
         rows = distribution.count() * count
-        old = round(rows * (1.0 - self._new_share))
+        old = round(rows * (1.0 - self._new_fraction))
         # The generator has no use for the positions; theirs are kept.
         if rows == count:
             noise = randomness.normal([old, self._old.latent_dim], seed)
@@ -100,33 +101,31 @@ class DGR(SharedGANLearner):
     `r CE(new) + (1 - r) CE(replayed, labelled by the old solver)`, r = 1 / t by default.
     """
 
-    name = "dgr"
-    settings_class = DGRSettings
+    method = "dgr"
     conditional = False
 
     def memory(self) -> Scholar:
-        return Scholar(self.generator, self.critic)
+        return Scholar(self.generator, self.classifier)
 
     def protection(self, task: Task) -> Protection:
-        return Mixed(self.generator, self._new_share())
+        return Mixed(self.generator, self._new_fraction())
 
-    def _new_share(self) -> float:
-        return self.settings.new_share or 1.0 / (self.finished_tasks + 1)
+    def _new_fraction(self) -> float:
+        return self.settings.new_fraction or 1.0 / (self.finished_tasks + 1)
 
     def train_classifier(
         self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
     ) -> tuple[Critic, dict[str, list[float]]]:
-        settings, number = self.settings, self.finished_tasks + 1
-        solver = self.first_classifier(task)
-        replay, share = None, 1.0
+        solver = self.initial_classifier(task)
+        # The first task has real images only.
+        images = None
         if self.finished_tasks:
-            share = self._new_share()
-            seed = randomness.pair(settings.seed, "consolidation replay", number)
-            replay = Scholar(
+            number = self.finished_tasks + 1
+            old = Scholar(
                 frozen(self.generator),
-                self.critic,
-                batch_size=settings.consolidation_batch,
-                seed=seed,
+                self.classifier,
+                batch_size=CONSOLIDATION_BATCH,
+                seed=randomness.pair(self.settings.seed, "consolidation replay", number),
             )
-        history = self.consolidate(solver, task, callbacks, replay=replay, real_share=share)
-        return solver, history
+            images = ConsolidationImages(old, real_weight=self._new_fraction())
+        return solver, self.consolidate(solver, task, callbacks, images=images)

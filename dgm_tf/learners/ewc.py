@@ -1,6 +1,6 @@
 """EWC-M: elastic weight consolidation of the generator (Seff et al. 2017)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ from dgm_tf import distribution, randomness
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.shared_gan import SharedGANLearner
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.settings import EWCSettings
+from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task
 
 _AT_ONCE = 16
@@ -81,14 +81,13 @@ class EWC(SharedGANLearner):
     """The generator's weights are pulled to their old values, the harder the more they matter.
 
     The Fisher information is that of the generator's loss on its own images of all classes seen,
-    taken anew after each task.
+    estimated again after each task.
     """
 
-    name = "ewc"
-    settings_class = EWCSettings
+    method = "ewc"
 
-    def __init__(self, **settings: Any):
-        super().__init__(**settings)
+    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
         self._fisher: dict[str, np.ndarray] = {}
         self._anchors: dict[str, np.ndarray] = {}
 
@@ -124,8 +123,9 @@ class EWC(SharedGANLearner):
         # The anchors are the generator's weights themselves.
         return meta, arrays | {f"fisher/{path}": value for path, value in self._fisher.items()}
 
-    def take_state(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        super().take_state(meta, arrays)
+    def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        super().load(meta, arrays)
+        self._fisher, self._anchors = {}, {}
         for variable in self.generator.trainable_variables:
             self._fisher[variable.path] = arrays[f"fisher/{variable.path}"]
             self._anchors[variable.path] = to_numpy(variable)

@@ -1,11 +1,12 @@
 """Training of the conditional GAN that fine-tuning, EWC, DGR and MeRGAN share, on one task."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from dgm_tf import distribution, losses, randomness
-from dgm_tf.learners.phase import TwoNetworkPhase, adam_of, divisor_up_to, spread
+from dgm_tf.learners.phase import TwoNetworkPhase, adversarial_adam, spread
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.settings import GANSettings
 
@@ -79,10 +80,7 @@ class GANPhase(TwoNetworkPhase):
         epochs: int,
         seed: tf.Tensor,
     ):
-        execution = divisor_up_to(settings.steps_per_execution, steps_per_epoch)
-        super().__init__(seed, steps_per_execution=execution, jit_compile=settings.jit_compile)
-        self._both = self.jitted(self._update_both)
-        self._critic_alone = self.jitted(self._update_critic)
+        super().__init__(seed, jit_compile=settings.jit_compile)
         self.generator, self.critic = generator, critic
         self._settings = settings
         self._positions = positions
@@ -93,10 +91,10 @@ class GANPhase(TwoNetworkPhase):
         self._critic_variables = critic.trainable_variables
         steps = steps_per_epoch * epochs
         updates = -(-steps // settings.critic_steps)
-        self._generator_optimizer = adam_of(
+        self._generator_optimizer = adversarial_adam(
             settings, settings.learning_rate, updates, self._generator_variables
         )
-        self._critic_optimizer = adam_of(
+        self._critic_optimizer = adversarial_adam(
             settings, settings.critic_learning_rate, steps, self._critic_variables
         )
 
@@ -106,28 +104,29 @@ class GANPhase(TwoNetworkPhase):
         Args:
             data: images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
         """
-        return self._both(*data)
+        logs = self.critic_step(data)
+        return logs | self._update_generator(data[0].shape[0])
 
-    def critic_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One update of the critic alone."""
-        return self._critic_alone(*data)
-
-    def take_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> None:
+    def _step_function(self) -> Callable[[Any], dict[str, tf.Tensor]]:
         every = self._settings.critic_steps
         if every == 1:
-            super().take_step(batch)
-            return
-        # Replicas cannot meet inside a branch, so that each branch is a step on all of them.
-        tf.cond(
-            self.step % every == every - 1,
-            lambda: self.on_replicas(self.train_step, batch),
-            lambda: self.on_replicas(self.critic_step, batch),
-        )
-        self.step.assign_add(1)
+            return super()._step_function()
+        place = distribution.present()
+        both = place.on_replicas(self.compiled_step())
+        critic_only = place.on_replicas(self.jitted(self.critic_step))
 
-    def _update_both(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        logs = self._update_critic(images, labels)
-        return logs | self._update_generator(images.shape[0])
+        def one_step(iterator: Any) -> dict[str, tf.Tensor]:
+            batch = next(iterator)
+            # Replicas cannot meet inside a branch, so that each branch is a step on all of them.
+            tf.cond(
+                self.step % every == every - 1,
+                lambda: self.log(both(batch)),
+                lambda: self.log(critic_only(batch)),
+            )
+            self.step.assign_add(1)
+            return self.logs()
+
+        return tf.function(one_step, autograph=False)
 
     def _fake(self, count: int, use: int) -> tuple[tf.Tensor, tf.Tensor]:
         """About `count` images [B', S, S, C], equally many of each drawn class, and positions."""
@@ -152,7 +151,9 @@ class GANPhase(TwoNetworkPhase):
         turns = (tf.range(count) + before % total * count) % total
         return tf.gather(images, turns % classes * (total // classes) + turns // classes)
 
-    def _update_critic(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def critic_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One update of the critic only; arguments as in `train_step`."""
+        images, labels = data
         positions = tf.gather(self._positions, labels)
         images, positions = self._protection.real(images, positions, self.step_seed(2))
         count = images.shape[0]

@@ -10,7 +10,6 @@ from dgm_tf import distribution, losses, randomness
 from dgm_tf.learners.gan_phase import Protection, flattened
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.settings import MeRGANJTRSettings, MeRGANRASettings
 from dgm_tf.stream import Task
 
 
@@ -101,8 +100,7 @@ class Alignment(Protection):
 class MeRGANJTR(SharedGANLearner):
     """Memory replay GAN with joint training on replayed images."""
 
-    name = "mergan_jtr"
-    settings_class = MeRGANJTRSettings
+    method = "mergan_jtr"
 
     def protection(self, task: Task) -> Protection:
         if not self.settings.replay_batch:
@@ -113,8 +111,7 @@ class MeRGANJTR(SharedGANLearner):
 class MeRGANRA(SharedGANLearner):
     """Memory replay GAN with replay alignment."""
 
-    name = "mergan_ra"
-    settings_class = MeRGANRASettings
+    method = "mergan_ra"
 
     def protection(self, task: Task) -> Protection:
         if not self.settings.replay_batch:

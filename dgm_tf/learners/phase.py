@@ -1,4 +1,4 @@
-"""What the training phases of all learners share, and the one loop that runs them."""
+"""Base class of training phases, and the one loop that runs them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from keras.optimizers.schedules import CosineDecay
 
 from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
-from dgm_tf.learners.keeper import TaskKeeper
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.settings import ReplaySettings
 
 
@@ -19,18 +19,7 @@ class _Adam(keras.optimizers.Adam):
     Keras would take their sum, and go through a custom gradient for it, on one device, too, which
     TensorFlow registers for good: every task's training graph would stay in memory, tens of
     megabytes each.
-
-    Attributes:
-        shares: what each variable takes of the rate, in the order that `build` gets them; empty:
-            all of it.
     """
-
-    shares: Sequence[float] = ()
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if self.shares:
-            learning_rate *= self.shares[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         gradients, variables = zip(*grads_and_vars, strict=True)
@@ -38,48 +27,31 @@ class _Adam(keras.optimizers.Adam):
 
 
 def new_adam(
-    rate: Any,
-    variables: list[keras.Variable],
-    *,
-    beta_1: float = 0.5,
-    beta_2: float = 0.999,
-    shares: Sequence[float] = (),
+    rate: Any, variables: list[keras.Variable], *, beta_1: float = 0.5, beta_2: float = 0.999
 ) -> keras.optimizers.Adam:
-    """Adam without a past, its slots made: old moments would move a gated weight.
+    """Returns Adam without a past, its slots made: old moments would move a gated weight.
 
     Args:
         rate: a number or a Keras schedule.
         variables: what it is to move.
         beta_1: first decay.
         beta_2: second decay.
-        shares: what each variable takes of the rate; all of it unless given.
     """
     optimizer = _Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-8, name="adam")
-    optimizer.shares = tuple(shares)
     optimizer.build(variables)
     return optimizer
 
 
-def decayed(rate: float, decay: str, steps: int) -> Any:
-    """A rate over the steps of a task: constant for `"none"`, to 0 for `"cosine"`."""
-    return CosineDecay(rate, steps) if decay == "cosine" else rate
-
-
-def adam_of(
-    settings: ReplaySettings,
-    rate: float,
-    steps: int,
-    variables: list[keras.Variable],
-    *,
-    shares: Sequence[float] = (),
+def adversarial_adam(
+    settings: ReplaySettings, rate: float, steps: int, variables: list[keras.Variable]
 ) -> keras.optimizers.Adam:
-    """The Adam of a network in an adversarial phase: its rate over so many updates, its decays."""
+    """Returns the Adam of a network in an adversarial phase of so many updates."""
+    recipe = settings.details
     return new_adam(
-        decayed(rate, settings.rate_decay, steps),
+        CosineDecay(rate, steps) if recipe.rate_decay == "cosine" else rate,
         variables,
-        beta_1=settings.beta_1,
-        beta_2=settings.beta_2,
-        shares=shares,
+        beta_1=recipe.beta_1,
+        beta_2=recipe.beta_2,
     )
 
 
@@ -105,7 +77,7 @@ class RunningMean:
         self._count.assign_add(1.0)
 
     def result(self) -> tf.Tensor:
-        """float32 scalar; 0 before the first value."""
+        """Returns a float32 scalar; 0 before the first value."""
         return tf.math.divide_no_nan(tf.identity(self._total), tf.identity(self._count))
 
     def reset_state(self) -> None:
@@ -124,35 +96,61 @@ class Phase(keras.Model):
 
     Args:
         seed: int32 [2], where the phase's random numbers come from.
-        steps_per_execution: steps in one call of the graph.
         jit_compile: let XLA compile what a subclass passes to `jitted`.
 
     Attributes:
         step: int64 scalar, steps done so far.
+        done: the same as a number, which nobody has to wait for.
         means: of what is logged, over the present epoch.
-        played_back: whether `fit` is going through steps that were done before; see `TaskKeeper`.
     """
 
     phase = ""
     logged: tuple[str, ...] = ()
 
-    def __init__(self, seed: tf.Tensor, *, steps_per_execution: int = 1, jit_compile: bool = False):
+    def __init__(self, seed: tf.Tensor, *, jit_compile: bool = False):
         super().__init__(name=self.phase)
         self._seed = seed
         self._jit = jit_compile
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.played_back = False
+        self.done = 0
         self.means = {name: RunningMean(name) for name in self.logged}
         self.built = True
-        self.compile(optimizer=None, steps_per_execution=steps_per_execution)
+        self.compile(optimizer=None)
+
+    # What a subclass has.
 
     def networks(self) -> Mapping[str, keras.Model]:
-        """What the phase trains and leaves behind, by name."""
+        """Returns what the phase trains and leaves behind, by name."""
         return {}
 
     def own_variables(self) -> Mapping[str, Sequence[Any]]:
-        """All other variables that later steps depend on, by their owner's name."""
+        """Returns all other variables that later steps depend on, by their owner's name."""
         return {"step": [self.step]}
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One replica's step.
+
+        Args:
+            data: the replica's part of a batch.
+
+        Returns:
+            What it logs, as scalars by name.
+        """
+        raise NotImplementedError
+
+    def compiled_step(self) -> Callable[[Any], dict[str, tf.Tensor]]:
+        """Returns `train_step`, by XLA where that is asked for."""
+        return self.jitted(self.train_step)
+
+    def jitted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a part of the step, by XLA where that is asked for."""
+        return tf.function(function, autograph=False, jit_compile=True) if self._jit else function
+
+    def step_seed(self, use: int) -> tf.Tensor:
+        """Returns int32 [2], another one for each step and use."""
+        return randomness.fold(randomness.fold(self._seed, self.step), use)
+
+    # The loop.
 
     def run(
         self,
@@ -162,51 +160,23 @@ class Phase(keras.Model):
         steps_per_epoch: int,
         callbacks: Sequence[Any] = (),
     ) -> dict[str, list[float]]:
-        """Fits the phase on batches in their own order.
+        """Trains in silence on batches in their own order.
 
         Args:
-            batches: `batches(start=n)` gives all but the first n.
+            batches: `batches(start=n)` gives all but the first n, each for all replicas together.
             epochs: of the whole phase.
             steps_per_epoch: batches in each.
-            callbacks: Keras callbacks. A `TaskKeeper` among them writes checkpoints, and makes a
-                phase that was cut short go on; one that was finished is not concluded again.
+            callbacks: Keras callbacks; a batch's logs are the means over the epoch so far. A
+                `TaskCheckpoint` among them writes checkpoints. It also resumes a phase that was cut
+                short: training begins at the step where that stood, and callbacks see what comes
+                from there on.
 
         Returns:
-            The logged quantities, one value per epoch.
+            The logged quantities, one value per epoch, those of finished epochs included.
         """
-        keeper = next((each for each in callbacks if isinstance(each, TaskKeeper)), None)
-        start = 0 if keeper is None else keeper.begin(self, steps_per_epoch)
-        history = self.fit(
-            batches(start=start),
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            callbacks=callbacks,
-        )
-        if keeper is None or not keeper.finished_before:
-            self.conclude()
-        if keeper is not None:
-            keeper.end()
-        return history.history
-
-    def conclude(self) -> None:
-        """Does what is left after the last step; `run` calls it once in a phase's life."""
-
-    def fit(
-        self,
-        data: tf.data.Dataset,
-        *,
-        epochs: int,
-        steps_per_epoch: int,
-        callbacks: Sequence[Any] = (),
-    ) -> keras.callbacks.History:
-        """Trains in silence on batches in their own order; callbacks are called as Keras does.
-
-        Args:
-            data: batches for all replicas together, as `train_step` takes them.
-            epochs: passes of `steps_per_epoch` batches.
-            steps_per_epoch: batches in each, a multiple of `steps_per_execution`.
-            callbacks: Keras callbacks; a batch's logs are the means over the epoch so far.
-        """
+        checkpoint = next((each for each in callbacks if isinstance(each, TaskCheckpoint)), None)
+        finished = {} if checkpoint is None else checkpoint.begin(self, steps_per_epoch)
+        first_epoch = len(next(iter(finished.values()), ()))
         calls = keras.callbacks.CallbackList(
             list(callbacks),
             add_history=True,
@@ -215,23 +185,31 @@ class Phase(keras.Model):
             steps=steps_per_epoch,
             verbose=0,
         )
-        self.make_train_function()
         self.stop_training = False
-        iterator = iter(data)
+        step_function = self._step_function()
+        iterator = iter(batches(start=self.done))
         calls.on_train_begin()
-        for epoch in range(epochs):
-            for mean in self.means.values():
-                mean.reset_state()
+        history = self.history.history
+        history.update({name: list(values) for name, values in finished.items()})
+        means = {name: values[-1] for name, values in finished.items()}
+        for epoch in range(first_epoch, epochs):
+            first_step = self.done - epoch * steps_per_epoch
+            if not first_step:
+                for mean in self.means.values():
+                    mean.reset_state()
             calls.on_epoch_begin(epoch)
-            for step in range(0, steps_per_epoch, self.steps_per_execution):
+            for step in range(first_step, steps_per_epoch):
                 calls.on_train_batch_begin(step)
                 try:
-                    logs = self.train_function(iterator)
+                    logs = step_function(iterator)
                 except tf.errors.OutOfRangeError as error:
                     raise InputError(
                         f"expected {epochs} times {steps_per_epoch} batches, the data ended before"
                     ) from error
-                calls.on_train_batch_end(step + self.steps_per_execution - 1, logs)
+                self.done += 1
+                if checkpoint is not None:
+                    checkpoint.step_done()
+                calls.on_train_batch_end(step, logs)
                 if self.stop_training:
                     break
             means = {name: float(value) for name, value in self.logs().items()}
@@ -239,59 +217,32 @@ class Phase(keras.Model):
             if self.stop_training:
                 break
         calls.on_train_end(means)
-        return self.history
+        if checkpoint is not None:
+            checkpoint.end()
+        return history
 
-    def make_train_function(self, force: bool = False) -> None:
-        """As in Keras, but one function instead of nested ones, which take far longer to trace.
+    def _step_function(self) -> Callable[[Any], dict[str, tf.Tensor]]:
+        """One step on all replicas, counted and logged, as a graph.
 
-        Every task traces its own step, so that time counts.
+        One function instead of Keras' nested ones, which take far longer to trace: every task
+        traces its own step, so that time counts.
         """
-        if self.train_function is not None and not force:
-            return
-        steps = self.steps_per_execution
-        take_step = tf.autograph.experimental.do_not_convert(self.take_step)
-
-        def several_steps(iterator: Any) -> dict[str, tf.Tensor]:
-            for _ in tf.range(steps):
-                take_step(next(iterator))
-            return self.logs()
+        on_replicas = distribution.present().on_replicas(self.compiled_step())
 
         def one_step(iterator: Any) -> dict[str, tf.Tensor]:
-            take_step(next(iterator))
+            self.log(on_replicas(next(iterator)))
+            self.step.assign_add(1)
             return self.logs()
 
-        if steps > 1:
-            self.train_function = tf.function(several_steps)
-        else:
-            self.train_function = tf.function(one_step, autograph=False)
+        return tf.function(one_step, autograph=False)
 
-    def take_step(self, batch: Any) -> None:
-        """One step on all replicas, counted and logged."""
-        self.on_replicas(self.train_step, batch)
-        self.step.assign_add(1)
-
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One replica's step; what it logs, as scalars by name.
-
-        Args:
-            data: the replica's part of a batch.
-        """
-        raise NotImplementedError
-
-    def on_replicas(self, train_step: Callable[[Any], dict[str, tf.Tensor]], batch: Any) -> None:
-        """Takes a step on all replicas and logs it."""
-        for name, value in distribution.present().run(train_step, batch).items():
+    def log(self, values: Mapping[str, tf.Tensor]) -> None:
+        """Adds a step's scalars to the means of the epoch."""
+        for name, value in values.items():
             self.means[name].update_state(value)
 
-    def jitted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A part of the step, by XLA where that is asked for."""
-        return tf.function(function, autograph=False, jit_compile=True) if self._jit else function
-
-    def step_seed(self, use: int) -> tf.Tensor:
-        return randomness.fold(randomness.fold(self._seed, self.step), use)
-
     def logs(self) -> dict[str, tf.Tensor]:
-        """The means over the epoch so far."""
+        """Returns the means over the epoch so far."""
         return {name: mean.result() for name, mean in self.means.items()}
 
 
@@ -317,14 +268,6 @@ class TwoNetworkPhase(Phase):
         }
 
 
-def divisor_up_to(wanted: int, steps: int) -> int:
-    """The largest divisor of `steps` that is at most `wanted`.
-
-    Keras runs past the end of an epoch when `steps_per_execution` does not divide its steps.
-    """
-    return max(n for n in range(1, min(wanted, steps) + 1) if steps % n == 0)
-
-
 def spread(images: tf.Tensor) -> tf.Tensor:
-    """Standard deviation of images [B, H, W, C] over the batch, mean over pixels; a scalar."""
+    """Returns the standard deviation of images [B, H, W, C] over the batch, mean over pixels."""
     return tf.reduce_mean(tf.math.reduce_std(images, axis=0))

@@ -1,11 +1,12 @@
-"""Every method by name: its label, its settings and its learner."""
+"""The methods: one record each, and the one way to make a learner or to restore it."""
 
+import contextlib
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dgm_tf import settings
+from dgm_tf import _checks, settings
 from dgm_tf.errors import InputError
 
 
@@ -14,50 +15,147 @@ class Method:
     """One method.
 
     Attributes:
-        name: on the command line.
-        label: in texts.
-        settings: class of its settings.
-        learner: its class, as "module:class".
+        name: as commands call it.
+        label: as tables call it.
+        settings: its settings class.
+        learner: its learner, as "module:class"; imported when it is used, so that a command line
+            can be checked without TensorFlow. It takes the settings, and the stream where
+            `needs_stream`.
+        about: what it is, in a few words.
+        needs_stream: whether it may read the images of finished tasks, through the stream.
     """
 
     name: str
     label: str
-    settings: type
+    settings: type[settings.LearnerSettings]
     learner: str
+    about: str
+    needs_stream: bool = False
 
 
-METHODS = {
-    name: Method(name, label, settings.METHODS[name], f"dgm_tf.learners.{learner}")
-    for name, label, learner in (
-        ("dgm", "DGM", "dgm:DGM"),
-        ("joint", "joint training", "joint:JointClassifier"),
-        ("joint_gan", "joint training of the GAN", "joint:JointGAN"),
-        ("fine_tune", "fine-tuning", "fine_tune:FineTune"),
-        ("ewc", "EWC", "ewc:EWC"),
-        ("dgr", "DGR", "dgr:DGR"),
-        ("mergan_jtr", "MeRGAN-JTR", "mergan:MeRGANJTR"),
-        ("mergan_ra", "MeRGAN-RA", "mergan:MeRGANRA"),
+# In the order of tables.
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "dgm",
+            "DGM",
+            settings.DGMSettings,
+            "dgm_tf.learners.dgm:DGM",
+            "Dynamic Generative Memory, with masks on weights (w) or units (a)",
+        ),
+        Method(
+            "joint",
+            "joint training",
+            settings.JointSettings,
+            "dgm_tf.learners.joint:JointClassifier",
+            "upper bound of accuracy: the classifier trained on all real images seen",
+            needs_stream=True,
+        ),
+        Method(
+            "joint_gan",
+            "joint training of the GAN",
+            settings.GANSettings,
+            "dgm_tf.learners.joint:JointGAN",
+            "upper bound of generated images: the GAN trained on all real images seen",
+            needs_stream=True,
+        ),
+        Method(
+            "fine_tune",
+            "fine-tuning",
+            settings.GANSettings,
+            "dgm_tf.learners.shared_gan:FineTune",
+            "the floor: the GAN trained on task after task, nothing against forgetting",
+        ),
+        Method(
+            "ewc",
+            "EWC",
+            settings.EWCSettings,
+            "dgm_tf.learners.ewc:EWC",
+            "elastic weight consolidation of the generator (Seff et al. 2017)",
+        ),
+        Method(
+            "dgr",
+            "DGR",
+            settings.DGRSettings,
+            "dgm_tf.learners.dgr:DGR",
+            "deep generative replay (Shin et al. 2017)",
+        ),
+        Method(
+            "mergan_jtr",
+            "MeRGAN-JTR",
+            settings.MeRGANSettings,
+            "dgm_tf.learners.mergan:MeRGANJTR",
+            "memory replay GAN with joint training on replayed images (Wu et al. 2018)",
+        ),
+        Method(
+            "mergan_ra",
+            "MeRGAN-RA",
+            settings.AlignedSettings,
+            "dgm_tf.learners.mergan:MeRGANRA",
+            "memory replay GAN with replay alignment (Wu et al. 2018)",
+        ),
     )
 }
 
 
-def new_learner(method: str, chosen: Any, stream: Any = None) -> Any:
-    """A learner that has learnt nothing."""
-    module, _, name = METHODS[method].learner.partition(":")
+def label_of(learner: str) -> str:
+    """Returns what tables call a learner, such as "DGMw" for `dgm-w`; its name if it is unknown."""
+    method, _, variant = learner.partition("-")
+    return METHODS[method].label + variant if method in METHODS else learner
+
+
+def new_learner(method: str, chosen: settings.LearnerSettings, stream: Any = None) -> Any:
+    """Returns a learner that has learnt nothing.
+
+    Args:
+        method: one of `METHODS`.
+        chosen: settings of the method.
+        stream: for joint training, which reads the images of finished tasks.
+    """
+    record = METHODS[method]
+    module, name = record.learner.split(":")
     kind = getattr(importlib.import_module(module), name)
-    if method == "joint":
-        return kind(stream, chosen)
-    if method == "joint_gan":
-        return kind(stream, **dataclasses.asdict(chosen))
-    return kind.from_settings(chosen)
+    return kind(chosen, stream) if record.needs_stream else kind(chosen)
 
 
 def load_state(meta: Mapping[str, Any], arrays: Mapping[str, Any], *, stream: Any = None) -> Any:
-    """The learner of a checkpoint."""
-    from dgm_tf.learners.base import reading_state
+    """Returns the learner whose `state()` is given.
 
-    if meta.get("method") not in METHODS:
-        raise InputError(f"unknown method {meta.get('method')!r}")
+    Args:
+        meta: its dictionary, which names its method and settings.
+        arrays: its arrays by name.
+        stream: for joint training that is to learn on; without one it only classifies.
+
+    Raises:
+        InputError: there is no such method, or the state is not that of one of its learners.
+    """
+    method = meta.get("method")
+    if not isinstance(method, str) or method not in METHODS:
+        raise InputError(
+            f"the saved state is of the method {_checks.one_line(method, 60)!r}, which dgm_tf does "
+            f"not have; it has {', '.join(METHODS)}"
+        )
     with reading_state():
-        chosen = settings.recorded(METHODS[meta["method"]].settings, meta["settings"])
-        return new_learner(meta["method"], chosen, stream).restored(meta, arrays)
+        learner = new_learner(method, METHODS[method].settings(**meta["settings"]), stream)
+        learner.load(meta, arrays)
+    return learner
+
+
+@contextlib.contextmanager
+def reading_state() -> Iterator[None]:
+    """A block that makes a learner of a state that a file held.
+
+    Raises:
+        InputError: the state is not what a learner gave.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # A dictionary that anyone can have written makes constructors raise nearly anything.
+    except Exception as error:
+        reason = _checks.one_line(f"{type(error).__name__}: {error}")
+        raise InputError(
+            f"the saved state is not that of such a learner ({reason}); use another checkpoint"
+        ) from error

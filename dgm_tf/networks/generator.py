@@ -12,7 +12,7 @@ from keras.ops import convert_to_numpy as to_numpy
 from dgm_tf import _checks, determinism, growth, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers import FinishedLayer, MaskedConv2DTranspose
-from dgm_tf.layers.masks import EMBEDDING_LIMIT, compensated_gradient
+from dgm_tf.layers.masks import EMBEDDING_LIMIT
 
 _KERNEL = 4
 
@@ -28,6 +28,15 @@ class FinishedGenerator(NamedTuple):
 
     blocks: tuple[FinishedLayer, ...]
     head: tf.Tensor  # kernel of the output layer [4, 4, channels, units used]
+
+
+class GatedBlock(NamedTuple):
+    """A block, the one below it (None: noise), and the places of two gradients in a list."""
+
+    block: MaskedConv2DTranspose
+    below: MaskedConv2DTranspose | None
+    kernel: int
+    embedding: int
 
 
 @keras.saving.register_keras_serializable("dgm_tf")
@@ -264,53 +273,18 @@ class Generator(keras.Model):
             variables += block.trainable_variables
         return variables
 
-    def rate_shares(self) -> list[float]:
-        """What each of `learning_variables` takes of Adam's rate, all but the output layer all.
+    def gated_blocks(self, variables: Sequence[keras.Variable]) -> list[GatedBlock]:
+        """Returns what Eq. 4 needs of each block.
 
-        Adam moves every weight about as far. The output layer reads every unit of the last block,
-        of which there are more with every task, so that they move an image together the further;
-        hence its share is its first inputs in its present ones (Yang et al. 2022, Table 3). In the
-        blocks masks and gates leave as much to be learnt as there was at first.
+        Args:
+            variables: whose gradients, in their order, are to be gated.
         """
-        output, share = self.heads[-1].kernel, self._output_share()
-        return [share if each is output else 1.0 for each in self.learning_variables()]
-
-    def shrink_output(self) -> None:
-        """Makes an untrained output layer's weights smaller by how many inputs it has.
-
-        Images begin as a sum over more random weights; the root of the share makes them as grey as
-        the first task's.
-        """
-        kernel = self.heads[-1].kernel
-        kernel.assign(kernel * self._output_share() ** 0.5)
-
-    def _output_share(self) -> float:
-        return self.initial_widths[-1] / self.widths[-1]
-
-    def gated(
-        self,
-        gradients: Sequence[tf.Tensor],
-        variables: Sequence[keras.Variable],
-        *,
-        scale: tf.Tensor,
-        epoch_scale: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        """Gradients as they may be applied: Eq. 4 for kernels, compensated for embeddings."""
-        by_id = {id(variable): index for index, variable in enumerate(variables)}
-        gated = list(gradients)
-        below = None
-        for block in self.blocks:
-            index = by_id[id(block.kernel)]
-            gated[index] = block.gate(gated[index], below)
-            index = by_id[id(block.embedding)]
-            gated[index] = compensated_gradient(
-                gated[index],
-                tf.convert_to_tensor(block.embedding),
-                scale=scale,
-                epoch_scale=epoch_scale,
-            )
-            below = block.reserved
-        return gated
+        indices = {id(variable): index for index, variable in enumerate(variables)}
+        below = [None, *self.blocks[:-1]]
+        return [
+            GatedBlock(block, under, indices[id(block.kernel)], indices[id(block.embedding)])
+            for block, under in zip(self.blocks, below, strict=True)
+        ]
 
     def clip_embeddings(self) -> None:
         """Keeps embeddings where a later task's gradient can still move them (HAT)."""

@@ -42,7 +42,7 @@ class Exportable(Protocol):
 
     name: str
     generator: Generator
-    critic: Critic
+    classifier: Critic
     task_classes: Sequence[Sequence[int]]
     classes_seen: Sequence[int]
     class_names: Sequence[str]
@@ -418,7 +418,7 @@ def _positions(labels: tf.Tensor, classes: Sequence[int]) -> tf.Tensor:
 
 def _classifying(root: tf.Module, learner: Exportable) -> dict[str, Any]:
     """The signatures that classify images; what they hold is attached to `root`."""
-    critic = learner.critic
+    critic = learner.classifier
     root.classifier = [variable.value for variable in critic.class_variables()]
     labels = tf.constant(learner.classes_seen, tf.int32)
     names = tf.constant(learner.class_names)

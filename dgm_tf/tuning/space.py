@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.experiments.options import integers, option, texts
+from dgm_tf.experiments.options import option
 
 
 class Range(NamedTuple):
@@ -76,8 +76,6 @@ class Aim:
     search: tuple[str, ...] = option(
         f"settings to be searched: {_RANGES_TEXT}; every other one stays as it is at the beginning",
         default=("s_max", "sparsity"),
-        shown="NAME,NAME,...",
-        parser=texts,
     )
     objective: str = option(
         "what is made great: the accuracy after the last task (last) or the mean of those after "
@@ -134,8 +132,6 @@ class Plan:
         "seeds with which the best settings and those at the beginning are learnt once more at the "
         "end, on data cut again: the best trial was chosen for its number, which flatters it",
         default=(),
-        shown="N,N,...",
-        parser=integers,
     )
     search_dir: str | None = option(
         "folder of the search, where the same command resumes it; by default "

@@ -193,7 +193,7 @@ class DGMTuner(base_tuner.BaseTuner):
 
 def _within(budget: float, settings: DGMSettings) -> DGMSettings:
     """Settings with a fraction of the epochs or steps that a task has."""
-    full = {name: getattr(settings, name, 0) for name in ("epochs", "steps")}
+    full = {name: getattr(settings, name) for name in ("epochs", "steps")}
     smaller = {name: max(1, round(budget * number)) for name, number in full.items() if number}
     return dataclasses.replace(settings, **smaller)
 

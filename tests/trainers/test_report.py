@@ -52,7 +52,7 @@ def test_text_prints_the_tables_of_each_run_and_writes_nothing(runs, tmp_path, c
     [
         ([], "expected one RUN or more"),
         (["nowhere"], "expected the folder of a run"),
-        (["--figure=pie", "nowhere"], "value should be one of <growth|accuracy>"),
+        (["--figure=pie", "nowhere"], "expected growth or accuracy"),
         (["--figur=growth"], "unknown command line flag"),
         (["--text", "--out=x", "nowhere"], "expected --text alone"),
     ],

@@ -84,15 +84,17 @@ def test_so_many_trials_are_run_within_the_ranges_and_the_first_has_the_base_set
         assert trial.settings == dataclasses.replace(BASE, s_max=value) != BASE
 
 
-def test_hyperband_raises_the_budget_of_the_best(tmp_path):
-    trials, learnt = run(tmp_path, **HALVING)
+@pytest.mark.parametrize(
+    ("name", "base"), [("epochs", BASE), ("steps", dataclasses.replace(BASE, epochs=0, steps=9))]
+)
+def test_hyperband_raises_the_budget_of_the_best(tmp_path, name, base):
+    trials, learnt = run(tmp_path, HyperToy(base), **HALVING)
     assert [trial.budget for trial in trials] == [1.0, 1.0, 1.0, 0.5, 0.5]
     small = {trial.settings: trial.metrics["objective"] for trial in trials if trial.budget == 0.5}
-    assert BASE in small
+    assert base in small
     (raised,) = [trial for trial in trials if trial.number == 3]
     assert small[raised.settings] == max(small.values())
-    epochs = [settings.epochs for settings, _ in learnt]
-    assert epochs == [4, 4, 9, 9, 9]
+    assert [getattr(settings, name) for settings, _ in learnt] == [4, 4, 9, 9, 9]
 
 
 def test_every_setting_that_has_a_range_can_be_searched(tmp_path):

@@ -1,0 +1,145 @@
+"""Retrains the classifiers of a finished run of DGM on its generators, by other settings.
+
+    python -m studies.accuracy.retrain --run_dir=runs/w --change=consolidation_steps=2400
+
+No generated image depends on the classifier, so that this ends as a whole run by these settings
+would, in a fraction of its time. The run stays as it is.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dgm_tf
+from dgm_tf.experiments import judge as judging
+from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.networks import Generator
+from dgm_tf.runs.run_folder import RunFolder
+from studies import results
+
+# Settings on which no generated image depends.
+CLASSIFIER_SETTINGS = frozenset(
+    {
+        "color_jitter",
+        "consolidation_batch",
+        "consolidation_learning_rate",
+        "consolidation_real_share",
+        "consolidation_start",
+        "consolidation_steps",
+        "distillation_share",
+        "distillation_temperature",
+        "inverted_share",
+        "real_margin_share",
+    }
+)
+
+
+class Retrained(dgm_tf.DGM):
+    """DGM that trains each task's classifier on a generator that is there.
+
+    Args:
+        settings: of the classifiers, and for the rest those that the generators were learnt by.
+        generator_after: returns the generator as a run had it after a task, from 1.
+    """
+
+    def __init__(
+        self, settings: dgm_tf.DGMSettings, generator_after: Callable[[int], Generator]
+    ) -> None:
+        if settings.consolidation_start == "critic" or not settings.consolidation_steps:
+            raise dgm_tf.InputError(
+                "expected consolidation_start new or previous, and consolidation_steps of 1 or "
+                "more: a run keeps no critic to start from"
+            )
+        super().__init__(**dataclasses.asdict(settings))
+        self._generator_after = generator_after
+
+    def learn(
+        self, task: dgm_tf.Task, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
+    ) -> dict[str, list[float]]:
+        settings, number = self.settings, self.finished_tasks + 1
+        generator = self._generator_after(number)
+        classifier = self.first_classifier(task)
+        replay = self.balanced_replay(
+            TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
+        )
+        history = self.consolidate(
+            classifier,
+            task,
+            callbacks,
+            replay=replay,
+            own_share=settings.consolidation_real_share,
+            margin_share=settings.real_margin_share,
+            teacher=self._critic if settings.distillation_share else None,
+        )
+        self._generator = generator
+        self.task_learnt(task, classifier)
+        return history
+
+
+def retrain(
+    run_dir: str, changes: Mapping[str, Any], *, images: str | None = None, data_dir: str | None
+) -> list[tuple[float, float]]:
+    """Returns A_t in percent after each task, as the run had it and as it is retrained.
+
+    Args:
+        run_dir: the run's folder, with its checkpoints.
+        changes: settings by name, of `CLASSIFIER_SETTINGS`.
+        images: the folder of images that it was learnt from, for a run of `split_folder`.
+        data_dir: where prepared data is.
+
+    Raises:
+        InputError: a setting that generated images depend on, or the run cannot be read.
+    """
+    if foreign := sorted(set(changes) - CLASSIFIER_SETTINGS):
+        raise dgm_tf.InputError(f"generated images depend on {', '.join(foreign)}")
+    where = {"images": images, "data_dir": data_dir}
+    stream, finished = judging.restored_generator(run_dir, **where)
+    folder = RunFolder(run_dir)
+
+    def run_after(task: int) -> dgm_tf.DGM:
+        _, meta, arrays = folder.state_after(task)
+        return dgm_tf.DGM.from_state(meta, arrays)
+
+    settings = dataclasses.replace(finished.settings, **changes)
+    learner = Retrained(settings, lambda task: run_after(task).generator)
+    found = []
+    for task in stream.tasks():
+        if task.index > finished.finished_tasks:
+            break
+        learner.learn(task)
+        test = stream.seen_test(task)
+        both = run_after(task.index).evaluate(test), learner.evaluate(test)
+        found.append(tuple(100 * each.average_accuracy for each in both))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--run_dir", required=True)
+    parser.add_argument("--change", required=True, help="NAME=VALUE,... of settings")
+    parser.add_argument("--images", help="folder of the images, for a run of split_folder")
+    parser.add_argument("--data_dir", help="where prepared data is")
+    given = parser.parse_args(arguments)
+    found = retrain(
+        given.run_dir, read_changes(given.change), images=given.images, data_dir=given.data_dir
+    )
+    lines = [[str(task), f"{a:.2f}", f"{b:.2f}"] for task, (a, b) in enumerate(found, start=1)]
+    print(results.markdown(["task", "A of the run", "A retrained"], lines))
+
+
+def read_changes(text: str) -> dict[str, Any]:
+    """Returns settings by name, of a text such as "consolidation_steps=600,color_jitter=1.0"."""
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+if __name__ == "__main__":
+    main()

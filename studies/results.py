@@ -1,0 +1,125 @@
+"""The rows of results/runs.csv, and the table that README.md shows of them.
+
+`python -m studies.results` writes the table into README.md.
+"""
+
+import csv
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RUNS = ROOT / "results" / "runs.csv"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+# Percent, save for the Frechet distance, parameters and minutes; empty where a run has none.
+MEASURES = (
+    "A5", "A10", "A_last", "G5", "G10", "G_last", "forgetting", "BWT", "frechet", "changed_pixels",
+    "newest_predicted", "size", "parameters", "minutes",
+)  # fmt: skip
+COLUMNS = (
+    "group", "dataset", "tasks", "method", "variant", "seed", "changed", "command", "commit",
+    "machine", "date", "tasks_learnt", *MEASURES,
+)  # fmt: skip
+
+# By method and variant, in the order of the table.
+METHODS = {
+    ("joint", ""): "joint training",
+    ("joint_gan", ""): "joint training of the GAN",
+    ("fine_tune", ""): "fine-tuning",
+    ("ewc", ""): "EWC",
+    ("dgr", ""): "DGR",
+    ("mergan_jtr", ""): "MeRGAN-JTR",
+    ("mergan_ra", ""): "MeRGAN-RA",
+    ("dgm", "w"): "DGMw",
+    ("dgm", "a"): "DGMa",
+}
+# Groups of whole runs by the defaults, as the table marks them.
+DEFAULTS = {"defaults": "", "older-defaults": "older"}
+
+_SHOWN = {
+    "A5": "A5",
+    "A10": "A10",
+    "G5": "G5",
+    "G10": "G10",
+    "forgetting": "forgetting",
+    "frechet": "Frechet distance",
+    "size": "of worst size",
+    "minutes": "minutes",
+}
+
+Row = dict[str, Any]
+
+
+def read(path: str | Path = RUNS) -> list[Row]:
+    """Returns the rows of a file, measures as float or None, the other numbers as int."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row |= {name: int(row[name]) for name in ("tasks", "seed", "tasks_learnt")}
+        row |= {name: float(row[name]) if row[name] else None for name in MEASURES}
+    return rows
+
+
+def append(path: str | Path, row: Row) -> None:
+    """Adds a row to a file, which need not exist."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begun = path.exists()
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if not begun:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def spread(values: Iterable[float | None]) -> str:
+    """Mean and sample standard deviation; the value of one run, and nothing where there is none."""
+    found = [value for value in values if value is not None]
+    if not found:
+        return ""
+    deviation = f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else ""
+    return f"{statistics.fmean(found):.2f}{deviation}"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells below a header as a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def readme_table(rows: Sequence[Row]) -> str:
+    """Whole runs of ten tasks by the defaults: a line for each data set, method and defaults."""
+    lines = []
+    for dataset in sorted({row["dataset"] for row in rows}):
+        for group, mark in DEFAULTS.items():
+            for (method, variant), name in METHODS.items():
+                wanted = (dataset, group, 10, method, variant)
+                runs = [row for row in rows if _kind(row) == wanted]
+                if runs:
+                    cells = [spread(run[measure] for run in runs) for measure in _SHOWN]
+                    lines.append([dataset, name, mark, str(len(runs)), *cells])
+    return markdown(["data set", "method", "defaults", "n", *_SHOWN.values()], lines)
+
+
+def with_table(text: str) -> str:
+    """A README with the table of the committed rows between its marks."""
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"expected the marks {BEGIN} and {END}")
+    return f"{before}{begin}{readme_table(read())}\n{end}{after}"
+
+
+def _kind(row: Row) -> tuple:
+    return row["dataset"], row["group"], row["tasks"], row["method"], row["variant"]
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    readme.write_text(with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
