@@ -29,7 +29,7 @@ _HOMES = {
     "from_folder": "dgm_tf.datasets",
     "load": "dgm_tf.datasets",
     "load_generator": "dgm_tf.serving.loading",
-    "settings_for": "dgm_tf.settings",
+    "settings_for": "dgm_tf.presets",
 }
 
 __all__ = list(_HOMES)

@@ -8,6 +8,7 @@ from typing import Any
 import keras_tuner
 
 from dgm_tf.learners.dgm import DGM
+from dgm_tf.learners.registry import new_learner
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.measure import Measured, measure
@@ -57,7 +58,7 @@ class HyperDGM(keras_tuner.HyperModel):
 
     def learner(self, settings: DGMSettings) -> DGM:
         """A learner with these settings that has learnt nothing."""
-        return DGM.from_settings(settings)
+        return new_learner("dgm", settings)
 
     def build(self, hp: keras_tuner.HyperParameters) -> DGM:
         """A learner with the settings that `hp` has, as KerasTuner asks for it."""
