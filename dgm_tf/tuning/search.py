@@ -13,9 +13,10 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from dgm_tf import _checks, provenance, randomness
+from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import figures
+from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import check_writable
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import TaskStream

@@ -46,7 +46,7 @@ def test_it_is_trained_once(oracle, stream, cache, monkeypatch):
 def test_a_damaged_oracle_is_trained_anew(stream, oracle, tmp_path, monkeypatch):
     Oracle.of(stream, cache=tmp_path)
     (kept,) = tmp_path.iterdir()
-    (kept / "arrays.npz").write_bytes(b"nothing")
+    (kept / "arrays.safetensors").write_bytes(b"nothing")
     monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
     assert Oracle.of(stream, cache=tmp_path) is oracle
     monkeypatch.setattr(Oracle, "trained", lambda *_: 1 / 0)
