@@ -1,4 +1,4 @@
-"""What every test has: a quiet, exact TensorFlow, and what is trained once for the whole session."""
+"""A quiet and exact TensorFlow for every test, and what is trained once for a whole session."""
 
 import atexit
 import contextlib
