@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dgm_tf import augmentation, randomness
-from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.networks import Critic
-from dgm_tf.settings import settings_for
+from dgm_tf.presets import settings_for
 
 SEED = randomness.pair(3, "test")
 
@@ -30,18 +30,12 @@ def lines(before, after):
     return slope, offset, np.abs(y - slope[:, None] * x - offset[:, None]).max()
 
 
-def test_nothing_is_recoloured_unless_asked_for():
-    given = images()
-    np.testing.assert_array_equal(recoloured(given, jitter=0.0, inverted_share=0.0), given)
-    np.testing.assert_array_equal(recoloured(given, jitter=0.0, inverted_share=1.0), -given)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_image_gets_its_own_contrast_brightness_and_tint(channels):
     given = images(channels=channels)
-    slope, offset, distance = lines(given, recoloured(given, jitter=1.0, inverted_share=0.25))
+    slope, offset, distance = lines(given, recoloured(given))
     assert distance < 1e-5  # a line: nothing is cut off
-    assert np.mean(slope[:, 0] < 0) == pytest.approx(0.25, abs=0.07)
+    assert np.mean(slope[:, 0] < 0) == pytest.approx(0.5, abs=0.08)
     assert ((slope < 0).all(axis=1) | (slope > 0).all(axis=1)).all()
     steepness = np.log(np.abs(slope))
     # Uniform contrast and tint, each to its bound.
@@ -52,17 +46,11 @@ def test_each_image_gets_its_own_contrast_brightness_and_tint(channels):
         assert 0.3 < np.ptp(steepness, axis=1).max() <= 0.4
 
 
-def test_jitter_scales_it_and_the_seed_decides_it():
+def test_the_seed_decides_it():
     given = images()
-    one, half = (
-        lines(given, recoloured(given, jitter=jitter, inverted_share=0.0)) for jitter in (1.0, 0.5)
-    )
-    np.testing.assert_allclose(np.log(half[0]), np.log(one[0]) / 2, atol=1e-5)
-    np.testing.assert_allclose(half[1], one[1] / 2, atol=1e-5)
-    again = recoloured(given, jitter=1.0, inverted_share=0.5)
-    np.testing.assert_array_equal(recoloured(given, jitter=1.0, inverted_share=0.5), again)
-    other = recoloured(given, randomness.pair(4, "test"), jitter=1.0, inverted_share=0.5)
-    assert (other != again).mean() > 0.9
+    first = recoloured(given)
+    np.testing.assert_array_equal(recoloured(given), first)
+    assert (recoloured(given, randomness.pair(4, "test")) != first).mean() > 0.9
 
 
 class Pictures:
@@ -72,30 +60,29 @@ class Pictures:
         return np.tile(images(8, channels=1), [1, 2, 2, 1]), np.arange(8, dtype=np.int32) % 2
 
 
-@pytest.mark.parametrize("settings", [{}, {"color_jitter": 1.0}, {"inverted_share": 0.5}])
-def test_the_classifier_sees_images_as_its_settings_say(settings, monkeypatch):
-    critic = Critic((16, 16, 1), 2, size=2)
-    critic.build()
-    chosen = settings_for("digits", **settings)
+@pytest.mark.parametrize("kind", ["none", "photo"])
+def test_the_classifier_sees_images_as_its_settings_say(kind, monkeypatch):
+    classifier = Critic((16, 16, 1), 2, size=2)
+    classifier.build()
     seen = []
     monkeypatch.setattr(augmentation, "distorted", lambda given, seed: given)
-    monkeypatch.setattr(
-        augmentation,
-        "recoloured",
-        lambda given, seed, **how: seen.append((given, how)) or given,
-    )
+    monkeypatch.setattr(augmentation, "recoloured", lambda given, seed: seen.append(1) or given)
     phase = ClassifierPhase(
-        critic, chosen, positions=np.arange(2), steps=1, seed=SEED, replay=Pictures()
+        classifier,
+        settings_for("digits", augmentation=kind),
+        positions=np.arange(2),
+        steps=1,
+        seed=SEED,
+        images=ConsolidationImages(Pictures()),
     )
     phase.train_step(None)
-    expected = {"jitter": chosen.color_jitter, "inverted_share": chosen.inverted_share}
-    assert [how for _, how in seen] == ([expected] if settings else [])
+    assert len(seen) == (1 if kind == "photo" else 0)
 
 
-def test_real_margins_come_from_the_real_images_alone():
+def test_real_margins_come_from_the_real_images_only():
     given = images(600, channels=3)
     given[200:] += 10.0  # the real ones
-    made = augmentation.with_real_margins(given, SEED, real=400, share=0.25).numpy()
+    made = augmentation.with_real_margins(given, SEED, real=400, fraction=0.25).numpy()
     np.testing.assert_array_equal(made[200:], given[200:])
     # Of 8 columns a sixth is one.
     np.testing.assert_array_equal(made[:200, :, 1:7], given[:200, :, 1:7])
@@ -112,6 +99,6 @@ def test_real_margins_come_from_the_real_images_alone():
 
 def test_no_margins_or_all_of_them():
     given = images(20)
-    for share, expected in ((0.0, 0.0), (1.0, 1.0)):
-        made = augmentation.with_real_margins(given, SEED, real=10, share=share).numpy()
+    for fraction, expected in ((0.0, 0.0), (1.0, 1.0)):
+        made = augmentation.with_real_margins(given, SEED, real=10, fraction=fraction).numpy()
         assert (made != given)[:10, :, [0, 7]].mean() == expected

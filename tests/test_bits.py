@@ -46,6 +46,7 @@ CASES = {
 }
 # Paper's settings of DGM train one phase a task.
 ONE_PHASE = ("dgm-w paper", "joint")
+QUICK = ("dgm-w", "dgm-a", "ewc")  # with every kind of state; the others take minutes
 
 
 def machine_class():
@@ -122,7 +123,10 @@ def digests(states, learner, export_dir):
     return found
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+)
 def test_bits_are_as_they_were(case, tmp_path):
     states, learner, checkpoints = learnt(case)
     whole = states[-1]

@@ -69,6 +69,14 @@ def test_every_file_of_the_library_belongs_to_a_library_target(targets):
     assert _files("dgm_tf") - held == set()
 
 
+def test_every_template_of_the_library_travels_with_it_in_bazel_and_in_the_wheel(targets):
+    templates = {"dgm_tf/reporting/page.css", "dgm_tf/reporting/page.html"}
+    data = set().union(*(target.get("data", ()) for target in _of(targets, "py_library")[:1]))
+    assert data == templates
+    wheel = (ROOT / "pyproject.toml").read_text()
+    assert '"dgm_tf.reporting" = ["page.html", "page.css"]' in wheel
+
+
 def test_every_trainer_is_a_program_and_every_other_file_beside_it_a_library(targets):
     programs = {
         path for path in _files("trainers") if '__name__ == "__main__"' in (ROOT / path).read_text()

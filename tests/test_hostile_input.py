@@ -23,8 +23,8 @@ from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.base import reading_state
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.reporting import page
-from dgm_tf.reporting.report import run_report
 from dgm_tf.reporting.run import read_run
+from dgm_tf.reporting.tables import run_report
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint, files, npz
 from tests import tiny_run

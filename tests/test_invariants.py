@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from dgm_tf.datasets import from_arrays
 from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense
-from dgm_tf.learners.critic_learner import network_arrays, restored_network
 from dgm_tf.networks import Generator
+from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.storage import checkpoint
 from dgm_tf.stream import TaskClosed, class_incremental
 

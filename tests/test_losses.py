@@ -39,8 +39,8 @@ def test_class_loss_is_the_mean_cross_entropy():
     )
 
 
-@pytest.mark.parametrize(("share", "temperature"), [(0.0, 2.0), (0.25, 1.0), (1.0, 3.0)])
-def test_a_teacher_has_its_share_of_the_loss_on_the_classes_it_knows(share, temperature):
+@pytest.mark.parametrize(("weight", "temperature"), [(0.0, 2.0), (0.25, 1.0), (1.0, 3.0)])
+def test_a_teacher_has_its_weight_in_the_loss_on_the_classes_it_knows(weight, temperature):
     logits, taught = RANDOM.normal(size=(6, 4)), RANDOM.normal(size=(6, 3))
     positions, weights = np.array([0, 3, 2, 1, 3, 0]), np.array([1, 0.5, 2, 0.5, 1, 3])
     expected = []
@@ -50,14 +50,14 @@ def test_a_teacher_has_its_share_of_the_loss_on_the_classes_it_knows(share, temp
             p, q = (np.exp(row / temperature) for row in (its, mine[:3]))
             soft = -(temperature**2) * (p / p.sum() * np.log(q / q.sum())).sum()
             inside = np.exp(mine[:3]).sum() / np.exp(mine).sum()
-            loss = (1 - share) * loss + share * (soft - np.log(inside))
+            loss = (1 - weight) * loss + weight * (soft - np.log(inside))
         expected.append(loss)
     found = losses.taught_class_loss(
         tf.constant(logits, tf.float32),
         tf.constant(positions, tf.int32),
         tf.constant(weights, tf.float32),
         taught=tf.constant(taught, tf.float32),
-        share=share,
+        weight=weight,
         temperature=temperature,
     )
     np.testing.assert_allclose(found, np.average(expected, weights=weights), rtol=1e-5)

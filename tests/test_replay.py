@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
-from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.networks import Generator
 from dgm_tf.replay import BalancedReplay, FullReplay
 from tests.networks.tiny_generator import CHANNELS, LATENT, SIDE, after, latents
@@ -172,38 +172,6 @@ def test_full_is_one_batch_per_old_class(generator, class_images):
 
 
 KINDS = [lambda g, **options: FullReplay(TaskMemory(g), **options), balanced]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_further_draws_of_a_step_give_other_images_and_leave_the_first_as_it_is(generator, kind):
-    def new():
-        size = {"size": 4000} if kind is balanced else {}
-        return kind(generator, batch_size=8, seed=SEED, **size)
-
-    plain = draws(new(), steps=9)
-    replay, step, seen = new(), tf.Variable(0, dtype=tf.int64), set()
-    draw = tf.function(lambda: [replay.draw(step, again) for again in (0, 1, 2)], autograph=False)
-    for images, positions in plain:
-        (first, at), *further = draw()
-        np.testing.assert_array_equal(first, images)
-        np.testing.assert_array_equal(at, positions)
-        for other, others in further:
-            counts = [np.bincount(each, minlength=4) for each in (others, positions)]
-            np.testing.assert_array_equal(*counts)
-            assert other.shape == images.shape
-        drawn = {image.numpy().tobytes() for each, _ in [(first, at), *further] for image in each}
-        # A buffer may hand one out again.
-        assert len(drawn) > (2 if kind is balanced else 2.9) * len(images)
-        assert len(drawn & seen) < len(images) / 2
-        seen |= drawn
-        step.assign_add(1)
-
-
-def test_further_draws_of_a_step_make_no_image():
-    replay = balanced(turned_into(Counting, after(1, 2)), batch_size=4, size=400)
-    Counting.made = 0
-    drawn = [replay.draw(tf.constant(step), 1)[0] for step in range(17)]
-    assert Counting.made == 0 and np.any(drawn[0] != drawn[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,5 @@
 """A learner with real phases whose run takes a second."""
 
-import contextlib
 import functools
 
 import keras
@@ -9,13 +8,20 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.datasets import ImageData
-from dgm_tf.learners.base import Learner
+from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.phase import Phase, new_adam
 from dgm_tf.stream import class_incremental
 
 BATCH = 4
 EPOCHS = 2
 SETTINGS = {"seed": 3, "epochs": EPOCHS}
+
+
+def take_step(phase, batch):
+    """One training step, eagerly; returns the means of the epoch so far."""
+    phase.log(phase.train_step(batch))
+    phase.step.assign_add(1)
+    return {name: float(value) for name, value in phase.logs().items()}
 
 
 class BrokenOff(keras.callbacks.Callback):
@@ -28,6 +34,17 @@ class BrokenOff(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.model.phase == self._phase:
             raise KeyboardInterrupt
+
+
+class Counted(keras.callbacks.Callback):
+    """Counts training steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
 
 
 class Table(keras.Model):
@@ -86,10 +103,9 @@ class TablePhase(Phase):
 class TinyLearner(Learner):
     """Two phases per task, a state that grows, and images of every class."""
 
-    name = "tiny"
+    method = "tiny"
 
     def __init__(self):
-        self.rate = 0.1
         self._tasks = 0
         self._classes = []
         self._rows = None
@@ -97,7 +113,7 @@ class TinyLearner(Learner):
     classes_seen = property(lambda self: tuple(self._classes))
     finished_tasks = property(lambda self: self._tasks)
 
-    def learn(self, task, *, epochs=EPOCHS, callbacks=()):
+    def learn(self, task, *, callbacks=()):
         number = self._tasks + 1
         classes = len(self._classes) + len(task.classes)
         table = self.grown(int(np.prod(task.image_shape)), classes)
@@ -105,12 +121,12 @@ class TinyLearner(Learner):
         for name, noise in (("adversarial", 0.5), ("consolidation", 0.1)):
             seed = randomness.pair(3, name, number)
             breaks_at = self.breaks_at(number, name)
-            phase = TablePhase(name, table, noise, seed, rate=self.rate, breaks_at=breaks_at)
+            phase = TablePhase(name, table, noise, seed, rate=0.1, breaks_at=breaks_at)
 
             order = randomness.derive(3, name, number)
-            batches = functools.partial(task.batches, BATCH, epochs=epochs, seed=order)
+            batches = functools.partial(task.batches, BATCH, epochs=EPOCHS, seed=order)
             steps = task.steps_per_epoch(BATCH)
-            found = phase.run(batches, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks)
+            found = phase.run(batches, epochs=EPOCHS, steps_per_epoch=steps, callbacks=callbacks)
             history |= {f"{name} {key}": values for key, values in found.items()}
         self._rows = table.rows.numpy()
         self._classes += task.classes
@@ -120,13 +136,6 @@ class TinyLearner(Learner):
     def breaks_at(self, task, phase):
         """The step from which the loss is no number, for learners that diverge."""
         return None
-
-    @contextlib.contextmanager
-    def slowed(self, factor):
-        former = self.rate
-        self.rate *= factor
-        yield
-        self.rate = former
 
     def grown(self, size, classes):
         return Table(size, classes, self._rows)
@@ -145,14 +154,11 @@ class TinyLearner(Learner):
         return {"generator_parameters": self._rows.size}
 
     def state(self):
-        return {"tasks": self._tasks, "classes": list(self._classes)}, {"rows": self._rows}
+        return {"method": self.method, "tasks": self._tasks, "classes": list(self._classes)}, {"rows": self._rows}
 
-    @classmethod
-    def from_state(cls, meta, arrays):
-        learner = cls()
-        learner._tasks, learner._classes = meta["tasks"], list(meta["classes"])
-        learner._rows = arrays["rows"]
-        return learner
+    def load(self, meta, arrays):
+        self._tasks, self._classes = meta["tasks"], list(meta["classes"])
+        self._rows = arrays["rows"]
 
 
 def new_stream():

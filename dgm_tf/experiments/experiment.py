@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, datasets, distribution, pictures, provenance, stopping
+from dgm_tf import _checks, datasets, distribution, provenance, stopping
 from dgm_tf.distribution import Distribution
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
@@ -30,7 +30,7 @@ from dgm_tf.learners.joint import JointClassifier, JointGAN
 from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.learners.mergan import MeRGANJTR, MeRGANRA
 from dgm_tf.learners.watch import NumbersWatch
-from dgm_tf.reporting import page, report, tensorboard
+from dgm_tf.reporting import page, pictures, tables, tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable, warn
 from dgm_tf.serving.export import Export, version_folder
 from dgm_tf.settings import (
@@ -486,7 +486,7 @@ def run(
                     )
         followers.announce(place, followers.Assignment(task=0))
         pictures_at = f"{folder.samples}/" if learner.generates else None
-        text = report.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
+        text = tables.run_report(rows, scenario=stream.scenario, pictures=pictures_at)
         _say(f"\n{text}\nPage: {folder.path / page.PAGE}")
         return RunResult(folder.path, learner, tuple(rows))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from dgm_tf import _checks, settings, stopping
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import table
+from dgm_tf.reporting import tables
 from dgm_tf.storage.files import write_atomically
 
 TRAINERS = {
@@ -257,13 +257,13 @@ def write_tables(root: str | Path, out: str | Path) -> list[Path]:
     Raises:
         InputError: a run cannot be read, or a file cannot be written.
     """
-    runs = table.finished_runs(root)
+    runs = tables.finished_runs(root)
     if not runs:
         raise InputError(f"no finished run in {root}: learn one first, or name another --results")
     texts = {
-        "table1.md": table.markdown(runs) + "\n",
-        "table1.csv": table.as_csv(runs),
-        "table1.tex": table.latex(runs),
+        "table1.md": tables.markdown(runs) + "\n",
+        "table1.csv": tables.as_csv(runs),
+        "table1.tex": tables.latex(runs),
     }
     paths = []
     for name, text in texts.items():

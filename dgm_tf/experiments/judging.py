@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, pictures
+from dgm_tf import _checks, datasets
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.inception import Inception
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
@@ -14,6 +14,7 @@ from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments import experiment
 from dgm_tf.learners.base import Learner
 from dgm_tf.learners.phase import divisor_up_to
+from dgm_tf.reporting import pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.stream import TaskStream, class_incremental, to_float
 

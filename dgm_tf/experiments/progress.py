@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from dgm_tf.reporting.report import duration
+from dgm_tf.reporting.tables import duration
 
 # Logged quantities that the live line shows, and how it calls them.
 _SHOWN = {"critic_loss": "critic", "generator_loss": "generator", "mask_sparsity": "sparsity"}
@@ -150,7 +150,7 @@ def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | No
     """The lines printed when a task is finished.
 
     Args:
-        row: the task's row of metrics.jsonl (see `dgm_tf.reporting.report`).
+        row: the task's row of metrics.jsonl (see `dgm_tf.reporting.tables`).
         title: the task by name, such as "task 3 of 10: class 2".
         seconds_left: a guess at the time that the remaining tasks will take.
     """

@@ -22,7 +22,7 @@ from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.base import Learner
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.networks import Generator
-from dgm_tf.reporting import report
+from dgm_tf.reporting import tables
 from dgm_tf.runs import chain
 from dgm_tf.runs.run_folder import RunFolder, growth_csv, identity
 from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
@@ -403,7 +403,7 @@ def _pixels(difference: audit.Difference) -> str:
 
 def _table(findings: Sequence[TaskFindings]) -> str:
     header = ["task", "log", "checkpoint", "images", "gated numbers", "reserved", "free/start"]
-    return report.text_table(header, [_cells(finding) for finding in findings])
+    return tables.text_table(header, [_cells(finding) for finding in findings])
 
 
 def _cells(finding: TaskFindings) -> list[str]:

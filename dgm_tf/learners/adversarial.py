@@ -67,7 +67,6 @@ class AdversarialPhase(TwoNetworkPhase):
         size = generator.relative_size() if settings.sparsity_follows_size else 1.0
         self._sparsity_weight = settings.sparsity * size
         self._generator_variables = generator.learning_variables()
-        self._gated = generator.gated_blocks(self._generator_variables)
         steps = epochs * steps_per_epoch
         self._generator_optimizer = adversarial_adam(
             settings, settings.learning_rate, steps, self._generator_variables
@@ -96,12 +95,9 @@ class AdversarialPhase(TwoNetworkPhase):
             # The critic has just learnt from these very images; making others would cost a pass.
             terms = self._generator_losses(fake, positions, scale)
         gradients = tape.gradient(terms["loss"], self._generator_variables)
-        for block, below, kernel, embedding in self._gated:
-            reserved_inputs = None if below is None else below.reserved
-            gradients[kernel] = block.gate(gradients[kernel], reserved_inputs)
-            gradients[embedding] = block.compensate(
-                gradients[embedding], scale=scale, epoch_scale=epoch_scale
-            )
+        gradients = self.generator.gated(
+            gradients, self._generator_variables, scale=scale, epoch_scale=epoch_scale
+        )
         self._generator_optimizer.apply(gradients, self._generator_variables)
         self.generator.clip_embeddings()
         logs["generator_loss"] = terms["generator_loss"]

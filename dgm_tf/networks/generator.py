@@ -30,15 +30,6 @@ class FinishedGenerator(NamedTuple):
     head: tf.Tensor  # kernel of the output layer [4, 4, channels, units used]
 
 
-class GatedBlock(NamedTuple):
-    """A block, the one below it (None: noise), and the places of two gradients in a list."""
-
-    block: MaskedConv2DTranspose
-    below: MaskedConv2DTranspose | None
-    kernel: int
-    embedding: int
-
-
 @keras.saving.register_keras_serializable("dgm_tf")
 class Generator(keras.Model):
     """Noise and label to image, by three masked blocks and an output layer per task.
@@ -273,18 +264,33 @@ class Generator(keras.Model):
             variables += block.trainable_variables
         return variables
 
-    def gated_blocks(self, variables: Sequence[keras.Variable]) -> list[GatedBlock]:
-        """Returns what Eq. 4 needs of each block.
+    def gated(
+        self,
+        gradients: Sequence[tf.Tensor],
+        variables: Sequence[keras.Variable],
+        *,
+        scale: tf.Tensor,
+        epoch_scale: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        """Returns gradients as they may be applied: Eq. 4 for kernels, compensated for embeddings.
 
         Args:
-            variables: whose gradients, in their order, are to be gated.
+            gradients: of the variables, in their order.
+            variables: those of `learning_variables`.
+            scale: s of Eq. 3.
+            epoch_scale: s_max_i of Eq. 3.
         """
         indices = {id(variable): index for index, variable in enumerate(variables)}
-        below = [None, *self.blocks[:-1]]
-        return [
-            GatedBlock(block, under, indices[id(block.kernel)], indices[id(block.embedding)])
-            for block, under in zip(self.blocks, below, strict=True)
-        ]
+        gated = list(gradients)
+        below = None
+        for block in self.blocks:
+            kernel, embedding = indices[id(block.kernel)], indices[id(block.embedding)]
+            gated[kernel] = block.gate(gated[kernel], below)
+            gated[embedding] = block.compensate(
+                gated[embedding], scale=scale, epoch_scale=epoch_scale
+            )
+            below = block.reserved
+        return gated
 
     def clip_embeddings(self) -> None:
         """Keeps embeddings where a later task's gradient can still move them (HAT)."""

@@ -1,6 +1,7 @@
-"""What a run looks like: its folder read, the numbers of each picture, figures and HTML pages.
+"""A run in numbers and pictures: its folder read, tables, figures and an HTML page.
 
 Nothing here needs TensorFlow but `tensorboard`, so that a page is made in seconds, anywhere.
 """
 
-FIGURES = ("growth", "accuracy")  # what `comparison.write_figure` draws
+# The figures that `page.write_figure` makes, and what a run needs for each.
+FIGURES = {"growth": "a generator that grows", "accuracy": "a finished task"}

@@ -1,12 +1,11 @@
 """The numbers behind each picture: pure functions of the rows of metrics.jsonl.
 
-Rows are as `dgm_tf.reporting.report` describes them. What a row does not have is left out, never 0;
-a run of an older version, or of a learner that has no generator, gives fewer pictures. Percent are
+Rows are as `dgm_tf.reporting.tables` describes them. Functions leave out a quantity that a row does
+not have, and never take it for 0: a learner without a generator gives fewer pictures. Percent are
 0 to 100.
 """
 
 import dataclasses
-import itertools
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,22 +16,22 @@ import numpy as np
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.reporting.run import Row, Run
 
-# One value per task: (task, value) in order.
-Curve = list[tuple[int, float]]
+# (task or another x, value) in order.
+Curve = list[tuple[float, float]]
 
 _T = TypeVar("_T")
 
 ALL_LAYERS = "all layers"
 
 
-def curve(rows: Sequence[Row], key: str) -> Curve:
-    """A quantity after each task that has it, as it stands in the rows."""
-    return [(row["task"], row[key]) for row in rows if row.get(key) is not None]
+def curve(rows: Sequence[Row], key: str, *, factor: float = 1.0) -> Curve:
+    """A quantity after each task that has it, times a factor."""
+    return [(row["task"], factor * row[key]) for row in rows if row.get(key) is not None]
 
 
-def percent(values: Curve) -> Curve:
-    """Shares of 0 to 1 as percent."""
-    return [(task, 100.0 * value) for task, value in values]
+def by_class(row: Row, key: str) -> dict[int, Any]:
+    """A dictionary of a row by class id or task; JSON has made text of its keys."""
+    return {int(label): value for label, value in (row.get(key) or {}).items()}
 
 
 def accuracy_matrix(
@@ -55,77 +54,55 @@ def accuracy_matrix(
     return classes, table
 
 
-@dataclasses.dataclass(frozen=True)
-class Growth:
-    """Units of one layer, or of all, before task 1 (task 0) and after the growth of each task.
+def growth(rows: Sequence[Row]) -> dict[str, Curve]:
+    """Units of all layers together, then of each by its name.
 
-    Attributes:
-        name: the layer's, or `ALL_LAYERS`.
-        units: (task, units) from task 0.
-        worst: (task, units) had the initial size been added after every task (Figure 2).
+    Returns:
+        (task, units) before task 1, which is task 0, and after the growth of each task; empty for
+        a learner that does not grow.
     """
-
-    name: str
-    units: Curve
-    worst: Curve
-
-
-def growth(rows: Sequence[Row]) -> list[Growth]:
-    """All layers together, then each by itself; empty for a learner that does not grow."""
     rows = [row for row in rows if row.get("layer_widths") and row.get("initial_layer_widths")]
     if not rows:
-        return []
-    initial = rows[0]["initial_layer_widths"]
-    # The layers' names, where the rows have them.
-    layers = rows[0].get("layers") or [{} for _ in initial]
-    found = [_growth(ALL_LAYERS, rows, slice(None))]
-    for index, layer in enumerate(layers):
-        name = str(layer.get("layer", f"layer {index + 1}")).replace("_", " ")
-        found.append(_growth(name, rows, slice(index, index + 1)))
+        return {}
+    widths = [rows[0]["initial_layer_widths"], *(row["layer_widths"] for row in rows)]
+    tasks = [0, *(row["task"] for row in rows)]
+    layers = rows[0].get("layers") or [{} for _ in widths[0]]
+    names = [layer.get("layer", f"layer {index + 1}") for index, layer in enumerate(layers)]
+    found = {ALL_LAYERS: list(zip(tasks, map(sum, widths), strict=True))}
+    for name, units in zip(names, zip(*widths, strict=True), strict=False):
+        found[str(name).replace("_", " ")] = list(zip(tasks, units, strict=True))
     return found
 
 
-def _growth(name: str, rows: Sequence[Row], part: slice) -> Growth:
-    initial = sum(rows[0]["initial_layer_widths"][part])
-    units = [(0, initial), *((row["task"], sum(row["layer_widths"][part])) for row in rows)]
-    return Growth(name, units, [(task, initial * (task + 1)) for task, _ in units])
+def worst_case(units: Curve) -> Curve:
+    """The growth that adds the initial size after every task (Figure 2), over the same tasks."""
+    (_, initial), *_ = units
+    return [(task, initial * (task + 1)) for task, _ in units]
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskUse:
-    """What one task did with the weights (variant w) or units (variant a) that its masks cover.
+def mask_use(rows: Sequence[Row]) -> dict[str, Curve]:
+    """Numbers of weights (variant w) or units (variant a) after each task, by their use.
 
-    Attributes:
-        task: from 1.
-        reserved: free ones that its mask took.
-        reused: earlier tasks' that its mask uses too; None where the row does not say.
-        free: what it left free, before the generator grew.
+    Returns:
+        By "newly reserved" (free ones that the task's mask took), "reused" (earlier tasks' that it
+        uses too) and "left free" (before the generator grew); empty unless every row has masks.
     """
-
-    task: int
-    reserved: int
-    reused: int | None
-    free: int
-
-
-def mask_use(rows: Sequence[Row]) -> list[MaskUse]:
-    """Of each task in turn, up to the first row without layer sizes."""
-    found = []
-    reserved_before, capacity = 0, None
+    if not rows or not all(row.get("layers") and row.get("mask_overlap") for row in rows):
+        return {}
+    found = {"newly reserved": [], "reused": [], "left free": []}
+    before, capacity = 0, _sum_over_layers(rows[0], "initial_free")
     for row in rows:
-        layers = row.get("layers")
-        if not layers:
-            break
-        if capacity is None:
-            capacity = sum(layer["initial_free"] for layer in layers)
-        reserved = sum(layer["reserved"] for layer in layers)
-        new = reserved - reserved_before
-        overlap = row.get("mask_overlap")
-        reused = overlap[-1] - new if overlap else None
-        found.append(MaskUse(row["task"], new, reused, capacity - reserved))
-        reserved_before = reserved
-        capacity = reserved + sum(layer["free"] for layer in layers)
+        reserved = _sum_over_layers(row, "reserved")
+        new = reserved - before
+        counts = new, row["mask_overlap"][-1] - new, capacity - reserved
+        for points, count in zip(found.values(), counts, strict=True):
+            points.append((row["task"], count))
+        before, capacity = reserved, reserved + _sum_over_layers(row, "free")
     return found
+
+
+def _sum_over_layers(row: Row, key: str) -> int:
+    return sum(layer[key] for layer in row["layers"])
 
 
 def mask_overlap(rows: Sequence[Row]) -> np.ndarray | None:
@@ -145,27 +122,25 @@ def mask_overlap(rows: Sequence[Row]) -> np.ndarray | None:
     return np.divide(100.0 * both, sizes, out=np.full_like(both, np.nan), where=sizes > 0)
 
 
-def within_tasks(rows: Sequence[Row]) -> dict[str, list[list[tuple[float, float]]]]:
-    """Each logged quantity over the epochs of each task.
+def within_tasks(rows: Sequence[Row]) -> dict[str, Curve]:
+    """Each logged quantity over the epochs of all tasks.
 
-    Where a row has no history there is its last epoch alone.
+    Where a row has no history, its last epoch stands for it.
 
     Returns:
-        By quantity a list of (x, value) per task, empty for a task that has none. Task t lies from
-        t - 0.5 to t + 0.5, its epochs spread evenly; values that are not finite are left out.
+        By quantity (x, value). Task t lies from t - 0.5 to t + 0.5, its epochs spread evenly;
+        values that are not finite are left out.
     """
-    found: dict[str, list[list[tuple[float, float]]]] = {}
-    for index, row in enumerate(rows):
+    found: dict[str, Curve] = {}
+    for row in rows:
         last = {name: [value] for name, value in (row.get("last_epoch") or {}).items()}
         for name, values in (row.get("history") or last).items():
-            start, width = row["task"] - 0.5, 1.0 / max(len(values), 1)
-            points = [
-                (start + (epoch + 0.5) * width, value)
+            found.setdefault(name, []).extend(
+                (row["task"] - 0.5 + (epoch + 0.5) / len(values), value)
                 for epoch, value in enumerate(values)
                 if value is not None
-            ]
-            found.setdefault(name, [[] for _ in rows])[index] = points
-    return {name: tasks for name, tasks in found.items() if any(tasks)}
+            )
+    return found
 
 
 def range_below_100(table: np.ndarray) -> tuple[float, float]:
@@ -175,24 +150,6 @@ def range_below_100(table: np.ndarray) -> tuple[float, float]:
 
 
 # Several runs.
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Runs that differ in nothing but their seed.
-
-    Attributes:
-        name: the method, with what sets it apart from other groups of the same method.
-        runs: at least one, by seed.
-    """
-
-    name: str
-    runs: tuple[Run, ...]
-
-    @property
-    def title(self) -> str:
-        """The name with the number of runs."""
-        return f"{self.name} (n = {len(self.runs)})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,19 +170,15 @@ def spread(values: Iterable[float]) -> Spread | None:
     return Spread(statistics.fmean(values), deviation, len(values))
 
 
-def with_spread(value: Spread | None, *, factor: float = 1.0, digits: int = 2) -> str:
-    """Mean ± sample standard deviation as text; the mean alone where n = 1."""
+def with_spread(value: Spread | None, *, digits: int = 2) -> str:
+    """Mean ± sample standard deviation as text; the mean by itself where n = 1."""
     if value is None:
         return "n/a"
-    text = f"{factor * value.mean:,.{digits}f}"
-    if value.deviation is None:
-        return text
-    return f"{text} ± {factor * value.deviation:,.{digits}f}"
+    text = f"{value.mean:,.{digits}f}"
+    return text if value.deviation is None else f"{text} ± {value.deviation:,.{digits}f}"
 
 
-def mean_curve(
-    curves: Sequence[Sequence[tuple[float, float]]],
-) -> list[tuple[float, Spread]]:
+def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, Spread]]:
     """Mean and spread after each task, or at each other x, that every curve has.
 
     Beyond the last common task the mean would be over other runs than before it, and a step in
@@ -233,12 +186,18 @@ def mean_curve(
     """
     by_task = [dict(values) for values in curves]
     common = sorted(set.intersection(*map(set, by_task))) if by_task else []
-    found = []
-    for task in common:
-        over_runs = spread(values[task] for values in by_task)
-        if over_runs is not None:
-            found.append((task, over_runs))
-    return found
+    return [(task, spread(values[task] for values in by_task)) for task in common]
+
+
+def mean_curves(each: Sequence[Mapping[str, Curve]]) -> dict[str, list[tuple[float, Spread]]]:
+    """The same of several curves by name: those that every run has, and of which a point is left.
+
+    Args:
+        each: curves of each run, such as `mask_use` or `within_tasks` gives.
+    """
+    common = [name for name in each[0] if all(name in curves for curves in each)]
+    means = {name: mean_curve([curves[name] for curves in each]) for name in common}
+    return {name: points for name, points in means.items() if points}
 
 
 def common_tasks(runs: Sequence[Run]) -> int:
@@ -246,55 +205,41 @@ def common_tasks(runs: Sequence[Run]) -> int:
     return min(len(run.rows) for run in runs)
 
 
-def mean_table(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean over runs of tables of one shape; NaN where any has no value."""
-    return np.mean(tables, axis=0)
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but their seed.
 
-
-def mean_mask_use(each: Sequence[Sequence[MaskUse]]) -> dict[str, list[tuple[int, Spread]]]:
-    """Means and spreads over runs after each task that all have.
-
-    Returns:
-        By "reserved", "reused" and "free" (task, count); without "reused" where a run does not say
-        it, and empty where the runs have no task with masks in common.
+    Attributes:
+        name: the method, with what sets it apart from other groups of the same method.
+        runs: at least one, by seed.
     """
-    found = {}
-    for part in ("reserved", "reused", "free"):
-        counts = [[(use.task, getattr(use, part)) for use in uses] for uses in each]
-        if all(count is not None for points in counts for _, count in points):
-            found[part] = mean_curve(counts)
-    return {part: points for part, points in found.items() if points}
 
+    name: str
+    runs: tuple[Run, ...]
 
-def mean_within_tasks(
-    each: Sequence[Mapping[str, Sequence[Sequence[tuple[float, float]]]]],
-) -> dict[str, list[list[tuple[float, Spread]]]]:
-    """Means and spreads over runs of what `within_tasks` gives for each of them.
-
-    Only tasks that all runs have finished, and quantities that all have logged.
-    """
-    found = {}
-    for name in each[0]:
-        if all(name in quantities for quantities in each):
-            by_task = zip(*(quantities[name] for quantities in each), strict=False)
-            found[name] = [mean_curve(points) for points in by_task]
-    return {name: tasks for name, tasks in found.items() if any(tasks)}
+    @property
+    def title(self) -> str:
+        """The name with the number of runs."""
+        return f"{self.name} (n = {len(self.runs)})"
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Runs in groups that share learner, settings and tasks, in the order they are given."""
+    """Runs in groups that share method, settings and tasks, in the order they are given."""
     members: dict[str, list[Run]] = {}
     for run in runs:
-        members.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
+        members.setdefault(_as_text(_identity(run)), []).append(run)
     gathered = [sorted(found, key=lambda run: str(run.seed)) for found in members.values()]
-    names = _names([found[0] for found in gathered])
+    names = _names([_identity(found[0]) for found in gathered])
     return [Group(name, tuple(found)) for name, found in zip(names, gathered, strict=True)]
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _identity(run: Run) -> dict[str, Any]:
     """What a group's runs share, flat; with it a group is told from others of its method."""
-    settings = {key: value for key, value in run.all_settings.items() if key != "seed"}
-    classes = [len(task) for task in run.stream.get("task_classes", ())]
+    classes = [len(task) for task in run.task_classes]
     sizes = f"{classes[0]} each" if len(set(classes)) == 1 else str(classes)
     return {
         "method": run.method,
@@ -303,21 +248,20 @@ def _identity(run: Run) -> dict[str, Any]:
         # seed.
         "images": run.stream.get("fingerprint") or run.stream.get("source"),
         "image shape": run.stream.get("image_shape"),
-        "validation share": run.stream.get("validation_fraction"),
+        "validation fraction": run.stream.get("validation_fraction"),
         "tasks": f"{run.tasks} of {sizes}",
-    } | settings
+    } | {key: value for key, value in run.settings.items() if key != "seed"}
 
 
-def _names(first: Sequence[Run]) -> list[str]:
+def _names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     """Methods, with the settings in which groups of the same method differ."""
-    identities = [_identity(run) for run in first]
     names = []
     for identity in identities:
         same = [other for other in identities if other["method"] == identity["method"]]
         differing = [
             f"{key} {identity.get(key)}"
-            for key in dict.fromkeys(itertools.chain(*same))
-            if len({json.dumps(other.get(key), default=str) for other in same}) > 1
+            for key in dict.fromkeys(key for other in same for key in other)
+            if len({_as_text(other.get(key)) for other in same}) > 1
         ]
         names.append(", ".join([identity["method"], *differing]))
     return names
@@ -332,8 +276,3 @@ def front(
         if not best or much(one) > much(best[-1]):
             best.append(one)
     return best
-
-
-def by_class(row: Row, key: str) -> Mapping[int, Any]:
-    """A dictionary of a row by class id or task; JSON has made text of its keys."""
-    return {int(label): value for label, value in (row.get(key) or {}).items()}

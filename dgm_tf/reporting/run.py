@@ -8,26 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, pictures
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
+from dgm_tf.learners.registry import label_of
+from dgm_tf.reporting import paper, pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
-from dgm_tf.settings import METHODS, method_of, recorded_values
 from dgm_tf.storage.files import read_text
 
 Row = Mapping[str, Any]
-
-_NAMES = {
-    "dgm-w": "DGMw",
-    "dgm-a": "DGMa",
-    "joint": "joint training",
-    "joint-gan": "joint training of the GAN",
-    "fine-tune": "fine-tuning",
-    "ewc": "EWC",
-    "dgr": "DGR",
-    "mergan-jtr": "MeRGAN-JTR",
-    "mergan-ra": "MeRGAN-RA",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +25,9 @@ class Run:
 
     Attributes:
         path: its folder.
-        description: what `settings.json` holds.
-        rows: the rows of `metrics.jsonl` (see `dgm_tf.reporting.report`), one per finished task, in
-            order.
+        description: the content of `settings.json`.
+        rows: the rows of `metrics.jsonl` (see `dgm_tf.reporting.tables`), one per finished task,
+            in order.
     """
 
     path: Path
@@ -52,18 +41,33 @@ class Run:
 
     @property
     def learner(self) -> str:
-        """The learner's short name with hyphens, such as `dgm-w`."""
-        return str(self.description.get("learner", "unknown")).replace("_", "-")
+        """The learner's name, such as `mergan_ra`; that of DGM with its variant, `dgm-w`."""
+        return str(self.description.get("learner", "unknown"))
 
     @property
     def method(self) -> str:
-        """The learner as people call it, such as "DGMw"."""
-        return _NAMES.get(self.learner, self.learner)
+        """The method as tables call it, such as "DGMw"."""
+        return label_of(self.learner)
+
+    @property
+    def published(self) -> paper.Published | None:
+        """The paper's numbers for this method on this stream, if it has any."""
+        return paper.published(self.dataset, self.learner, self.task_classes)
 
     @property
     def stream(self) -> Mapping[str, Any]:
         """The stream's part of the description."""
         return self.description.get("stream") or {}
+
+    @property
+    def task_classes(self) -> Sequence[Sequence[int]]:
+        """The classes of each task of the stream, learnt or not."""
+        return self.stream.get("task_classes", ())
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the stream, learnt or not."""
+        return len(self.task_classes) or len(self.rows)
 
     @property
     def dataset(self) -> str:
@@ -75,60 +79,27 @@ class Run:
         return self.description.get("settings") or {}
 
     @property
-    def method_name(self) -> str | None:
-        """What the learner is called on the command line; none where this is no learner of ours."""
-        name = method_of(self.learner).replace("-", "_")
-        return name if name in METHODS else None
-
-    @property
-    def all_settings(self) -> Mapping[str, Any]:
-        """Its settings, and where the run is older than one of them, what was done then."""
-        method = self.method_name
-        return recorded_values(METHODS[method], self.settings) if method else self.settings
-
-    @property
     def seed(self) -> Any:
         return self.description.get("seed")
 
-    @property
-    def memory_of(self) -> str | None:
-        """The run whose generators this one has taken; its times are those of classifiers alone."""
-        return self.description.get("memory_of")
-
-    def learning_seconds(self, tasks: int | None = None) -> float | None:
-        """Seconds of learning; None where the generators were another run's or a task has none.
-
-        Args:
-            tasks: the first ones together; None for all.
-        """
-        seconds = [row.get("seconds") for row in self.rows[:tasks]]
-        return None if self.memory_of or None in seconds else sum(seconds)
-
-    @property
-    def minutes(self) -> float | None:
-        """The same of all tasks, in minutes."""
-        seconds = self.learning_seconds()
-        return None if seconds is None else seconds / 60
-
-    @property
-    def tasks(self) -> int:
-        """Tasks of the stream, learnt or not."""
-        return len(self.stream.get("task_classes", ())) or len(self.rows)
+    def up_to(self, task: int) -> "Run":
+        """The run as it was after a task (from 1)."""
+        return dataclasses.replace(self, rows=self.rows[:task])
 
     def class_name(self, label: int) -> str:
-        """What the data set calls a class, with its id in front where the two differ."""
+        """The data set's name of a class, with its id in front where the two differ."""
         names = self.stream.get("class_names") or ()
         name = str(names[label]) if label < len(names) else str(label)
         return name if name == str(label) else f"{label} {name}"
 
     def samples(self, task: int) -> dict[int, np.ndarray]:
-        """Generated images of each class seen, as the run drew them after a task (from 1).
+        """Generated images of each class seen, as the run wrote them after a task (from 1).
 
         Returns:
             uint8 [10, H, W, 3] by class id; empty where the folder has no such picture.
 
         Raises:
-            InputError: the picture is there and is not what a run writes.
+            InputError: the picture is there and is not one that a run writes.
         """
         path = RunFolder(self.path).sample_file(task)
         shape, classes = self.stream.get("image_shape"), self.rows[task - 1].get("classes_seen")
@@ -145,14 +116,14 @@ class Run:
 
 
 def read_run(folder: str | Path) -> Run:
-    """Reads the folder of a run, which may still be going on.
+    """Reads the folder of a run, which may not be finished.
 
     Raises:
         InputError: there is no run, or its files are damaged.
     """
     path = Path(folder)
-    settings, metrics = path / "settings.json", path / "metrics.jsonl"
-    if not settings.is_file():
+    metrics = path / "metrics.jsonl"
+    if not (path / "settings.json").is_file():
         raise InputError(
             f"expected the folder of a run, with settings.json in it, received {folder}; name a "
             "folder that a trainer has written"
@@ -162,14 +133,8 @@ def read_run(folder: str | Path) -> Run:
         # A run that has just begun has no rows yet.
         text = read_text(metrics, limit=MAX_METRICS_BYTES) if metrics.exists() else ""
         rows = [json.loads(line) for line in text.splitlines()]
-    except (OSError, ValueError, RecursionError) as error:
-        reason = _checks.one_line(error)
-        raise InputError(
-            f"cannot read the run in {folder} ({reason}); restore its files"
-        ) from error
-    try:
         check_rows(rows, tasks=len(rows))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"expected a row per finished task, from task 1 on, in {metrics} "
             f"({_checks.one_line(error)}); restore the file"

@@ -106,9 +106,7 @@ class TaskLog(keras.callbacks.Callback):
         with self._writer.as_default(step=self._steps):
             for name, value in (logs or {}).items():
                 tf.summary.scalar(f"{phase}/{name}", float(value))
-            # In an epoch that is played back the masks are not yet those of its end.
-            if not getattr(self.model, "played_back", False):
-                self._write_masks()
+            self._write_masks()
 
     def _write_masks(self) -> None:
         generator = getattr(self.model, "generator", None)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, determinism, pictures, randomness
+from dgm_tf import _checks, determinism, randomness
 from dgm_tf.errors import InputError
+from dgm_tf.reporting import pictures
 from dgm_tf.runs.run_format import (
     are_counts,
     check_text,

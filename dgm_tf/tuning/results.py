@@ -10,7 +10,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from matplotlib.figure import Figure
 
 from dgm_tf import _checks
-from dgm_tf.reporting import figures, numbers, table
+from dgm_tf.reporting import figures, numbers, tables
 from dgm_tf.settings import DGMSettings, settings_for
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 
@@ -117,7 +117,7 @@ def markdown(trials: Sequence[TrialResult]) -> str:
                 "yes" if trial.number in on_front else "",
             ]
         )
-    text = [table.markdown_table(header, rows)]
+    text = [tables.markdown_table(header, rows)]
     if len(usable) > _SHOWN:
         text.append(f"{len(usable) - _SHOWN} usable trials more are in trials.csv.")
     failed = [trial for trial in trials if not trial.usable]

@@ -26,14 +26,14 @@ def settings(content: bytes) -> None:
 
 def metrics(content: bytes) -> None:
     """`metrics.jsonl` of a run, read and printed."""
-    from dgm_tf.reporting import report
+    from dgm_tf.reporting import tables
     from dgm_tf.reporting.run import read_run
 
     with _folder() as folder:
         (folder / "settings.json").write_text("{}")
         (folder / "metrics.jsonl").write_bytes(content)
         run = read_run(folder)
-        assert report.accuracy_table(run.rows) if run.rows else True
+        assert tables.accuracy_table(run.rows) if run.rows else True
 
 
 def state(content: bytes) -> None:

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from dgm_tf.learners.keeper import TaskKeeper
 
 from dgm_tf.errors import Diverged
 from dgm_tf.experiments import experiment
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.keeper import TaskKeeper
 from dgm_tf.learners.watch import found_wrong
 from dgm_tf.reporting import page
 from dgm_tf.storage import checkpoint

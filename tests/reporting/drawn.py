@@ -1,11 +1,6 @@
 """What a figure shows, read back from it."""
 
-import re
-import xml.etree.ElementTree as ET
-
 import numpy as np
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def named_lines(axes):
@@ -76,28 +71,3 @@ def legend(axes):
     """The names in the legend, in order."""
     box = axes.get_legend()
     return [text.get_text() for text in box.get_texts()] if box else []
-
-
-def shapes(svg):
-    """Coordinates of all that an SVG file of ours has drawn inside its axes, in points.
-
-    Letters and ticks, which another version of Matplotlib may set a little otherwise, lie outside.
-    """
-    found = []
-    for element in ET.fromstring(svg).iter():
-        inside = "clip-path" in element.attrib
-        if inside and element.tag == f"{SVG}path":
-            text = element.get("d")
-        elif inside and element.tag == f"{SVG}g":
-            text = " ".join(f"{use.get('x')} {use.get('y')}" for use in element.iter(f"{SVG}use"))
-        else:
-            continue
-        found.append(np.array(re.findall(r"-?[\d.]+", text), float))
-    return found
-
-
-def same_picture(one, other):
-    one, other = shapes(one), shapes(other)
-    return [part.shape for part in one] == [part.shape for part in other] and all(
-        np.allclose(part, again, rtol=0, atol=0.1) for part, again in zip(one, other, strict=True)
-    )

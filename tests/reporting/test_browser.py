@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from dgm_tf.reporting import comparison, page
+from dgm_tf.reporting import page
 from dgm_tf.reporting.run import read_run
 from tests.reporting.example import description, row, write_run
 
@@ -67,7 +67,7 @@ def probe(text, width, tmp_path, *options):
 
 
 def several(folder):
-    """The comparison of two seeds of a method and one of another, on which much stands in a row."""
+    """The page of two seeds of a method and one of another, on which much stands in a row."""
     rows = [row(task, oracle_accuracy=0.8765, forgetting=0.1234) for task in range(1, 11)]
     folders = [
         write_run(folder / "w0", rows, description(tasks=10), samples=[10]),
@@ -76,7 +76,7 @@ def several(folder):
             folder / "a", rows, description(tasks=10, learner="dgm-a", a_setting_of_its_own=0.125)
         ),
     ]
-    return comparison.comparison_page([read_run(path) for path in folders])
+    return page.page_of([read_run(path) for path in folders])
 
 
 @pytest.fixture(scope="module", params=["unfinished", "one", "fifty", "several"])
@@ -89,7 +89,7 @@ def shown(request, tmp_path_factory):
     for found in rows:
         found["class_accuracy"] = dict.fromkeys(found["class_accuracy"], 0.75)
     described = description(tasks=tasks)
-    text = page.run_page(read_run(write_run(folder, rows, described, samples=[learnt])))
+    text = page.page_of([read_run(write_run(folder, rows, described, samples=[learnt]))])
     assert ("2 of 3 tasks learnt" in text) == (request.param == "unfinished")
     return text
 
@@ -121,7 +121,7 @@ def test_page_and_figures_are_dark_where_the_reader_wants_it(tmp_path, scheme, p
 
 
 def test_in_print_nothing_runs_off_the_paper(shown, tmp_path):
-    """Letter in landscape, less its margins, is 965 pixels wide; A4 is wider."""
+    """Letter in landscape, minus its margins, is 965 pixels wide; A4 is wider."""
     assert shown.count("@media print") == 1
     found, _ = probe(shown.replace("@media print", "@media all"), 965, tmp_path)
     assert found["width"] == found["needed"] == 965

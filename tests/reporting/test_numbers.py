@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dgm_tf.reporting import numbers
-from dgm_tf.reporting.numbers import Growth, MaskUse, Spread
+from dgm_tf.reporting.numbers import Spread
 from dgm_tf.reporting.run import Run
 from dgm_tf.stream import class_incremental
 from tests.reporting.example import description, row
@@ -23,7 +23,7 @@ def run(seed=0, tasks=2, learner="dgm-w", rows=None, **settings):
 def test_a_curve_has_the_tasks_that_have_the_value():
     rows = [row(1), row(2, oracle_accuracy=0.875), row(3, oracle_accuracy=None)]
     assert numbers.curve(rows, "oracle_accuracy") == [(2, 0.875)]
-    assert numbers.percent([(2, 0.875)]) == [(2, 87.5)]
+    assert numbers.curve(rows, "oracle_accuracy", factor=100) == [(2, 87.5)]
     assert numbers.curve(rows, "forgetting") == [(2, 0.01), (3, 0.01)]  # not 0 at task 1
 
 
@@ -42,19 +42,23 @@ def test_the_accuracy_matrix_is_in_order_of_arrival_with_gaps_before_it():
 
 def test_growth_starts_before_task_1_and_the_worst_case_adds_the_initial_size_each_time():
     found = numbers.growth([row(1), row(2)])
-    assert found[0] == Growth("all layers", [(0, 6), (1, 7), (2, 8)], [(0, 6), (1, 12), (2, 18)])
-    assert found[1] == Growth("block 1", [(0, 4), (1, 5), (2, 6)], [(0, 4), (1, 8), (2, 12)])
-    assert found[2].units == [(0, 2), (1, 2), (2, 2)]
-    assert numbers.growth([row(1, generates=False)]) == []
+    assert found == {
+        "all layers": [(0, 6), (1, 7), (2, 8)],
+        "block 1": [(0, 4), (1, 5), (2, 6)],
+        "block 2": [(0, 2), (1, 2), (2, 2)],
+    }
+    assert numbers.worst_case(found["all layers"]) == [(0, 6), (1, 12), (2, 18)]
+    assert numbers.growth([row(1, generates=False)]) == {}
 
 
 def test_mask_use_counts_what_is_new_reused_and_left():
     # Task 1 finds 40 free, takes 10; growth refills to 40. Task 2 takes 10 more, reuses 4.
-    assert numbers.mask_use([row(1), row(2)]) == [MaskUse(1, 10, 0, 30), MaskUse(2, 10, 4, 30)]
-    old = row(1)
-    del old["mask_overlap"]
-    assert numbers.mask_use([old]) == [MaskUse(1, 10, None, 30)]
-    assert numbers.mask_use([row(1, generates=False)]) == []
+    assert numbers.mask_use([row(1), row(2)]) == {
+        "newly reserved": [(1, 10), (2, 10)],
+        "reused": [(1, 0), (2, 4)],
+        "left free": [(1, 30), (2, 30)],
+    }
+    assert numbers.mask_use([row(1, generates=False)]) == numbers.mask_use([]) == {}
 
 
 def test_what_is_left_free_counts_the_growth_before_the_task():
@@ -63,7 +67,7 @@ def test_what_is_left_free_counts_the_growth_before_the_task():
         [{"reserved": 25, "free": 45, "initial_free": 40}],
     ]
     rows = [row(task, layers=found) for task, found in enumerate(layers, start=1)]
-    assert [use.free for use in numbers.mask_use(rows)] == [40 - 10, 60 - 25]
+    assert numbers.mask_use(rows)["left free"] == [(1, 40 - 10), (2, 60 - 25)]
 
 
 def test_mask_overlap_is_of_the_rows_task():
@@ -80,18 +84,16 @@ def test_epochs_lie_evenly_within_their_task():
         row(1, history={"loss": [4.0, 3.0]}),
         row(2, history={"loss": [2.0, None], "other": [None]}),
     ]
-    assert numbers.within_tasks(rows) == {"loss": [[(0.75, 4.0), (1.25, 3.0)], [(1.75, 2.0)]]}
+    found = numbers.within_tasks(rows)
+    assert found == {"loss": [(0.75, 4.0), (1.25, 3.0), (1.75, 2.0)], "other": []}
 
 
 def test_without_a_history_the_last_epoch_stands_alone():
     old = row(1, last_epoch={"loss": 3.0})
     del old["history"]
-    assert numbers.within_tasks([old]) == {"loss": [[(1.0, 3.0)]]}
-
-
-def test_a_quantity_that_only_later_tasks_log_stays_with_its_task():
-    rows = [row(1, history={"a": [1.0]}), row(2, history={"a": [2.0], "b": [3.0]})]
-    assert numbers.within_tasks(rows)["b"] == [[], [(2.0, 3.0)]]
+    assert numbers.within_tasks([old]) == {"loss": [(1.0, 3.0)]}
+    del old["last_epoch"]
+    assert numbers.within_tasks([old]) == {}
 
 
 @pytest.mark.parametrize(("lowest", "low"), [(87.0, 80), (99.0, 90), (100.0, 90), (3.0, 0)])
@@ -110,35 +112,14 @@ class TestSeveralRuns:
         found = numbers.mean_curve([[(1, 2.0), (2, 4.0)], [(1, 4.0)]])
         assert found == [(1, Spread(3.0, statistics.stdev([2.0, 4.0]), 2))]
 
-    def test_a_mean_table_has_no_value_where_a_run_has_none(self):
-        tables = [np.array([[1.0, np.nan], [2.0, 4.0]]), np.array([[3.0, np.nan], [4.0, np.nan]])]
-        np.testing.assert_array_equal(numbers.mean_table(tables), [[2, np.nan], [3, np.nan]])
-
-    def test_mean_mask_use_is_over_the_tasks_that_all_have(self):
+    def test_mean_curves_are_those_that_all_runs_have(self):
         each = [
-            [MaskUse(1, 10, 0, 30), MaskUse(2, 8, 4, 20)],
-            [MaskUse(1, 14, 0, 26)],
+            {"loss": [(0.75, 1.0), (1.25, 2.0), (2.0, 9.0)], "own": [(1.0, 5.0)], "none": []},
+            {"loss": [(0.75, 3.0)], "none": []},
         ]
-        deviation = statistics.stdev([10, 14])
-        assert numbers.mean_mask_use(each) == {
-            "reserved": [(1, Spread(12.0, deviation, 2))],
-            "reused": [(1, Spread(0.0, 0.0, 2))],
-            "free": [(1, Spread(28.0, deviation, 2))],
-        }
-        untold = [[MaskUse(1, 10, None, 30)]]
-        assert list(numbers.mean_mask_use(untold)) == ["reserved", "free"]
-        assert numbers.mean_mask_use([each[0], []]) == {}
-
-    def test_means_within_tasks_are_over_the_epochs_that_all_have(self):
-        each = [
-            {"loss": [[(0.75, 1.0), (1.25, 2.0)], [(2.0, 9.0)]], "own": [[(1.0, 5.0)]]},
-            {"loss": [[(0.75, 3.0)]]},
-        ]
-        wanted = {"loss": [[(0.75, Spread(2.0, statistics.stdev([1, 3]), 2))]]}
-        assert numbers.mean_within_tasks(each) == wanted
-        assert numbers.mean_within_tasks([{"loss": [[(0.5, 1.0)]]}]) == {
-            "loss": [[(0.5, Spread(1.0, None, 1))]]
-        }
+        wanted = {"loss": [(0.75, Spread(2.0, statistics.stdev([1, 3]), 2))]}
+        assert numbers.mean_curves(each) == wanted
+        assert numbers.mean_curves(each[1:]) == {"loss": [(0.75, Spread(3.0, None, 1))]}
 
     def test_common_tasks_are_those_of_the_shortest_run(self):
         assert numbers.common_tasks([run(tasks=3), run(seed=1, tasks=1)]) == 1
@@ -151,13 +132,6 @@ class TestSeveralRuns:
         ]  # fmt: skip
         assert [member.seed for member in found[0].runs] == [0, 1]
 
-    def test_seeds_of_before_and_after_a_setting_came_are_one_group(self):
-        older = run(seed=1)
-        assert len(numbers.groups([run(distillation_share=0.0), older])) == 1
-        assert [group.name for group in numbers.groups([run(distillation_share=0.5), older])] == [
-            "DGMw, distillation_share 0.5", "DGMw, distillation_share 0.0",
-        ]  # fmt: skip
-
     def test_the_class_order_of_a_seed_makes_no_other_group(self):
         shuffled = run(seed=1)
         shuffled.description["stream"]["task_classes"] = [[2], [0], [1]]
@@ -168,7 +142,7 @@ class TestSeveralRuns:
         [
             ("fingerprint", "beef", "DGMw, images beef"),
             ("image_shape", [16, 16, 1], "DGMw, image shape [16, 16, 1]"),
-            ("validation_fraction", 0.5, "DGMw, validation share 0.5"),
+            ("validation_fraction", 0.5, "DGMw, validation fraction 0.5"),
         ],
     )
     def test_other_images_under_the_same_name_are_another_group(self, key, value, name):
@@ -181,7 +155,7 @@ class TestSeveralRuns:
         runs = [run(), run(seed=1), run(seed=2)]
         for each in runs:
             del each.description["stream"]["fingerprint"]
-        runs[2].description["stream"]["source"] = "made up anew"
+        runs[2].description["stream"]["source"] = "made up again"
         assert [len(group.runs) for group in numbers.groups(runs)] == [2, 1]
 
     def test_seeds_of_a_stream_that_shuffles_its_classes_are_one_group(self):

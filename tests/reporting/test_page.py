@@ -1,18 +1,24 @@
-"""The pages: what they show, that they need nothing beside them, and what they survive."""
+"""The page: what it shows, that it needs nothing next to it, and what it survives."""
 
 import base64
 import html.parser
+import importlib
 import io
+import pkgutil
 import re
+import statistics
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dgm_tf import learners
 from dgm_tf.errors import InputError
-from dgm_tf.pictures import to_uint8
-from dgm_tf.reporting import comparison, numbers, page, sections
+from dgm_tf.learners.phase import Phase
+from dgm_tf.reporting import figures, numbers, page
+from dgm_tf.reporting.pictures import to_uint8
 from dgm_tf.reporting.run import read_run
+from tests.reporting import drawn
 from tests.reporting.example import class_images, description, row, write_run
 
 VOID = {"meta", "link", "img", "br"}
@@ -24,7 +30,7 @@ class Checked(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.ids, self.links, self.words, self.images = [], [], [], [], []
-        self.labels = []
+        self.captions = []
         self.feed(text)
         assert self.open == []
 
@@ -33,7 +39,8 @@ class Checked(html.parser.HTMLParser):
         self.ids += [found["id"]] if "id" in found else []
         self.links += [found[key] for key in ("src", "href", "xlink:href") if key in found]
         self.images += [found] if tag == "img" else []
-        self.labels += [found["aria-label"]] if tag == "svg" else []
+        if found.get("role") == "img":
+            self.captions.append(found["aria-label"].replace("\xa0", " "))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -51,11 +58,15 @@ class Checked(html.parser.HTMLParser):
 
     @property
     def text(self):
-        return " ".join(" ".join(self.words).split())
+        return " ".join(" ".join(self.words).replace("\xa0", " ").split())
+
+
+def page_of(*folders):
+    return page.page_of([read_run(folder) for folder in folders])
 
 
 def made(tmp_path, rows, described=None, **options):
-    return page.run_page(read_run(write_run(tmp_path / "run", rows, described, **options)))
+    return page_of(write_run(tmp_path / "run", rows, described, **options))
 
 
 def decoded(image):
@@ -64,224 +75,348 @@ def decoded(image):
         return np.asarray(picture.convert("RGB"))
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leaves out what takes most of the time."""
+    monkeypatch.setattr(figures, "inline_svg", lambda figure, name: "<svg></svg>")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
+    """The page of a run whose second task's images have changed."""
     rows = [row(task) for task in (1, 2, 3)]
     rows[1]["oracle_accuracy"] = 0.8125
     rows[2]["audit"]["2"] = 5
     return made(tmp_path_factory.mktemp("whole"), rows, samples=[1, 2, 3])
 
 
-def test_the_page_shows_every_part(whole):
-    shown = Checked(whole)
-    for words in (
-        "DGMw on toys, seed 0", "class-incremental, 3 tasks of 1 class, toys", "n = 1",
-        "97.00 %", "G_t", "81.25 %", "1 of 2", "audit: identical after 2 later tasks",
-        "audit: 5 of 1024 pixels differ (first after task 3)", "the newest task",
-        "Units of block 1", "newly reserved", "Mask overlap", "critic_loss", "6 min 00 s", "503",
-        "python -m trainers.toys --name='a & b'", "f00", "class 0 toy <0>, task 1",
-    ):  # fmt: skip
-        assert words in shown.text.replace("\xa0", " "), words
-    assert "of 3 tasks learnt" not in shown.text
-    # Accuracy, matrix; growth of all and two layers; masks and overlap; two quantities; cost.
-    assert len(shown.labels) == 2 + 3 + 2 + 2 + 3 and all(shown.labels)
+def write_several(folder):
+    """Two seeds of DGMw, the second with other numbers, one run of DGMa, and joint training."""
+    layers = [
+        {"layer": "block_1", "reserved": 20, "free": 30, "initial_free": 30},
+        {"layer": "block_2", "reserved": 0, "free": 10, "initial_free": 10},
+    ]
+    other = row(
+        1, class_accuracy={"0": 0.5}, layer_widths=[7, 2], seconds=120.0, layers=layers,
+        history={"critic_loss": [1.5, -3.0]}, peak_memory_mib=503.0, mask_overlap=[20],
+    )  # fmt: skip
+    changes = {"mask_overlap": [10, 20], "generator_parameters": 400}
+    second = [other, row(2, class_accuracy={"0": 0.25, "1": 0.75}, **changes), row(3)]
+    joint = description(learner="joint", variant="")
+    return [
+        write_run(folder / "w0", [row(1), row(2)], samples=[2]),
+        write_run(folder / "w1", second, description(seed=1)),
+        write_run(folder / "a0", [row(1)], description(learner="dgm-a", variant="a"), samples=[1]),
+        write_run(folder / "joint", [row(1, generates=False)], joint),
+    ]
 
 
-def test_the_page_needs_nothing_beside_it(whole):
-    shown = Checked(whole)
-    assert all(link.startswith(("data:", "#")) for link in shown.links)
-    assert {link[1:] for link in shown.links if link.startswith("#")} <= set(shown.ids)
-    assert {name for name in re.findall(r"url\(#([^)]*)\)", whole)} <= set(shown.ids)
-    assert len(shown.ids) == len(set(shown.ids))
-    assert "<script" not in whole and "@import" not in whole
-    assert not re.search(r"(src|href)=.https?:", whole)
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return write_several(tmp_path_factory.mktemp("several"))
 
 
-def test_figures_take_the_pages_colours(whole):
-    drawn = "".join(re.findall(r"<svg.*?</svg>", whole, re.S))
-    assert "var(--ink)" in drawn and "var(--series-1)" in drawn
-    assert "#1b1f24" not in drawn and "#0072b2" not in drawn
-    assert "prefers-color-scheme: dark" in whole and "@media print" in whole
+@pytest.fixture(scope="module")
+def several(folders):
+    return page_of(*folders)
 
 
-def test_samples_stand_as_learnt_and_as_now(whole):
-    images = {image["alt"]: decoded(image) for image in Checked(whole).images}
-    for title, task in (("as learnt", 1), ("now", 3)):
-        strip = np.concatenate(list(to_uint8(class_images(0, task))), axis=1)  # [8, 80, 1]
-        found = images[f"class 0 toy <0>, task 1, {title}"]
-        np.testing.assert_array_equal(found, np.broadcast_to(strip, (8, 80, 3)))
-    assert len(images) == 2 + 2 + 1
-
-
-@pytest.mark.parametrize(
-    ("kept", "words"),
-    [
-        ([2, 3], "the pictures drawn when it was learnt are not in the folder"),
-        ([3], "The pictures drawn when earlier classes were learnt are not in the folder."),
-    ],
-)
-def test_pictures_that_are_not_there_are_missed_aloud_and_once(tmp_path, kept, words):
-    shown = Checked(made(tmp_path, [row(1), row(2), row(3)], samples=kept)).text
-    assert words in shown and shown.count("not in the folder") == 1
-
-
-def test_pictures_that_are_all_there_are_not_missed(whole):
-    assert "not in the folder" not in whole
-
-
-@pytest.mark.parametrize("learnt", [0, 1, 2])
-def test_an_unfinished_run_says_how_far_it_is(tmp_path, learnt):
-    shown = Checked(made(tmp_path, [row(task) for task in range(1, learnt + 1)])).text
-    wanted = f"{learnt} of 3 tasks learnt" if learnt else "No task of 3 is finished yet"
-    assert wanted in shown and "--name='a & b'" in shown
-
-
-def test_a_run_of_one_task_has_a_page(tmp_path):
-    shown = Checked(made(tmp_path, [row(1)], description(tasks=1), samples=[1]))
-    assert "99.00 %" in shown.text and "of 1 tasks learnt" not in shown.text
-    assert len(shown.images) == 1
-
-
-def test_a_run_of_50_tasks_has_a_page(tmp_path):
-    rows = [row(task) for task in range(1, 51)]
-    for found in rows:
-        found["class_accuracy"] = {str(label): 0.5 for label in range(found["task"])}
-        found["average_accuracy"] = 0.5
-    shown = Checked(made(tmp_path, rows, description(tasks=50), samples=[1, 50]))
-    assert len(shown.images) == 50 + 1
-    assert "identical after 49 later tasks" in shown.text
-
-
-def test_a_learner_without_generator_or_audit_has_a_page(tmp_path):
-    rows = [row(task, generates=False) for task in (1, 2)]
-    shown = Checked(made(tmp_path, rows, description(learner="joint")))
-    assert "joint training on toys" in shown.text
-    for heading in ("Growth", "Masks", "What the generator draws", "G_t"):
-        assert heading not in shown.text
-
-
-def test_a_learner_that_does_not_grow_and_forgets_has_a_page(tmp_path):
-    rows = [row(task, generates=False, audit_pixels={"1": 1024}) for task in (1, 2)]
-    rows[1] |= {"audit": {"1": 900}, "oracle_class_accuracy": {"0": 0.5, "1": 0.75}}
-    text = made(tmp_path, rows, description(learner="mergan_jtr"), samples=[1, 2])
-    shown = Checked(text).text
-    assert "MeRGAN-JTR on toys" in shown and "0 of 1" in shown
-    assert '<p class="bad">audit: 900 of 1024 pixels differ (first after task 2)</p>' in text
-    assert "oracle on the generated images of each class" in shown and "Growth" not in shown
-
-
-def test_rows_of_an_older_version_have_a_page(tmp_path):
-    rows = [row(1), row(2)]
-    for found in rows:
-        for key in ("history", "mask_overlap", "peak_memory_mib"):
-            del found[key]
-    shown = Checked(made(tmp_path, rows)).text
-    assert "What it reused was not recorded" in shown and "its last one is shown alone" in shown
-
-
-def test_the_papers_numbers_stand_beside_ours_on_the_papers_stream(tmp_path):
-    described = description(tasks=10)
-    described["stream"]["name"] = "mnist"
-    rows = [row(task) for task in range(1, 4)]
-    assert "DGMw in the paper's Table 1" in Checked(made(tmp_path, rows, described)).text
-    described["stream"]["task_classes"] = [[0, 1]] * 5
-    assert "Table 1" not in made(tmp_path, rows, described)
-
-
-def test_the_same_run_gives_the_same_bytes(tmp_path):
-    folder = write_run(tmp_path, [row(1)], samples=[1])
-    first = page.write_page(folder).read_bytes()
-    assert page.write_page(folder, tmp_path / "other.html").read_bytes() == first
-
-
-class TestComparison:
-    def folders(self, tmp_path):
-        made = []
-        for seed, accuracy in ((0, 0.5), (1, 0.75)):
-            changes = {"average_accuracy": accuracy, "layer_widths": [6 + seed, 2]}
-            rows = [row(1), row(2, seconds=120.0 + 2 * seed, **changes)]
-            made.append(write_run(tmp_path / f"w{seed}", rows, description(seed=seed), samples=[2]))
-        rows = [row(1, generates=False)]
-        made.append(write_run(tmp_path / "joint", rows, description(learner="joint")))
-        return made
-
-    def test_the_page_has_mean_and_spread_and_says_n(self, tmp_path):
-        path = comparison.write_comparison(self.folders(tmp_path), tmp_path / "all.html")
-        shown = Checked(path.read_text()).text.replace("\xa0", " ")
-        # 62.5 and the sample deviation of 50 and 75; units 8 and 9 of 18 in the worst case.
-        assert "DGMw 2 2 of 3 62.50 ± 17.68 1.00 ± 0.00 8 ± 1 47 ± 4 2 of 2 identical" in shown
-        assert "DGMw (n = 2)" in shown and "joint training (n = 1)" in shown
-        assert "n = 1, 2 runs per method" in shown
-        assert all(link.startswith(("data:", "#")) for link in Checked(path.read_text()).links)
-
-    def test_the_page_has_every_section_of_a_runs_own_page(self, tmp_path):
-        path = comparison.write_comparison(self.folders(tmp_path), tmp_path / "all.html")
-        page_of_all = Checked(path.read_text())
-        shown = page_of_all.text.replace("\xa0", " ")
+class TestOneRun:
+    def test_every_part_is_shown(self, whole):
+        shown = Checked(whole)
         for words in (
-            "DGMw. Accuracy on the real test images of each class", "Units of block 1.",
-            "DGMw. What each task did with the generator's weights", "DGMw. Mask overlap",
-            "DGMw. critic_loss", "DGMw. mask_sparsity", "joint training. Wall-clock time",
-            "Peak memory of the process", "Mean over n = 2 runs.",
+            "DGMw on toys, seed 0", "class-incremental, 3 tasks of 1 class, toys", "n = 1",
+            "97.00", "G_t", "81.25", "3 of 3 1 of 2", "audit: identical after 2 later tasks",
+            "audit: 5 of 1024 pixels differ (first after task 3)", "6 min 00 s", "503",
+            "python -m trainers.toys --name='a & b'", "f00", "class 0 toy <0>, task 1",
+            "variant w", "3.11.7",
         ):  # fmt: skip
-            assert words in shown, words
-        assert len(page_of_all.ids) == len(set(page_of_all.ids))
+            assert words in shown.text, words
+        assert "of 3 tasks learnt" not in shown.text
+        # A_t, G_t, matrix; growth of all and two layers; masks and overlap; two quantities; cost.
+        assert len(shown.captions) == 3 + 3 + 2 + 2 + 3
+        assert all("n = 1" in caption for caption in shown.captions)
+        assert '<p class="bad">audit: 5 of' in whole and '<p class="quiet">audit: iden' in whole
 
-    def test_time_and_memory_have_a_spread(self, tmp_path):
-        shown = Checked(self.page(self.folders(tmp_path))).text
-        # 180 and 182 seconds; both peak at 502 MiB.
-        assert "DGMw (n = 2) 3 min 01 s ± 1.4 s 502 ± 0 200 ± 0" in shown
-        assert "joint training (n = 1) 1 min 00 s 501 n/a" in shown
+    def test_samples_stand_as_learnt_and_as_now(self, whole):
+        images = {image["alt"]: decoded(image) for image in Checked(whole).images}
+        for title, task in (("as learnt", 1), ("now", 3)):
+            strip = np.concatenate(list(to_uint8(class_images(0, task))), axis=1)  # [8, 80, 1]
+            found = images[f"class 0 toy <0>, task 1, {title}"]
+            np.testing.assert_array_equal(found, np.broadcast_to(strip, (8, 80, 3)))
+        assert len(images) == 2 + 2 + 1
 
-    def test_time_and_memory_are_those_of_the_tasks_that_all_runs_have(self, tmp_path):
-        folders = self.folders(tmp_path)[:2]
-        write_run(folders[1], [row(1, seconds=62.0)], description(seed=1))
-        shown = Checked(self.page(folders)).text
-        assert "DGMw (n = 2) 1 min 01 s ± 1.4 s 501 ± 0 100 ± 0" in shown
-        write_run(folders[1], [row(1, seconds=None)], description(seed=1))
-        assert "DGMw (n = 2) n/a 501 ± 0" in Checked(self.page(folders)).text
+    @pytest.mark.parametrize("learnt", [0, 1, 2])
+    def test_an_unfinished_run_says_how_far_it_is(self, tmp_path, learnt, no_figures):
+        shown = Checked(made(tmp_path, [row(task) for task in range(1, learnt + 1)])).text
+        wanted = f"{learnt} of 3 tasks learnt" if learnt else "No task of 3 is finished yet"
+        assert wanted in shown and "--name='a & b'" in shown
 
-    def page(self, folders):
-        return comparison.comparison_page([read_run(folder) for folder in folders])
+    def test_fifty_tasks_have_a_page(self, tmp_path):
+        rows = [row(task) for task in range(1, 51)]
+        for found in rows:
+            found["class_accuracy"] = dict.fromkeys(found["class_accuracy"], 0.5)
+        shown = Checked(made(tmp_path, rows, description(tasks=50), samples=[50]))
+        assert len(shown.images) == 50 and "identical after 49 later tasks" in shown.text
 
-    def test_a_group_is_compared_where_all_its_runs_are(self, tmp_path):
-        folders = self.folders(tmp_path)[:2]
-        write_run(folders[1], [row(1)], description(seed=1))
-        shown = Checked(comparison.comparison_page(list(map(read_run, folders)))).text
-        assert "DGMw 2 1 of 3 99.00 ± 0.00" in shown
+    def test_a_learner_without_generator_or_audit_has_a_page(self, tmp_path, no_figures):
+        rows = [row(task, generates=False) for task in (1, 2)]
+        shown = Checked(made(tmp_path, rows, description(learner="joint")))
+        assert "joint training on toys" in shown.text
+        for heading in ("Growth", "Masks", "Generated images"):
+            assert heading not in shown.text
 
-    def test_runs_without_a_task_are_compared_without_error(self, tmp_path):
-        folders = [write_run(tmp_path / f"{seed}", [], description(seed=seed)) for seed in (0, 1)]
-        assert "DGMw" in Checked(comparison.comparison_page(list(map(read_run, folders)))).text
+    def test_a_learner_that_does_not_grow_and_forgets_has_a_page(self, tmp_path, no_figures):
+        rows = [row(task, generates=False, audit_pixels={"1": 1024}) for task in (1, 2)]
+        rows[1] |= {"audit": {"1": 900}, "oracle_class_accuracy": {"0": 0.5, "1": 0.75}}
+        shown = Checked(made(tmp_path, rows, description(learner="mergan_jtr"), samples=[1, 2]))
+        assert "MeRGAN-JTR on toys" in shown.text and "0 of 1" in shown.text
+        assert "audit: 900 of 1024 pixels differ (first after task 2)" in shown.text
+        assert any("oracle on the generated images" in caption for caption in shown.captions)
 
-    def test_the_page_goes_beside_the_runs(self, tmp_path):
-        folders = [tmp_path / "a" / "x", tmp_path / "a" / "y" / "z"]
-        assert comparison.common_page(folders) == tmp_path / "a" / "report.html"
+    def test_a_slim_folder_has_a_page(self, tmp_path, no_figures):
+        rows = [row(1), row(2)]
+        for found in rows:
+            del found["history"]
+        assert "its last one stands for them" in Checked(made(tmp_path, rows)).text
+        for found in rows:
+            for key in ("last_epoch", "audit_pixels", "peak_memory_mib", "evaluation_seconds"):
+                del found[key]
+        shown = Checked(made(tmp_path, rows, samples=[2]))
+        assert "Within each task" not in shown.text and len(shown.images) == 2
+
+    def test_the_papers_numbers_stand_next_to_ours_on_the_papers_stream(self, tmp_path):
+        described = description(tasks=10)
+        described["stream"]["name"] = "mnist"
+        text = made(tmp_path, [row(1, generates=False)], described)
+        assert "98.26, 96.33" in Checked(text).text and "DGMw in the paper" in text
+
+    def test_the_same_run_gives_the_same_bytes(self, tmp_path):
+        folder = write_run(tmp_path, [row(1, generates=False)], samples=[1])
+        first = page.write_page(folder)
+        assert first == folder / "report.html"
+        other = page.write_page(folder, out=tmp_path / "other.html")
+        assert first.read_bytes() == other.read_bytes()
 
 
-class TestFigures:
-    def test_growth_is_written_as_png_and_svg_with_each_method(self, tmp_path):
-        described = description(learner="dgm-a")
-        folders = [
-            write_run(tmp_path / "w", [row(1), row(2)]),
-            write_run(tmp_path / "a", [row(1)], described),
+@pytest.mark.parametrize("name", ["whole", "several"])
+class TestEveryPage:
+    def test_it_needs_nothing_next_to_it(self, name, request):
+        text = request.getfixturevalue(name)
+        shown = Checked(text)
+        assert all(link.startswith(("data:", "#")) for link in shown.links)
+        assert {link[1:] for link in shown.links if link.startswith("#")} <= set(shown.ids)
+        assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(shown.ids)
+        assert len(shown.ids) == len(set(shown.ids))
+        assert "<script" not in text and "@import" not in text
+        assert not re.search(r"(src|href)=.https?:", text)
+
+    def test_figures_take_its_colours(self, name, request):
+        text = request.getfixturevalue(name)
+        svg = "".join(re.findall(r"<svg.*?</svg>", text, re.S))
+        assert "var(--ink)" in svg and "var(--series-1)" in svg
+        assert "#1b1f24" not in svg and "#0072b2" not in svg
+        assert "prefers-color-scheme: dark" in text and "@media print" in text
+
+
+def test_names_from_a_run_are_no_markup(tmp_path):
+    hostile = "\"'><script>alert(1)</script>&amp;{{ 7 * 7 }}$"
+    described = description(a_setting=hostile, **{hostile: 1})
+    for key in ("scenario", "command", "date", "seed"):
+        described[key] = hostile
+    described["stream"] |= {"name": hostile, "source": hostile, "class_names": [hostile] * 3}
+    described |= {"versions": {hostile: hostile}, "machine": {"cpu": hostile, "gpus": [hostile]}}
+    rows = [row(task, history={hostile: [1.0]}) for task in (1, 2)]
+    for found in rows:
+        found["layers"] = [
+            {**layer, "layer": f"{hostile} {layer['free']}"} for layer in found["layers"]
         ]
-        drawn = sections.growth_figure(numbers.groups([read_run(folder) for folder in folders]))
-        (axes,) = drawn.axes
-        found = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
-        assert found == {
-            "DGMw (n = 1)": [[0, 6], [1, 7], [2, 8]],
-            "DGMa (n = 1)": [[0, 6], [1, 7]],
-            "worst case": [[0, 6], [1, 12], [2, 18]],
-        }
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("tasks learnt", "units of the generator")
-        png, svg = comparison.write_figure("growth", folders, tmp_path / "out" / "growth.png")
-        assert (png.name, svg.name) == ("growth.png", "growth.svg")
-        with Image.open(png) as picture:
-            assert picture.width > 600
-        assert b"<svg" in svg.read_bytes()
+    one = write_run(tmp_path / "one", rows, described, samples=[1, 2])
+    other = write_run(tmp_path / "other", rows, described | {"learner": hostile})
+    for text in (page_of(one), page_of(one, other)):
+        shown = Checked(text)
+        assert "<script" not in text and hostile in shown.text
+        assert hostile in shown.images[0]["alt"] and "49" not in shown.text.split("Accuracy")[0]
 
-    def test_a_figure_of_nothing_is_an_input_error(self, tmp_path):
-        folder = write_run(tmp_path, [row(1, generates=False)], description(learner="joint"))
-        with pytest.raises(InputError, match="expected runs with a generator that grows"):
-            comparison.write_figure("growth", [folder], tmp_path / "growth")
+
+class TestSeveralRuns:
+    def test_they_have_mean_and_spread_and_say_n(self, several):
+        shown = Checked(several).text
+        assert "4 runs on toys" in shown and "n = 1, 2 runs per method" in shown
+        # After task 2: 98 % of both; 8 units each of 18 in the worst case; 180 and 240 seconds.
+        assert re.search(
+            r"DGMw 2 98\.00 ± 0\.00 .*44\.44 ± 0\.00 3\.50 ± 0\.71 2 of 3 3 of 3", shown
+        )
+        assert "DGMw (n = 2)" in shown and "joint training (n = 1)" in shown
+        for seed in (0, 1):
+            assert f"DGMw, seed {seed}: {2 + seed} of 3 tasks" in shown
+
+    def test_each_method_has_every_figure(self, several):
+        captions = Checked(several).captions
+        for start in (
+            "A_t:", "DGMw. Accuracy on the real test", "Units of all layers", "Units of block 1",
+            "DGMw. What each task did with the generator's weights", "DGMa. Mask overlap",
+            "DGMw. critic_loss", "DGMw. mask_sparsity", "joint training. Wall-clock time",
+            "Peak memory", "Parameters",
+        ):  # fmt: skip
+            assert any(caption.startswith(start) for caption in captions), start
+
+    def test_their_images_stand_together_by_class(self, several):
+        shown = Checked(several)
+        first, second = "class 0 toy <0>, task 1", "class 1 toy <1>, task 2"
+        assert [image["alt"] for image in shown.images] == [
+            f"{first}, DGMw: now", f"{first}, DGMa: as learnt", f"{second}, DGMw: as learnt",
+        ]  # fmt: skip
+        assert "DGMw: audit: identical after 1 later task" in shown.text
+
+    def test_runs_without_a_task_are_shown_without_error(self, tmp_path, no_figures):
+        folders = [write_run(tmp_path / f"{seed}", [], description(seed=seed)) for seed in (0, 1)]
+        assert "DGMw, seed 1: 0 of 3 tasks" in Checked(page_of(*folders)).text
+        folders.append(write_run(tmp_path / "2", [row(1)], description(seed=2)))
+        assert "DGMw 3" in Checked(page_of(*folders)).text
+
+    def test_the_page_goes_to_the_folder_that_they_share(self, tmp_path, no_figures):
+        folders = [write_run(tmp_path / "a" / path, [row(1)]) for path in ("x", "y/z")]
+        assert page.write_page(*folders) == tmp_path / "a" / "report.html"
+        assert page.write_page(folders[0], folders[0]) == folders[0] / "report.html"
+
+
+# Whose numbers are in which figure.
+
+
+@pytest.fixture
+def groups(folders):
+    return numbers.groups([read_run(folder) for folder in folders])
+
+
+def axes_of(shown, name):
+    (found,) = [it.figure.axes[0] for it in shown if it.name == name]
+    return found
+
+
+def test_accuracy_is_drawn_from_0_to_100(groups):
+    axes = page.accuracy_figure(groups).axes[0]
+    assert axes.get_ylim() == (0, 100)
+    assert drawn.named_lines(axes) == {
+        "DGMw (n = 2)": [[1, 99], [2, 98]], "DGMa (n = 1)": [[1, 99]],
+        "joint training (n = 1)": [[1, 99]],
+    }  # fmt: skip
+    assert page.accuracy_figure(groups, "oracle_accuracy") is None
+
+
+def test_the_matrix_of_a_method_is_the_mean_over_its_seeds(groups):
+    shown = page.matrices(groups, "class_accuracy")
+    assert [it.name for it in shown] == [f"class-accuracy-{index}" for index in range(3)]
+    cells = shown[0].figure.axes[0].collections[0].get_array()
+    # 99 and 50; 98 and 25, 98 and 75.
+    np.testing.assert_allclose(cells.filled(np.nan), [[74.5, np.nan], [61.5, 86.5]])
+    assert shown[0].caption.startswith("DGMw. ")
+    assert shown[0].caption.endswith("Mean over n = 2 runs.")
+    limits = {it.figure.axes[0].collections[0].get_clim() for it in shown}
+    assert limits == {(60, 100)}  # so that they compare
+    assert page.matrices(groups, "oracle_class_accuracy") == []
+
+
+def test_classes_that_arrive_in_another_order_are_taken_by_their_place(tmp_path):
+    other = description(seed=1)
+    other["stream"]["task_classes"] = [[2], [0], [1]]
+    rows = [
+        row(1, class_accuracy={"2": 0.5}, classes=[2]),
+        row(2, class_accuracy={"0": 0.75, "2": 0.25}, classes=[0]),
+    ]
+    folders = [write_run(tmp_path / "0", [row(1), row(2)]), write_run(tmp_path / "1", rows, other)]
+    found = numbers.groups([read_run(folder) for folder in folders])
+    axes = axes_of(page.matrices(found, "class_accuracy"), "class-accuracy-0")
+    cells = axes.collections[0].get_array().filled(np.nan)
+    np.testing.assert_allclose(cells, [[74.5, np.nan], [61.5, 86.5]])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
+    assert "order of arrival" in axes.get_xlabel()
+
+
+def test_growth_has_a_figure_per_layer_with_every_method_in_it(groups):
+    shown = page.growth(groups)
+    assert [it.name for it in shown] == ["growth-0", "growth-1", "growth-2"]
+    axes = axes_of(shown, "growth-1")
+    assert drawn.named_lines(axes) == {
+        "DGMw (n = 2)": [[0, 4], [1, 6], [2, 6]],
+        "DGMa (n = 1)": [[0, 4], [1, 5]],
+        "worst case": [[0, 4], [1, 8], [2, 12], [3, 16]],
+    }
+    deviation = statistics.stdev([5, 7])
+    (band,) = drawn.bands(axes)
+    np.testing.assert_allclose(band, [(0, 4, 4), (1, 6 - deviation, 6 + deviation), (2, 6, 6)])
+
+
+def test_masks_are_counted_for_each_method_with_whiskers_where_there_are_seeds(groups):
+    shown = page.masks(groups)
+    assert [it.name for it in shown] == ["masks-0", "masks-1", "overlap-0", "overlap-1"]
+    axes = axes_of(shown, "masks-0")
+    # Task 1 took 10 and 20 of 40; task 2 of the second run took none, and reuses all 20.
+    assert drawn.bars(axes)["newly reserved"] == [(1, 0, 0.015), (2, 0, 0.005)]
+    assert drawn.bars(axes)["reused"] == [(1, 0.015, 0.015), (2, 0.005, 0.017)]
+    spread = statistics.stdev([10, 20]) / 1000
+    np.testing.assert_allclose(drawn.whiskers(axes)[0], (1, 0.015 - spread, 0.015 + spread))
+    assert drawn.whiskers(axes_of(shown, "masks-1")) == []
+    assert axes.get_ylabel() == "weights (thousand)"
+    assert axes_of(shown, "masks-1").get_ylabel() == "units"
+    overlap = axes_of(shown, "overlap-0").collections[0].get_array()
+    # 4 of 10 and 10 of 20; 4 of 14 and 10 of 20.
+    np.testing.assert_allclose(overlap, [[100, 45], [(400 / 14 + 50) / 2, 100]])
+
+
+def test_within_tasks_stands_the_mean_over_the_seeds_with_its_band(groups):
+    losses, sparsities = page.within_tasks(groups)
+    assert [it.name for it in losses] == ["epochs-0-0", "epochs-0-1", "epochs-0-2"]
+    axes = axes_of(losses, "epochs-0-0")
+    first, border, second = drawn.nameless_lines(axes)
+    assert (first, second) == ([[0.75, 1], [1.25, -2]], [[1.75, 0.5], [2.25, -1]])
+    deviation = statistics.stdev([0.5, 1.5])
+    assert drawn.bands(axes)[0][0] == pytest.approx((0.75, 1 - deviation, 1 + deviation))
+    # The second run has logged no sparsity in its first task.
+    _, second = drawn.nameless_lines(axes_of(sparsities, "epochs-1-0"))
+    assert second == [[1.75, 0.5], [2.25, 0.25]]
+
+
+def test_cost_is_time_for_each_method_and_memory_of_all(groups):
+    shown = page.cost(groups)
+    assert [it.name for it in shown] == [
+        "times-0", "times-1", "times-2", "peak-memory-mib", "generator-parameters",
+    ]  # fmt: skip
+    # 60 and 120 seconds; twice 120.
+    bars = drawn.bars(axes_of(shown, "times-0"))
+    assert bars["learning"] == [(1, 0, 1.5), (2, 0, 2)]
+    assert bars["evaluation"] == [(1, 1.5, 1.6), (2, 2, 2.1)]
+    memory = drawn.named_lines(axes_of(shown, "peak-memory-mib"))
+    assert memory["DGMw (n = 2)"] == [[1, 502], [2, 502]]
+    parameters = drawn.named_lines(axes_of(shown, "generator-parameters"))
+    assert parameters == {"DGMw (n = 2)": [[1, 0.1], [2, 0.3]], "DGMa (n = 1)": [[1, 0.1]]}
+
+
+def test_every_quantity_that_a_phase_logs_has_a_name_and_a_unit():
+    for module in pkgutil.iter_modules(learners.__path__):
+        importlib.import_module(f"{learners.__name__}.{module.name}")
+    phases, found = [Phase], {}
+    while phases:
+        phase = phases.pop()
+        phases += phase.__subclasses__()
+        if phase.__module__.startswith(learners.__name__):
+            found[phase.__name__] = set(phase.logged)
+    for phase, logged in found.items():
+        assert logged <= set(page.QUANTITIES), phase
+    assert set.union(*found.values()) == set(page.QUANTITIES)  # and no name is left over
+
+
+# Figures as files.
+
+
+def test_a_figure_is_written_as_png_and_svg(folders, tmp_path):
+    png, svg = page.write_figure("growth", folders, tmp_path / "out" / "growth.png")
+    assert (png.name, svg.name) == ("growth.png", "growth.svg")
+    with Image.open(png) as picture:
+        assert picture.width > 600
+    assert b"<svg" in svg.read_bytes()
+
+
+def test_a_figure_of_nothing_is_an_input_error(folders, tmp_path):
+    with pytest.raises(InputError, match="expected runs with a generator that grows"):
+        page.write_figure("growth", folders[3:], tmp_path / "growth")

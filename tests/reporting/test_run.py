@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.pictures import to_uint8
+from dgm_tf.reporting.pictures import to_uint8
 from dgm_tf.reporting.run import read_run, read_runs
 from tests.reporting.example import class_images, description, row, write_run
 
@@ -14,6 +14,29 @@ def test_a_run_has_its_rows_and_what_it_is(tmp_path):
     assert [r["task"] for r in run.rows] == [1, 2] and run.tasks == 3
     assert (run.method, run.dataset, run.seed) == ("DGMw", "toys", 0)
     assert run.class_name(1) == "1 toy <1>" and run.class_name(77) == "77"
+    assert [len(run.up_to(task).rows) for task in (1, 2, 3)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("learner", "label"),
+    [("dgm-a", "DGMa"), ("joint", "joint training"), ("mergan_ra", "MeRGAN-RA"), ("new", "new")],
+)
+def test_a_method_has_its_label_and_one_that_nobody_knows_its_name(tmp_path, learner, label):
+    assert read_run(write_run(tmp_path, [], description(learner=learner))).method == label
+
+
+def test_the_papers_numbers_are_of_ten_tasks_of_one_class(tmp_path):
+    def published(learner="dgm-w", name="mnist", **changes):
+        described = description(tasks=10, learner=learner)
+        described["stream"] |= {"name": name} | changes
+        return read_run(write_run(tmp_path, [], described)).published
+
+    assert published().percent == {5: 98.26, 10: 96.33}
+    assert published().key == "average_accuracy"
+    assert published("dgm-a", "svhn_cropped").percent == {5: 84.18, 10: 68.36}
+    assert published("mergan_jtr").key == "oracle_accuracy"
+    assert published("fine_tune") is published("dgm-w", "toys") is None
+    assert published(task_classes=[[0, 1]] + [[label] for label in range(2, 11)]) is None
 
 
 def test_a_run_that_has_just_begun_has_no_rows(tmp_path):

@@ -13,11 +13,12 @@ import tensorflow as tf
 from PIL import Image
 
 import dgm_tf
-from dgm_tf import pictures, randomness
+from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.audit import MemoryAudit
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.reporting import pictures
 from dgm_tf.serving import export as exporting
 from tests.layers.layer_check import bits
 from tests.networks.tiny_generator import after

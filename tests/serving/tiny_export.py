@@ -34,7 +34,7 @@ def learner(variant="w", tasks=3, channels=1):
     """Shared by the tests, which leave it as it is."""
     made = DGM(
         variant=variant, epochs=1, batch_size=5, latent_dim=LATENT, generator_size=5,
-        critic_size=4, consolidation_steps=1, consolidation_batch=8, replay_batch=8,
+        critic_size=4, consolidation_steps=1, replay_batch=8,
         replay_buffer=40, learning_rate=0.03, sparsity=0.0,
     )  # fmt: skip
     for task in stream(channels).tasks():

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from dgm_tf import pictures
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judging
+from dgm_tf.reporting import pictures
 from dgm_tf.stream import class_incremental
 from trainers import judge, oracle, split_digits
 

@@ -14,7 +14,7 @@ PER_CLASS = 10  # pictures of each class in the grids of a run
 
 _BACKGROUND = 255
 _GAP = 2  # pixels between pictures and around them
-_ZOOM = 2
+_ZOOM = 2  # each image pixel is a square of this side
 
 
 def sample_grid(
@@ -22,8 +22,7 @@ def sample_grid(
     columns: int,
     path: str | os.PathLike[str],
     *,
-    labels: Sequence[int | str] | None = None,
-    zoom: int = _ZOOM,
+    labels: Sequence[int | str],
 ) -> None:
     """Writes images side by side as a PNG file, atomically.
 
@@ -31,16 +30,18 @@ def sample_grid(
         images: [N, H, W, C] with one or three channels, values in [-1, 1].
         columns: pictures in a row.
         path: the file to write; missing folders are made.
-        labels: N class ids or names. Each class then starts a row of its own, in the order in
-            which classes first appear, with its label in front.
-        zoom: each image pixel becomes a square of this side.
+        labels: N class ids or names. Each class starts a row of its own, in the order in which
+            classes first appear, with its label in front.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: there is not a label per image.
         InputError: the file cannot be written.
     """
-    pixels = _to_rgb(np.asarray(images)).repeat(zoom, axis=1).repeat(zoom, axis=2)
-    rows = _rows(len(pixels), columns, labels)
+    if len(labels) != len(images):
+        raise ValueError(f"a label per image was wanted, got {len(labels)} for {len(images)}")
+    pixels = to_uint8(np.broadcast_to(images, (*images.shape[:3], 3)))
+    pixels = pixels.repeat(_ZOOM, axis=1).repeat(_ZOOM, axis=2)
+    rows = _rows(labels, columns)
     margin = max(_text_width(text) for text, _ in rows)
     height, width = (side + _GAP for side in pixels.shape[1:3])
     shape = (len(rows) * height + _GAP, margin + columns * width + _GAP, 3)
@@ -54,9 +55,7 @@ def sample_grid(
     for row, (text, _) in enumerate(rows):
         middle = _GAP, row * height + _GAP + (height - _GAP) // 2
         draw.text(middle, text, fill=(0, 0, 0), font=ImageFont.load_default(), anchor="lm")
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, _png(picture))
 
 
 def read_grid(
@@ -65,16 +64,14 @@ def read_grid(
     rows: int,
     image_shape: Sequence[int],
     columns: int = PER_CLASS,
-    zoom: int = _ZOOM,
 ) -> np.ndarray:
-    """Takes a picture of `sample_grid` apart again.
+    """Reads back the images of a picture that `sample_grid` wrote.
 
     Args:
         path: the PNG file.
         rows: rows in it, one per label.
         image_shape: (H, W, C) of each image.
         columns: pictures in a row.
-        zoom: what it was drawn with.
 
     Returns:
         uint8 [rows, columns, H, W, 3].
@@ -85,7 +82,7 @@ def read_grid(
     """
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB"))
-    height, width = (zoom * side + _GAP for side in image_shape[:2])
+    height, width = (_ZOOM * side + _GAP for side in image_shape[:2])
     margin = pixels.shape[1] - columns * width - _GAP
     if pixels.shape[0] != rows * height + _GAP or margin < 0:
         raise ValueError(
@@ -93,13 +90,16 @@ def read_grid(
             f"got {pixels.shape[1]}x{pixels.shape[0]} pixels"
         )
     cells = pixels[_GAP:, margin + _GAP :].reshape(rows, height, columns, width, 3)
-    return cells[:, :-_GAP:zoom, :, :-_GAP:zoom].transpose(0, 2, 1, 3, 4)
+    return cells[:, :-_GAP:_ZOOM, :, :-_GAP:_ZOOM].transpose(0, 2, 1, 3, 4)
 
 
 def png(pixels: np.ndarray) -> bytes:
     """uint8 [H, W, 3] as the bytes of a PNG file, grey where its channels are the same."""
     grey = (pixels == pixels[..., :1]).all()
-    picture = Image.fromarray(pixels[..., 0] if grey else pixels)
+    return _png(Image.fromarray(pixels[..., 0] if grey else pixels))
+
+
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -111,24 +111,8 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.rint((images + 1.0) * 127.5).astype(np.uint8)
 
 
-def _to_rgb(images: np.ndarray) -> np.ndarray:
-    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"images [N, H, W, C] with one or three channels were wanted, got {images.shape}"
-        )
-    return to_uint8(np.broadcast_to(images, (*images.shape[:3], 3)))
-
-
-def _rows(
-    count: int, columns: int, labels: Sequence[int | str] | None
-) -> list[tuple[str, list[int]]]:
+def _rows(labels: Sequence[int | str], columns: int) -> list[tuple[str, list[int]]]:
     """The label and the image indices of each row of the grid."""
-    if columns < 1:
-        raise ValueError(f"at least one column was wanted, got {columns}")
-    if labels is None:
-        labels = [""] * count
-    if len(labels) != count:
-        raise ValueError(f"{count} labels were wanted, one per image, got {len(labels)}")
     groups: dict[str, list[int]] = {}
     for index, label in enumerate(labels):
         groups.setdefault(str(label), []).append(index)

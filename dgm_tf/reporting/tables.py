@@ -1,0 +1,451 @@
+"""Tables as text: of one run as it prints them at its end, and of methods next to each other.
+
+A committed run prints the same report as the run that made it, since all come from the rows of
+metrics.jsonl. A value that is missing or not defined is "n/a", never 0.
+
+A row has the keys `task` (from 1), `class_accuracy`, `average_accuracy`, `oracle_accuracy`,
+`forgetting`, `backward_transfer`, `newest_class_share` (`predictions` and `test_set`),
+`layer_widths`, `initial_layer_widths`, `layers` (of each layer `free` and `initial_free`),
+`generator_parameters`, `free_fraction`, `epochs`, `steps`, `seconds`, `evaluation_seconds`,
+`peak_memory_mib`, `audit` (differing pixels by earlier task) and `audit_pixels` (pixels compared by
+task). Layer sizes are those after the growth that follows the task. Accuracies and fractions are
+0 to 1. All but `task` and `class_accuracy` may be missing.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dgm_tf.learners.registry import METHODS
+from dgm_tf.reporting import numbers
+from dgm_tf.reporting.numbers import Group, Spread, by_class, with_spread
+from dgm_tf.reporting.run import Row, Run, read_run
+from dgm_tf.runs.run_folder import RunFolder
+
+_UNDEFINED = "n/a"
+_SEED = "- seed"
+
+
+class Table(NamedTuple):
+    """Cells below a header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+# One run.
+
+
+def run_report(rows: Sequence[Row], *, scenario: str, pictures: str | None = None) -> str:
+    """Everything a run prints at its end.
+
+    Args:
+        rows: one per finished task, in order.
+        scenario: one line that says what the numbers are for (`TaskStream.scenario`).
+        pictures: where the sample grids are.
+    """
+    if not rows:
+        return f"{scenario}\nno task finished yet"
+    parts = [
+        scenario,
+        "Accuracy on the real test images of all classes seen, in percent (mean over classes; "
+        f"last epoch)\n{text_table(*accuracy_table(rows))}\nforward transfer: {_UNDEFINED} (a "
+        "single head has no output for a class before it comes)",
+    ]
+    if rows[-1].get("layer_widths"):
+        growth = text_table(*growth_table(rows))
+        parts.append(f"Growth of the generator, in units per layer\n{growth}")
+    parts.append(f"Time and memory\n{text_table(*cost_table(rows))}")
+    if rows[-1].get("generator_parameters"):
+        verdicts = (f"task {row['task']}: {audit_verdict(row['task'], rows)}" for row in rows)
+        parts.append(
+            "Memory audit: fixed images of each task, generated again after every later task\n"
+            + "\n".join(verdicts)
+        )
+    if pictures is not None:
+        parts.append(f"Pictures: {pictures}")
+    return "\n\n".join(parts)
+
+
+def report_of(run: Run) -> str:
+    """The same of a run's folder, which is named first."""
+    samples = RunFolder(run.path).samples
+    pictures = f"{samples}/" if samples.is_dir() else None
+    report = run_report(run.rows, scenario=run.scenario, pictures=pictures)
+    return f"{run.path}\n{report}"
+
+
+def accuracy_table(rows: Sequence[Row]) -> Table:
+    """A_t, G_t, forgetting and backward transfer per task in percent, with two warnings.
+
+    G_t, the fraction of generated images that an oracle recognises, is there where one was asked.
+    The warnings are the lowest class accuracy, which a mean hides, and the fraction of predictions
+    on the newest task's classes against their fraction of the test set: the first far above the
+    second means that the critic takes "real" for "newest class".
+    """
+    keys = {
+        "A_t": "average_accuracy",
+        "G_t": "oracle_accuracy",
+        "forgetting": "forgetting",
+        "BWT": "backward_transfer",
+    }
+    if not any("oracle_accuracy" in row for row in rows):
+        del keys["G_t"]
+    header = ["task", "classes", *keys, "lowest class", "newest predicted", "in test"]
+    table = []
+    for row in rows:
+        accuracies, newest = row["class_accuracy"], row.get("newest_class_share") or {}
+        lowest = min(accuracies, key=accuracies.__getitem__)
+        table.append(
+            [
+                str(row["task"]),
+                str(len(accuracies)),
+                *(_percent(row.get(key)) for key in keys.values()),
+                f"{_percent(accuracies[lowest])} (class {lowest})",
+                *(_percent(newest.get(of)) for of in ("predictions", "test_set")),
+            ]
+        )
+    return Table(header, table)
+
+
+def growth_table(rows: Sequence[Row]) -> Table:
+    """Units per layer after each task, next to the worst case of the paper's Figure 2.
+
+    The worst case adds the initial size after each task, so after task t it has t + 1 times the
+    initial units. `free/start` is the smallest ratio, over layers, of what is free to what was
+    free before task 1: it never falls below 1.
+    """
+    layers = max(len(row["layer_widths"]) for row in rows)
+    header = ["task", *(f"layer {index + 1}" for index in range(layers))]
+    header += ["units", "worst case", "of worst", "free", "free/start"]
+    table = []
+    if initial := rows[0].get("initial_layer_widths"):
+        total = str(sum(initial))
+        table.append(["start", *map(str, initial), total, total, "", "", ""])
+    for row in rows:
+        units = sum(row["layer_widths"])
+        worst = sum(initial) * (row["task"] + 1) if initial else None
+        free = [layer["free"] / layer["initial_free"] for layer in row.get("layers") or ()]
+        fraction = row.get("free_fraction")
+        table.append(
+            [
+                str(row["task"]),
+                *map(str, row["layer_widths"]),
+                str(units),
+                _UNDEFINED if worst is None else str(worst),
+                _UNDEFINED if worst is None else f"{100 * units / worst:.0f} %",
+                _UNDEFINED if fraction is None else f"{100 * fraction:.0f} %",
+                f"{min(free):.2f}" if free else _UNDEFINED,
+            ]
+        )
+    return Table(header, table)
+
+
+def cost_table(rows: Sequence[Row]) -> Table:
+    """Epochs, steps, wall-clock time, peak memory and parameters per task, and of all tasks."""
+    columns = {
+        "epochs": ("epochs", sum, plain),
+        "steps": ("steps", sum, plain),
+        "learning": ("seconds", sum, duration),
+        "evaluation": ("evaluation_seconds", sum, duration),
+        "peak MiB": ("peak_memory_mib", max, plain),
+        "parameters": ("generator_parameters", max, plain),
+    }
+
+    def cells(some: Sequence[Row]) -> list[str]:
+        found = []
+        for key, over_tasks, as_text in columns.values():
+            values = [row.get(key) for row in some]
+            found.append(_UNDEFINED if None in values else as_text(over_tasks(values)))
+        return found
+
+    table = [[str(row["task"]), *cells([row])] for row in rows]
+    return Table(["task", *columns], [*table, ["all", *cells(rows)]])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text: "8.3 s", "4 min 07 s" or "1 h 05 min"."""
+    if seconds < 59.95:  # what rounds to 60.0 is a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def audit_verdict(task: int, rows: Sequence[Row]) -> str:
+    """All later checks of a task's images in one line: identical, or how many pixels differ.
+
+    A task counts as identical only where every later row says so; where one says nothing, the
+    line names it.
+    """
+    checks = {row["task"]: by_class(row, "audit").get(task) for row in rows if row["task"] > task}
+    if not checks:
+        return "the newest, no later task yet"
+    differing = {later: pixels for later, pixels in checks.items() if pixels}
+    if differing:
+        first = min(differing)
+        total = max((by_class(row, "audit_pixels").get(task, 0) for row in rows), default=0)
+        of_total = f" of {total}" if total else ""
+        return f"{max(differing.values())}{of_total} pixels differ (first after task {first})"
+    unchecked = [later for later, pixels in checks.items() if pixels is None]
+    if unchecked:
+        return f"not checked after task {', '.join(map(str, unchecked))}"
+    return f"identical after {len(checks)} later task{'s' if len(checks) > 1 else ''}"
+
+
+def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
+    """The verdict on each task but the newest; empty for a run that audits nothing."""
+    if not any(row.get("audit_pixels") or row.get("audit") for row in rows):
+        return {}
+    return {row["task"]: audit_verdict(row["task"], rows) for row in rows[:-1]}
+
+
+def _percent(value: float | None) -> str:
+    return _UNDEFINED if value is None else f"{100 * value:.2f}"
+
+
+# Methods next to each other.
+
+
+def finished_runs(*roots: str | Path) -> list[Run]:
+    """Every run in `<root>/<stream>/<method>/seed<k>/` that has learnt all its tasks, in order.
+
+    Raises:
+        InputError: a run's files cannot be read.
+    """
+    found = [path for root in roots for path in Path(root).glob("*/*/seed*/metrics.jsonl")]
+    runs = [read_run(path.parent) for path in found]
+    return sorted((run for run in runs if len(run.rows) == run.tasks), key=_rank)
+
+
+def _rank(run: Run) -> tuple:
+    # Upper bounds, the floor, earlier methods, ours.
+    order = sorted(METHODS, key=lambda name: name == "dgm")
+    method, _, variant = run.learner.partition("-")
+    place = order.index(method) if method in order else len(order)
+    return run.dataset, run.scenario, place, variant == "a", run.learner, run.seed
+
+
+_AT = (5, 10)  # the paper's tasks: the table has A_t and G_t after them, and after the last
+_MEASURES = {"A": "average_accuracy", "G": "oracle_accuracy"}
+
+
+def measures(run: Run, joint: Run | None = None) -> dict[str, float | None]:
+    """The table's numbers of a run after its last task, by the titles of their columns.
+
+    Args:
+        run: with at least one task.
+        joint: the joint training of the same stream, seed and number of tasks, if there is one.
+
+    Returns:
+        Percent, except for the Frechet distance (in the oracle's features) and minutes; None for
+        what the run has not.
+    """
+    rows, last = run.rows, run.rows[-1]
+    fractions = {
+        f"{letter}{task}": rows[task - 1].get(key) if task <= len(rows) else None
+        for task in _AT
+        for letter, key in _MEASURES.items()
+    }
+    for letter, key in _MEASURES.items():
+        fractions[f"last {letter}"] = None if len(rows) in _AT else last.get(key)
+    fractions["forgetting"] = last.get("forgetting")
+    fractions["BWT"] = last.get("backward_transfer")
+    fractions["intransigence"] = _intransigence(joint, last)
+    fractions["changed pixels"] = _changed(last)
+    fractions["of worst size"] = _of_worst(rows)
+    seconds = [row.get("seconds") for row in rows]
+    return {title: value and 100 * value for title, value in fractions.items()} | {
+        "Frechet distance": last.get("oracle_frechet_distance"),
+        "minutes": None if None in seconds else sum(seconds) / 60,
+    }
+
+
+def _intransigence(joint: Run | None, last: Row) -> float | None:
+    """Joint training's accuracy minus the run's (Chaudhry et al. 2018)."""
+    accuracies = joint and joint.rows[-1].get("average_accuracy"), last.get("average_accuracy")
+    return None if None in accuracies else accuracies[0] - accuracies[1]
+
+
+def _changed(last: Row) -> float | None:
+    """Fraction of the audited pixels of earlier tasks that the last task's learning has changed."""
+    audited = by_class(last, "audit_pixels")
+    differing = by_class(last, "audit")
+    pixels = sum(audited.get(task) or 0 for task in differing)
+    return sum(differing.values()) / pixels if pixels else None
+
+
+def _of_worst(rows: Sequence[Row]) -> float | None:
+    """Units of the generator over those of the worst case of the paper's Figure 2."""
+    units = numbers.growth(rows).get(numbers.ALL_LAYERS)
+    return units[-1][1] / numbers.worst_case(units)[-1][1] if units else None
+
+
+def cells_of(some: Sequence[Run], every: Sequence[Run]) -> dict[str, Spread | None]:
+    """Means and deviations by column, after the last task that all of some runs have finished.
+
+    Args:
+        some: runs that differ in their seed.
+        every: all runs, the joint training of the same stream among them.
+
+    Returns:
+        None for a number that one of them has not; empty where one has no task.
+    """
+    tasks = numbers.common_tasks(some)
+    if not tasks:
+        return {}
+    joint = {
+        (run.scenario, run.seed): run.up_to(tasks)
+        for run in every
+        if run.learner == "joint" != some[0].learner and len(run.rows) >= tasks
+    }
+    each = [measures(run.up_to(tasks), joint.get((run.scenario, run.seed))) for run in some]
+    values = {title: [found[title] for found in each] for title in each[0]}
+    return {
+        title: None if None in found else numbers.spread(found) for title, found in values.items()
+    }
+
+
+def method_table(
+    groups: Sequence[Group], besides: Mapping[str, Callable[[Group], str]] | None = None
+) -> Table:
+    """A row per method, without columns in which no method has a number.
+
+    Args:
+        groups: a method's runs each.
+        besides: further columns at the end.
+    """
+    besides = besides or {}
+    every = [run for group in groups for run in group.runs]
+    rows = [cells_of(group.runs, every) for group in groups]
+    titles = dict.fromkeys(title for cells in rows for title in cells)
+    titles = [title for title in titles if any(cells.get(title) for cells in rows)]
+    lines = [
+        [
+            group.name,
+            str(len(group.runs)),
+            *(with_spread(cells.get(title)) for title in titles),
+            *(of(group) for of in besides.values()),
+        ]
+        for group, cells in zip(groups, rows, strict=True)
+    ]
+    return Table(["method", "n", *titles, *besides], lines)
+
+
+def papers(group: Group) -> str:
+    """The paper's numbers for a method, with (G) where they are of generated images."""
+    if (paper := group.runs[0].published) is None:
+        return ""
+    measure = "" if paper.key == "average_accuracy" else " (G)"
+    return ", ".join(f"{number:.2f}" for number in paper.percent.values()) + measure
+
+
+def _by_scenario(runs: Sequence[Run]) -> dict[str, list[Group]]:
+    """The groups of each stream, which is what a table holds."""
+    scenarios = dict.fromkeys(run.scenario for run in runs)
+    return {
+        scenario: numbers.groups([run for run in runs if run.scenario == scenario])
+        for scenario in scenarios
+    }
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """A table per stream: each method, its seeds, the paper's numbers, and the commands below."""
+    parts = []
+    for scenario, groups in _by_scenario(runs).items():
+        rows = []
+        for group in groups:
+            rows.append(group)
+            if len(group.runs) > 1:
+                rows += [Group(f"{_SEED} {run.seed}", (run,)) for run in group.runs]
+        table = method_table(rows, {"the paper's A5, A10": papers})
+        for cells in table.rows:
+            if cells[0].startswith(_SEED):
+                cells[1] = cells[-1] = ""
+        commands = made_by(
+            run.description.get("command", _UNDEFINED) for group in groups for run in group.runs
+        )
+        title = f"{scenario[:1].upper()}{scenario[1:]}."
+        parts.append(f"{title}\n\n{markdown_table(*table)}\n\n{commands}")
+    return "\n\n".join(parts)
+
+
+def as_csv(runs: Sequence[Run]) -> str:
+    """A line per method and column: scenario, method, measure, mean, deviation, n."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scenario", "method", "measure", "mean", "deviation", "n"])
+    for scenario, groups in _by_scenario(runs).items():
+        every = [run for group in groups for run in group.runs]
+        for group in groups:
+            for title, cell in cells_of(group.runs, every).items():
+                if cell is not None:
+                    deviation = "" if cell.deviation is None else f"{cell.deviation:.4f}"
+                    start = [scenario, group.name, title]
+                    writer.writerow([*start, f"{cell.mean:.4f}", deviation, cell.n])
+    return text.getvalue()
+
+
+def latex(runs: Sequence[Run]) -> str:
+    """A `tabular` per stream, the scenario in the caption."""
+    parts = []
+    for scenario, groups in _by_scenario(runs).items():
+        header, rows = method_table(groups)
+        caption = f"{_escaped(scenario)}; mean and standard deviation in percent, $n$ seeds."
+        lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
+        parts += [
+            r"\begin{table}",
+            rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            lines[0],
+            r"\hline",
+            *lines[1:],
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _escaped(text: str) -> str:
+    escaped = "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
+    return escaped.replace("±", r"$\pm$")
+
+
+# Cells as text.
+
+
+def plain(value: Any) -> str:
+    """A count, a setting or a fact as text."""
+    if isinstance(value, list):
+        return ", ".join(map(plain, value)) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    return _UNDEFINED if value is None else str(value)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Right-aligned columns, two spaces between them."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells below a header."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def made_by(commands: Iterable[str]) -> str:
+    """The commands that a table's numbers come from, as they stand below it."""
+    return "\n".join(["Made by", "", *(f"    {command}" for command in commands)])

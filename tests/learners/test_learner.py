@@ -1,0 +1,116 @@
+"""What all learners share: their making, their budget, and what their classifier begins with."""
+
+import numpy as np
+import pytest
+
+import dgm_tf
+from dgm_tf.errors import InputError
+from dgm_tf.learners.dgm import DGM
+from dgm_tf.learners.learner import FEWEST_STEPS
+from dgm_tf.learners.registry import METHODS, label_of, load_state, new_learner
+from dgm_tf.presets import settings_for
+from tests.serving import tiny_export
+from tests.tiny_phases import Counted
+
+SIZES = {"batch_size": 5, "critic_size": 2, "consolidation_steps": 1}
+SMALL = {"generator_size": 2, "latent_dim": 8, "replay_buffer": 16}
+SPREADS = {"paper": 0.02, "tuned": np.sqrt(2 / 25)}  # of kernels of 25 inputs (He et al. 2015)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_made_in_one_way(method):
+    learner = new_learner(method, settings_for("digits", method), stream=None)
+    assert learner.method == method and learner.finished_tasks == 0
+    assert type(learner.settings) is METHODS[method].settings
+
+
+def test_a_learners_label_names_its_variant():
+    assert label_of("dgm-a") == "DGMa" and label_of("mergan_ra") == "MeRGAN-RA"
+    assert label_of("somebody's") == "somebody's"
+
+
+def test_a_preset_is_reached_from_the_class():
+    model = dgm_tf.DGM.from_preset("digits", variant="a", seed=3)
+    assert model.settings == settings_for("digits", variant="a", seed=3)
+    assert DGM(variant="a").settings == settings_for(None, variant="a")
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        dgm_tf.DGM.from_preset("digitz")
+
+
+@pytest.mark.parametrize("meta", [{}, {"method": "x"}, {"method": [1]}, {"method": "dgm"}])
+def test_a_state_of_no_method_is_refused(meta):
+    with pytest.raises(InputError, match="the saved state"):
+        load_state(meta, {})
+
+
+@pytest.mark.parametrize("method", ["dgm", "joint", "mergan_ra"])
+@pytest.mark.parametrize("recipe", SPREADS)
+def test_critics_begin_with_the_weights_of_the_recipe(method, recipe):
+    learner = new_learner(method, settings_for(None, method, recipe=recipe, critic_size=64))
+    spread = learner.new_critic((16, 16, 1), 2).convolutions[0].kernel.numpy().std()
+    assert spread == pytest.approx(SPREADS[recipe], rel=0.1)
+    if method == "mergan_ra":  # the critic that its generator learns from is the papers'
+        _, critic = learner._first_networks((16, 16, 1), 2)
+        assert critic.convolutions[0].kernel.numpy().std() == pytest.approx(0.02, rel=0.1)
+
+
+@pytest.mark.parametrize("start", ["new", "previous"])
+def test_a_classifier_starts_warm_or_with_random_weights(start):
+    model = DGM(**SIZES, **SMALL, consolidation_start=start)
+    first, second, *_ = tiny_export.stream()
+    model.task_learnt(first, model.new_critic(first.image_shape, len(first.classes)))
+    before = model.classifier.get_weights()
+    random = model.new_critic(second.image_shape, len(model.classes_with(second))).get_weights()
+    after = model.initial_classifier(second).get_weights()
+    assert after[-1].shape > before[-1].shape
+    if start == "new":
+        for weight, its in zip(after, random, strict=True):
+            np.testing.assert_array_equal(weight, its)
+        return
+    assert not np.array_equal(after[0], random[0])
+    for weight, its in zip(after, before, strict=True):
+        np.testing.assert_array_equal(weight[tuple(map(slice, its.shape))], its)
+
+
+# The budget.
+
+
+def budget(**changes):
+    """Passes, batches in one, and classes of the first task."""
+    task = next(iter(tiny_export.stream()))
+    found = DGM(**SIZES, **SMALL, **changes).budget(task)
+    return found["epochs"], found["steps_per_epoch"], len(task.classes)
+
+
+def test_a_budget_counts_steps_for_each_class_in_whole_passes():
+    passes, per_pass, classes = budget(steps=2 * 7)
+    assert (passes - 1) * per_pass < 14 * classes <= passes * per_pass
+    assert budget(epochs=2, steps=10_000)[0] == 2  # as asked for
+
+
+@pytest.mark.parametrize("method", ["dgm", "fine_tune", "joint"])
+def test_a_task_takes_the_steps_of_its_budget(method):
+    stream, counted = tiny_export.stream(), Counted()
+    sizes = SIZES if method == "joint" else SIZES | SMALL
+    learner = new_learner(method, settings_for(None, method, **sizes, epochs=2), stream)
+    task = next(iter(stream))
+    learner.learn(task, callbacks=[counted])
+    assert counted.steps == 2 * task.steps_per_epoch(5) + SIZES["consolidation_steps"]
+
+
+def test_a_task_of_too_few_steps_is_said_in_a_line(caplog):
+    enough = 2 * FEWEST_STEPS
+    budget(steps=enough)
+    budget(epochs=10_000, steps=enough)
+    assert not caplog.records
+    budget(epochs=1, steps=enough)  # fewer than the steps that the preset asks for
+    budget(steps=FEWEST_STEPS // 3)  # fewer than any data need
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2 and all("raise epochs or steps" in line for line in lines)
+    assert f"need about {2 * enough}" in lines[0] or f"need about {enough}" in lines[0]
+
+
+@pytest.mark.parametrize("method", ["dgm", "fine_tune"])
+def test_a_generator_learns_from_at_least_two_images_at_a_time(method):
+    with pytest.raises(InputError, match="batch_size must be an integer of at least 2"):
+        settings_for(None, method, batch_size=1)

@@ -1,0 +1,287 @@
+"""Tables of a run and of methods: their numbers by hand, and the text around them."""
+
+import copy
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from dgm_tf.reporting import tables
+from dgm_tf.reporting.numbers import groups
+from tests.reporting.example import description, row, write_run
+
+
+def cells(table):
+    """The first cell of each column, and the rows below by their first cell."""
+    return list(table.header), {line[0]: list(line[1:]) for line in table.rows}
+
+
+class TestAccuracyTable:
+    def test_has_a_line_per_task_in_percent(self):
+        changes = {
+            "average_accuracy": 0.98765,
+            "class_accuracy": {"0": 0.9875, "1": 0.75},
+            "forgetting": 0.0,
+            "backward_transfer": 0.0125,
+            "newest_class_share": {"predictions": 0.156, "test_set": 0.1},
+        }
+        header, lines = cells(tables.accuracy_table([row(1), row(2, **changes)]))
+        assert header == [
+            "task", "classes", "A_t", "forgetting", "BWT",
+            "lowest class", "newest predicted", "in test",
+        ]  # fmt: skip
+        assert lines["2"] == ["2", "98.77", "0.00", "1.25", "75.00 (class 1)", "15.60", "10.00"]
+
+    def test_an_oracle_has_a_column_where_one_was_asked(self):
+        header, lines = cells(tables.accuracy_table([row(1), row(2, oracle_accuracy=0.5)]))
+        assert header[3] == "G_t" and lines["1"][2] == "n/a" and lines["2"][2] == "50.00"
+
+    def test_what_is_not_defined_is_na_and_never_zero(self):
+        _, lines = cells(tables.accuracy_table([row(1)]))
+        assert lines["1"][2:4] == ["n/a", "n/a"]
+        _, lines = cells(tables.accuracy_table([{"task": 1, "class_accuracy": {"0": 1.0}}]))
+        assert lines["1"] == ["1", "n/a", "n/a", "n/a", "100.00 (class 0)", "n/a", "n/a"]
+
+
+class TestGrowthTable:
+    def test_units_stand_next_to_the_worst_case_of_the_paper(self):
+        # 140 units, as in Figure 2; after task 2 the worst case has added 140 twice: 420.
+        initial = [80, 40, 20]
+        rows = [
+            row(1, layer_widths=[100, 50, 20], initial_layer_widths=initial),
+            row(2, layer_widths=[200, 60, 34], initial_layer_widths=initial),
+        ]
+        header, lines = cells(tables.growth_table(rows))
+        assert header == [
+            "task", "layer 1", "layer 2", "layer 3", "units", "worst case", "of worst",
+            "free", "free/start",
+        ]  # fmt: skip
+        assert lines["start"][:5] == ["80", "40", "20", "140", "140"]
+        assert lines["1"][:6] == ["100", "50", "20", "170", "280", "61 %"]
+        assert lines["2"][:6] == ["200", "60", "34", "294", "420", "70 %"]
+
+    def test_shows_the_layer_with_the_least_free_capacity_against_its_start(self):
+        layers = [{"free": 30, "initial_free": 20}, {"free": 11, "initial_free": 10}]
+        _, lines = cells(tables.growth_table([row(1, layers=layers)]))
+        assert lines["1"][5:] == ["50 %", "1.10"]  # 11 / 10, not 30 / 20
+
+    def test_without_the_initial_widths_the_worst_case_is_na(self):
+        _, lines = cells(tables.growth_table([{"task": 1, "layer_widths": [9, 4]}]))
+        assert lines == {"1": ["9", "4", "13", "n/a", "n/a", "n/a", "n/a"]}
+
+
+class TestCostTable:
+    def test_has_each_task_and_all_of_them(self):
+        header, lines = cells(tables.cost_table([row(1, seconds=30.5), row(2, seconds=40.0)]))
+        assert header == [
+            "task", "epochs", "steps", "learning", "evaluation", "peak MiB", "parameters"
+        ]  # fmt: skip
+        assert lines["2"] == ["2", "10", "40.0 s", "6.0 s", "502", "200"]
+        assert lines["all"] == ["4", "20", "1 min 10 s", "12.0 s", "502", "200"]
+
+    def test_all_of_which_a_part_is_missing_is_na(self):
+        _, lines = cells(tables.cost_table([row(1), row(2, steps=None, seconds=None)]))
+        assert lines["all"][:3] == ["4", "n/a", "n/a"]
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (0.04, "0.0 s"),
+            (8.25, "8.2 s"),
+            (59.96, "1 min 00 s"),
+            (247.4, "4 min 07 s"),
+            (3599.6, "1 h 00 min"),
+            (3600 + 59 * 60 + 45, "2 h 00 min"),
+        ],
+    )
+    def test_durations_read_well(self, seconds, text):
+        assert tables.duration(seconds) == text
+
+
+class TestAudit:
+    def test_an_exact_memory_is_identical_after_every_later_task(self):
+        rows = [row(1), row(2), row(3)]
+        assert tables.audit_verdicts(rows) == {
+            1: "identical after 2 later tasks",
+            2: "identical after 1 later task",
+        }
+        assert tables.audit_verdict(3, rows) == "the newest, no later task yet"
+
+    @pytest.mark.parametrize(
+        ("second", "third", "verdict"),
+        [
+            ({"1": 0}, {"1": 12, "2": 0}, "12 of 1024 pixels differ (first after task 3)"),
+            # A difference is not forgotten when a later check is identical.
+            ({"1": 12}, {"1": 0, "2": 0}, "12 of 1024 pixels differ (first after task 2)"),
+            # A check that was not made is not identical.
+            ({"1": 0}, {"2": 0}, "not checked after task 3"),
+            ({"1": 0}, None, "not checked after task 3"),
+            # Rows that never were JSON have numbers for keys.
+            ({1: 3}, {1: 0, 2: 0}, "3 of 1024 pixels differ (first after task 2)"),
+        ],
+    )
+    def test_says_how_many_pixels_differ_and_since_when(self, second, third, verdict):
+        rows = [row(1), row(2, audit=second), row(3, audit=third)]
+        assert tables.audit_verdict(1, rows) == verdict
+
+    def test_the_total_is_left_out_where_no_row_has_it(self):
+        rows = [row(1, audit_pixels={}), row(2, audit={"1": 12}, audit_pixels=None)]
+        assert tables.audit_verdict(1, rows) == "12 pixels differ (first after task 2)"
+
+    def test_a_run_that_audits_nothing_has_no_verdict(self):
+        assert tables.audit_verdicts([row(task, generates=False) for task in (1, 2)]) == {}
+
+
+class TestRunReport:
+    def test_holds_every_part_with_the_scenario_first(self):
+        rows = [row(1), row(2)]
+        text = tables.run_report(rows, scenario="two tasks of digits", pictures="runs/x/samples")
+        assert text.splitlines()[0] == "two tasks of digits"
+        assert text.splitlines()[-1] == "Pictures: runs/x/samples"
+        for part in (tables.accuracy_table, tables.growth_table, tables.cost_table):
+            assert tables.text_table(*part(rows)) in text
+        for line in ("forward transfer: n/a", "task 1: identical after 1 later task"):
+            assert line in text
+
+    def test_rows_read_from_a_file_give_the_same_text_and_stay_as_they_are(self):
+        rows = [row(1), row(2)]
+        before = copy.deepcopy(rows)
+        read = [json.loads(json.dumps(r)) for r in rows]
+        assert tables.run_report(read, scenario="s") == tables.run_report(rows, scenario="s")
+        assert rows == before
+
+    def test_a_run_without_a_finished_task_says_so(self):
+        assert tables.run_report([], scenario="digits") == "digits\nno task finished yet"
+
+    def test_columns_are_aligned(self):
+        text = tables.text_table(*tables.accuracy_table([row(1), row(2)]))
+        assert len({len(line) for line in text.splitlines()}) == 1
+
+
+# Methods next to each other.
+
+TASKS = 5
+
+
+def run(root, learner, seed=0, *, accuracy=0.9, learnt=TASKS, tasks=TASKS, settings=(), **changes):
+    """A run whose accuracy is the same after every task."""
+    rows = [
+        row(task, generates=learner != "joint", average_accuracy=accuracy, seconds=60.0, **changes)
+        for task in range(1, learnt + 1)
+    ]
+    described = description(tasks=tasks, learner=learner, seed=seed, **dict(settings))
+    return write_run(root / f"toys-{tasks}" / learner / f"seed{seed}", rows, described)
+
+
+@pytest.fixture
+def root(tmp_path):
+    run(tmp_path, "dgm-w", 0, accuracy=0.8, oracle_accuracy=0.5)
+    run(tmp_path, "dgm-w", 1, accuracy=0.9, oracle_accuracy=0.7)
+    run(tmp_path, "joint", 0, accuracy=0.95)
+    run(tmp_path, "joint", 1, accuracy=0.99)
+    run(tmp_path, "ewc", 0, accuracy=0.3)
+    run(tmp_path, "dgr", 0, learnt=3)  # still running
+    return tmp_path
+
+
+def rows_by_learner(root):
+    runs = tables.finished_runs(root)
+    return {g.runs[0].learner: tables.cells_of(g.runs, runs) for g in groups(runs)}
+
+
+def test_mean_deviation_and_number_of_seeds(root):
+    found = rows_by_learner(root)["dgm-w"]
+    assert found["A5"].mean == pytest.approx(85.0) and found["A5"].n == 2
+    assert found["A5"].deviation == pytest.approx(np.std([80, 90], ddof=1))
+    assert found["G5"].mean == pytest.approx(60.0)
+    assert found["minutes"].mean == pytest.approx(TASKS)
+    assert found["A10"] is None and found["last A"] is None  # it is A5
+    assert rows_by_learner(root)["ewc"]["A5"].deviation is None
+
+
+def test_a_stream_of_another_number_of_tasks_has_its_last_accuracy(tmp_path):
+    for learner, last in (("dgm-w", 0.75), ("joint", 0.25)):
+        run(tmp_path, learner, accuracy=last, tasks=2, learnt=2, oracle_accuracy=0.625)
+    found = rows_by_learner(tmp_path)
+    assert [found[learner]["last A"].mean for learner in ("dgm-w", "joint")] == [75, 25]
+    assert found["dgm-w"]["last G"].mean == 62.5 and found["dgm-w"]["A5"] is None
+
+
+def test_intransigence_is_the_distance_to_joint_training_of_the_same_stream_and_seed(root):
+    found = rows_by_learner(root)
+    assert found["dgm-w"]["intransigence"].mean == pytest.approx((15 + 9) / 2)
+    assert found["joint"]["intransigence"] is None
+    run(root, "joint", 0, accuracy=0.1, tasks=3, learnt=3)
+    assert rows_by_learner(root)["dgm-w"]["intransigence"].mean == pytest.approx((15 + 9) / 2)
+
+
+def test_growth_and_drift(root):
+    # Widths 9 and 2 against 6 times 4 and 2; nothing has drifted.
+    found = rows_by_learner(root)["dgm-w"]
+    assert found["of worst size"].mean == pytest.approx(100 * 11 / 36)
+    assert found["changed pixels"].mean == 0.0
+    run(root, "ewc", 0, audit={"1": 1024, "2": 0}, audit_pixels={"1": 1024, "2": 1024, "3": 9})
+    assert rows_by_learner(root)["ewc"]["changed pixels"].mean == pytest.approx(50.0)
+    assert rows_by_learner(root)["joint"]["changed pixels"] is None
+
+
+def test_unfinished_runs_are_compared_where_all_of_a_method_are(root):
+    run(root, "dgm-w", 1, accuracy=0.9, learnt=3)
+    runs = [tables.read_run(root / f"toys-5/dgm-w/seed{seed}") for seed in (0, 1)]
+    found = tables.cells_of(runs, runs)
+    assert found["minutes"].mean == pytest.approx(3) and found["A5"] is None
+    run(root, "dgm-w", 1, learnt=0)
+    runs[1] = tables.read_run(runs[1].path)
+    assert tables.cells_of(runs, runs) == {}
+
+
+def test_a_number_that_one_seed_lacks_is_na(root):
+    run(root, "dgm-w", 1, oracle_accuracy=None)
+    assert rows_by_learner(root)["dgm-w"]["G5"] is None
+
+
+def test_rows_stand_from_the_bounds_to_ours_and_unfinished_runs_are_left_out(root):
+    run(root, "dgm-a")
+    assert list(rows_by_learner(root)) == ["joint", "ewc", "dgm-w", "dgm-a"]
+
+
+def test_the_markdown_has_every_seed_the_scenario_and_the_commands(root):
+    text = tables.markdown(tables.finished_runs(root))
+    assert text.startswith("Class-incremental, 5 tasks of 1 class, toys.")
+    lines = text.splitlines()
+    assert lines[2].startswith("| method | n | A5 | G5 | forgetting |")
+    assert any(line.startswith("| DGMw | 2 | 85.00 ± 7.07 | 60.00 ± 14.14 |") for line in lines)
+    assert any(line.startswith("| - seed 1 |  | 90.00 | 70.00 |") for line in lines)
+    assert text.count("    python -m trainers.toys") == 5
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+def test_the_papers_numbers_stand_next_to_ours(tmp_path):
+    folders = [run(tmp_path, learner, tasks=10, learnt=10) for learner in ("dgm-w", "ewc")]
+    for folder in folders:
+        text = (folder / "settings.json").read_text()
+        (folder / "settings.json").write_text(text.replace('"name": "toys"', '"name": "mnist"'))
+    text = tables.markdown(tables.finished_runs(tmp_path))
+    assert "| 98.26, 96.33 |" in text and "| 70.62, 77.03 (G) |" in text
+
+
+def test_csv_and_latex_hold_the_same_numbers(root):
+    runs = tables.finished_runs(root)
+    lines = list(csv.DictReader(io.StringIO(tables.as_csv(runs))))
+    (found,) = [line for line in lines if (line["method"], line["measure"]) == ("DGMw", "A5")]
+    assert float(found["mean"]) == 85.0 and found["n"] == "2"
+    text = tables.latex(runs)
+    assert r"85.00 $\pm$ 7.07" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len({line.count("&") for line in rows}) == 1
+
+
+def test_runs_with_other_settings_are_not_averaged_with_the_rest(root):
+    run(root, "dgm-w", 2, accuracy=0.1, settings={"sparsity": 0.5})
+    text = tables.markdown(tables.finished_runs(root))
+    assert (
+        "| DGMw, sparsity None | 2 | 85.00 ±" in text and "| DGMw, sparsity 0.5 | 1 | 10.00" in text
+    )
