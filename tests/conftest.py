@@ -73,9 +73,10 @@ def _train_tiny_run(folder):
     from trainers import split_digits
 
     arguments = [
-        "--classes_per_task=5", "--epochs=1", "--batch_size=32", "--latent_dim=16",
-        "--generator_size=2", "--critic_size=4", "--consolidation_steps=6", "--replay_buffer=64",
-        "--seed=5", "--quiet", f"--run_dir={folder}", f"--export_dir={folder}/export",
+        "--classes_per_task=5", "--epochs=1", "--batch_size=60", "--generator_size=2",
+        "--critic_size=4", "--consolidation_steps=6", "--seed=5", "--verbosity=0",
+        '--settings={"latent_dim": 16, "replay_buffer": 64}',
+        f"--run_dir={folder}", f"--export_dir={folder}/export",
     ]  # fmt: skip
     assert split_digits.main(arguments) == 0
 

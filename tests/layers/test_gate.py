@@ -60,9 +60,8 @@ def test_on_one_device(variant, dtype):
     check_steps(variant, dtype, tf.distribute.get_strategy())
 
 
-@pytest.mark.slow
 def test_on_two_replicas():
-    """In a process that divides its CPU in two; two devices of a whole learner: test_distribution."""
+    """In a process that divides its CPU in two."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.layers.test_gate"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True,
