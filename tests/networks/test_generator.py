@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from dgm_tf.errors import InputError
-from dgm_tf.networks import Generator
 from tests.layers.layer_check import bits, check_model
 from tests.layers.products import transposed_convolution
 from tests.networks.tiny_generator import (
