@@ -37,7 +37,7 @@ _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "svhn_cropped": 3, "cifar10": 3}
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _DATASET = flags.DEFINE_enum("dataset", "mnist", [*_CHANNELS], "whose settings and channels")
-_PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "paper"], "settings")
+_PRESET = flags.DEFINE_enum("preset", "tuned", ["tuned", "paper"], "settings")
 _BATCH = flags.DEFINE_integer(
     "batch_size", None, "images in a step, of all replicas together (default: the preset's)"
 )
