@@ -1,11 +1,11 @@
-"""What it costs to divide a training step, and what half precision and XLA make of one.
+"""Cost of dividing a training step, and of compiling it with XLA.
 
     python -m benchmarks.distribution
     python -m benchmarks.distribution --dataset=svhn_cropped --preset=paper
 
 Takes steps of DGM's second task on random images (costs do not depend on what is in them): on one
-device, on the processor divided into two devices, in two processes; and on one device in bfloat16
-and through XLA. Each way takes turns with the plain one, and a ratio is the median of the ratios
+device, on the processor divided into two devices, in two processes; and on one device through
+XLA. Each way takes turns with the plain one, and a ratio is the median of the ratios
 within a turn. Two replicas share the processor's cores with each other: they cannot be faster here.
 What shows is what dividing costs. On accelerators the same command measures what it brings.
 """
@@ -29,14 +29,15 @@ import tensorflow as tf
 from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.settings import DGMSettings, settings_for
+from dgm_tf.presets import PRESETS, settings_for
+from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
 
 _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "svhn_cropped": 3, "cifar10": 3}
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _DATASET = flags.DEFINE_enum("dataset", "mnist", [*_CHANNELS], "whose settings and channels")
-_PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "paper"], "settings")
+_PRESET = flags.DEFINE_enum("preset", PRESETS[0], PRESETS, "settings")
 _BATCH = flags.DEFINE_integer(
     "batch_size", None, "images in a step, of all replicas together (default: the preset's)"
 )
@@ -46,7 +47,7 @@ _SIZE = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns")
 _STEPS = flags.DEFINE_integer("steps", 16, "steps in a turn")
 _XLA = flags.DEFINE_boolean("xla", True, "compile a step with XLA, too, which takes minutes")
-_CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "precision"], "for itself")
+_CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "xla"], "for itself")
 _PASSED_ON = ("variant", "dataset", "preset", "batch_size", "generator_size", "rounds")
 
 
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     for names, environments in (
         (("two devices",), [("mirrored", {})]),
         (("two processes",), [("multiworker", {"TF_CONFIG": text}) for text in tf_configs(2)]),
-        (("bfloat16", "XLA"), [("precision", {})]),
+        *([(("XLA",), [("xla", {})])] if _XLA.value else []),
     ):
         for name, (other, plain) in zip(names, _rows(environments), strict=False):
             ratios = [a / b for a, b in zip(other, plain, strict=True)]
@@ -98,12 +99,9 @@ def _measure(child: str) -> None:
     """Prints pairs of milliseconds, the measured way's and the plain one's, as JSON."""
     one = distribution.start()
     two = one
-    if child != "precision":
+    if child != "xla":
         two = distribution.start(child, replicas=2 if child == "mirrored" else None)
-    ways: list[tuple[Any, dict[str, Any]]] = [(two, {})]
-    if child == "precision":
-        ways = [(one, {"mixed_precision": True})]
-        ways += [(one, {"jit_compile": True})] if _XLA.value else []
+    ways: list[tuple[Any, dict[str, Any]]] = [(two, {"jit_compile": child == "xla"})]
     plain = _Steps(one, {}) if two.is_chief else None
     rows = []
     for place, options in ways:
@@ -123,8 +121,8 @@ def _settings(**options: Any) -> DGMSettings:
     asked = {"batch_size": _BATCH.value, "generator_size": _SIZE.value}
     asked = {name: value for name, value in asked.items() if value is not None}
     return settings_for(
-        _DATASET.value, _VARIANT.value, _PRESET.value, epochs=2, consolidation_steps=1,
-        **asked, **options,
+        _DATASET.value, variant=_VARIANT.value, preset=_PRESET.value, epochs=2,
+        consolidation_steps=1, **asked, **options,
     )  # fmt: skip
 
 
@@ -141,10 +139,11 @@ class _Steps:
         ).tasks()
         self._place = place
         with distribution.used(place):
-            learner = DGM.from_settings(settings)
+            learner = DGM(settings)
             learner.learn(next(tasks))
             task = next(tasks)
-            self._phase = learner.adversarial_phase(task, epochs=10_000)
+            phase = learner.adversarial_phase(task, epochs=10_000, steps_per_epoch=1)
+            self._step = phase._step_function()
             self._batches = iter(task.batches(settings.batch_size, epochs=10_000, seed=0))
             self._task = task  # which closes when it goes
         self._tasks = tasks
@@ -153,10 +152,9 @@ class _Steps:
     def milliseconds(self) -> float:
         """Of one step, the mean of a turn's."""
         with distribution.used(self._place):
-            self._phase.make_train_function()
             start = time.perf_counter()
             for _ in range(_STEPS.value):
-                logs = self._phase.train_function(self._batches)
+                logs = self._step(self._batches)
             float(logs["critic_loss"])
             return 1e3 * (time.perf_counter() - start) / _STEPS.value
 
