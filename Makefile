@@ -9,17 +9,19 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 
 BIN := $(VENV)/bin
+PYTEST = "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
 READY := $(VENV)/.ready
 SERVING_READY := $(VENV)/.serving-ready
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
 FIND = for p in $(CANDIDATES); do "$$p" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$p" && break; done
 
-.PHONY: help setup demo test test-serving lint clean
+.PHONY: help setup demo test test-all test-serving lint clean
 
 help:
 	@echo "make demo           learn the ten handwritten digits one after another, results in runs/demo"
-	@echo "make test           run the tests"
+	@echo "make test           run the tests, in about five minutes"
+	@echo "make test-all       run those, too, that take long or need an optional package"
 	@echo "make test-serving   run those that start servers, and install what they need"
 	@echo "make lint           check the style"
 	@echo "make setup          only set up the environment in $(VENV)"
@@ -27,7 +29,7 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt requirements-tensorboard.txt requirements-dev.txt
+$(READY): pyproject.toml requirements.txt requirements-tensorboard.txt requirements-dev.txt
 	@found=$$($(FIND)); \
 	if [ -z "$$found" ]; then \
 	  echo "error: need Python 3.10, 3.11, 3.12 or 3.13 with its venv module; none of" \
@@ -38,6 +40,7 @@ $(READY): requirements.txt requirements-tensorboard.txt requirements-dev.txt
 	echo "setting up $(VENV) with $$($$found --version) (TensorFlow is large: a few minutes)"; \
 	"$$found" -m venv "$(VENV)"
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch "$@"
 
 # Together with requirements-dev.txt, so that pip keeps to both.
@@ -51,7 +54,10 @@ demo: $(READY)
 	"$(BIN)/python" -m trainers.split_digits --run_dir=runs/demo
 
 test: $(READY)
-	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-all: $(READY)
+	$(PYTEST) -m "slow or not slow" $(PYTEST_ARGS)
 
 test-serving: $(SERVING_READY)
 	"$(BIN)/python" -m pytest -m slow tests/serving $(PYTEST_ARGS)

@@ -1,11 +1,11 @@
-"""Cost of dividing a training step, and of compiling it with XLA.
+"""What it costs to divide a training step, and what half precision and XLA make of one.
 
     python -m benchmarks.distribution
     python -m benchmarks.distribution --dataset=svhn_cropped --preset=paper
 
 Takes steps of DGM's second task on random images (costs do not depend on what is in them): on one
-device, on the processor divided into two devices, in two processes; and on one device through
-XLA. Each way takes turns with the plain one, and a ratio is the median of the ratios
+device, on the processor divided into two devices, in two processes; and on one device in bfloat16
+and through XLA. Each way takes turns with the plain one, and a ratio is the median of the ratios
 within a turn. Two replicas share the processor's cores with each other: they cannot be faster here.
 What shows is what dividing costs. On accelerators the same command measures what it brings.
 """
@@ -29,7 +29,7 @@ import tensorflow as tf
 from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.presets import PRESETS, settings_for
+from dgm_tf.presets import settings_for
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
 
@@ -37,7 +37,7 @@ _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "svhn_cropped": 3, "cifar10": 3}
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _DATASET = flags.DEFINE_enum("dataset", "mnist", [*_CHANNELS], "whose settings and channels")
-_PRESET = flags.DEFINE_enum("preset", PRESETS[0], PRESETS, "settings")
+_PRESET = flags.DEFINE_enum("preset", "tuned", ["tuned", "paper"], "settings")
 _BATCH = flags.DEFINE_integer(
     "batch_size", None, "images in a step, of all replicas together (default: the preset's)"
 )
@@ -47,7 +47,7 @@ _SIZE = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns")
 _STEPS = flags.DEFINE_integer("steps", 16, "steps in a turn")
 _XLA = flags.DEFINE_boolean("xla", True, "compile a step with XLA, too, which takes minutes")
-_CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "xla"], "for itself")
+_CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "precision"], "for itself")
 _PASSED_ON = ("variant", "dataset", "preset", "batch_size", "generator_size", "rounds")
 
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     for names, environments in (
         (("two devices",), [("mirrored", {})]),
         (("two processes",), [("multiworker", {"TF_CONFIG": text}) for text in tf_configs(2)]),
-        *([(("XLA",), [("xla", {})])] if _XLA.value else []),
+        (("bfloat16", "XLA"), [("precision", {})]),
     ):
         for name, (other, plain) in zip(names, _rows(environments), strict=False):
             ratios = [a / b for a, b in zip(other, plain, strict=True)]
@@ -99,9 +99,12 @@ def _measure(child: str) -> None:
     """Prints pairs of milliseconds, the measured way's and the plain one's, as JSON."""
     one = distribution.start()
     two = one
-    if child != "xla":
+    if child != "precision":
         two = distribution.start(child, replicas=2 if child == "mirrored" else None)
-    ways: list[tuple[Any, dict[str, Any]]] = [(two, {"jit_compile": child == "xla"})]
+    ways: list[tuple[Any, dict[str, Any]]] = [(two, {})]
+    if child == "precision":
+        ways = [(one, {"mixed_precision": True})]
+        ways += [(one, {"jit_compile": True})] if _XLA.value else []
     plain = _Steps(one, {}) if two.is_chief else None
     rows = []
     for place, options in ways:
@@ -142,8 +145,9 @@ class _Steps:
             learner = DGM(settings)
             learner.learn(next(tasks))
             task = next(tasks)
-            phase = learner.adversarial_phase(task, epochs=10_000, steps_per_epoch=1)
-            self._step = phase._step_function()
+            steps = task.steps_per_epoch(settings.batch_size)
+            phase = learner.adversarial_phase(task, epochs=10_000, steps_per_epoch=steps)
+            self._step = phase.step_function()
             self._batches = iter(task.batches(settings.batch_size, epochs=10_000, seed=0))
             self._task = task  # which closes when it goes
         self._tasks = tasks

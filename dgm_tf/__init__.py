@@ -7,7 +7,7 @@ line can be checked before TensorFlow is loaded.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "DGM": "dgm_tf.learners.dgm",

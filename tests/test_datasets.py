@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pathlib
+import shutil
 import struct
 import threading
 import urllib.error
@@ -189,77 +190,76 @@ def test_digits_are_scikit_learns_scaled_to_8_bits_and_cut_for_good():
 # TensorFlow Datasets.
 
 
-SPLIT = tfds_fixture.small_split("mnist", 1, seed=0)
+OFFICIAL = {"svhn_cropped": "73257 and 26032", "cifar10": "50000 and 10000"}
 
 
-def test_complete_data_says_no_more_than_its_origin_and_counts(tmp_path, monkeypatch):
-    tfds_fixture.write_small("mnist", tmp_path)
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with small stand-ins of all data sets of TFDS, and what was written, by name."""
+    folder = tmp_path_factory.mktemp("tfds")
+    return folder, {name: tfds_fixture.write_small(name, folder) for name in tfds_fixture.VERSIONS}
+
+
+@pytest.fixture
+def mnist(prepared, tmp_path):
+    """The folder of a MNIST that may be changed, in `tmp_path`."""
+    return shutil.copytree(prepared[0] / "mnist", tmp_path / "mnist") / "3.0.1"
+
+
+def test_complete_data_says_no_more_than_its_origin_and_counts(prepared, monkeypatch):
     monkeypatch.setitem(datasets._OFFICIAL_COUNTS, "mnist", (60, 20))
-    source = load("mnist", data_dir=tmp_path).source
+    source = load("mnist", data_dir=prepared[0]).source
     assert source == "tfds mnist 3.0.1, 60 training and 20 test images"
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "svhn_cropped", "cifar10"])
-def test_prepared_data_is_what_tfds_itself_loads(name, tmp_path):
-    tfds_fixture.write_small(name, tmp_path)
-    data = load(name, data_dir=tmp_path)
-    for split, images, labels in (
-        ("train", data.train_images, data.train_labels),
-        ("test", data.test_images, data.test_labels),
+@pytest.mark.parametrize("name", tfds_fixture.VERSIONS)
+def test_prepared_data_is_what_was_written_in_few_reads_or_many(name, prepared, monkeypatch):
+    folder, written = prepared
+    monkeypatch.setattr(datasets, "_RECORDS_PER_READ", 7 if name == "mnist" else 1000)
+    data = load(name, data_dir=folder)
+    for images, labels, split in (
+        (data.train_images, data.train_labels, "train"),
+        (data.test_images, data.test_labels, "test"),
     ):
-        expected = tfds.load(
-            name, data_dir=tmp_path, download=False, split=split, batch_size=-1, as_supervised=True
-        )
-        np.testing.assert_array_equal(images, expected[0])
-        np.testing.assert_array_equal(labels, expected[1])
+        np.testing.assert_array_equal(images, written[name][split][0])
+        np.testing.assert_array_equal(labels, written[name][split][1])
     assert data.class_names[3] == ("Dress" if name == "fashion_mnist" else "3")
-    official = {"svhn_cropped": "73257 and 26032", "cifar10": "50000 and 10000"}
     assert data.source == (
         f"tfds {name} {tfds_fixture.VERSIONS[name]}, 60 training and 20 test images "
-        f"(not the official {official.get(name, '60000 and 10000')})"
+        f"(not the official {OFFICIAL.get(name, '60000 and 10000')})"
     )
 
 
-def test_more_images_than_one_read_takes_keep_their_labels(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "_RECORDS_PER_READ", 7)
-    written = tfds_fixture.write_small("mnist", tmp_path)
-    data = load("mnist", data_dir=tmp_path)
-    np.testing.assert_array_equal(data.train_images, written["train"][0])
-    np.testing.assert_array_equal(data.train_labels, written["train"][1])
-
-
 def test_no_other_split_than_train_and_test_is_read(tmp_path):
-    splits = {
-        split: tfds_fixture.small_split("svhn_cropped", 1, seed=0)
-        for split in ("train", "test", "extra")
-    }
+    split = tfds_fixture.small_split("svhn_cropped", 1, seed=0)
+    splits = {"train": split, "test": split, "extra": split}
     folder = tfds_fixture.write("svhn_cropped", tmp_path, splits)
     for file in folder.glob("*extra*"):
         file.unlink()
     assert len(load("svhn_cropped", data_dir=tmp_path).train_labels) == 10
 
 
+def records(folder, split="train"):
+    (file,) = folder.glob(f"*-{split}.tfrecord-*")
+    return file
+
+
 def cut_short(folder):
-    (file,) = folder.glob("*-train.tfrecord-*")
-    file.write_bytes(file.read_bytes()[:-40])
+    records(folder).write_bytes(records(folder).read_bytes()[:-40])
 
 
 def flip_a_byte(folder):
-    (file,) = folder.glob("*-train.tfrecord-*")
-    content = bytearray(file.read_bytes())
+    content = bytearray(records(folder).read_bytes())
     content[len(content) // 2] ^= 255
-    file.write_bytes(content)
+    records(folder).write_bytes(content)
 
 
 def lose_records(folder):
-    (train,) = folder.glob("*-train.tfrecord-*")
-    (test,) = folder.glob("*-test.tfrecord-*")
-    train.write_bytes(test.read_bytes())
+    records(folder).write_bytes(records(folder, "test").read_bytes())
 
 
 def remove_records(folder):
-    (file,) = folder.glob("*-train.tfrecord-*")
-    file.unlink()
+    records(folder).unlink()
 
 
 def garble_description(folder):
@@ -270,26 +270,22 @@ def garble_description(folder):
     "damage",
     [cut_short, flip_a_byte, lose_records, remove_records, garble_description],
 )
-def test_damaged_data_is_refused_in_one_line(damage, tmp_path, caplog):
-    tfds_fixture.write_small("mnist", tmp_path)
-    damage(tmp_path / "mnist" / "3.0.1")
-    caplog.clear()
+def test_damaged_data_is_refused_in_one_line(damage, mnist, tmp_path, caplog):
+    damage(mnist)
     with refused("mnist", "anew"):
         load("mnist", data_dir=tmp_path)
     assert not caplog.records
 
 
-def test_data_in_another_file_format_is_refused(tmp_path):
-    folder = tfds_fixture.write("mnist", tmp_path, {"train": SPLIT, "test": SPLIT})
-    description = folder / "dataset_info.json"
-    text = description.read_text().replace('"tfrecord"', '"array_record"')
-    description.write_text(text)
+def test_data_in_another_file_format_is_refused(mnist, tmp_path):
+    description = mnist / "dataset_info.json"
+    description.write_text(description.read_text().replace('"tfrecord"', '"array_record"'))
     with refused("mnist", "stored as array_record", "prepare it as tfrecord"):
         load("mnist", data_dir=tmp_path)
 
 
 def test_data_without_a_test_split_is_refused(tmp_path):
-    tfds_fixture.write("mnist", tmp_path, {"train": SPLIT})
+    tfds_fixture.write("mnist", tmp_path, {"train": tfds_fixture.small_split("mnist", 1, seed=0)})
     with refused("mnist", "no split 'test'"):
         load("mnist", data_dir=tmp_path)
 
@@ -335,11 +331,10 @@ def test_the_size_of_svhns_download_is_said_before_it_begins(tmp_path, monkeypat
     assert said_before == []
 
 
-def test_data_that_is_missing_is_downloaded_into_the_folder_that_was_named(tmp_path, monkeypatch):
+def test_missing_data_is_downloaded_into_the_folder_that_was_named(prepared, tmp_path, monkeypatch):
     def download(self, **_):
         assert pathlib.Path(self.data_path) == tmp_path / "mnist" / "3.0.1"
-        monkeypatch.undo()
-        tfds_fixture.write_small("mnist", tmp_path)
+        shutil.copytree(prepared[0] / "mnist", tmp_path / "mnist")
         self.info.read_from_directory(self.data_path)
 
     monkeypatch.setattr(datasets, "_unreachable", lambda url: None)
@@ -473,15 +468,6 @@ def two_classes(folder, *, count=5):
     return folder
 
 
-def folder_with(tmp_path, image, name="special.png", **options):
-    """A folder whose only image of class "a" beside a black one is `image`."""
-    save(tmp_path / "a" / name, image, **options)
-    save(tmp_path / "a" / "zz.png", flat((0, 0, 0)))
-    for index in range(2):
-        save(tmp_path / "b" / f"{index}.png", flat((1, 2, 3)))
-    return tmp_path
-
-
 def pixels_of(data, class_id=0):
     """All images of a class, brightest first."""
     images = np.concatenate([data.train_images, data.test_images])
@@ -518,49 +504,54 @@ def test_what_is_no_image_is_passed_over(tmp_path):
     assert len(data.train_labels) + len(data.test_labels) == 10 and len(data.class_names) == 2
 
 
-def test_an_image_is_cut_to_its_central_square_and_resized(tmp_path):
-    wide = flat((255, 0, 0), size=(96, 32))
-    wide.paste((0, 255, 0), (32, 0, 64, 32))
-    data = from_folder(folder_with(tmp_path, wide), image_size=SIDE)
-    assert (pixels_of(data)[0] == [0, 255, 0]).all()
+def wide():
+    image = flat((255, 0, 0), size=(96, 32))
+    image.paste((0, 255, 0), (32, 0, 64, 32))
+    return image
 
 
-def test_a_photograph_is_turned_upright(tmp_path):
-    lying = flat((0, 0, 0), size=(SIDE, SIDE))
-    lying.paste((255, 255, 255), (0, 0, SIDE // 2, SIDE))  # white left half
+def lying():
+    """White on the left; shown turned by 90 degrees clockwise, on top."""
+    image = flat((0, 0, 0))
+    image.paste((255, 255, 255), (0, 0, SIDE // 2, SIDE))
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees clockwise: the left half is on top
-    data = from_folder(folder_with(tmp_path, lying, exif=exif.tobytes()), image_size=SIDE)
-    upright = pixels_of(data)[0]
-    assert (upright[: SIDE // 2] == 255).all() and (upright[SIDE // 2 :] == 0).all()
+    exif[0x0112] = 6
+    return image, exif.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("image", "name", "expected"),
-    [
-        (flat((0, 255, 255, 0), "CMYK"), "x.tif", (255, 0, 0)),
-        (flat((200, 100, 50, 255), "RGBA"), "x.png", (200, 100, 50)),
-        (flat((200, 100, 50, 0), "RGBA"), "x.png", (255, 255, 255)),
-        (flat((10, 0), "LA"), "x.png", (255, 255, 255)),
-        (flat((200, 100, 50)).quantize(4), "x.gif", (200, 100, 50)),
-        (flat(1, "1"), "x.png", (255, 255, 255)),
-        (flat(77, "L"), "x.bmp", (77, 77, 77)),
-        (Image.fromarray(np.full((SIDE, SIDE), 51400, np.uint16)), "x.png", (200, 200, 200)),
-        (Image.fromarray(np.full((SIDE, SIDE), 65535, np.uint16)), "x.tiff", (255, 255, 255)),
-        (Image.fromarray(np.full((SIDE, SIDE), 25700, np.int32)), "x.tif", (100, 100, 100)),
-    ],
-)
-def test_every_colour_model_becomes_rgb(image, name, expected, tmp_path):
-    data = from_folder(folder_with(tmp_path, image, name), image_size=SIDE)
-    assert (pixels_of(data)[0] == expected).all()
+def upright():
+    white, black = np.full((SIDE // 2, SIDE, 3), 255), np.zeros((SIDE // 2, SIDE, 3))
+    return np.concatenate([white, black])
 
 
-def test_of_an_animation_the_first_frame_is_taken(tmp_path):
-    frames = [flat((0, 0, 200)), flat((200, 0, 0))]
-    folder = folder_with(
-        tmp_path, frames[0], "x.gif", save_all=True, append_images=frames[1:], duration=50
+ANIMATION = {"save_all": True, "append_images": [flat((200, 0, 0))], "duration": 50}
+SHOWN = {
+    "CMYK": (flat((0, 255, 255, 0), "CMYK"), "x.tif", {}, (255, 0, 0)),
+    "opaque": (flat((200, 100, 50, 255), "RGBA"), "x.png", {}, (200, 100, 50)),
+    "clear": (flat((200, 100, 50, 0), "RGBA"), "x.png", {}, (255, 255, 255)),
+    "clear grey": (flat((10, 0), "LA"), "x.png", {}, (255, 255, 255)),
+    "palette": (flat((200, 100, 50)).quantize(4), "x.gif", {}, (200, 100, 50)),
+    "one bit": (flat(1, "1"), "x.png", {}, (255, 255, 255)),
+    "grey": (flat(77, "L"), "x.bmp", {}, (77, 77, 77)),
+    "16 bits": (Image.fromarray(np.full((9, 9), 51400, np.uint16)), "x.png", {}, (200, 200, 200)),
+    "white": (Image.fromarray(np.full((9, 9), 65535, np.uint16)), "x.tiff", {}, (255, 255, 255)),
+    "32 bits": (Image.fromarray(np.full((9, 9), 25700, np.int32)), "x.tif", {}, (100, 100, 100)),
+    "first frame": (flat((0, 0, 200)), "x.gif", ANIMATION, (0, 0, 200)),
+    "central square": (wide(), "x.png", {}, (0, 255, 0)),
+    "turned upright": (lying()[0], "x.png", {"exif": lying()[1]}, upright()),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_every_kind_of_image_becomes_an_rgb_square(case, tmp_path):
+    image, name, options, expected = SHOWN[case]
+    save(tmp_path / "a" / name, image, **options)
+    save(tmp_path / "a" / "zz.png", flat((0, 0, 0)))
+    for index in range(2):
+        save(tmp_path / "b" / f"{index}.png", flat((1, 2, 3)))
+    np.testing.assert_array_equal(
+        *np.broadcast_arrays(pixels_of(from_folder(tmp_path, image_size=SIDE))[0], expected)
     )
-    assert (pixels_of(from_folder(folder, image_size=SIDE))[0] == [0, 0, 200]).all()
 
 
 def test_grey_images_keep_one_channel_and_one_coloured_pixel_makes_three(tmp_path):
@@ -594,22 +585,22 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
             from_folder(place)
 
 
-def test_a_folder_with_fewer_than_two_classes_is_refused(tmp_path):
-    with refused("at least two subfolders", "got 0"):
-        from_folder(tmp_path)
-    save(tmp_path / "only" / "0.png", flat((1, 2, 3)))
-    with refused("at least two subfolders", "got 1"):
-        from_folder(tmp_path)
+TWO_CLASSES = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_a_class_without_two_images_is_refused(count, tmp_path):
-    two_classes(tmp_path)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "notes.txt").touch()
-    for index in range(count):
-        save(tmp_path / "empty" / f"{index}.png", flat((1, 2, 3)))
-    with refused("empty", "at least two images", f"got {count}", ".png"):
+@pytest.mark.parametrize(
+    ("files", "texts"),
+    [
+        ([], ["at least two subfolders", "got 0"]),
+        (["only/0.png"], ["at least two subfolders", "got 1"]),
+        ([*TWO_CLASSES, "c/notes.txt"], ["c'", "at least two images", "got 0", ".png"]),
+        ([*TWO_CLASSES, "c/0.png"], ["c'", "at least two images", "got 1"]),
+    ],
+)
+def test_too_few_classes_or_images_are_refused(files, texts, tmp_path):
+    for name in files:
+        save(tmp_path / name, flat((1, 2, 3)), format="PNG")
+    with refused(*texts):
         from_folder(tmp_path)
 
 

@@ -6,7 +6,6 @@ import tensorflow as tf
 
 import dgm_tf
 from tests.networks.tiny_generator import made
-from tests.serving.tiny_export import learner
 
 
 @pytest.fixture
@@ -43,14 +42,13 @@ def test_so_does_one_that_keras_builds_again(asked, gpu):
     assert asked
 
 
-def test_so_does_an_exported_memory_that_is_loaded(asked, gpu, tmp_path):
-    done = learner().export(tmp_path / "memory")
-    asked.clear()
-    assert set(dgm_tf.load_generator(done.path).audit().values()) == {True}
+def test_so_does_an_exported_memory_that_is_loaded(asked, gpu, tiny_trained_run):
+    memory = dgm_tf.load_generator(tiny_trained_run / "export")
     assert asked
+    assert set(memory.audit().values()) == {True}
 
 
-def test_without_a_gpu_nothing_is_changed(asked, no_gpu, tmp_path):
+def test_without_a_gpu_nothing_is_changed(asked, no_gpu, tiny_trained_run):
     made()
-    dgm_tf.load_generator(learner().export(tmp_path / "memory").path)
+    dgm_tf.load_generator(tiny_trained_run / "export")
     assert not asked

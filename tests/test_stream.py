@@ -58,6 +58,12 @@ def numbered_stream(**options):
     return class_incremental(numbered_data(), **options)
 
 
+@pytest.fixture
+def task():
+    """The first of four tasks, open: class 0, of whose 20 images 3 are held out."""
+    return next(iter(numbered_stream()))
+
+
 def read(dataset):
     """[(image numbers, labels)] of each batch."""
     return [(numbers_of(images), labels.numpy().tolist()) for images, labels in dataset]
@@ -205,15 +211,7 @@ def test_a_pass_reads_every_image_at_most_once_in_full_batches():
         assert len(numbers) == len(set(numbers)) == 18
 
 
-def test_the_number_of_batches_is_known_before_they_are_read():
-    task = next(iter(numbered_stream()))
-    steps = task.steps_per_epoch(4)
-    assert task.batches(4, epochs=3, seed=0).cardinality() == 3 * steps
-    assert task.batches(4, epochs=3, seed=0, start=5).cardinality() == 3 * steps - 5
-
-
-def test_the_order_of_a_pass_depends_on_seed_and_pass_alone():
-    task = next(iter(numbered_stream()))
+def test_the_order_of_a_pass_depends_on_seed_and_pass_alone(task):
     steps = task.steps_per_epoch(4)
     long = read(task.batches(4, epochs=5, seed=9))
     assert read(task.batches(4, epochs=2, seed=9)) == long[: 2 * steps]
@@ -222,11 +220,13 @@ def test_the_order_of_a_pass_depends_on_seed_and_pass_alone():
     assert read(task.batches(4, epochs=5, seed=10)) != long
 
 
-def test_start_goes_on_exactly_where_an_interrupted_pass_stopped():
-    task = next(iter(numbered_stream()))
+def test_start_goes_on_exactly_where_an_interrupted_pass_stopped(task):
     whole = read(task.batches(4, epochs=3, seed=2))
-    for start in (1, 3, 4, 7, 11, 12):
-        assert read(task.batches(4, epochs=3, seed=2, start=start)) == whole[start:]
+    assert len(whole) == 3 * task.steps_per_epoch(4)
+    for start in (0, 1, 3, 4, 7, 11, 12):
+        rest = task.batches(4, epochs=3, seed=2, start=start)
+        assert rest.cardinality() == len(whole) - start  # known before anything is read
+        assert read(rest) == whole[start:]
 
 
 def test_validation_is_cut_from_each_class_and_never_trained_on():
@@ -269,12 +269,8 @@ def test_seen_test_holds_the_test_images_of_all_classes_up_to_the_task():
             assert data.test_labels[numbers].tolist() == labels
             expected = np.flatnonzero(np.isin(data.test_labels, list(seen)))
             assert sorted(numbers) == expected.tolist()
-
-
-def test_test_images_stay_readable_after_the_last_task():
-    stream = numbered_stream()
-    tasks = list(stream)
-    assert len(read(stream.seen_test(tasks[0], batch_size=100))[0][0]) == TEST_COUNTS[0]
+    # After the last task, too.
+    assert len(read(stream.seen_test(1, batch_size=100))[0][0]) == TEST_COUNTS[2]
 
 
 def test_joint_batches_mix_the_training_images_of_all_classes_so_far_without_validation():
@@ -291,9 +287,8 @@ def test_joint_batches_mix_the_training_images_of_all_classes_so_far_without_val
     assert held_out.isdisjoint(numbers)
     first_half = {label for _, (label,) in batches[: len(batches) // 2]}
     assert first_half == {1, 3}
-    assert read(stream.joint_batches(2, 8, epochs=2, seed=5)) == read(
-        stream.joint_batches(2, 8, epochs=2, seed=5)
-    )
+    again = [read(stream.joint_batches(2, 8, epochs=2, seed=5)) for _ in range(2)]
+    assert again[0] == again[1]
 
 
 def test_keras_fit_takes_the_batches_as_they_are():
@@ -315,7 +310,7 @@ def test_keras_fit_takes_the_batches_as_they_are():
 # A finished task hands out nothing.
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def finished():
     """A task after the stream moved on, with a dataset and iterators made while it was open."""
     stream = numbered_stream()
@@ -393,10 +388,8 @@ def test_the_memory_of_a_finished_task_is_given_back(finished):
     assert not any(is_alive(handle) for handle in handles_of(finished.task))
 
 
-def test_a_task_can_end_while_a_graph_of_no_function_is_built():
+def test_a_task_can_end_while_a_graph_of_no_function_is_built(task):
     """As that of a SavedModel is, in which garbage may be collected."""
-    tasks = iter(numbered_stream())
-    task = next(tasks)
     handles = handles_of(task)
     with tf.Graph().as_default():
         stream_module._destroy(*handles)
@@ -406,14 +399,8 @@ def test_a_task_can_end_while_a_graph_of_no_function_is_built():
 def test_a_task_can_end_while_a_function_is_traced():
     tasks = iter(numbered_stream())
     task = next(tasks)
-
-    @tf.function
-    def move_on():
-        next(tasks)
-        return tf.constant(0)
-
-    move_on.get_concrete_function()
-    assert not any(is_alive(handle) for handle in handles_of(task))
+    tf.function(lambda: next(tasks) and tf.constant(0), autograph=False).get_concrete_function()
+    assert not task.is_open and not any(is_alive(handle) for handle in handles_of(task))
 
 
 def test_the_memory_of_a_task_that_nobody_holds_is_given_back():
@@ -460,31 +447,31 @@ def test_no_reference_leads_from_a_finished_task_to_images(finished):
     )
 
 
-def test_arrays_that_went_into_a_task_die_with_it(monkeypatch):
-    arrays = []
-    take = stream_module.TaskStream._take
+@pytest.fixture
+def taken(monkeypatch):
+    """Classes and images, weakly held, of every task that is opened."""
+    rows, take = [], stream_module.TaskStream._take
 
-    def recorded_take(self, rows, classes):
-        images, labels = take(self, rows, classes)
-        arrays.append(weakref.ref(images))
+    def recorded(self, chosen, classes):
+        images, labels = take(self, chosen, classes)
+        rows.append((classes, weakref.ref(images)))
         return images, labels
 
-    monkeypatch.setattr(stream_module.TaskStream, "_take", recorded_take)
+    monkeypatch.setattr(stream_module.TaskStream, "_take", recorded)
+    return rows
+
+
+def test_a_finished_task_dies_and_the_arrays_that_went_into_it(taken):
     tasks = iter(numbered_stream())
     task = next(tasks)
-    dataset = task.batches(2, epochs=9, seed=0)
-    iterator = iter(dataset)
+    iterator = iter(task.batches(2, epochs=9, seed=0))
     next(iterator)
-    of_first_task = list(arrays)
+    images_of_first = [images for _, images in taken]
     next(tasks)
     gc.collect()
-    assert of_first_task and all(array() is None for array in of_first_task)
-
-
-def test_the_stream_keeps_no_finished_task():
-    tasks = iter(numbered_stream())
-    first = weakref.ref(next(tasks))
-    next(tasks)
+    assert images_of_first and all(images() is None for images in images_of_first)
+    first = weakref.ref(task)
+    del task, iterator
     gc.collect()
     assert first() is None
 
@@ -509,28 +496,16 @@ def test_a_pass_that_was_begun_cannot_be_begun_again():
     assert task.is_open
 
 
-def test_starting_at_a_later_task_passes_over_the_earlier_ones_without_opening_them(monkeypatch):
-    opened = []
-    take = stream_module.TaskStream._take
-    monkeypatch.setattr(
-        stream_module.TaskStream,
-        "_take",
-        lambda self, rows, classes: opened.append(classes) or take(self, rows, classes),
-    )
+def test_a_resumed_stream_hands_out_the_rest_of_a_whole_one_and_opens_nothing_else(taken):
     whole = [read(task.batches(4, epochs=1, seed=0)) for task in numbered_stream()]
-    opened.clear()
+    taken.clear()
     stream = numbered_stream()
-    tasks = list(zip(stream.tasks(start=3), whole[2:], strict=True))
-    assert set(opened) == {(2,), (3,)}
-    assert [task.index for task, _ in tasks] == [3, 4]
+    rest = [read(task.batches(4, epochs=1, seed=0)) for task in stream.tasks(start=3)]
+    assert rest == whole[2:]
+    assert {classes for classes, _ in taken} == {(2,), (3,)}
     with pytest.raises(TaskClosed):
         stream.tasks(start=2)
-
-
-def test_a_resumed_stream_hands_out_what_an_uninterrupted_one_does():
-    whole = [read(task.batches(4, epochs=1, seed=0)) for task in numbered_stream()]
-    rest = [read(task.batches(4, epochs=1, seed=0)) for task in numbered_stream().tasks(start=3)]
-    assert rest == whole[2:]
+    assert list(numbered_stream().tasks(start=5)) == []
 
 
 def test_a_loop_that_was_left_goes_on_at_the_next_task():
@@ -539,10 +514,6 @@ def test_a_loop_that_was_left_goes_on_at_the_next_task():
     assert first.is_open
     second = next(stream.tasks(start=2))
     assert second.index == 2 and second.is_open and not first.is_open
-
-
-def test_starting_behind_the_last_task_yields_nothing():
-    assert list(numbered_stream().tasks(start=5)) == []
 
 
 def test_a_task_outlives_its_stream_and_a_dataset_its_task():
@@ -562,7 +533,7 @@ def test_only_joint_training_judges_and_searches_pass_the_doors_to_finished_task
     }
     assert passing == {
         "evaluation/oracle.py",
-        "experiments/judging.py",
+        "experiments/judge.py",
         "learners/joint.py",
         "tuning/measure.py",
         "tuning/search.py",
@@ -634,8 +605,7 @@ def test_data_of_no_known_kind_is_refused(data):
         (lambda t: t.validation(0), "batch_size must be an integer"),
     ],
 )
-def test_a_tasks_arguments_out_of_range_are_refused_in_one_line(call, text):
-    task = next(iter(numbered_stream()))  # 20 images of class 0, 3 held out
+def test_a_tasks_arguments_out_of_range_are_refused_in_one_line(task, call, text):
     with pytest.raises(InputError) as error:
         call(task)
     assert text in one_line(error)

@@ -172,7 +172,7 @@ class Flags:
         else:
             head = f"--{name}={_shown(field)}"
         text = field.metadata["help"]
-        if value is not None and value is not dataclasses.MISSING:
+        if value not in (None, (), dataclasses.MISSING):
             text += f" [{_text(value)}]"
         indent = " " * 6
         text = textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)

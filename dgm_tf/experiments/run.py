@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, provenance, stopping
+from dgm_tf import distribution, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
-from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.followers import Follower, crew
 from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
@@ -25,6 +25,7 @@ from dgm_tf.learners.registry import new_learner, reading_state
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.reporting import page, pictures, tables, tensorboard
+from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.serving.export import version_folder
 from dgm_tf.settings import DGMSettings, LearnerSettings, ReplaySettings
@@ -175,7 +176,7 @@ class Run:
         """
         title = f"task {task.index} of {len(self.stream)}"
         found = self._folder.unfinished(task.index)
-        save = functools.partial(self._folder.keep_unfinished, task.index, last=2)
+        save = functools.partial(self._folder.keep_unfinished, task.index)
         checkpoint = TaskCheckpoint(save, self.options.checkpoint_every, found=found)
         if checkpoint.found_steps:
             self._say(f"{task}: going on at step {checkpoint.found_steps}")

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import dgm_tf
-from dgm_tf import provenance
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.runs import provenance
 from dgm_tf.settings import RECIPES, Recipe
 from studies import results
 from studies.results import Row

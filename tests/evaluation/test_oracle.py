@@ -1,5 +1,7 @@
 """The oracle on real digits: good itself, kept, and not to be fooled by pictures of nothing."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -13,13 +15,8 @@ def stream():
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("oracles")
-
-
-@pytest.fixture(scope="module")
-def oracle(stream, cache):
-    return Oracle.of(stream, cache=cache)
+def oracle(digits_oracle):
+    return digits_oracle
 
 
 def real_images(stream):
@@ -35,18 +32,19 @@ def test_it_knows_real_digits_and_says_how_well(oracle, stream):
     assert oracle.test_accuracy == pytest.approx(np.mean(by_class))
 
 
-def test_it_is_trained_once(oracle, stream, cache, monkeypatch):
+def test_it_is_trained_once(oracle, stream, monkeypatch):
     monkeypatch.setattr(Oracle, "trained", lambda *_: 1 / 0)
-    again = Oracle.of(class_incremental("digits", class_order="random", seed=4), cache=cache)
+    again = Oracle.of(class_incremental("digits", class_order="random", seed=4))
     images, _ = real_images(stream)
     np.testing.assert_array_equal(again.features(images[:50]), oracle.features(images[:50]))
     assert again.test_accuracy == oracle.test_accuracy
 
 
 def test_a_damaged_oracle_is_trained_anew(stream, oracle, tmp_path, monkeypatch):
-    Oracle.of(stream, cache=tmp_path)
-    (kept,) = tmp_path.iterdir()
-    (kept / "arrays.npz").write_bytes(b"nothing")
+    kept = Oracle.kept_in(stream, cache=tmp_path)
+    shutil.copytree(Oracle.kept_in(stream), kept)
+    (arrays,) = kept.glob("arrays.*")
+    arrays.write_bytes(b"nothing")
     monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
     assert Oracle.of(stream, cache=tmp_path) is oracle
     monkeypatch.setattr(Oracle, "trained", lambda *_: 1 / 0)

@@ -143,8 +143,9 @@ def test_a_run_writes_every_file_that_it_promises(finished):
     assert sorted(files) == sorted(
         ["settings.json", "metrics.jsonl", "accuracy_matrix.csv", "report.html"]
         + [f"samples/task-0{task}.png" for task in (1, 2, 3)]
-        + [f"audit/task-0{task}.npz" for task in (1, 2, 3)]
-        + [f"checkpoints/task-0{t}/{f}" for t in (1, 2, 3) for f in ("state.json", "arrays.npz")]
+        + [f"audit/task-0{task}.safetensors" for task in (1, 2, 3)]
+        + [f"checkpoints/task-0{task}/state.json" for task in (1, 2, 3)]
+        + [f"checkpoints/task-0{task}/arrays.safetensors" for task in (1, 2, 3)]
     )
     assert {path.name for path in folder.rglob(".*")} <= {".lock"}
 

@@ -80,6 +80,30 @@ def check_config(layer):
     assert type(layer).from_config(json.loads(json.dumps(config))).get_config() == config
 
 
+def check_model(model, outputs, tmp_path):
+    """Configuration and weights are all there is to a network, and so is its Keras file.
+
+    Args:
+        model: a built network.
+        outputs: model -> arrays whose bits must be the same.
+        tmp_path: folder for what is saved.
+
+    Returns:
+        The network that was made again, of configuration and weights.
+    """
+    check_config(model)
+    revived = type(model).from_config(model.get_config())
+    revived.build()
+    revived.set_weights(model.get_weights())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for other in (revived, loaded):
+        assert other.get_config() == model.get_config()
+        for found, expected in zip(outputs(other), outputs(model), strict=True):
+            np.testing.assert_array_equal(bits(found), bits(expected))
+    return revived
+
+
 def _check_revival(layer, inputs):
     """Configuration and weights are all there is to a layer."""
     revived = type(layer).from_config(layer.get_config())

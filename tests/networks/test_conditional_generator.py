@@ -8,6 +8,7 @@ from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers.class_batch_norm import ClassBatchNormalization
 from dgm_tf.networks import ConditionalGenerator
+from tests.layers.layer_check import check_model
 
 LATENT = 6
 
@@ -94,6 +95,12 @@ def test_a_successor_draws_the_old_classes_bit_for_bit_and_begins_new_ones_at_th
     # A copy, not the same variables.
     grown.projection.kernel.assign(tf.zeros_like(grown.projection.kernel))
     assert np.abs(generator.projection.kernel.numpy()).max() > 0
+
+
+def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(tmp_path):
+    generator = built()
+    generator.measure(randomness.pair(0, "statistics"))
+    check_model(generator, lambda generator: [generator.recall(1, noise(3))], tmp_path)
 
 
 def test_an_odd_size_is_refused():

@@ -1,11 +1,10 @@
 """The critic: its formula, its heads, and that its images do not mix."""
 
-import keras
 import numpy as np
 import pytest
 
 from dgm_tf.networks import Critic
-from tests.layers.layer_check import bits, check_config, fill
+from tests.layers.layer_check import bits, check_model, fill
 from tests.layers.products import convolution, dense
 
 IMAGES = np.random.RandomState(0).uniform(-1, 1, (4, 16, 16, 2)).astype(np.float32)
@@ -96,19 +95,9 @@ def test_with_batch_norm_training_is_by_the_batch():
 
 
 @norms
-def test_configuration_and_weights_are_the_whole_critic(norm, tmp_path):
-    critic = filled(norm)
-    check_config(critic)
-    revived = Critic.from_config(critic.get_config())
-    revived.build()
-    revived.set_weights(critic.get_weights())
+def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(norm, tmp_path):
+    check_model(filled(norm), lambda critic: critic(IMAGES), tmp_path)
     assert Critic.from_config(made(initializer="he").get_config()).initializer == "he"
-    critic.save(tmp_path / "critic.keras")
-    loaded = keras.saving.load_model(tmp_path / "critic.keras")
-    for other in (revived, loaded):
-        assert other.get_config() == critic.get_config()
-        for found, expected in zip(other(IMAGES), critic(IMAGES), strict=True):
-            np.testing.assert_array_equal(bits(found), bits(expected))
 
 
 def test_weights_come_from_the_seed():

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import dgm_tf
+from dgm_tf.evaluation.memory_audit import read, record_path
 from trainers import export, sample, split_digits
 
 
@@ -21,8 +22,8 @@ def hashes(path):
 
 
 def recorded(run, tasks):
-    records = (run / "run" / "audit" / f"task-{task:02d}.npz" for task in range(1, tasks + 1))
-    return [str(np.load(record)["sha256"]) for record in records]
+    folder = run / "run" / "audit"
+    return [read(record_path(folder, task)).digest() for task in range(1, tasks + 1)]
 
 
 def test_a_trainer_exports_at_the_end(run):

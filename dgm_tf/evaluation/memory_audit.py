@@ -1,4 +1,4 @@
-"""The memory audit: are the images of finished tasks still the same, bit for bit?
+"""The memory audit, which tells whether images of finished tasks are the same, bit for bit.
 
 When a task ends, a fixed set of its images is generated and kept with its SHA-256. After every
 later task the same set is generated again and compared with what was kept.
@@ -6,7 +6,6 @@ later task the same set is generated again and compared with what was kept.
 
 import dataclasses
 import hashlib
-import io
 import os
 import pathlib
 import re
@@ -17,7 +16,7 @@ import numpy as np
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.storage import npz
+from dgm_tf.storage.arrays import pack, unpack
 from dgm_tf.storage.files import write_atomically
 
 # generate(labels int32 [N], seed=int) -> float32 [N, H, W, C]
@@ -28,8 +27,7 @@ _FIRST_SEED = 20181
 IMAGES_PER_CLASS = 16
 
 _REMEDY = "restore it or begin a new run folder"
-# Sixteen images of 32x32 in colour take 200 KB.
-_MAX_RECORD_BYTES = 2**30
+_SUFFIX = ".safetensors"
 
 
 class MemoryAudit:
@@ -37,7 +35,7 @@ class MemoryAudit:
 
     What a task costs is fixed: `images_per_class` images per class on disk, nothing in memory, and
     one call of the generator per class and check, always with the same number of images, so that a
-    traced generator need not be traced anew.
+    traced generator need not be traced again.
 
     Example:
 
@@ -71,8 +69,8 @@ class MemoryAudit:
         self._images_per_class = images_per_class
         found = {
             int(match[1])
-            for path in self._folder.glob("task-*.npz")
-            if (match := re.fullmatch(r"task-(\d+)\.npz", path.name))
+            for path in self._folder.glob("task-*")
+            if (match := re.fullmatch(rf"task-(\d+)\{_SUFFIX}", path.name))
         }
         wanted = found if finished_tasks is None else set(range(1, finished_tasks + 1))
         if missing := wanted - found:
@@ -102,9 +100,7 @@ class MemoryAudit:
         if task in self._pixels:
             raise ValueError(f"task {task} is on record already")
         record = recorded(classes, generate, images_per_class=self._images_per_class)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **vars(record), sha256=np.array(record.digest()))
-        write_atomically(self._path(task), buffer.getvalue())
+        write_atomically(self._path(task), pack({**vars(record), "sha256": _bytes(record)}))
         self._pixels[task] = _pixels(record.images)
 
     def check(self, generate: Generate) -> dict[int, int]:
@@ -148,7 +144,7 @@ class Record:
 def recorded(
     classes: Sequence[int], generate: Generate, *, images_per_class: int = IMAGES_PER_CLASS
 ) -> Record:
-    """The fixed images of a task: made anew, they must come out the same.
+    """The fixed images of a task; generated again, they must come out the same.
 
     Args:
         classes: ids of the classes that the task brought.
@@ -206,17 +202,7 @@ def compare(record: Record, generate: Generate) -> Difference:
 
 def record_path(folder: str | os.PathLike[str], task: int) -> pathlib.Path:
     """Where the record of a task (from 1) is kept in an audit's folder."""
-    return pathlib.Path(folder) / f"task-{task:02d}.npz"
-
-
-def record_digest(folder: str | os.PathLike[str], task: int) -> str | None:
-    """`Record.digest` of a task's record; None where there is none.
-
-    Raises:
-        InputError: the record cannot be read, or is not what was written.
-    """
-    path = record_path(folder, task)
-    return read(path).digest() if path.exists() else None
+    return pathlib.Path(folder) / f"task-{task:02d}{_SUFFIX}"
 
 
 def read(path: pathlib.Path) -> Record:
@@ -225,21 +211,25 @@ def read(path: pathlib.Path) -> Record:
     Raises:
         InputError: it cannot be read, or is not what was written.
     """
-    names = [field.name for field in dataclasses.fields(Record)]
     try:
-        stored = npz.read(path, [*names, "sha256"], limit=_MAX_RECORD_BYTES)
-        record, sha256 = Record(*(stored[name] for name in names)), str(stored["sha256"])
+        stored = unpack(path.read_bytes())
+        sha256 = stored.pop("sha256")
+        record = Record(**stored)
         _check_form(record)
-    # A damaged file makes zipfile and NumPy raise nearly anything.
-    except Exception as error:
+    except (OSError, KeyError, TypeError, ValueError, MemoryError) as error:
         why = _checks.one_line(error)
         raise InputError(f"audit record {path} cannot be read ({why}); {_REMEDY}") from error
-    if record.digest() != sha256:
+    if not np.array_equal(sha256, _bytes(record)):
         raise InputError(
             f"audit record {path} does not match its own SHA-256, so it was changed after it was "
             f"written; {_REMEDY}"
         )
     return record
+
+
+def _bytes(record: Record) -> np.ndarray:
+    """The record's digest, uint8 [32]."""
+    return np.frombuffer(bytes.fromhex(record.digest()), np.uint8)
 
 
 def _check_form(record: Record) -> None:
