@@ -29,14 +29,15 @@ import tensorflow as tf
 from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.settings import DGMSettings, settings_for
+from dgm_tf.presets import settings_for
+from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
 
 _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "svhn_cropped": 3, "cifar10": 3}
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _DATASET = flags.DEFINE_enum("dataset", "mnist", [*_CHANNELS], "whose settings and channels")
-_PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "paper"], "settings")
+_PRESET = flags.DEFINE_enum("preset", "tuned", ["tuned", "paper"], "settings")
 _BATCH = flags.DEFINE_integer(
     "batch_size", None, "images in a step, of all replicas together (default: the preset's)"
 )
@@ -123,8 +124,8 @@ def _settings(**options: Any) -> DGMSettings:
     asked = {"batch_size": _BATCH.value, "generator_size": _SIZE.value}
     asked = {name: value for name, value in asked.items() if value is not None}
     return settings_for(
-        _DATASET.value, _VARIANT.value, _PRESET.value, epochs=2, consolidation_steps=1,
-        **asked, **options,
+        _DATASET.value, variant=_VARIANT.value, preset=_PRESET.value, epochs=2,
+        consolidation_steps=1, **asked, **options,
     )  # fmt: skip
 
 
@@ -141,10 +142,12 @@ class _Steps:
         ).tasks()
         self._place = place
         with distribution.used(place):
-            learner = DGM.from_settings(settings)
+            learner = DGM(settings)
             learner.learn(next(tasks))
             task = next(tasks)
-            self._phase = learner.adversarial_phase(task, epochs=10_000)
+            steps = task.steps_per_epoch(settings.batch_size)
+            phase = learner.adversarial_phase(task, epochs=10_000, steps_per_epoch=steps)
+            self._step = phase.step_function()
             self._batches = iter(task.batches(settings.batch_size, epochs=10_000, seed=0))
             self._task = task  # which closes when it goes
         self._tasks = tasks
@@ -153,10 +156,9 @@ class _Steps:
     def milliseconds(self) -> float:
         """Of one step, the mean of a turn's."""
         with distribution.used(self._place):
-            self._phase.make_train_function()
             start = time.perf_counter()
             for _ in range(_STEPS.value):
-                logs = self._phase.train_function(self._batches)
+                logs = self._step(self._batches)
             float(logs["critic_loss"])
             return 1e3 * (time.perf_counter() - start) / _STEPS.value
 

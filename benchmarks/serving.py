@@ -32,7 +32,7 @@ import tensorflow as tf
 from keras.ops import convert_to_numpy
 
 from dgm_tf import randomness
-from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.networks import Generator
 from dgm_tf.serving import export
 

@@ -28,14 +28,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it 
 import tensorflow as tf
 
 from dgm_tf.learners.adversarial import AdversarialPhase
-from dgm_tf.learners.base import position_table
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.settings import settings_for
+from dgm_tf.learners.learner import position_table
+from dgm_tf.presets import PRESETS, settings_for
 from dgm_tf.stream import class_incremental
 
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _REPLAY = flags.DEFINE_enum("replay", "balanced", ["balanced", "full"], "replay mode")
-_PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "paper"], "settings")
+_PRESET = flags.DEFINE_enum("preset", "tuned", PRESETS, "settings")
 _CHANNELS = flags.DEFINE_integer("channels", 1, "image channels")
 _SIZE = flags.DEFINE_integer(
     "generator_size", None, "g: the generator starts with 4g, 2g, g units (default: the preset's)"
@@ -67,14 +67,16 @@ def main(arguments: Sequence[str]) -> None:
     overrides = {"replay": _REPLAY.value, "epochs": 2, "consolidation_steps": 1}
     if _SIZE.value is not None:
         overrides["generator_size"] = _SIZE.value
-    settings = settings_for("mnist", _VARIANT.value, _PRESET.value, **overrides)
+    settings = settings_for(
+        "mnist", variant=_VARIANT.value, preset=_PRESET.value, **overrides
+    )
     images = np.random.default_rng(0).integers(
         0, 256, [10 * 4 * settings.batch_size, 32, 32, _CHANNELS.value], np.uint8
     )
     labels = np.arange(len(images)) % 10
     held_out = (images[:10], labels[:10])
     stream = class_incremental((images, labels, *held_out), validation_fraction=0.0)
-    learner = DGM.from_settings(settings)
+    learner = DGM(settings)
     phases = []
     for task in stream:
         if task.index in _MEASURED:
@@ -92,7 +94,7 @@ def _measured(learner: DGM, task: Any) -> Measured:
     batch = next(iter(task.batches(learner.settings.batch_size, epochs=1, seed=0)))
     batch = tuple(tf.identity(part) for part in batch)
     _reset_peak()
-    full = learner.adversarial_phase(task, epochs=2)
+    full = learner.adversarial_phase(task, **learner.budget(task))
     step = _traced(full)
     flop = _flop(step.get_concrete_function(batch))
     for _ in range(3):
@@ -123,7 +125,8 @@ def _measured(learner: DGM, task: Any) -> Measured:
 
 def _traced(phase: AdversarialPhase) -> Any:
     def step(batch: Any) -> dict[str, tf.Tensor]:
-        phase.take_step(batch)
+        phase.log(phase.train_step(batch))
+        phase.step.assign_add(1)
         return phase.logs()
 
     return tf.function(step, autograph=False)

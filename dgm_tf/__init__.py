@@ -7,7 +7,7 @@ line can be checked before TensorFlow is loaded.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "DGM": "dgm_tf.learners.dgm",
@@ -29,7 +29,7 @@ _HOMES = {
     "from_folder": "dgm_tf.datasets",
     "load": "dgm_tf.datasets",
     "load_generator": "dgm_tf.serving.loading",
-    "settings_for": "dgm_tf.settings",
+    "settings_for": "dgm_tf.presets",
 }
 
 __all__ = list(_HOMES)

@@ -39,6 +39,9 @@ _OFFICIAL_COUNTS = {
 NAMES = ("digits", *_OFFICIAL_COUNTS)
 
 _DEFAULT_SIZE = 32
+# Fractions of the training images that DGM's paper holds out: SVHN's, and MNIST's.
+_VALIDATION_FRACTIONS = {"svhn_cropped": 0.10}
+_VALIDATION_FRACTION = 0.15
 _DIGITS_SIZE = 16
 _DIGITS_TEST_FRACTION = 0.2
 _SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
@@ -111,6 +114,11 @@ class ImageData:
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
+
+    @property
+    def validation_fraction(self) -> float:
+        """Fraction of each class's training images that is held out unless told otherwise."""
+        return _VALIDATION_FRACTIONS.get(self.name, _VALIDATION_FRACTION)
 
 
 def _check_arrays(what: str, images: Any, labels: Any) -> None:

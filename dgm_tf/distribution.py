@@ -247,7 +247,7 @@ def start(mode: str = "none", *, replicas: int | None = None) -> Distribution:
     if mode not in DISTRIBUTIONS:
         raise InputError(f"distribute must be {', '.join(DISTRIBUTIONS)}, not {mode!r}")
     if replicas is not None and mode != "mirrored":
-        raise InputError("--replicas goes with --distribute=mirrored alone: leave it out")
+        raise InputError("--replicas goes only with --distribute=mirrored: leave it out")
     if mode == "none":
         return Distribution()
     if mode == "mirrored":

@@ -28,7 +28,7 @@ class Stopped(BaseException):
 
 
 def exit_code(signum: int) -> int:
-    """What a shell reports for a process that a signal has ended."""
+    """Returns what a shell reports for a process that a signal has ended."""
     return 128 + signum
 
 
@@ -60,5 +60,5 @@ def request(signum: int) -> bool:
 
 
 def requested() -> bool:
-    """Whether the code that watches shall stop."""
+    """Returns whether the code that watches shall stop."""
     return _requested is not None

@@ -551,7 +551,7 @@ def class_incremental(
     class_order: str | Sequence[int] | None = None,
     *,
     image_size: int | None = None,
-    validation_fraction: float = 0.15,
+    validation_fraction: float | None = None,
     seed: int = 0,
     data_dir: str | None = None,
 ) -> TaskStream:
@@ -574,7 +574,8 @@ def class_incremental(
             permutation of the class ids.
         image_size: side S of the square images that the networks see, a multiple of 8 and at
             least 16; None takes the data's own default (32; digits 16).
-        validation_fraction: share of each class's training images that is held out, in [0, 1).
+        validation_fraction: fraction of each class's training images that is held out, in [0, 1);
+            None takes the data's own default (0.15; SVHN 0.10).
         seed: determines the validation part and a random class order.
         data_dir: folder of prepared data, for data sets given by name.
 
@@ -586,6 +587,8 @@ def class_incremental(
     """
     data = _image_data(data, data_dir)
     seed = _checks.integer(seed, "seed", low=0)
+    if validation_fraction is None:
+        validation_fraction = data.validation_fraction
     validation_fraction = _checks.share(validation_fraction, "validation_fraction", zero=True)
     order = _class_order(class_order, len(data.class_names), seed)
     return TaskStream(

@@ -17,11 +17,11 @@ import sys
 import traceback
 from pathlib import Path
 
-import numpy as np
-
-from dgm_tf.experiments import experiment
-from dgm_tf.learners.keeper import TaskKeeper
+from dgm_tf.experiments.options import QUIET, RunOptions
+from dgm_tf.experiments.run import Run
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.reporting import page
+from dgm_tf.settings import LearnerSettings
 from dgm_tf.storage.checkpoint import Every
 from tests import tiny_phases
 from tests.run_content import content
@@ -57,23 +57,26 @@ class Moments:
 
     def watch_all(self, learner):
         self.watch_disk()
-        # Between two arrays of one file.
-        self.watch(np.lib.format, "write_array", "write_array")
-        self.watch(TaskKeeper, "look", "step")
+        self.watch(TaskCheckpoint, "step_done", "step")
         self.watch(learner, "grown", "growth")
+
+
+class SetLearner(tiny_phases.TinyLearner):
+    """With the settings that a run describes."""
+
+    settings = LearnerSettings(**tiny_phases.SETTINGS, batch_size=tiny_phases.BATCH)
+
+
+def learn(folder, every):
+    """Learns two tasks into a run folder."""
+    options = RunOptions(run_dir=folder, checkpoint_every=every, verbosity=QUIET, oracle=False)
+    Run(tiny_phases.new_stream(), SetLearner(), options).run()
 
 
 def run(folder, every, moments):
     page.write_page = lambda folder: None  # Takes longer than all the rest.
-    moments.watch_all(tiny_phases.TinyLearner)
-    experiment.run(
-        tiny_phases.new_stream(),
-        tiny_phases.TinyLearner(),
-        run_dir=folder,
-        settings=tiny_phases.SETTINGS,
-        checkpoint_every=every,
-        quiet=True,
-    )
+    moments.watch_all(SetLearner)
+    learn(folder, every)
 
 
 def forked(work):

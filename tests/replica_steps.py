@@ -6,6 +6,7 @@ The two are devices of this process, or this one and another, as TF_CONFIG says.
 variable of each case as one replica leaves it and as two do.
 """
 
+import functools
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -13,24 +14,23 @@ from typing import Any
 import numpy as np
 
 from dgm_tf import class_incremental, distribution
-from dgm_tf.experiments.experiment import new_learner, restored_learner
-from dgm_tf.settings import METHODS
+from dgm_tf.learners.classifier import ConsolidationImages
+from dgm_tf.learners.registry import METHODS, load_state, new_learner
 
 STEPS = 20
 # Differences in the last bit are to stay small for so long: masks that become steep and high rates
 # make every one of them a large one.
 TAME = {
     "epochs": 1, "batch_size": 32, "latent_dim": 16, "generator_size": 4, "critic_size": 4,
-    "replay_batch": 16, "replay_buffer": 64, "consolidation_steps": STEPS,
-    "consolidation_batch": 32, "fisher_samples": 32, "s_max": 10.0, "sparsity": 0.0,
-    "learning_rate": 1e-4, "critic_learning_rate": 1e-4, "output_follows_width": True,
+    "replay_batch": 16, "replay_buffer": 64, "consolidation_steps": STEPS, "fisher_samples": 32,
+    "s_max": 10.0, "sparsity": 0.0, "learning_rate": 1e-4, "critic_learning_rate": 1e-4,
 }  # fmt: skip
 
 
 def settings_of(case: str) -> tuple[str, Any]:
     """Method and settings of a case."""
     method, _, options = case.partition(":")
-    kind = METHODS[method]
+    kind = METHODS[method].settings
     fields = kind.__dataclass_fields__
     chosen = {name: value for name, value in TAME.items() if name in fields}
     for option in filter(None, options.split(",")):
@@ -42,10 +42,10 @@ def settings_of(case: str) -> tuple[str, Any]:
 def taken_steps(learner, task) -> dict[str, np.ndarray]:
     """Variables and logs after steps of the task's first phase and of consolidation."""
     make = getattr(learner, "adversarial_phase", None) or learner.gan_phase
-    phase = make(task, epochs=STEPS)
+    phase = make(task, epochs=STEPS, steps_per_epoch=1)
     before = {name: variable.numpy() for name, variable in named(phase).items()}
-    batches = task.batches(learner.settings.batch_size, epochs=STEPS, seed=3)
-    history = phase.fit(batches, epochs=1, steps_per_epoch=STEPS).history
+    batches = functools.partial(task.batches, learner.settings.batch_size, epochs=STEPS, seed=3)
+    history = phase.run(batches, epochs=1, steps_per_epoch=STEPS)
     found = {f"log/{name}": np.array(values) for name, values in history.items()}
     found |= {f"before/{name}": value for name, value in before.items()}
     found |= {name: variable.numpy() for name, variable in named(phase).items()}
@@ -55,8 +55,8 @@ def taken_steps(learner, task) -> dict[str, np.ndarray]:
         found[f"kept/{index}"] = kept(block, reserved, before[f"generator/{block.kernel.path}"])
         below = block.reserved
     if learner.generates:
-        replay = learner.balanced_replay(learner.memory(), 32, "test", 2)
-        history = learner.consolidate(phase.critic, task, (), replay=replay)
+        images = ConsolidationImages(learner.balanced_replay(learner.memory(), "test"))
+        history = learner.consolidate(phase.critic, task, (), images=images)
         found |= {f"log/{name}": np.array(values) for name, values in history.items()}
         found |= {f"solver/{each.path}": each.numpy() for each in phase.critic.weights}
     return found
@@ -91,7 +91,7 @@ def main(out: str, mode: str, *cases: str) -> None:
         state, task = learner.state(), next(tasks)
         for name, place in (("one", distribution.start()), ("two", two)):
             with distribution.used(place):
-                mine = restored_learner(learner.name, *state)
+                mine = load_state(*state)
                 steps = taken_steps(mine, task)
             found |= {f"{case}/{name}/{key}": value for key, value in steps.items()}
     np.savez(out, **found)

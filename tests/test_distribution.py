@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
@@ -13,8 +14,8 @@ from dgm_tf.errors import InputError
 # What a case is: see `tests.replica_steps`.
 # The shared GAN's gradient penalty lies between other pairs of images where the images are divided.
 CASES = [
-    "dgm:variant=w,class_updates=2",
-    "dgm:variant=a,critic_norm=batch,replay=full,classifier_average=0.9",
+    "dgm:variant=w",
+    "dgm:variant=a,recipe=paper,replay=full",
     "mergan_ra:critic_steps=2",
 ]
 # A count of near ties, and a deviation that each replica takes of its own images.
@@ -79,11 +80,13 @@ def mirrored(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_devices_learn_what_one_does(mirrored, case):
     check_equal(mirrored, case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES[:2])
 def test_reserved_weights_keep_their_bits_on_every_device(mirrored, case):
     _, two = loaded(mirrored, case)
@@ -150,7 +153,7 @@ def test_a_cluster_that_cannot_be_used_is_refused_with_an_example(text):
 def test_modes_and_replicas_that_do_not_go_together_are_refused():
     with pytest.raises(InputError, match="none, mirrored, multiworker"):
         distribution.start("both")
-    with pytest.raises(InputError, match="--distribute=mirrored alone"):
+    with pytest.raises(InputError, match="--replicas goes only with"):
         distribution.start("none", replicas=2)
     with pytest.raises(InputError, match="replicas"):
         distribution.start("mirrored", replicas=0)
@@ -164,6 +167,40 @@ def test_outside_a_step_and_on_one_device_nothing_is_divided():
     assert distribution.mean([values])[0] is values
 
 
+class SecondOfTwo(distribution.Distribution):
+    """The second of two replicas, inside a step; the other one has zeros."""
+
+    replicas = 2
+
+    def index(self):
+        return 1
+
+    def mean_vector(self, values):
+        return values / 2
+
+
+def test_a_replica_takes_its_part_of_a_batch_and_of_random_numbers():
+    batch = np.arange(24.0).reshape(6, 2, 2).astype(np.float32)
+    with distribution.used(SecondOfTwo()):
+        assert (distribution.count(), distribution.share(7)) == (2, 4)
+        np.testing.assert_array_equal(distribution.part(tf.constant(batch)), batch[3:])
+        second = distribution.part(tf.constant(batch), axis=1)
+        np.testing.assert_array_equal(second, batch[:, 1:])
+        whole = tf.range(6.0)
+        drawn = distribution.part_drawn(lambda shape, seed: whole[: shape[0]], [3], None)
+        np.testing.assert_array_equal(drawn, [3.0, 4.0, 5.0])
+        with pytest.raises(InputError, match="3 images cannot be shared evenly by 2 replicas"):
+            distribution.part(tf.constant(batch[:3]))
+
+
+def test_means_are_over_all_replicas():
+    values = [tf.constant([[2.0, 4.0]]), tf.constant(6.0)]
+    with distribution.used(SecondOfTwo()):
+        one, two = distribution.mean(values)
+    np.testing.assert_array_equal(one, [[1.0, 2.0]])
+    assert two == 3.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["joint", "joint_gan", "fine_tune", "ewc", "dgr", "mergan_jtr", "mergan_ra"]
@@ -171,10 +208,10 @@ def test_outside_a_step_and_on_one_device_nothing_is_divided():
 def test_every_method_learns_on_two_devices(tmp_path, method):
     flags = [
         f"--method={method}", "--distribute=mirrored", "--replicas=2", f"--run_dir={tmp_path}",
-        "--tasks=3", "--epochs=2", "--batch_size=32", "--critic_size=4", "--consolidation_steps=8",
-        "--consolidation_batch=16", "--nooracle", "--quiet",
+        "--max_tasks=3", "--epochs=2", "--batch_size=32", "--critic_size=4",
+        "--consolidation_steps=8", "--nooracle", "--verbosity=0",
     ]  # fmt: skip
     if method != "joint":
-        flags += ["--generator_size=4", "--latent_dim=8"]
+        flags += ["--generator_size=4", '--settings={"latent_dim": 8}']
     finished(started("trainers.split_digits", *flags))
     assert (tmp_path / "checkpoints" / "task-03").exists()

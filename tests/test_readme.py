@@ -1,29 +1,25 @@
 """What README.md says can be typed, named and run."""
 
+import importlib
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dgm_tf import settings
 from dgm_tf.datasets import NAMES
+from dgm_tf.presets import PRESETS
 from dgm_tf.tuning import space
-from trainers import flags, judge, oracle, report, table1
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
-OTHERS = {
-    "audit": flags.define_audit,
-    "export": flags.define_export,
-    "sample": flags.define_sample,
-    "report": report.define,
-    "table1": table1.define,
-    "judge": judge.define,
-    "oracle": oracle.define,
-    "tune": flags.define_tune,
+MODULES = {
+    path.stem: importlib.import_module(f"trainers.{path.stem}")
+    for path in (ROOT / "trainers").glob("*.py")
+    if re.search(r"^(def main|main = )", path.read_text(), re.M) and path.stem != "train"
 }
 COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT + TUNING, re.M)
 
@@ -44,36 +40,27 @@ def test_every_make_target_named_exists():
     "command", [line for line in COMMANDS if line.startswith("python -m trainers.")]
 )
 def test_the_trainers_take_the_commands(command, tmp_path, monkeypatch):
-    program, *arguments = command.split()[2:]
-    for file in re.findall(r"--settings=(\S+)", command):  # what an earlier command wrote
+    program, *arguments = shlex.split(command)[2:]
+    for file in re.findall(r"--settings=([^{\s]+)", command):  # what an earlier command wrote
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text("{}")
         monkeypatch.chdir(tmp_path)
-    trainer = program.removeprefix("trainers.")
-    assert (ROOT / "trainers" / f"{trainer}.py").is_file()
-    if trainer in OTHERS:
-        assert OTHERS[trainer]().parse(arguments, program=program, about="") is not None
-        return
-    dataset = {"svhn": "svhn_cropped"}.get(name := trainer.removeprefix("split_"), name)
-    defined = flags.define(dataset, images=dataset == "folder")
-    assert defined.parse(arguments, program=program, about="")
+    assert MODULES[program.removeprefix("trainers.")].define().parse(arguments)
 
 
 def test_every_flag_named_is_a_flag_of_some_trainer():
-    known = {"help", "dir", "all"}  # the last two are those of saved_model_cli
-    for defined in OTHERS.values():
-        known |= set(defined().values)
+    known = {"help", "helpfull", "dir", "all"}  # the last two are those of saved_model_cli
+    for module in MODULES.values():
+        known |= set(module.define().names())
     for benchmark in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', benchmark.read_text()))
-    for dataset in ("mnist", "folder"):
-        known |= set(flags.define(dataset, images=dataset == "folder").values)
     known |= {"logdir"}  # TensorBoard's own
     named = set(re.findall(r"--(\w+)", TEXT + TUNING))
     assert {name.removeprefix("no") if name not in known else name for name in named} <= known
 
 
 def test_the_data_sets_and_presets_named_are_those_there_are():
-    for name in (*NAMES, *settings.PRESETS):
+    for name in (*NAMES, *PRESETS):
         assert re.search(rf"\b{name}\b", TEXT), name
 
 

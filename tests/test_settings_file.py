@@ -1,4 +1,4 @@
-"""Settings from a file: every trainer takes them, flags win, and what does not fit is refused."""
+"""Settings from a file or a text: every trainer takes them, flags win, and misfits are refused."""
 
 import dataclasses
 import json
@@ -10,11 +10,11 @@ import pytest
 
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
-from dgm_tf.settings import METHODS, recorded, settings_for
-from trainers import flags
+from dgm_tf.experiments.options import SettingsOptions
+from dgm_tf.presets import settings_for
+from trainers import train
 
 ROOT = Path(__file__).parent.parent
-DATASETS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "folder")
 
 
 @pytest.fixture
@@ -30,22 +30,23 @@ def file(tmp_path):
 
 
 def parse(*arguments, dataset="digits"):
-    found = flags.define(dataset, images=dataset == "folder")
-    images = ["--images=x"] if dataset == "folder" else []
-    return found.parse([*arguments, *images], program="p", about="")["settings"]
+    given = train.define("toy", dataset, "").parse(arguments)
+    return given.of(SettingsOptions).resolve(dataset, given.among(*train.SETTINGS))
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_every_trainer_takes_a_file(file, dataset):
-    given = file({"preset": "paper", "variant": "a", "s_max": 500, "replay": "balanced"})
-    expected = settings_for(dataset, "a", "paper", s_max=500.0, replay="balanced")
-    assert parse(given, dataset=dataset) == expected
+@pytest.mark.parametrize("dataset", ["digits", "svhn_cropped", "folder"])
+def test_every_trainer_takes_a_file_or_a_text(file, dataset):
+    wanted = {"preset": "paper", "variant": "a", "s_max": 500, "replay": "balanced"}
+    known = None if dataset == "folder" else dataset
+    expected = settings_for(known, variant="a", preset="paper", s_max=500.0, replay="balanced")
+    assert parse(file(wanted), dataset=dataset) == expected
+    assert parse(f"--settings={json.dumps(wanted)}", dataset=dataset) == expected
 
 
 def test_flags_win_over_the_file_wherever_they_stand(file):
-    given = file({"preset": "paper", "variant": "a", "s_max": 500.0, "sparsity_follows_size": True})
-    found = parse("--s_max=7", given, "--preset=cpu", "--variant=w", "--nosparsity_follows_size")
-    assert found == settings_for("digits", "w", "cpu", s_max=7.0, sparsity_follows_size=False)
+    given = file({"preset": "paper", "variant": "a", "s_max": 500.0, "jit_compile": True})
+    found = parse("--s_max=7", given, "--preset=tuned", "--variant=w", "--nojit_compile")
+    assert found == settings_for("digits", variant="w", preset="tuned", s_max=7.0)
 
 
 def test_a_whole_number_stands_for_a_real_one(file):
@@ -56,20 +57,11 @@ def test_an_empty_file_changes_nothing(file):
     assert parse(file({})) == settings_for("digits")
 
 
-# One run is older than any version: it names a setting that there never was in one.
-RUNS = [
-    path
-    for path in sorted((ROOT / "results").rglob("settings.json"))
-    if "consolidation_real_weight" not in path.read_text()
-]
-
-
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
-def test_a_runs_own_file_repeats_it(path):
-    kept = json.loads(path.read_text())
-    method = "dgm" if kept["learner"].startswith("dgm-") else kept["learner"]
-    found = parse(f"--method={method}", f"--settings={path}", dataset="mnist")
-    assert found == recorded(METHODS[method], kept["settings"])
+@pytest.mark.parametrize("method", ["dgm", "ewc"])
+def test_a_runs_own_file_repeats_it(file, method):
+    settings = settings_for("mnist", method, preset="paper", seed=7)
+    run = {"learner": "x", "settings": dataclasses.asdict(settings), "command": "python"}
+    assert parse(f"--method={method}", file(run)) == settings
 
 
 def test_a_preset_beside_a_file_that_leaves_nothing_to_it_is_refused(file):
@@ -79,30 +71,21 @@ def test_a_preset_beside_a_file_that_leaves_nothing_to_it_is_refused(file):
         parse(given, "--preset=paper")
 
 
-def test_a_runs_file_without_later_settings_means_what_was_done_then(file):
-    run = {"learner": "dgm-a", "settings": {"variant": "a", "epochs": 3}, "command": "python"}
-    found = parse(file(run), "--seed=5")
-    assert (found.variant, found.epochs, found.seed) == ("a", 3, 5)
-    assert (found.critic_initializer, found.annealed_share, found.beta_2) == ("normal", 1, 0.999)
-
-
 @pytest.mark.parametrize(
     ("content", "arguments", "wanted"),
     [
         ({"smax": 3}, (), "has 'smax', which is no setting, did you mean 's_max'?"),
         ({"tasks": 3}, (), "has 'tasks', which is no setting"),
-        ({"preset": "gpu"}, (), "preset must be cpu or paper, not 'gpu'"),
-        ({"s_max": 3.0}, ("--method=ewc",), "best.json: s_max mean nothing to method ewc"),
-        ({"ewc_strength": 3.0}, (), "best.json: ewc_strength mean nothing to method dgm"),
+        ({"preset": "gpu"}, (), "preset must be tuned or paper, not 'gpu'"),
+        ({"s_max": 3.0}, ("--method=ewc",), "best.json: method ewc has no setting s_max"),
+        ({"ewc_strength": 3.0}, (), "best.json: method dgm has no setting ewc_strength"),
         ({"s_max": "high"}, (), "best.json: s_max must be a number of at least 1, got 'high'"),
         ({"epochs": 1.5}, (), "best.json: epochs must be an integer"),
         ({"s_max": True}, (), "best.json: s_max must be a number"),
         ('{"s_max": NaN}', (), "best.json: s_max must be a number"),
         ({"variant": "x"}, (), "best.json: variant must be"),
         ([1], (), "expected a JSON object"),
-        ({"learner": "x", "settings": {"smax": 3}}, (), "has 'smax', which is no setting"),
         ({"learner": ["x"], "settings": {"smax": 3}}, (), "has 'smax', which is no setting"),
-        ({"learner": "ewc", "settings": {"ewc_strength": 1.0}}, (), "mean nothing to method dgm"),
         ({"settings": {"s_max": 3}}, (), "has 'settings', which is no setting"),
         ('{"s_max": 3', (), "cannot read --settings="),
     ],
@@ -113,18 +96,15 @@ def test_what_does_not_fit_is_one_line(file, content, arguments, wanted):
     assert wanted in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["{", '{"smax": 3}', "[" * 100_000])
+def test_a_text_that_does_not_fit_is_an_input_error(text):
+    with pytest.raises(InputError):
+        settings_file.read(text)
+
+
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot read .*nowhere.json: No such file"):
         settings_file.read(tmp_path / "nowhere.json")
-
-
-def test_the_committed_settings_fit_their_trainer():
-    (path,) = (ROOT / "results" / "tuning" / "digits").glob("best.json")
-    found = parse(f"--settings={path}")
-    assert (found.s_max, found.sparsity) != (1e4, 0.08)
-    # Everything else is the preset's: the search looked for nothing else.
-    given = settings_for("digits", found.variant, s_max=found.s_max, sparsity=found.sparsity)
-    assert found == given
 
 
 def test_a_wrong_file_does_not_wait_for_tensorflow(file):

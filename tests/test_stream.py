@@ -533,7 +533,7 @@ def test_only_joint_training_judges_and_searches_pass_the_doors_to_finished_task
     }
     assert passing == {
         "evaluation/oracle.py",
-        "experiments/judging.py",
+        "experiments/judge.py",
         "learners/joint.py",
         "tuning/measure.py",
         "tuning/search.py",

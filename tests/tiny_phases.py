@@ -10,6 +10,7 @@ from dgm_tf import randomness
 from dgm_tf.datasets import ImageData
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.phase import Phase, new_adam
+from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import class_incremental
 
 BATCH = 4
@@ -104,6 +105,7 @@ class TinyLearner(Learner):
     """Two phases per task, a state that grows, and images of every class."""
 
     method = "tiny"
+    settings = LearnerSettings(**SETTINGS, batch_size=BATCH)
 
     def __init__(self):
         self._tasks = 0
@@ -154,7 +156,8 @@ class TinyLearner(Learner):
         return {"generator_parameters": self._rows.size}
 
     def state(self):
-        return {"method": self.method, "tasks": self._tasks, "classes": list(self._classes)}, {"rows": self._rows}
+        meta = {"method": self.method, "tasks": self._tasks, "classes": list(self._classes)}
+        return meta, {"rows": self._rows}
 
     def load(self, meta, arrays):
         self._tasks, self._classes = meta["tasks"], list(meta["classes"])

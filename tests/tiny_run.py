@@ -3,9 +3,10 @@
 import numpy as np
 
 from dgm_tf.datasets import ImageData
-from dgm_tf.experiments import experiment
+from dgm_tf.experiments.options import QUIET, RunOptions
+from dgm_tf.experiments.run import Run
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.fine_tune import FineTune
+from dgm_tf.learners.shared_gan import FineTune
 from dgm_tf.stream import class_incremental
 from tests.networks.tiny_generator import train
 
@@ -18,11 +19,11 @@ class MovedDGM(DGM):
     `gates=False` moves reserved weights, too; `grows=False` never widens the generator.
     """
 
-    def __init__(self, *, gates=True, grows=True, **settings):
-        super().__init__(**{**SIZES, **settings})
+    def __init__(self, settings=None, *, gates=True, grows=True, **changes):
+        super().__init__(settings, **({} if settings else SIZES), **changes)
         self._gates, self._grows = gates, grows
 
-    def learn(self, task, *, epochs=None, callbacks=()):
+    def learn(self, task, *, callbacks=()):
         number = self.finished_tasks + 1
         generator = self._generator or self._first_generator(task.image_shape)
         train(generator, seed=number)
@@ -40,11 +41,11 @@ class MovedDGM(DGM):
 class MovedFineTune(FineTune):
     """Fine-tuning with random updates for training."""
 
-    def __init__(self, **settings):
-        super().__init__(**{**SIZES, **settings})
+    def __init__(self, **changes):
+        super().__init__(**SIZES, **changes)
 
-    def learn(self, task, *, epochs=None, callbacks=()):
-        phase = self.gan_phase(task, epochs=1)
+    def learn(self, task, *, callbacks=()):
+        phase = self.gan_phase(task, **self.budget(task))
         random = np.random.RandomState(self.finished_tasks)
         for variable in phase.generator.trainable_variables:
             variable.assign_add(random.normal(size=variable.shape, scale=0.3))
@@ -66,9 +67,8 @@ def stream():
     return class_incremental(data, classes_per_task=(1, 2, 1), image_size=16)
 
 
-def run(folder, learner, **options):
+def run(folder, learner, *, tasks=None, **options):
     """Learns the tasks of `stream` into a run folder; returns it."""
-    # What a learner of the same settings has; the toys above are no learners of their own.
-    settings = {name: getattr(learner.settings, name) for name in vars(learner.settings)}
-    experiment.run(stream(), learner, run_dir=folder, settings=settings, quiet=True, **options)
+    options = RunOptions(run_dir=folder, **{"oracle": False, "verbosity": QUIET, **options})
+    Run(stream(), learner, options, max_tasks=tasks).run()
     return folder

@@ -1,16 +1,17 @@
-"""What every trainer does with its flags: run, and turn errors into one line and an exit code."""
+"""The frame of every command: errors and signals become one line and an exit code."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from dgm_tf import stopping
 from dgm_tf.errors import Diverged, InputError, PeerLost
-from trainers import flags
+from trainers.flags import HelpAsked
 
 WRONG = 1  # an audit has found a fault
 BAD_INPUT = 2
@@ -18,108 +19,40 @@ DIVERGED = 3
 PEER_LOST = 4
 
 
-def run(name: str, dataset: str, *, about: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs a trainer.
+@dataclasses.dataclass
+class Outcome:
+    """End of a command.
 
-    Args:
-        name: its module's name in this package.
-        dataset: the data set that it learns; "folder" for a folder that --images names.
-        about: what it does, for the help text.
-        arguments: the command line without the program's name; the process's own unless given.
-
-    Returns:
-        The exit code: 0, 2 after bad input, 3 if training went wrong, 4 if another process of
-        the run has ended, 130 after Ctrl-C, 143 after SIGTERM.
+    Attributes:
+        code: its exit code: 0, WRONG, BAD_INPUT, DIVERGED, PEER_LOST, 130 after Ctrl-C or 143 after
+            SIGTERM.
     """
 
-    def train(**wanted: Any) -> None:
-        with hushed():
-            from dgm_tf.experiments import experiment
-        experiment.train(experiment.Training(**wanted))
-
-    defined = flags.define(dataset, images=dataset == "folder")
-    stopped = "stopped; the same command goes on from the last checkpoint"
-    return carried_out(name, defined, train, about, arguments, stopped)
+    code: int = 0
 
 
-def export(*, about: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs `trainers.export`; arguments and result as in `run`."""
-
-    def work(*, export_classifier: bool, **wanted: Any) -> None:
-        with hushed():
-            from dgm_tf.experiments import experiment
-        experiment.export_run(classifier=export_classifier, **wanted)
-
-    defined = flags.define_export()
-    return carried_out("export", defined, work, about, arguments, "stopped; nothing was exported")
-
-
-def sample(*, about: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs `trainers.sample`; arguments and result as in `run`."""
-
-    def work(**wanted: Any) -> None:
-        with hushed():
-            from dgm_tf.serving import loading
-        print(loading.sample(**wanted))
-
-    defined = flags.define_sample()
-    return carried_out("sample", defined, work, about, arguments, "stopped; nothing was drawn")
-
-
-def audit(*, about: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs `trainers.audit`; arguments as in `run`.
-
-    Returns:
-        The exit code: 0, 1 if something is wrong with a run, 2 after bad input, 130 after Ctrl-C.
-    """
-
-    def work(*, runs: Sequence[str]) -> int:
-        if not runs:
-            raise InputError("expected one RUN or more, folders that trainers have written")
-        with hushed():
-            from dgm_tf.experiments import run_audit
-        wrong = False
-        for run in runs:
-            found = run_audit.audit_run(run)
-            print(found, flush=True)
-            wrong = wrong or bool(found.faults)
-        return WRONG if wrong else 0
-
-    return carried_out("audit", flags.define_audit(), work, about, arguments, "stopped")
-
-
-def carried_out(
-    name: str,
-    defined: flags.CommandFlags,
-    work: Callable[..., int | None],
-    about: str,
-    arguments: Sequence[str] | None,
-    stopped: str,
-) -> int:
-    """Reads the command line and does the work; gives the exit code.
+@contextlib.contextmanager
+def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
+    """A block that is a command's work; it turns errors and signals into an `Outcome`.
 
     Args:
-        work: takes the flags by name; what it returns is the exit code, None is 0.
         stopped: the line that Ctrl-C or SIGTERM ends with where nothing else is at stake.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    found = Outcome()
     try:
-        wanted = defined.parse(arguments, program=f"python -m trainers.{name}", about=about)
         with _signals_end_process(stopped):
-            return work(**wanted) or 0
+            yield found
     except stopping.Stopped as stop:
         print(stop, file=sys.stderr)
-        return stop.exit_code
-    except flags.HelpAsked as text:
+        found.code = stop.exit_code
+    except HelpAsked as text:
         say(str(text))
     except BrokenPipeError:
         _leave_pipe()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        if isinstance(error, PeerLost):
-            return PEER_LOST
-        return DIVERGED if isinstance(error, Diverged) else BAD_INPUT
-    return 0
+        codes = {PeerLost: PEER_LOST, Diverged: DIVERGED}
+        found.code = codes.get(type(error), BAD_INPUT)
 
 
 def say(text: str) -> None:

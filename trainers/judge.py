@@ -1,44 +1,50 @@
-"""Judges the generator of a run: by an oracle, by Inception's features, beside real images."""
+"""Judges the generator of a run: by an oracle, and next to real images."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
-from absl import flags as absl_flags
+from dgm_tf.experiments.options import IMAGES, option
+from trainers import command
+from trainers.flags import Flags
 
-from trainers import command, flags
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of this command."""
+
+    run_dir: str = option("folder of the run", shown="DIR")
+    task: int | None = option(
+        "the generator as it was after this task, from 1; by default the last one finished",
+        default=None,
+    )
+    images: str | None = option(f"{IMAGES}, for a run of split_folder", default=None, shown="DIR")
+    data_dir: str | None = option(
+        "folder of data that TensorFlow Datasets has prepared", default=None, shown="DIR"
+    )
+    images_per_class: int = option("generated images of each class", default=200)
+    out: str | None = option(
+        "PNG file for generated images next to the nearest real ones; by default "
+        "RUN_DIR/samples/nearest-TT.png",
+        default=None,
+        shown="FILE",
+    )
 
 
-def define() -> flags.CommandFlags:
+def define() -> Flags:
     """The flags of this command."""
-    values = absl_flags.FlagValues()
-    flags.define_text(values, "run_dir", None, "folder of the run", shown="DIR")
-    text = "the generator as it was after this task, from 1; the last one finished unless given"
-    flags.define_integer(values, "task", None, text)
-    flags.define_data(values)
-    text = (
-        "weights of Keras' InceptionV3 without its top; the Frechet distance in its features is "
-        "measured, too, minutes on two cores"
-    )
-    flags.define_text(values, "inception", None, text, shown="FILE")
-    flags.define_integer(values, "images_per_class", 200, "generated images of each class")
-    text = (
-        "PNG file for generated images beside the nearest real ones, RUN_DIR/samples/nearest-TT.png"
-        " unless given"
-    )
-    flags.define_text(values, "out", None, text, shown="FILE")
-    required = {"run_dir": "the folder of a run"}
-    return flags.CommandFlags(values, {"Flags": tuple(values)}, required)
+    examples = ("--run_dir=runs/mine", "--run_dir=runs/mine --task=5 --out=nearest.png")
+    return Flags("judge", __doc__, examples=examples).add("Flags", Options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.carried_out("judge", define(), _judge, __doc__, arguments, "stopped")
-
-
-def _judge(**wanted) -> None:
-    with command.hushed():
-        from dgm_tf.experiments import judging
-    print(judging.judge_run(**wanted), flush=True)
+    with command.outcome() as outcome:
+        wanted = define().parse(arguments).of(Options)
+        with command.hushed():
+            from dgm_tf.experiments.judge import judge_run
+        print(judge_run(**dataclasses.asdict(wanted)), flush=True)
+    return outcome.code
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
 """Learns the ten garments of Fashion-MNIST with DGM, class after class."""
 
+import functools
 import sys
-from collections.abc import Sequence
 
-from trainers import command
+from trainers import train
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the trainer and returns its exit code."""
-    return command.run("split_fashion_mnist", "fashion_mnist", about=__doc__, arguments=arguments)
-
+define = functools.partial(train.define, "split_fashion_mnist", "fashion_mnist", __doc__)
+main = functools.partial(train.main, "split_fashion_mnist", "fashion_mnist", __doc__)
 
 if __name__ == "__main__":
     sys.exit(main())

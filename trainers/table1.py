@@ -1,72 +1,73 @@
 """Learns a grid of methods, data sets and seeds, and writes them as one table.
 
-Runs that are there already are not repeated, and those that were cut go on. The table comes as
+Runs that are there already are not repeated, and those that were cut resume. The table comes as
 Markdown, CSV and LaTeX, with mean and standard deviation over seeds and the paper's numbers.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
-
-from absl import flags as absl_flags
 
 from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
-from trainers import command, flags
+from dgm_tf.experiments.options import option
+from trainers import command
+from trainers.flags import Flags
 
 QUICK = ("--epochs=25", "--consolidation_steps=100")
 
 
-def define() -> flags.CommandFlags:
-    """The flags of this command."""
-    values = absl_flags.FlagValues()
-    text = f"data sets, of {', '.join(grid.TRAINERS)}"
-    flags.define_text(values, "datasets", "mnist", text, shown="NAME,NAME,...")
-    text = "methods, by the names of their result folders"
-    flags.define_text(values, "methods", ",".join(grid.METHODS), text, shown="NAME,NAME,...")
-    flags.define_text(values, "seeds", "0", "seeds", shown="N,N,...")
-    flags.define_text(values, "results", "results", "folder of the runs", shown="DIR")
-    text = "folder of the tables, that of the runs unless given"
-    flags.define_text(values, "out", None, text, shown="DIR")
-    unless_given = "; 1 unless given, 2 with --quick where there are two cores"
-    flags.define_jobs(values, default=None, unless_given=unless_given)
-    text = "learn what is missing before the table is written (default: on)"
-    flags.define_boolean(values, "learn", True, text)
-    text = (
-        "every method on the bundled digits with fewer epochs, into RESULTS/quick; a quarter of an "
-        "hour on two cores"
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of this command."""
+
+    datasets: tuple[str, ...] = option(
+        f"data sets, of {', '.join(grid.TRAINERS)}", default=("mnist",)
     )
-    flags.define_boolean(values, "quick", False, text)
-    return flags.CommandFlags(values, {"Flags": tuple(values)})
+    methods: tuple[str, ...] = option(
+        "methods, by the names of their result folders", default=tuple(grid.METHODS)
+    )
+    seeds: tuple[int, ...] = option("seeds", default=(0,))
+    results: str = option("folder of the runs", default="results", shown="DIR")
+    out: str | None = option(
+        "folder of the tables, by default that of the runs", default=None, shown="DIR"
+    )
+    jobs: int | None = option(
+        "runs at the same time, each with its part of the cores; on another number of cores a run "
+        "has other bits; by default 1, and 2 with --quick where there are two cores",
+        default=None,
+    )
+    learn: bool = option("learn what is missing before the table is written", default=True)
+    quick: bool = option(
+        "every method on the bundled digits with fewer epochs, into RESULTS/quick; a quarter of an "
+        "hour on two cores",
+        default=False,
+    )
+
+
+def define() -> Flags:
+    """The flags of this command."""
+    examples = ("--quick", "--methods=dgm-w,ewc --seeds=0,1,2", "--nolearn")
+    return Flags("table1", __doc__, examples=examples).add("Flags", Options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.carried_out("table1", define(), _table, __doc__, arguments, stopping.GOES_ON)
-
-
-def _table(
-    *,
-    datasets: str,
-    methods: str,
-    seeds: str,
-    results: str,
-    out: str | None,
-    jobs: int | None,
-    learn: bool,
-    quick: bool,
-) -> None:
-    chosen, root, extra = datasets.split(","), results, ()
-    if quick:
-        chosen, root, extra = ["digits"], f"{results}/quick", QUICK
-    if jobs is None:
-        jobs = grid.most_jobs(2) if quick else 1
-    planned = grid.plan(chosen, methods.split(","), grid.seeds(seeds), root, extra)
-    failed = grid.run_missing(planned, say=command.say, jobs=jobs) if learn else []
-    for path in grid.write_tables(root, out or root):
-        command.say(str(path))
-    if failed:
-        raise InputError(f"{len(failed)} runs failed; the same command tries them again")
+    with command.outcome(stopping.GOES_ON) as outcome:
+        wanted = define().parse(arguments).of(Options)
+        datasets, root, extra, jobs = wanted.datasets, wanted.results, (), wanted.jobs
+        if wanted.quick:
+            datasets, root, extra = ("digits",), f"{root}/quick", QUICK
+        if jobs is None:
+            jobs = grid.most_jobs(2) if wanted.quick else 1
+        planned = grid.plan(datasets, wanted.methods, wanted.seeds, root, extra)
+        failed = grid.run_missing(planned, say=command.say, jobs=jobs) if wanted.learn else []
+        for path in grid.write_tables(root, wanted.out or root):
+            command.say(str(path))
+        if failed:
+            raise InputError(f"{len(failed)} runs failed; the same command tries them again")
+    return outcome.code
 
 
 if __name__ == "__main__":

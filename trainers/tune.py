@@ -5,24 +5,58 @@ classes seen: it looks at them, a run never does. Neither chooses by test images
 not even read them.
 """
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers import command, flags
+from dgm_tf.experiments.options import FOLDER, SettingsOptions, StreamOptions
+from dgm_tf.settings import DGMSettings
+from dgm_tf.tuning.space import Aim, Plan
+from trainers import command
+from trainers.flags import Flags, Given
+
+_EXAMPLES = (
+    "--dataset=digits --variant=w",
+    "--dataset=mnist --search=s_max,learning_rate --trials=40",
+    "--dataset=mnist --tuner=hyperband --fresh_seeds=1,2",
+)
+_FIRST = (
+    "dataset", "tasks", "search", "objective", "growth_price", "tuner", "trials", "fresh_seeds",
+    "search_dir", "preset", "variant", "seed",
+)  # fmt: skip
+
+
+def define() -> Flags:
+    """The flags of this command."""
+    made = Flags("tune", __doc__, examples=_EXAMPLES, first=_FIRST, used=_used)
+    made.add("What to learn", StreamOptions, without=("max_tasks",))
+    made.add("The search", Aim, Plan)
+    return made.add("Where it begins", SettingsOptions, DGMSettings, without=("method",))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    stopped = "stopped; the same command goes on with the trials that are left"
-    return command.carried_out("tune", flags.define_tune(), _tune, __doc__, arguments, stopped)
+    with command.outcome("stopped; the same command resumes with the trials left") as outcome:
+        given = define().parse(arguments)
+        options, aim, plan = given.of(StreamOptions), given.of(Aim), given.of(Plan)
+        settings = given.of(SettingsOptions).resolve(options.dataset, given.among(DGMSettings))
+        with command.hushed():
+            from dgm_tf.experiments.run import check_sizes
+            from dgm_tf.tuning.hypermodel import HyperDGM
+            from dgm_tf.tuning.search import search
+        stream = options.open(settings.seed)
+        check_sizes(stream, settings, max_tasks=plan.tasks)
+        search(stream, HyperDGM(settings, aim), plan, command=given.command)
+    return outcome.code
 
 
-def _tune(*, training: dict[str, Any], plan: dict[str, Any], tuning: dict[str, Any]) -> None:
-    with command.hushed():
-        from dgm_tf.experiments.experiment import Training
-        from dgm_tf.tuning.search import Plan, Tuning, tune
-    tune(Tuning(training=Training(**training), plan=Plan(**plan), **tuning))
+def _used(given: Given) -> Mapping[str, Any]:
+    """The settings that a command line leads to."""
+    chosen = given.of(SettingsOptions)
+    dataset = given.values.get("dataset", FOLDER)
+    settings = chosen.resolve(dataset, given.among(DGMSettings))
+    return {**dataclasses.asdict(settings), "preset": chosen.chosen_preset()}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Runs of several processes: the chief does what one process does, the others learn with it.
 
-Only the chief has a run folder, evaluates, draws and reports. Before each task it tells the others
-everything that the task depends on, so that a process of which nothing was kept can take part, and
-none needs to see the chief's disk.
+Only the chief has a run folder, evaluates, generates images and reports. Before each task it tells
+the others everything that the task depends on, so that a process of which nothing was kept can take
+part, and none needs to see the chief's disk.
 """
 
+import contextlib
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,122 +17,185 @@ import numpy as np
 from dgm_tf import _checks, stopping
 from dgm_tf.distribution import Distribution, used
 from dgm_tf.errors import Diverged, InputError, PeerLost
-from dgm_tf.learners.base import Learner
-from dgm_tf.learners.keeper import TaskKeeper
+from dgm_tf.learners.learner import Learner
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.storage.checkpoint import Every
-from dgm_tf.stream import TaskStream
+from dgm_tf.stream import Task, TaskStream
 
 State = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]
 
 
+class Crew:
+    """The processes of a run: here only one, which has nobody to tell anything.
+
+    Args:
+        place: the devices that the run learns on.
+    """
+
+    def __init__(self, place: Distribution) -> None:
+        self._place = place
+
+    def devices(self) -> contextlib.AbstractContextManager[Any]:
+        """A block in which learners are made and trained on the run's devices."""
+        return used(self._place)
+
+    @contextlib.contextmanager
+    def learning(self, task: Task, learner: Learner, found: State | None) -> Iterator[None]:
+        """A block in which all processes learn a task.
+
+        Args:
+            task: the task.
+            learner: as it is before the task.
+            found: dictionary and arrays of the checkpoint inside the task to resume from, if any.
+
+        Raises:
+            PeerLost: another process has ended.
+        """
+        with self.devices(), self._place.watching_peers():
+            yield
+
+    def ends(self) -> None:
+        """Says that nothing is left to do."""
+
+
+class Leader(Crew):
+    """The chief's part of a run of several processes.
+
+    Args:
+        place: the devices that the run learns on.
+        run: what all processes must have in common, a JSON-able dictionary.
+    """
+
+    def __init__(self, place: Distribution, run: Mapping[str, Any]) -> None:
+        super().__init__(place)
+        self._run = run
+
+    @contextlib.contextmanager
+    def learning(self, task: Task, learner: Learner, found: State | None) -> Iterator[None]:
+        state = learner.state() if learner.finished_tasks else None
+        self._announce(Assignment(task.index, state, found, self._run))
+        with super().learning(task, learner, found):
+            yield
+
+    def ends(self) -> None:
+        self._announce(Assignment(task=0))
+
+    def _announce(self, assignment: "Assignment") -> None:
+        with self._place.watching_peers():
+            self._place.from_chief(assignment.packed())
+
+
+def crew(place: Distribution, run: Mapping[str, Any]) -> Crew:
+    """The crew of a run; arguments are those of `Leader`."""
+    if not place.is_chief:
+        raise ValueError("a run belongs to the chief; the other processes follow it")
+    return Leader(place, run) if place.processes > 1 else Crew(place)
+
+
 @dataclasses.dataclass(frozen=True)
 class Assignment:
-    """What all processes do next.
+    """The next thing that all processes do.
 
     Attributes:
         task: the task to learn, from 1; 0 when there is nothing left to do.
-        rate_factor: what the learning rates are multiplied by.
         learner: the learner's dictionary and arrays; None before the first task.
-        found: those of the checkpoint inside the task to go on from, if there is one.
+        found: those of the checkpoint inside the task to resume from, if there is one.
         run: what all processes must have in common, a JSON-able dictionary.
     """
 
     task: int
-    rate_factor: float = 1.0
     learner: State | None = None
     found: State | None = None
     run: Mapping[str, Any] | None = None
 
     def packed(self) -> bytes:
         """The assignment as bytes, floats and arrays to the bit."""
-        arrays: list[np.ndarray] = []
-        states = []
-        for state in (self.learner, self.found):
-            if state is not None:
-                meta, named = state
-                state = [dict(meta), list(named)]
-                arrays += [np.asarray(value) for value in named.values()]
-            states.append(state)
-        text = json.dumps([self.task, self.rate_factor, self.run, *states])
+        states = {"learner": self.learner, "found": self.found}
+        metas = {name: state and dict(state[0]) for name, state in states.items()}
+        arrays = {
+            f"{name}/{key}": np.asarray(value)
+            for name, state in states.items()
+            for key, value in (state[1] if state else {}).items()
+        }
+        text = json.dumps([self.task, self.run, metas]).encode()
         buffer = io.BytesIO()
-        np.savez(buffer, np.frombuffer(text.encode(), np.uint8), *arrays)
+        np.savez(buffer, text=np.frombuffer(text, np.uint8), **arrays)
         return buffer.getvalue()
 
     @classmethod
     def unpacked(cls, data: bytes) -> "Assignment":
         """The assignment that gave these bytes."""
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            text, *arrays = (archive[f"arr_{index}"] for index in range(len(archive.files)))
-        task, rate_factor, run, *states = json.loads(text.tobytes())
-        found = []
-        for state in states:
-            if state is not None:
-                meta, names = state
-                state = (meta, dict(zip(names, arrays[: len(names)], strict=True)))
-                arrays = arrays[len(names) :]
-            found.append(state)
-        return cls(task, rate_factor, *found, run)
+            arrays = {name: archive[name] for name in archive.files}
+        task, run, metas = json.loads(arrays.pop("text").tobytes())
+        states: dict[str, State | None] = {}
+        for name, meta in metas.items():
+            prefix = f"{name}/"
+            mine = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            states[name] = None if meta is None else (meta, mine)
+        return cls(task, run=run, **states)
 
 
-def announce(place: Distribution, assignment: Assignment) -> None:
-    """Tells the other processes, if there are any; the chief's part."""
-    if place.processes > 1:
-        with place.watching_peers():
-            place.from_chief(assignment.packed())
-
-
-def follow(
-    stream: TaskStream, learner: Learner, place: Distribution, *, run: Mapping[str, Any]
-) -> None:
-    """Learns what the chief announces, until there is nothing left.
-
-    When it is asked to stop it lets the chief decide, who writes a checkpoint first: whoever stops
-    a run on many machines tends to tell all of them.
+class Follower:
+    """A process that learns with the chief.
 
     Args:
         stream: the chief's, none of its tasks opened yet.
         learner: like the chief's, and has learnt nothing.
         place: this process among the others.
-        run: as in `Assignment`.
-
-    Raises:
-        PeerLost: another process has ended.
-        InputError: this process was started for another run than the chief.
-        dgm_tf.stopping.Stopped: it was asked to stop, and the chief has ended.
+        run: as in `Leader`.
     """
-    with stopping.watched():
-        try:
-            _follow(stream, learner, place, json.loads(json.dumps(run)))
-        except PeerLost:
-            if not stopping.requested():
-                raise
-        if stopping.requested():
-            raise stopping.Stopped("stopped with the chief, who says how to go on")
 
+    def __init__(
+        self, stream: TaskStream, learner: Learner, place: Distribution, run: Mapping[str, Any]
+    ) -> None:
+        self._stream, self._learner, self._place = stream, learner, place
+        self._run = json.loads(json.dumps(run))
 
-def _follow(
-    stream: TaskStream, learner: Learner, place: Distribution, run: Mapping[str, Any]
-) -> None:
-    tasks, task = None, None
-    while True:
-        with place.watching_peers():
-            assignment = Assignment.unpacked(place.from_chief(None))
-        if not assignment.task:
-            return
-        if differences := _checks.differences(assignment.run, run, list(run)):
-            raise InputError(
-                f"this process was started for another run than the chief: {'; '.join(differences)}"
-            )
-        if task is None or task.index != assignment.task:
-            tasks = stream.tasks(start=assignment.task) if tasks is None else tasks
-            task = next(tasks)
-        with used(place), place.watching_peers():
-            if assignment.learner is not None:
-                learner = learner.restored(*assignment.learner)
-            keeper = TaskKeeper(lambda *_: None, Every(), found=assignment.found, stops=False)
+    def run(self) -> None:
+        """Learns what the chief announces, until there is nothing left.
+
+        When it is asked to stop it lets the chief decide, who writes a checkpoint first: whoever
+        stops a run on many machines tends to tell all of them.
+
+        Raises:
+            PeerLost: another process has ended.
+            InputError: this process was started for another run than the chief.
+            dgm_tf.stopping.Stopped: it was asked to stop, and the chief has ended.
+        """
+        with stopping.watched():
             try:
-                with learner.slowed(assignment.rate_factor):
-                    learner.learn(task, callbacks=[keeper, NumbersWatch()])
-            except Diverged:
-                continue  # The chief has seen the same numbers, and decides.
+                self._follow()
+            except PeerLost:
+                if not stopping.requested():
+                    raise
+            if stopping.requested():
+                raise stopping.Stopped("stopped with the chief, who says how to go on")
+
+    def _follow(self) -> None:
+        tasks, task = None, None
+        while (assignment := self._next()).task:
+            differences = _checks.differences(assignment.run, self._run, list(self._run))
+            if differences:
+                raise InputError(
+                    "this process was started for another run than the chief: "
+                    f"{'; '.join(differences)}"
+                )
+            if task is None or task.index != assignment.task:
+                tasks = tasks or self._stream.tasks(start=assignment.task)
+                task = next(tasks)
+            with used(self._place), self._place.watching_peers():
+                self._learn(task, assignment)
+
+    def _next(self) -> Assignment:
+        with self._place.watching_peers():
+            return Assignment.unpacked(self._place.from_chief(None))
+
+    def _learn(self, task: Task, assignment: Assignment) -> None:
+        if assignment.learner is not None:
+            self._learner.load(*assignment.learner)
+        checkpoint = TaskCheckpoint(lambda *_: None, Every(), found=assignment.found, stops=False)
+        # Of a divergence the chief sees the same numbers, and says what follows.
+        with contextlib.suppress(Diverged):
+            self._learner.learn(task, callbacks=[checkpoint, NumbersWatch()])

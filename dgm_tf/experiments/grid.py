@@ -14,9 +14,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import _checks, settings, stopping
+from dgm_tf import _checks, stopping
 from dgm_tf.errors import InputError
+from dgm_tf.learners.registry import METHODS as LEARNERS
 from dgm_tf.reporting import tables
+from dgm_tf.settings import VARIANTS
 from dgm_tf.storage.files import write_atomically
 
 TRAINERS = {
@@ -27,8 +29,8 @@ TRAINERS = {
     "cifar10": "split_cifar10",
 }
 # Method by folder name: the flags that choose it.
-METHODS = {name: (f"--method={name}",) for name in settings.METHODS if name != "dgm"} | {
-    f"dgm-{variant}": (f"--variant={variant}",) for variant in settings.VARIANTS
+METHODS = {name: (f"--method={name}",) for name in LEARNERS if name != "dgm"} | {
+    f"dgm-{variant}": (f"--variant={variant}",) for variant in VARIANTS
 }
 _TASKS = 10
 _LOOK_SECONDS = 0.2
@@ -63,7 +65,7 @@ class Planned:
     def command(self) -> list[str]:
         """The command without the interpreter's path; what the table shows."""
         seed = [f"--seed={self.seed}"] if self.seed else []
-        tasks = [f"--tasks={self.tasks}"] if self.tasks < _TASKS else []
+        tasks = [f"--max_tasks={self.tasks}"] if self.tasks < _TASKS else []
         return [
             "python", "-m", f"trainers.{TRAINERS[self.dataset]}", *METHODS[self.method], *seed,
             *tasks, *self.extra, f"--run_dir={self.folder}",
@@ -96,31 +98,17 @@ def plan(
     ]
 
 
-def seeds(text: str) -> list[int]:
-    """Reads `0,1,2`.
-
-    Raises:
-        InputError: it is no list of whole numbers.
-    """
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"expected --seeds as whole numbers such as 0,1,2, received {text}"
-        ) from error
-
-
 def run_missing(
     planned: Sequence[Planned], *, say: Callable[[str], None], jobs: int = 1
 ) -> list[Planned]:
-    """Runs what is not finished, going on where a run was cut.
+    """Runs all that is not finished, and resumes what was cut.
 
-    A run that fails is said to have failed, and the others go on.
+    A run that fails is named, and the others are still run.
 
     Args:
         planned: the grid.
         say: takes a line of progress.
-        jobs: runs at the same time, each with its share of the processor's cores: small networks
+        jobs: runs at the same time, each with its part of the cores: small networks
             leave cores idle, so that two runs side by side end before two in a row.
 
     Returns:
@@ -130,15 +118,15 @@ def run_missing(
         InputError: more jobs than cores.
         dgm_tf.stopping.Stopped: it was asked to stop, and so the runs have been.
     """
-    shares = _core_shares(jobs)
+    parts = _core_parts(jobs)
     todo = [run for run in planned if run.finished_tasks() < run.tasks]
     say(f"{len(planned)} runs, {len(planned) - len(todo)} of them finished before")
     failed, seconds, running = [], [], {}
     waiting = list(enumerate(todo, start=1))
     with stopping.watched(), _stopped_together(running):
         while waiting or running:
-            for share in shares:
-                if share not in running and waiting:
+            for part in parts:
+                if part not in running and waiting:
                     index, run = waiting.pop(0)
                     left = ""
                     if seconds:
@@ -146,14 +134,14 @@ def run_missing(
                         minutes = statistics.fmean(seconds) * rounds / 60
                         left = f", about {max(1, round(minutes))} min to go"
                     say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
-                    running[share] = _Started(run, share if jobs > 1 else None)
+                    running[part] = _Started(run, part if jobs > 1 else None)
             time.sleep(_LOOK_SECONDS)
             if stopping.requested():
                 raise stopping.Stopped(stopping.GOES_ON)
-            for share, started in list(running.items()):
+            for part, started in list(running.items()):
                 if (code := started.process.poll()) is None:
                     continue
-                del running[share]
+                del running[part]
                 seconds.append(time.monotonic() - started.since)
                 last = started.ended()
                 if code:
@@ -175,7 +163,7 @@ class _Started:
         self.since = time.monotonic()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
         self.process = subprocess.Popen(
-            [sys.executable, *run.command[1:], "--quiet"],
+            [sys.executable, *run.command[1:], "--verbosity=0"],
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
         )
@@ -221,7 +209,7 @@ def _stop(running: Collection[_Started], reason: BaseException) -> None:
 
 
 def _in_foreground() -> bool:
-    """Whether Ctrl-C on the terminal reaches this process, and so its children."""
+    """Returns whether Ctrl-C on the terminal reaches this process, and so its children."""
     try:
         with open("/dev/tty") as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
@@ -239,7 +227,7 @@ def _own_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 
 
-def _core_shares(jobs: int) -> list[tuple[int, ...]]:
+def _core_parts(jobs: int) -> list[tuple[int, ...]]:
     """This process's cores, divided evenly."""
     jobs = _checks.integer(jobs, "--jobs", low=1)
     if jobs == 1:

@@ -1,13 +1,12 @@
-"""What a run shows while it works: one live line per task, and a few lines when it ends."""
+"""Output of a run while it works: one live line per task, and a few lines when it ends."""
 
 import os
-import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dgm_tf.reporting.tables import duration
 
@@ -18,18 +17,20 @@ _WIDTH_WITH_BAR = 100  # on a narrower terminal the figures are worth more than 
 
 
 class TaskProgress(keras.callbacks.Callback):
-    """One live line while a task is learnt, and a count of its steps.
+    """One live line while a task is learnt.
 
-    The line says how far the task is, the time left in the present call of `fit`, the losses and
-    the mask sparsity. It is drawn on a terminal alone: in a pipe, a file or a build service
-    nothing is written. Use it as a context manager, so that the line is gone before
-    anything else is printed, an error included.
+    The line says how far the present call of `fit` is, the time that is left in it, the losses and
+    the mask sparsity. It stands only on a terminal: in a pipe, a file or a build service nothing is
+    written. Use it as a context manager, so that the line is gone before anything else is printed,
+    an error included.
+
+    Attributes:
+        steps: training steps computed so far, over all calls of `fit`.
 
     Example:
 
         with dgm_tf.TaskProgress("task 3 of 10") as progress:
             model.learn(task, callbacks=[progress])
-        print(progress.steps)
     """
 
     # Keras then need not wait for each step's losses before it begins the next one.
@@ -43,31 +44,23 @@ class TaskProgress(keras.callbacks.Callback):
         live: bool | None = None,
         epoch_lines: bool = False,
     ) -> None:
-        """Prepares the line; nothing is drawn before training begins.
+        """Prepares the line, which appears when training begins.
 
         Args:
             title: what the line begins with.
-            file: where it is drawn; standard error unless given.
-            live: whether it is drawn at all; found out from `file` unless given.
+            file: where it stands; by default standard error.
+            live: whether there is a live line; by default `file` decides.
             epoch_lines: print a line that stays after each epoch, on `file`.
         """
         super().__init__()
+        self.steps = 0
         self._title = self._shown_title = title
         console = Console(stderr=True) if file is None else Console(file=file)
         live = is_live(console.file) if live is None else live
         self._bar = _bar(console) if live else None
         self._epoch_lines = console if epoch_lines else None
         self._line = None
-        self._finished_steps = 0
-        self._epoch_steps = 0
-        self._fit_start = 0
-        self._clock_start: tuple[int, float] | None = None
-        self._epoch = 1
-
-    @property
-    def steps(self) -> int:
-        """Training steps taken so far, over all calls of `fit`."""
-        return self._finished_steps + self._epoch_steps
+        self._epoch = 0
 
     def __enter__(self) -> "TaskProgress":
         return self
@@ -80,69 +73,42 @@ class TaskProgress(keras.callbacks.Callback):
         if self.steps:  # The first phase of a task needs no name.
             phase = getattr(self.model, "phase", "")
             self._shown_title = f"{self._title}  {phase}" if phase else self._title
-        self._fit_start = self.steps
-        self._clock_start = None
-        self._epoch = 1
         if self._bar is None:
             return
         if self._line is not None:
             self._bar.remove_task(self._line)
-        self._line = self._bar.add_task(f"{self._shown_title}  starting", total=self._total())
+        steps, epochs = self._steps_and_epochs()
+        # Without a total the bar only moves to and fro.
+        total = steps * epochs if steps and epochs else None
+        self._line = self._bar.add_task(self._shown_title, total=total, values="starting")
         self._bar.start()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._epoch = epoch + 1
+        self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        # `batch` is the last step of several under steps_per_execution, even where the epoch has
-        # fewer; and Keras may call this from several threads, a later step first.
-        steps = (self.params or {}).get("steps") or batch + 1
-        self._epoch_steps = max(self._epoch_steps, min(batch + 1, steps))
-        self._draw(logs)
+        self.steps += 1
+        if self._line is None:
+            return
+        steps, epochs = self._steps_and_epochs()
+        done = self._epoch * (steps or 0) + batch + 1
+        epoch = [f"epoch {self._epoch + 1}/{epochs}"] if epochs else []
+        self._bar.update(self._line, completed=done, values="  ".join([*_values(logs), *epoch]))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._finished_steps, self._epoch_steps = self.steps, 0
-        self._draw(logs)
-        if self._epoch_lines is not None and not getattr(self.model, "played_back", False):
-            epochs = (self.params or {}).get("epochs")
+        if self._epoch_lines is not None:
+            _, epochs = self._steps_and_epochs()
             line = "  ".join([self._shown_title, f"epoch {epoch + 1}/{epochs}", *_values(logs)])
             # By the live line's own console, which puts it above that line.
             self._epoch_lines.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _draw(self, logs: Mapping[str, Any] | None) -> None:
-        if self._line is None:
-            return
-        done, total = self.steps - self._fit_start, self._total()
-        epochs = (self.params or {}).get("epochs")
-        parts = [
-            self._shown_title,
-            f"{100 * done / total:.0f} %" if total else f"{done} steps",
-            self._left(done, total),
-            *_values(logs),
-            f"epoch {self._epoch}/{epochs}" if epochs else "",
-        ]
-        text = "  ".join(filter(None, parts))
-        self._bar.update(self._line, completed=done, total=total, description=text)
-
-    def _left(self, done: int, total: int | None) -> str:
-        """Time left by the pace since the first step, which is slow: it builds the graph."""
-        now = time.monotonic()
-        if self._clock_start is None or getattr(self.model, "played_back", False):
-            self._clock_start = (done, now)
-        first, start = self._clock_start
-        if total is None or done <= first:
-            return ""
-        return f"{duration((now - start) / (done - first) * max(total - done, 0))} left"
-
-    def _total(self) -> int | None:
+    def _steps_and_epochs(self) -> tuple[int | None, int | None]:
         params = self.params or {}
-        if not params.get("steps") or not params.get("epochs"):
-            return None  # The bar then only moves to and fro.
-        return params["steps"] * params["epochs"]
+        return params.get("steps"), params.get("epochs")
 
 
 def is_live(file: TextIO) -> bool:
-    """Whether a line may be redrawn on `file`: a terminal, and no build service behind it."""
+    """Returns whether `file` can show a live line: a terminal, and no build service behind it."""
     return file.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
@@ -160,10 +126,10 @@ def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | No
     if row.get("oracle_accuracy") is not None:
         measures += f", G{row['task']} {_percent(row['oracle_accuracy'])}"
     if row["forgetting"] is not None:
-        share = {name: _percent(value) for name, value in row["newest_class_share"].items()}
+        fraction = {name: _percent(value) for name, value in row["newest_class_share"].items()}
         measures += f", forgetting {_percent(row['forgetting'])}"
-        measures += f", newest classes {share['predictions']} of predictions"
-        measures += f", {share['test_set']} of images"
+        measures += f", newest classes {fraction['predictions']} of predictions"
+        measures += f", {fraction['test_set']} of images"
     lines.append(measures)
     if row["audit"]:
         lines.append(f"memory audit: {_audit(row['audit'])}")
@@ -194,12 +160,17 @@ def _values(logs: Mapping[str, Any] | None) -> list[str]:
     return [f"{_SHOWN.get(name, name)} {float(logs[name]):.2g}" for name in names]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
 
 
 def _bar(console: Console) -> Progress:
-    columns = [TextColumn("{task.description}", markup=False)]
+    columns = [
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[values]}", markup=False),
+    ]
     if console.width >= _WIDTH_WITH_BAR:
         columns.insert(0, BarColumn(bar_width=16))
     return Progress(*columns, console=console, transient=True, refresh_per_second=4)

@@ -13,7 +13,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.learner import GeneratingLearner, position_table
-from dgm_tf.networks import Generator
+from dgm_tf.networks import Critic, Generator
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
@@ -97,21 +97,38 @@ class DGM(GeneratingLearner):
         )
         history = phase.run(batches, **budget, callbacks=callbacks)
         generator = self._finished(phase.generator, task)
-        classifier = phase.critic
-        if settings.consolidation_steps:
-            if settings.consolidation_start != "critic":
-                classifier = self.initial_classifier(task)
-            images = ConsolidationImages(
-                self.balanced_replay(TaskMemory(generator), "consolidation replay"),
-                known=len(self.classes_seen),
-                own_weight=settings.details.real_weight,
-                margins=settings.real_margins,
-            )
-            teacher = self._classifier if settings.details.distillation_weight else None
-            history |= self.consolidate(classifier, task, callbacks, images=images, teacher=teacher)
+        classifier, classified = self.train_classifier(generator, task, phase.critic, callbacks)
         self._generator = generator.widen(generator.grown_widths())
         self.task_learnt(task, classifier)
-        return history
+        return history | classified
+
+    def train_classifier(
+        self, generator: Generator, task: Task, critic: Critic, callbacks: Sequence[Any] = ()
+    ) -> tuple[Critic, dict[str, list[float]]]:
+        """Returns the classifier of all classes seen, and what its training logged.
+
+        Args:
+            generator: with the task finished.
+            task: the newest one, still open.
+            critic: as the adversarial phase has left it; the classifier itself in the paper.
+            callbacks: Keras callbacks.
+        """
+        settings = self.settings
+        if not settings.consolidation_steps:
+            return critic, {}
+        if settings.consolidation_start == "critic":
+            classifier = critic
+        else:
+            classifier = self.initial_classifier(task)
+        images = ConsolidationImages(
+            self.balanced_replay(TaskMemory(generator), "consolidation replay"),
+            known=len(self.classes_seen),
+            own_weight=settings.details.real_weight,
+            margins=settings.real_margins,
+        )
+        teacher = self._classifier if settings.details.distillation_weight else None
+        history = self.consolidate(classifier, task, callbacks, images=images, teacher=teacher)
+        return classifier, history
 
     def adversarial_phase(
         self, task: Task, *, epochs: int, steps_per_epoch: int

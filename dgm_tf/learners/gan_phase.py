@@ -107,10 +107,10 @@ class GANPhase(TwoNetworkPhase):
         logs = self.critic_step(data)
         return logs | self._update_generator(data[0].shape[0])
 
-    def _step_function(self) -> Callable[[Any], dict[str, tf.Tensor]]:
+    def step_function(self) -> Callable[[Any], dict[str, tf.Tensor]]:
         every = self._settings.critic_steps
         if every == 1:
-            return super()._step_function()
+            return super().step_function()
         place = distribution.present()
         both = place.on_replicas(self.compiled_step())
         critic_only = place.on_replicas(self.jitted(self.critic_step))

@@ -186,7 +186,7 @@ class Phase(keras.Model):
             verbose=0,
         )
         self.stop_training = False
-        step_function = self._step_function()
+        one_step = self.step_function()
         iterator = iter(batches(start=self.done))
         calls.on_train_begin()
         history = self.history.history
@@ -201,7 +201,7 @@ class Phase(keras.Model):
             for step in range(first_step, steps_per_epoch):
                 calls.on_train_batch_begin(step)
                 try:
-                    logs = step_function(iterator)
+                    logs = one_step(iterator)
                 except tf.errors.OutOfRangeError as error:
                     raise InputError(
                         f"expected {epochs} times {steps_per_epoch} batches, the data ended before"
@@ -221,7 +221,7 @@ class Phase(keras.Model):
             checkpoint.end()
         return history
 
-    def _step_function(self) -> Callable[[Any], dict[str, tf.Tensor]]:
+    def step_function(self) -> Callable[[Any], dict[str, tf.Tensor]]:
         """One step on all replicas, counted and logged, as a graph.
 
         One function instead of Keras' nested ones, which take far longer to trace: every task

@@ -98,15 +98,35 @@ class TaskLog(keras.callbacks.Callback):
     def __init__(self, writer: Any, steps_before: int) -> None:
         super().__init__()
         self._writer = writer
-        self._steps = steps_before
+        self._steps = self._before = steps_before
+        self._epochs = 0  # of the present phase, written so far
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._before, self._epochs = self._steps, 0
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._steps += self.params["steps"]
-        phase = getattr(self.model, "phase", "") or "training"
+        self._write_before(epoch)
+        self._write(epoch, logs or {})
         with self._writer.as_default(step=self._steps):
-            for name, value in (logs or {}).items():
-                tf.summary.scalar(f"{phase}/{name}", float(value))
             self._write_masks()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._write_before(self.params["epochs"])
+
+    def _write_before(self, epoch: int) -> None:
+        """Writes the epochs before `epoch` that an earlier process has finished."""
+        history = getattr(getattr(self.model, "history", None), "history", {})
+        finished = min(map(len, history.values()), default=0)
+        for earlier in range(self._epochs, min(epoch, finished)):
+            self._write(earlier, {name: values[earlier] for name, values in history.items()})
+
+    def _write(self, epoch: int, logs: Mapping[str, Any]) -> None:
+        phase = getattr(self.model, "phase", "") or "training"
+        self._epochs = epoch + 1
+        self._steps = self._before + self._epochs * self.params["steps"]
+        with self._writer.as_default(step=self._steps):
+            for name, value in logs.items():
+                tf.summary.scalar(f"{phase}/{name}", float(value))
 
     def _write_masks(self) -> None:
         generator = getattr(self.model, "generator", None)

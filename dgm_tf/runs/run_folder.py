@@ -1,7 +1,7 @@
 """The folder of a run: what stands where, what it belongs to, and how it is continued.
 
 A task counts as finished once its checkpoint has its name; the checkpoint also holds the row of
-`metrics.jsonl` of every task so far. The tables are written anew from these rows after each commit
+`metrics.jsonl` of every task so far. The tables are written again from these rows after each commit
 and before a run goes on, so that a run killed at any moment neither loses nor doubles a line.
 
 While a task is learnt its own checkpoints stand in `checkpoints/unfinished`, which goes when the
@@ -9,9 +9,7 @@ task is finished. A checkpoint that is not whole is named and passed over for th
 """
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import math
 import re
@@ -25,15 +23,15 @@ from typing import Any
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
-from dgm_tf.evaluation.audit import record_digest
-from dgm_tf.runs import chain
-from dgm_tf.runs.run_format import MAX_SETTINGS_BYTES, check_description, check_rows
-from dgm_tf.settings import METHODS, DGMSettings, added, method_of
+from dgm_tf.runs.run_format import check_rows, read_description, read_rows
 from dgm_tf.storage import checkpoint
-from dgm_tf.storage.files import locked, read_text, refuse_links_out, write_atomically
+from dgm_tf.storage.files import locked, refuse_links_out, write_atomically
 
 # A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
 _MIB_PER_TASK = 30
+
+# How many checkpoints inside a task are kept, the last ones.
+_KEPT = 2
 
 # What a run must share with the folder that it continues.
 _IDENTITY = ("learner", "settings", "stream")
@@ -41,10 +39,7 @@ _IDENTITY = ("learner", "settings", "stream")
 # The keys of a checkpoint's dictionary that are not the learner's.
 _ROWS = "rows"
 _RUN = "run"
-
-_UNFINISHED = "unfinished"
-
-_LAYER_COLUMNS = ["layer", "inputs", "units", "weights", "reserved", "free", "initial_free"]
+_TASK = "task"
 
 
 class RunFolder:
@@ -62,6 +57,7 @@ class RunFolder:
         self.audit = self.path / "audit"
         self.samples = self.path / "samples"
         self._identity: str | None = None
+        self._unfinished = self.path / "checkpoints" / "unfinished"
 
     @contextlib.contextmanager
     def opened(self, description: Mapping[str, Any], *, tasks: int) -> Iterator["RunFolder"]:
@@ -84,20 +80,19 @@ class RunFolder:
             raise ValueError(f"a run is described by {_IDENTITY}, {missing} is missing")
         description = _plain(description)
         refuse_links_out(self.path)
-        self._identity = _digest(_comparable(description))
-        settings = self.path / "settings.json"
-        if settings.exists():
-            self._compare(self.description(), description)
-        elif (self.path / "metrics.jsonl").exists() or self._finished():
+        self._identity = _digest(identity(description))
+        if self._settings.exists():
+            self._compare(description)
+        elif self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
                 "they belong to this run; choose another --run_dir"
             )
         check_writable(self.path, mib=_MIB_PER_TASK * tasks)
         with locked(self.path):
-            if not settings.exists():
+            if not self._settings.exists():
                 text = json.dumps(description, indent=2, ensure_ascii=False)
-                write_atomically(settings, f"{text}\n".encode())
+                write_atomically(self._settings, f"{text}\n".encode())
             yield self
 
     def restore(self) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]] | None:
@@ -111,7 +106,7 @@ class RunFolder:
             InputError: no checkpoint of a finished task is whole, the last one is not this
                 run's, or there are results without one.
         """
-        found = _newest_whole([self._checkpoint(task) for task in reversed(self._finished())])
+        found = _newest_whole([self._checkpoint(task) for task in reversed(self.saved_tasks())])
         if found is None:
             self._check_without_results()
             self._tidy(1)
@@ -126,12 +121,7 @@ class RunFolder:
                 f"the checkpoint {folder} does not hold the results of tasks 1 to {last} "
                 f"({_checks.one_line(error)}); restore it or begin a new run folder"
             ) from error
-        # Older ones do not say.
-        if meta.pop(_RUN, self._identity) != self._identity:
-            raise InputError(
-                f"the checkpoint {folder} is of a run with other settings; restore this run's own "
-                "or begin a new run folder"
-            )
+        self._check_run(folder, meta, self._identity)
         self._tidy(last + 1)
         self._write_tables(rows)
         return rows, meta, arrays
@@ -154,7 +144,7 @@ class RunFolder:
         """
         if taken := {_ROWS, _RUN} & set(meta):
             raise ValueError(f"the keys {sorted(taken)} of a checkpoint are taken by the run")
-        rows = self._linked(_plain(rows), chain.state_digest(meta, arrays))
+        rows = _plain(rows)
         kept = {**meta, _ROWS: rows, _RUN: self._identity}
         checkpoint.save(self._checkpoint(len(rows)), kept, arrays)
         self._write_tables(rows)
@@ -162,32 +152,25 @@ class RunFolder:
         return rows
 
     def keep_unfinished(
-        self,
-        task: int,
-        steps: int,
-        meta: Mapping[str, Any],
-        arrays: Mapping[str, Any],
-        *,
-        last: int,
+        self, task: int, steps: int, meta: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> None:
-        """Writes a checkpoint inside a task.
+        """Writes a checkpoint inside a task and removes those of it that are too many.
 
         Args:
             task: the task that is being learnt, from 1.
             steps: its steps so far.
             meta: a JSON-able dictionary, floats that are no numbers included.
             arrays: by name.
-            last: how many checkpoints of the task are kept, this one included.
 
         Raises:
             InputError: the folder cannot be written; the checkpoints before are still whole.
         """
         folder = self._unfinished / f"{_task_name(task)}-step-{steps:08d}"
-        checkpoint.save(folder, {**meta, "task": task, _RUN: self._identity}, arrays)
+        checkpoint.save(folder, {**meta, _TASK: task, _RUN: self._identity}, arrays)
         found = self._unfinished_checkpoints(task)
         place = found.index(folder)
         # Those of later steps are what `unfinished` passed over as it looked for a whole one.
-        for old in (*found[:place], *found[place + last :]):
+        for old in (*found[:place], *found[place + _KEPT :]):
             shutil.rmtree(old, ignore_errors=True)
 
     def unfinished(self, task: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -198,7 +181,7 @@ class RunFolder:
             except checkpoint.DamagedError as error:
                 warn(f"{error}; the one before is looked for")
                 continue
-            if (meta.pop("task", None), meta.pop(_RUN, None)) == (task, self._identity):
+            if (meta.pop(_TASK, None), meta.pop(_RUN, None)) == (task, self._identity):
                 return meta, arrays
             warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
         return None
@@ -228,7 +211,7 @@ class RunFolder:
         Raises:
             InputError: there is no run here, or it has not finished that task.
         """
-        finished = self._finished()
+        finished = self.saved_tasks()
         if not finished:
             raise InputError(
                 f"expected a run with a finished task, {self.path} holds none; name its --run_dir"
@@ -238,9 +221,7 @@ class RunFolder:
                 f"expected --task from {finished[0]} to {finished[-1]}, received {task}"
             )
         description = self.description()
-        meta, arrays = checkpoint.load(self._checkpoint(task or finished[-1]))
-        for key in (_ROWS, _RUN):
-            meta.pop(key, None)
+        _, meta, arrays = self.saved(task or finished[-1])
         return description, meta, arrays
 
     def description(self) -> dict[str, Any]:
@@ -251,103 +232,96 @@ class RunFolder:
                 the folder leads out of it.
         """
         refuse_links_out(self.path)
-        path = self.path / "settings.json"
         try:
-            content = json.loads(read_text(path, limit=MAX_SETTINGS_BYTES))
-            check_description(content)
+            return read_description(self._settings)
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
-                f"cannot read {path} as the settings of a run ({_checks.one_line(error)}); "
-                "restore it or choose another --run_dir"
+                f"cannot read {self._settings} as the settings of a run "
+                f"({_checks.one_line(error)}); restore it or choose another --run_dir"
             ) from error
-        return content
 
-    def saved_tasks(self) -> list[int]:
-        """Tasks that have a checkpoint, in order."""
-        return self._finished()
-
-    def saved(self, task: int) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-        """A task's checkpoint as it is: rows, the learner's dictionary and its arrays.
+    def rows(self) -> list[dict[str, Any]]:
+        """What `metrics.jsonl` holds: a row per finished task, in order.
 
         Raises:
-            InputError: it is missing or damaged.
+            InputError: it cannot be read or is not what a run writes.
         """
-        meta, arrays = checkpoint.load(self._checkpoint(task))
-        meta.pop(_RUN, None)
-        return meta.pop(_ROWS, []), meta, arrays
+        try:
+            return read_rows(self._metrics)
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"expected a row per finished task, from task 1 on, in {self._metrics} "
+                f"({_checks.one_line(error)}); restore the file"
+            ) from error
 
-    def sample_file(self, task: int) -> Path:
-        """Where the pictures made after a task (from 1) go."""
-        return self.samples / f"task-{task:02d}.png"
-
-    def _checkpoint(self, task: int) -> Path:
-        return self.path / "checkpoints" / _task_name(task)
-
-    @property
-    def _unfinished(self) -> Path:
-        return self.path / "checkpoints" / _UNFINISHED
-
-    def _unfinished_checkpoints(self, task: int) -> list[Path]:
-        """Checkpoints inside a task, the last one first."""
-        return sorted(self._unfinished.glob(f"{_task_name(task)}-step-*"), reverse=True)
-
-    def _finished(self) -> list[int]:
+    def saved_tasks(self) -> list[int]:
         """Tasks that have a checkpoint, in order."""
         names = (path.name for path in (self.path / "checkpoints").glob("task-*"))
         return sorted(
             int(match[1]) for name in names if (match := re.fullmatch(r"task-(\d{2,5})", name))
         )
 
+    def saved(self, task: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """A task's checkpoint as it is: rows, the learner's dictionary and its arrays.
+
+        Raises:
+            InputError: it is missing, damaged, or of another run than `settings.json`.
+        """
+        meta, arrays = checkpoint.load(self._checkpoint(task))
+        self._check_run(self._checkpoint(task), meta, _digest(identity(self.description())))
+        return meta.pop(_ROWS, []), meta, arrays
+
+    def sample_file(self, task: int) -> Path:
+        """Where the pictures made after a task (from 1) go."""
+        return self.samples / f"task-{task:02d}.png"
+
+    @property
+    def _settings(self) -> Path:
+        return self.path / "settings.json"
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def _checkpoint(self, task: int) -> Path:
+        return self.path / "checkpoints" / _task_name(task)
+
+    def _unfinished_checkpoints(self, task: int) -> list[Path]:
+        """Checkpoints inside a task, the last one first."""
+        return sorted(self._unfinished.glob(f"{_task_name(task)}-step-*"), reverse=True)
+
     def _check_without_results(self) -> None:
         """Results are written after their checkpoint: where there is none, it was left out."""
-        metrics = self.path / "metrics.jsonl"
-        if metrics.exists() and metrics.stat().st_size:
+        if self._metrics.exists() and self._metrics.stat().st_size:
             raise InputError(
                 f"{self.path} holds results and no checkpoint that a run could go on from; to "
                 "repeat the run choose another --run_dir, or delete that one"
             )
 
-    def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        found, wanted = _comparable(found), _comparable(wanted)
-        if differences := _checks.differences(found, wanted, _IDENTITY):
+    @staticmethod
+    def _check_run(folder: Path, meta: dict[str, Any], wanted: str | None) -> None:
+        if meta.pop(_RUN, None) != wanted:
+            raise InputError(
+                f"the checkpoint {folder} is of a run with other settings; restore this run's own "
+                "or begin a new run folder"
+            )
+
+    def _compare(self, wanted: Mapping[str, Any]) -> None:
+        if differences := _checks.differences(self.description(), wanted, _IDENTITY):
             raise InputError(
                 f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
                 "choose another --run_dir or delete that one"
             )
 
-    def _linked(self, rows: list[dict[str, Any]], state_digest: str) -> list[dict[str, Any]]:
-        """The rows, the last with its link; see `dgm_tf.runs.chain`."""
-        digests = {
-            chain.RECORD: record_digest(self.audit, len(rows)),
-            chain.STATE: state_digest,
-        }
-        rows = [*rows[:-1], rows[-1] | digests]
-        link = chain.links(identity(self.description()), rows)[-1]
-        return [*rows[:-1], rows[-1] | {chain.LINK: link}]
-
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomically(self.path / "metrics.jsonl", lines.encode())
+        write_atomically(self._metrics, lines.encode())
         AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv")
-        write_atomically(self.path / "growth.csv", growth_csv(rows).encode())
 
 
 def identity(description: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's description that tells whether two runs are the same."""
     return {key: description.get(key) for key in _IDENTITY}
-
-
-def _comparable(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a description that tells runs apart, the same in folders of any age."""
-    found = identity(description)
-    if isinstance(found["settings"], Mapping):
-        since = added(METHODS.get(method_of(str(found["learner"])), DGMSettings))
-        found["settings"] = {
-            key: value
-            for key, value in found["settings"].items()
-            if key not in since or value != since[key]
-        }
-    return found
 
 
 def _newest_whole(
@@ -417,18 +391,6 @@ def _digest(value: Any) -> str:
 def warn(text: str) -> None:
     """Says something that a user should know on standard error, in one line."""
     print(f"warning: {text}", file=sys.stderr)
-
-
-def growth_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table growth.csv: a line per task and layer."""
-    text = io.StringIO()
-    # Of the layer's quantities those that have no column are left out.
-    columns = ["task", *_LAYER_COLUMNS]
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerows({"task": row["task"], **layer} for layer in row.get("layers", ()))
-    return text.getvalue()
 
 
 def _plain(value: Any) -> Any:

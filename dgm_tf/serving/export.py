@@ -1,16 +1,8 @@
-"""A trained memory as a SavedModel that runs where nothing of this package is installed.
-
-What every task needs is cut out of the generator: binary masks applied, units that no image of the
-task depends on left out. Cut out, the tasks' kernels take more room the more tasks share a weight.
-So the files hold each weight once, with one bit per task that says whether it has it, and the
-kernels are laid out as the model is loaded. The same image then costs the same whatever the number
-of tasks.
-"""
+"""A trained memory as a SavedModel that runs where nothing of this package is installed."""
 
 import dataclasses
 import json
 import re
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,14 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, provenance, randomness
+from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
-from dgm_tf.evaluation import audit
-from dgm_tf.layers import FinishedLayer, masks
+from dgm_tf.evaluation import memory_audit
+from dgm_tf.evaluation.memory_audit import Record
 from dgm_tf.networks import Critic, Generator
-from dgm_tf.networks.generator import FinishedGenerator
 from dgm_tf.replay import to_levels
-from dgm_tf.storage.files import whole_folder, write_atomically
+from dgm_tf.runs import provenance
+from dgm_tf.serving.shared_kernels import SharedKernels
+from dgm_tf.storage.files import locked, whole_folder
 from dgm_tf.stream import to_float
 
 FORMAT = "dgm_tf export"
@@ -38,7 +31,7 @@ NOISE_LIMIT = 1e4
 
 
 class Exportable(Protocol):
-    """What is exported; `dgm_tf.DGM` is one."""
+    """A learner that can be exported; `dgm_tf.DGM` is one."""
 
     name: str
     generator: Generator
@@ -54,7 +47,7 @@ class Exportable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What was written; as a text, one line for the log.
+    """Result of an export; as a text, one line for the log.
 
     Attributes:
         path: the folder of the version, NAME/<n>.
@@ -105,34 +98,24 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
         classifier: take the critic along, for `classify`.
 
     Raises:
-        InputError: nothing has been learnt, a class has a name of several lines, the version exists
-            or cannot be written, or it draws other images than the learner, on this machine: then
-            nothing is left of it.
+        InputError: nothing has been learnt, a class has a name of several lines, the version
+            exists or cannot be written, another process is exporting there, or the version
+            generates other images than the learner, on this machine: then nothing is left of it.
     """
-    generator = learner.generator
-    folder = version_folder(path)
-    records = [audit.recorded(classes, learner.generate) for classes in learner.task_classes]
+    path = Path(path)
+    records = [memory_audit.recorded(each, learner.generate) for each in learner.task_classes]
+    description = _description(learner, records)
     audited = sum(int(np.prod(record.images.shape[:-1])) for record in records)
-    with whole_folder(folder) as aside:
-        description = aside / DESCRIPTION
-        content = json.dumps(_description(learner, records), indent=1, ensure_ascii=False)
-        write_atomically(description, f"{content}\n".encode())
-        root = tf.Module()
-        root.description = tf.saved_model.Asset(str(description))
-        signatures = _generating(root, generator, learner.classes_seen)
-        if classifier:
-            signatures |= _classifying(root, learner)
-        try:
-            tf.saved_model.save(root, str(aside), signatures=signatures)
-        except tf.errors.OpError as error:  # The system's; a file's path comes before what it says.
-            raise OSError(_checks.one_line(error.message.rpartition("; ")[2])) from error
-        description.unlink()  # The copy among the assets stays.
-        if differing := _differing_pixels(aside, records):
-            raise InputError(
-                f"{differing} of {audited} audited pixels of the export are not the learner's own, "
-                f"{folder} was not written; if this is on a GPU, export on the CPU instead "
-                "(CUDA_VISIBLE_DEVICES=-1)"
-            )
+    with locked(path.parent if path.name.isdecimal() else path):
+        folder = version_folder(path)
+        with whole_folder(folder) as aside:
+            _save(aside, learner, description, classifier)
+            if differing := _differing_pixels(aside, records):
+                raise InputError(
+                    f"{differing} of {audited} audited pixels of the export are not the learner's "
+                    f"own, {folder} was not written; if this is on a GPU, export on the CPU "
+                    "instead (CUDA_VISIBLE_DEVICES=-1)"
+                )
     return Export(
         folder,
         tasks=len(records),
@@ -140,6 +123,22 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
         learner_bytes=sum(array.nbytes for array in learner.state()[1].values()),
         audited_pixels=audited,
     )
+
+
+def _save(folder: Path, learner: Exportable, description: dict[str, Any], classifier: bool) -> None:
+    """Writes the SavedModel into an empty folder."""
+    file = folder / DESCRIPTION
+    file.write_text(f"{json.dumps(description, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
+    root = tf.Module()
+    root.description = tf.saved_model.Asset(str(file))
+    signatures = _generating(root, learner.generator, learner.classes_seen)
+    if classifier:
+        signatures |= _classifying(root, learner)
+    try:
+        tf.saved_model.save(root, str(folder), signatures=signatures)
+    except tf.errors.OpError as error:  # The system's; a file's path comes before what it says.
+        raise OSError(_checks.one_line(error.message.rpartition("; ")[2])) from error
+    file.unlink()  # The copy among the assets stays.
 
 
 def version_folder(path: str | Path) -> Path:
@@ -162,12 +161,7 @@ def versions_in(path: str | Path) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"[0-9]+", name))
 
 
-def audit_seeds(record: audit.Record) -> list[int]:
-    """The keys with which `generate` makes the images of an audit record, one per class."""
-    return [randomness.key(seed, "generate") for seed in record.seeds.tolist()]
-
-
-def _description(learner: Exportable, records: Sequence[audit.Record]) -> dict[str, Any]:
+def _description(learner: Exportable, records: Sequence[Record]) -> dict[str, Any]:
     generator = learner.generator
     tasks = generator.class_tasks.tolist()
     for name in learner.class_names:
@@ -189,16 +183,21 @@ def _description(learner: Exportable, records: Sequence[audit.Record]) -> dict[s
     }
 
 
-def _audit_entry(task: int, record: audit.Record) -> dict[str, Any]:
+def _audit_entry(task: int, record: Record) -> dict[str, Any]:
     """How to make the fixed images of a task with `generate`, and what must come out."""
     return {
         "task": task,
         "labels": record.classes.tolist(),
-        "seeds": [[key, 0] for key in audit_seeds(record)],  # one per label
+        "seeds": [_seed(number) for number in record.seeds.tolist()],  # one per label
         "images_per_label": len(record.images) // len(record.classes),
         "sha256_of_images": record.images_digest(),  # float32, little-endian, label by label
-        "sha256_of_record": record.digest(),  # as in the run's audit/task-NN.npz
+        "sha256_of_record": record.digest(),  # as in the run's audit folder
     }
+
+
+def _seed(number: int) -> list[int]:
+    """A learner's seed as the signatures take it, for a batch from its first image on."""
+    return [randomness.key(number, "generate"), 0]
 
 
 # The generator.
@@ -207,7 +206,7 @@ def _audit_entry(task: int, record: audit.Record) -> dict[str, Any]:
 def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -> dict[str, Any]:
     """The signatures that make images; what they hold is attached to `root`."""
     tasks = range(1, len(generator.finished) + 1)
-    cut = _Cut(root, generator)
+    kernels = SharedKernels(root, generator)
     of_class = generator.class_tasks.astype(np.int32)
     seen = np.cumsum(generator.finished).tolist()
     size = generator.latent_dim
@@ -216,7 +215,7 @@ def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -
 
     def images_of(task: int, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         latent = generator.latent(noise, positions, seen[task - 1])
-        return generator.draw(latent, cut.finished(task))
+        return generator.draw(latent, kernels.finished(task))
 
     def some_images(task: int, rows: tf.Tensor, positions: tf.Tensor, noise: tf.Tensor):
         # A task that no label asks for costs nothing.
@@ -282,120 +281,6 @@ def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -
         "generate_from_noise": generate_from_noise,
         "generate_png": generate_png,
     }
-
-
-class _Cut:
-    """The weights that finished tasks use: held once, laid out for each task on loading."""
-
-    def __init__(self, root: tf.Module, generator: Generator):
-        self._generator = generator
-        self._tasks = range(1, len(generator.finished) + 1)
-        self._used = [  # by task and block; the input vector is the first block's input
-            [np.arange(generator.latent_dim), *generator.used_units(task)] for task in self._tasks
-        ]
-        self._finished = [generator.finished_generator(task) for task in self._tasks]
-        self._kernels: list[list[tf.Variable]] = [[] for _ in self._tasks]
-        root.shared, root.tasks, layouts = [], [], []
-        for layer in range(len(generator.blocks)):
-            shared, of_task = self._shared(layer)
-            root.shared.append(shared)
-            for kernels, layout in zip(self._kernels, of_task, strict=True):
-                # Empty in the files, whatever its shape will be.
-                kernels.append(tf.Variable(tf.zeros([0]), shape=tf.TensorShape(None)))
-                layouts.append((kernels[-1], layout))
-        for finished, kernels in zip(self._finished, self._kernels, strict=True):
-            part = tf.Module()
-            part.kernels = kernels
-            part.affines = [tf.Variable(block.affine, trainable=False) for block in finished.blocks]
-            part.head = tf.Variable(finished.head, trainable=False)
-            root.tasks.append(part)
-        root.layouts = [layout.bits for _, layout in layouts if layout.bits is not None]
-        root.laid_out = _LaidOut(layouts)
-        self._parts = root.tasks
-
-    def finished(self, task: int) -> FinishedGenerator:
-        """The parameters of a task as `Generator.draw` takes them."""
-        finished, part = self._finished[task - 1], self._parts[task - 1]
-        blocks = []
-        for block, kernel, affine in zip(finished.blocks, part.kernels, part.affines, strict=True):
-            mask = block.mask
-            if mask is not None:
-                # All but one that stands in for a layer without any are units that the task has.
-                mask = None if mask.numpy().all() else tf.constant(mask.numpy())
-            kernel = tf.ensure_shape(kernel.read_value(), block.kernel.shape)
-            blocks.append(FinishedLayer(kernel, tf.convert_to_tensor(affine), mask))
-        return FinishedGenerator(tuple(blocks), tf.convert_to_tensor(part.head))
-
-    def _shared(self, layer: int) -> tuple[tf.Variable, list["_Layout"]]:
-        """A block's weights that any task uses, and how each task's kernel comes out of them."""
-        block = self._generator.blocks[layer]
-        inputs, units = (self._union(layer), self._union(layer + 1))
-        shared = block.kernel.numpy()[..., units, :][..., inputs]
-        wanted = np.zeros(shared.shape, bool)
-        layouts = []
-        for task in self._tasks:
-            own = [
-                np.searchsorted(union, self._used[task - 1][index])
-                for union, index in ((inputs, layer), (units, layer + 1))
-            ]
-            place = np.ix_(*(range(taps) for taps in shared.shape[:2]), own[1], own[0])
-            mask = self._mask(layer, task)
-            wanted[place] |= True if mask is None else mask
-            layouts.append(_Layout(*own, mask))
-        shared = tf.Variable(np.where(wanted, shared, np.float32(0)), trainable=False)
-        for layout in layouts:
-            layout.shared = shared
-        return shared, layouts
-
-    def _union(self, index: int) -> np.ndarray:
-        return np.unique(np.concatenate([used[index] for used in self._used]))
-
-    def _mask(self, layer: int, task: int) -> np.ndarray | None:
-        """Which weights of its cut kernel a task uses; None where masks lie on units."""
-        block = self._generator.blocks[layer]
-        if block.variant == "a":
-            return None
-        inputs, units = self._used[task - 1][layer : layer + 2]
-        return block.finished_mask(task).numpy()[:, :, units][..., inputs] > 0
-
-
-class _Layout:
-    """How one task's kernel of one block is taken out of the weights that all tasks share."""
-
-    shared: tf.Variable
-
-    def __init__(self, inputs: np.ndarray, units: np.ndarray, mask: np.ndarray | None):
-        self._inputs, self._units = inputs.astype(np.int32), units.astype(np.int32)
-        self._shape = None if mask is None else mask.shape
-        self.bits = None
-        if mask is not None:
-            self.bits = tf.Variable(masks.pack_bits(mask), trainable=False)
-
-    def __call__(self) -> tf.Tensor:
-        kernel = tf.gather(tf.gather(self.shared, self._units, axis=-2), self._inputs, axis=-1)
-        if self.bits is None:
-            return kernel
-        mask = masks.unpack_bits(self.bits, self._shape) > 0
-        return tf.where(mask, kernel, tf.zeros_like(kernel))
-
-
-class _LaidOut(tf.saved_model.experimental.TrackableResource):
-    """Runs when a SavedModel is loaded, by whatever loader, once its variables have their values.
-
-    The resource itself is never made; it is the initializer that counts.
-    """
-
-    def __init__(self, layouts: Sequence[tuple[tf.Variable, Callable[[], tf.Tensor]]]):
-        self._layouts = layouts
-        super().__init__()
-
-    def _create_resource(self) -> tf.Tensor:
-        name = f"dgm_tf_{uuid.uuid4().hex}"
-        return tf.raw_ops.VarHandleOp(dtype=tf.bool, shape=[], shared_name=name)
-
-    def _initialize(self) -> None:
-        for kernel, layout in self._layouts:
-            kernel.assign(layout())
 
 
 def _positions(labels: tf.Tensor, classes: Sequence[int]) -> tf.Tensor:
@@ -474,16 +359,12 @@ def _check(condition: tf.Tensor, text: str, *received: tf.Tensor) -> Any:
     return tf.debugging.Assert(condition, [text, *received], summarize=20)
 
 
-def _differing_pixels(folder: Path, records: Sequence[audit.Record]) -> int:
+def _differing_pixels(folder: Path, records: Sequence[Record]) -> int:
     """Pixels in which the written model's images have other bits than the audit records."""
-    generate = tf.saved_model.load(str(folder)).signatures["generate"]
-    differing = 0
-    for record in records:
-        count = len(record.images) // len(record.classes)
-        for index, (label, key) in enumerate(zip(record.classes, audit_seeds(record), strict=True)):
-            labels = tf.fill([count], tf.constant(label, tf.int32))
-            made = generate(labels=labels, seed=tf.constant([key, 0], tf.int64))["images"].numpy()
-            kept = record.images[index * count : (index + 1) * count]
-            differ = made.view(np.uint32) != kept.view(np.uint32)  # [N, H, W, C]
-            differing += int(differ.any(axis=-1).sum())
-    return differing
+    model = tf.saved_model.load(str(folder))
+
+    def generate(labels: np.ndarray, *, seed: int) -> np.ndarray:
+        seed = tf.constant(_seed(seed), tf.int64)
+        return model.signatures["generate"](labels=tf.constant(labels), seed=seed)["images"].numpy()
+
+    return sum(memory_audit.compare(record, generate).pixels for record in records)

@@ -1,9 +1,6 @@
 """Exported models read back, for people at a desk."""
 
 import hashlib
-import itertools
-import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,23 +11,38 @@ import tensorflow as tf
 from dgm_tf import _checks, determinism, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import pictures
-from dgm_tf.runs.run_format import (
-    are_counts,
-    check_text,
-    is_count,
-    is_list,
-    is_object,
-    is_text,
-    require,
-)
 from dgm_tf.serving import export
-from dgm_tf.storage.files import read_text, refuse_links_out
+from dgm_tf.storage import schema
+from dgm_tf.storage.files import refuse_links_out
+from dgm_tf.storage.schema import ANY, IMAGE_SHAPE, LINE, Leaf, exactly, integer
 
 # A class takes some 500 bytes of it, its name aside.
-MAX_DESCRIPTION_BYTES = 16 * 2**20
+_MAX_DESCRIPTION_BYTES = 16 * 2**20
 
-# `audit` draws so many of a class at once; an export has 16.
-_MAX_IMAGES_PER_LABEL = 256
+_HEX = frozenset("0123456789abcdef")
+_DIGEST = Leaf(
+    "a SHA-256 in hex", lambda it: isinstance(it, str) and len(it) == 64 and set(it) <= _HEX
+)
+_DESCRIPTION = {
+    "format": exactly(export.FORMAT),
+    "version": exactly(export.FORMAT_VERSION),
+    "learner": LINE,
+    "classes": [{"label": integer(0, 2**31 - 1), "name": LINE, "task": integer(1)}],
+    "image": {"shape": IMAGE_SHAPE, "range": exactly([-1.0, 1.0])},
+    "noise": integer(1, 2**31 - 1),
+    "versions": {ANY: LINE},
+    "audit": [
+        {
+            "task": integer(1),
+            "labels": [integer()],
+            "seeds": [[integer(0)]],
+            # The audit generates so many of a class at once; an export has 16.
+            "images_per_label": integer(1, 256),
+            "sha256_of_images": _DIGEST,
+            "sha256_of_record": _DIGEST,
+        }
+    ],
+}
 
 _COLUMNS = 16
 
@@ -58,7 +70,7 @@ class LoadedGenerator:
         self.noise_length = description["noise"]
         self.versions = description["versions"]
         self._audit = description["audit"]
-        self._model = model  # a signature alone does not keep what it reads alive
+        self._model = model  # a signature alone does not keep alive what it reads
 
     def generate(
         self, labels: Sequence[int] | np.ndarray, *, seed: int = 0, first: int = 0
@@ -95,7 +107,7 @@ class LoadedGenerator:
             raise InputError(
                 f"expected noise in [-{limit:.0f}, {limit:.0f}], received up to {abs(noise).max()}"
             )
-        return self._drawn("generate_from_noise", labels, noise=tf.constant(noise))
+        return self._generated("generate_from_noise", labels, noise=tf.constant(noise))
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Class ids int32 [N] of images float32 [N, H, W, C] in [-1, 1], or uint8 of any size.
@@ -129,12 +141,12 @@ class LoadedGenerator:
         raise self._unknown(text)
 
     def _images(self, labels: Sequence[int] | np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        return self._drawn("generate", self._known(labels), seed=tf.constant(seed, tf.int64))
+        return self._generated("generate", self._known(labels), seed=tf.constant(seed, tf.int64))
 
-    def _drawn(self, signature: str, labels: np.ndarray, **inputs: tf.Tensor) -> np.ndarray:
-        drawn = self._model.signatures[signature]
+    def _generated(self, signature: str, labels: np.ndarray, **inputs: tf.Tensor) -> np.ndarray:
+        generate = self._model.signatures[signature]
         try:
-            return drawn(labels=tf.constant(labels), **inputs)["images"].numpy()
+            return generate(labels=tf.constant(labels), **inputs)["images"].numpy()
         except tf.errors.InvalidArgumentError as error:
             raise InputError(
                 f"the model in {self.path} does not know each class that its {export.DESCRIPTION} "
@@ -214,9 +226,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     refuse_links_out(folder)
     try:
-        text = read_text(folder / "assets" / export.DESCRIPTION, limit=MAX_DESCRIPTION_BYTES)
-        content = json.loads(text)
-        check_description(content)
+        path = folder / "assets" / export.DESCRIPTION
+        content = schema.read(path, _DESCRIPTION, limit=_MAX_DESCRIPTION_BYTES)
+        _check_description(content)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"expected the {export.DESCRIPTION} of a model exported by dgm_tf in {folder} "
@@ -225,78 +237,31 @@ def read_description(folder: Path) -> dict[str, Any]:
     return content
 
 
-def check_description(content: Any) -> None:
-    """Makes sure that `model.json` is what `export` writes.
-
-    Raises:
-        ValueError: it is not; the text says why.
-    """
-    require(is_object(content), "it holds no object")
-    check_text(content)
-    found = content.get("format"), content.get("version")
-    wanted = export.FORMAT, export.FORMAT_VERSION
-    require(found == wanted, f"expected {wanted[0]} of version {wanted[1]}, it is {found}")
-    require(_checks.is_line(content.get("learner")), "learner is no text of one line")
-    lines = is_object(content.get("versions"), _checks.is_line)
-    require(lines, "versions is no object of texts of one line")
-    _checks.integer(content.get("noise"), "noise", low=1, high=2**31 - 1)
-    image = content.get("image")
-    require(is_object(image) and image.get("range") == [-1, 1], "image.range is not [-1, 1]")
-    shape = image.get("shape")
-    require(is_list(shape) and len(shape) == 3, "image.shape is no list of three")
-    for size in shape:
-        _checks.integer(size, "a side of image.shape", low=1, high=2**16)
-    _check_audit(content.get("audit"), _labels_by_task(content.get("classes")))
-
-
-def _labels_by_task(classes: Any) -> list[list[int]]:
-    """Class ids of each task.
-
-    Raises:
-        ValueError: `classes` is not what `export` writes.
-    """
-    require(is_list(classes, is_object) and classes, "classes is no list of objects")
-    by_task: list[list[int]] = []
-    for entry in classes:
-        label = _checks.integer(entry.get("label"), "a label", low=0, high=2**31 - 1)
-        require(_checks.is_line(entry.get("name")), f"class {label} has no name of one line")
-        last = len(by_task)
-        task = _checks.integer(
-            entry.get("task"), f"the task of class {label}", low=max(last, 1), high=last + 1
+def _check_description(content: dict[str, Any]) -> None:
+    """Raises a `ValueError` where the parts of a description do not go together."""
+    classes, audit = content["classes"], content["audit"]
+    labels = [each["label"] for each in classes]
+    tasks = [each["task"] for each in classes]
+    _require(classes and len(set(labels)) == len(labels), "its classes are none, or not distinct")
+    _require(tasks == sorted(tasks), "its classes are not in order of their tasks")
+    found = [(each["task"], label) for each in audit for label in each["labels"]]
+    whole = found == list(zip(tasks, labels, strict=True)) and len(audit) == len(set(tasks))
+    _require(whole and set(tasks) == set(range(1, len(audit) + 1)), "audit is of other classes")
+    for each in audit:
+        seeds = each["seeds"]
+        fits = len(seeds) == len(each["labels"]) and all(
+            len(seed) == 2 and seed[1] < export.ROWS_END for seed in seeds
         )
-        if task > last:
-            by_task.append([])
-        by_task[-1].append(label)
-    distinct = set(itertools.chain(*by_task))
-    require(len(distinct) == len(classes), "two classes have one label")
-    return by_task
+        _require(fits, f"seeds in audit of task {each['task']} are not two integers per label")
 
 
-def _check_audit(audit: Any, by_task: Sequence[Sequence[int]]) -> None:
-    """Raises a `ValueError` unless `audit` is what `export` writes for tasks of these labels."""
-    fits = is_list(audit, is_object) and len(audit) == len(by_task)
-    require(fits, "audit is no list of an object per task")
-    for task, (entry, labels) in enumerate(zip(audit, by_task, strict=True), start=1):
-        what = f"audit of task {task}"
-        require(is_count(entry.get("task")) and entry["task"] == task, f"{what} is of another")
-        own = are_counts(entry.get("labels")) and entry["labels"] == labels
-        require(own, f"labels in {what} are not the task's own")
-        seeds = entry.get("seeds")
-        fits = is_list(seeds, _is_seed) and len(seeds) == len(labels)
-        require(fits, f"seeds in {what} are not two integers per label")
-        count = entry.get("images_per_label")
-        _checks.integer(count, f"images_per_label in {what}", low=1, high=_MAX_IMAGES_PER_LABEL)
-        for key in ("sha256_of_images", "sha256_of_record"):
-            digest = is_text(entry.get(key)) and re.fullmatch("[0-9a-f]{64}", entry[key])
-            require(digest, f"{key} in {what} is no SHA-256")
-
-
-def _is_seed(value: Any) -> bool:
-    return are_counts(value) and len(value) == 2 and value[1] < export.ROWS_END
+def _require(fits: Any, otherwise: str) -> None:
+    if not fits:
+        raise ValueError(otherwise)
 
 
 def _noise_and_images(model: Any) -> tuple[list[int | None], list[int | None]] | None:
-    """Shapes of the noise that a loaded model takes and the images that it draws, if it does."""
+    """Shapes of a loaded model's noise and of its images; None where it has no such signatures."""
     try:
         images = model.signatures["generate"].structured_outputs["images"]
         inputs = model.signatures["generate_from_noise"].structured_input_signature[1]
@@ -308,7 +273,7 @@ def _noise_and_images(model: Any) -> tuple[list[int | None], list[int | None]] |
 def sample(
     *, model: str, labels: Sequence[str] | None = None, count: int = 16, out: str, seed: int = 0
 ) -> str:
-    """Draws images of some classes into a PNG file.
+    """Generates images of some classes into a PNG file.
 
     Args:
         model: as in `load_generator`.
@@ -318,7 +283,7 @@ def sample(
         seed: from 0.
 
     Returns:
-        A line that says what was drawn.
+        A line that says what was generated.
 
     Raises:
         InputError: no such model or class, or the file cannot be written.

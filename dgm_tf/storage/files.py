@@ -4,22 +4,14 @@ import contextlib
 import errno
 import os
 import pathlib
-import re
 import shutil
-import uuid
 from collections.abc import Iterator
 
-try:
-    import fcntl
-except ImportError:  # Windows.
-    fcntl = None
+import filelock
 
 from dgm_tf.errors import InputError
 
 _BLOCK = 2**20
-
-# The name of a folder that is being filled, with 32 digits that no other has.
-_UNFILLED = re.compile(r"\..+\.[0-9a-f]{32}\.writing")
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -53,7 +45,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def read_text(path: str | os.PathLike[str], *, limit: int) -> str:
-    """A UTF-8 file's text, unless it is longer than `limit` bytes.
+    """Text of a UTF-8 file of at most `limit` bytes.
 
     Raises:
         ValueError: it is too long, or not UTF-8.
@@ -91,90 +83,82 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[pathlib.Path]:
     """A hidden folder beside `path` that takes its name once the block has filled it.
 
-    If the block raises, or the process is killed, nothing is at `path`; if it raises, the folders
-    that were made on the way there are gone, too. What a killed process left hidden goes when the
-    next folder beside it is made: one that is being filled is locked, and the lock ends with its
-    process. Where the file system locks no folders, as NFS, it stays.
+    If the block raises, or the process is killed, nothing new is at `path`. If it raises, the
+    folders that were made on the way there are gone, too. What a killed process left hidden goes
+    when the same folder is written again. Two processes must not write one folder at a time; see
+    `locked`.
+
+    Args:
+        path: the folder.
+        replace: let it take the place of a folder that is there. Between the two renames that this
+            takes, a crash leaves both folders under hidden names.
 
     Raises:
         InputError: there is something at `path` already, or the place cannot be written.
     """
     path = pathlib.Path(path)
-    aside = _unfilled(path.parent, path.name)
+    aside, replaced = (path.with_name(f".{path.name}.{end}") for end in ("writing", "replaced"))
     missing = [parent for parent in path.parents if not parent.exists()]
-    lock = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path.parent)
-        aside.mkdir()
-        lock = _folder_lock(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
         yield aside
-        for file in aside.rglob("*"):
-            if file.is_file():
-                with open(file, "rb+") as opened:
-                    os.fsync(opened.fileno())
-        if path.exists():  # An empty folder would be replaced.
+        for file in (*aside.rglob("*"), aside):
+            _sync(file)
+        if path.exists() and not replace:  # An empty folder would be replaced by the rename.
             raise FileExistsError(errno.EEXIST, "it is there already")
-        os.rename(aside, path)
+        _rename_into_place(aside, path, replaced)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name another folder"
+            f"cannot write {path}: {error.strerror or error}; free some space or name a folder "
+            "that can be written"
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # Gone after a success.
-        if lock is not None:
-            os.close(lock)
         with contextlib.suppress(OSError):  # One that holds something stays.
             for parent in missing:
                 parent.rmdir()
 
 
-def _unfilled(folder: pathlib.Path, name: str) -> pathlib.Path:
-    return folder / f".{name}.{uuid.uuid4().hex}.writing"
-
-
-def _remove_abandoned(folder: pathlib.Path) -> None:
-    """Removes the folders in `folder` that no living process goes on to fill."""
-    for left in folder.glob(".*.writing"):
-        if not _UNFILLED.fullmatch(left.name):
-            continue
-        if (lock := _folder_lock(left)) is None:
-            continue
-        # Another name first: where locks are each machine's own, it can be in use on another, which
-        # may then fail to give it its name, but never gives it to half of it.
-        gone = _unfilled(folder, "abandoned")
-        with contextlib.suppress(OSError):
-            os.rename(left, gone)
-            shutil.rmtree(gone, ignore_errors=True)
-        os.close(lock)
-
-
-def _folder_lock(folder: pathlib.Path) -> int | None:
-    """A descriptor that locks a folder; None where another has the lock, or there is none."""
-    if fcntl is None:
-        return None
+def _rename_into_place(aside: pathlib.Path, path: pathlib.Path, replaced: pathlib.Path) -> None:
+    shutil.rmtree(replaced, ignore_errors=True)
+    if path.exists():
+        # A folder cannot be renamed over one that is not empty.
+        os.rename(path, replaced)
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        os.rename(aside, path)
     except OSError:
-        return None
+        if replaced.exists():
+            os.rename(replaced, path)
+        raise
+    _sync(path.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Makes a file, or the names in a folder, last through a power cut."""
+    folder = path.is_dir()
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        # Windows opens no folders, and some network file systems do not sync them.
+        if not folder:
+            raise
 
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps every other process out of a folder that asks in the same way.
 
-    The lock is the system's and ends with the process, however that ends; the hidden file that it
-    lies on may stay behind and blocks nobody. Where the system has no such locks nothing is kept
-    out.
+    The lock is the system's and ends with the process, however that ends. The hidden file that it
+    lies on stays behind and blocks nobody.
 
     Args:
         folder: made where it does not exist.
@@ -183,10 +167,11 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         InputError: another process has it, or the folder cannot be written.
     """
     folder = pathlib.Path(folder)
+    lock = filelock.FileLock(folder / ".lock", blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked_file(folder / ".lock")
-    except BlockingIOError as error:
+        lock.acquire()
+    except filelock.Timeout as error:
         raise InputError(
             f"another process is at work in {folder}: wait for it, or name another folder"
         ) from error
@@ -197,33 +182,4 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            (folder / ".lock").unlink()
-        os.close(descriptor)
-
-
-def _locked_file(path: pathlib.Path) -> int:
-    """A descriptor of the file at `path`, locked."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(descriptor)
-            # Its last owner may have removed it since it was opened: then it locks nothing.
-            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # Some network file systems.
-            raise
+        lock.release()

@@ -1,35 +1,26 @@
-"""What one trial is: learning the first tasks of a stream, and what comes of it."""
+"""What a trial is: a learner learns the first tasks of a stream, and what it reaches there."""
 
-import dataclasses
 import itertools
-import math
-import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
+from keras_tuner.errors import FailedTrialError
 
-from dgm_tf.learners.base import Learner
+from dgm_tf.errors import Diverged
+from dgm_tf.learners.dgm import DGM
+from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.stream import Task, TaskStream
 
-# A class whose images differ less than this share of what its real ones do has collapsed.
-LEAST_SPREAD = 0.05
+# A class whose images differ less than this fraction of what its real ones do has collapsed.
+_LEAST_SPREAD = 0.05
 _IMAGES = 64  # generated of each class to see whether they differ
 _SEED = 11
 
 
-class Unusable(Exception):
-    """Learning led nowhere: numbers that are none, a collapsed generator, exhausted memory.
-
-    Its text is one line that says which.
-    """
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What a learner reached on the first tasks of a stream.
 
     Attributes:
@@ -47,24 +38,9 @@ class Measured:
     parameters: int
     seconds: float
 
-    @property
-    def accuracy(self) -> float:
-        """After the last task, 0 to 1."""
-        return self.accuracies[-1]
-
-    @property
-    def mean_accuracy(self) -> float:
-        """Mean over the tasks, 0 to 1."""
-        return statistics.fmean(self.accuracies)
-
 
 def measure(
-    learner: Learner,
-    stream: TaskStream,
-    *,
-    tasks: int,
-    epochs: int | None = None,
-    callbacks: Sequence[Any] = (),
+    learner: DGM, stream: TaskStream, *, tasks: int, callbacks: Sequence[Any] = ()
 ) -> Measured:
     """Learns the first tasks and looks at validation images of all classes seen after each.
 
@@ -74,25 +50,27 @@ def measure(
         learner: one with a generator that has learnt nothing.
         stream: none of its tasks is opened yet.
         tasks: how many of them.
-        epochs: passes over each task's images; the learner's setting for None.
         callbacks: Keras callbacks for each phase of each task.
 
     Raises:
-        Unusable: see there.
+        FailedTrialError: learning led nowhere: numbers that are none, a collapsed generator,
+            exhausted memory. The text is one line that says which.
         InputError: the learner's settings do not fit the stream, which may have fewer tasks or no
             validation images.
     """
     stream.seen_validation(tasks)  # So that what does not fit is said before any work.
     start = time.monotonic()
     accuracies = []
-    try:
-        for task in itertools.islice(stream, tasks):
-            learner.learn(task, epochs=epochs, callbacks=[_FiniteLogs(task), *callbacks])
+    for task in itertools.islice(stream, tasks):
+        try:
+            learner.learn(task, callbacks=[NumbersWatch(), *callbacks])
             seen = list(stream.seen_validation(task))
-            _check_spread(learner, task, seen)
+            _check_generated(learner, task, seen)
             accuracies.append(learner.evaluate(seen).average_accuracy)
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        raise Unusable("out of memory") from error
+        except Diverged as error:
+            raise FailedTrialError(f"{error}, {task}") from error
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            raise FailedTrialError("out of memory") from error
     growth = learner.growth()
     return Measured(
         accuracies=tuple(accuracies),
@@ -103,37 +81,29 @@ def measure(
     )
 
 
-class _FiniteLogs(keras.callbacks.Callback):
-    """Ends the learning of a task at the first epoch whose logs are no finite numbers."""
+def _check_generated(
+    learner: DGM, task: Task, seen: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Finds a class of the task whose generated images are all but the same.
 
-    def __init__(self, task: Task):
-        super().__init__()
-        self._task = task
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        broken = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
-        if broken:
-            raise Unusable(
-                f"{' and '.join(broken)} not a finite number in {self._task}, epoch {epoch + 1}"
-            )
-
-
-def _check_spread(learner: Learner, task: Task, seen: Iterable[tuple[Any, Any]]) -> None:
-    """Raises `Unusable` where the images generated of a new class are all but the same.
+    The watch looks at batches of a generator that is still trained. Only its finished masks show
+    what is left of each class.
 
     Args:
         learner: has just learnt the task.
         task: brought the new classes.
         seen: batches (images, class ids) of real images of all classes seen.
+
+    Raises:
+        Diverged: there is one.
     """
     images, labels = (np.concatenate(part) for part in zip(*seen, strict=True))
     for label in task.classes:
-        made = learner.generate(np.full(_IMAGES, label, np.int32), seed=_SEED)
-        if not np.isfinite(made).all():
-            raise Unusable(f"generated images of class {label} hold no finite numbers")
         real = images[labels == label]
-        if len(real) and _spread(made) < LEAST_SPREAD * _spread(real):
-            raise Unusable(f"the generator has collapsed: its images of class {label} are alike")
+        least = _LEAST_SPREAD * _spread(real) if len(real) else 0.0
+        generated = learner.generate(np.full(_IMAGES, label, np.int32), seed=_SEED)
+        if not _spread(generated) >= least:  # Also where it is no number.
+            raise Diverged("the generator has collapsed", f"its images of class {label}")
 
 
 def _spread(images: np.ndarray) -> float:

@@ -1,26 +1,22 @@
-"""What a search may change, within which ranges. Nothing here needs TensorFlow or KerasTuner."""
+"""What a search may change, and how it goes about. Nothing here needs TensorFlow or KerasTuner."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
+from dgm_tf.experiments.options import option
 
 
-@dataclasses.dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Numbers from `low` to `high`, both included.
 
-    Attributes:
-        low: the least.
-        high: the greatest.
-        log: equally likely in each decade, not along the line.
-        step: whole numbers this far apart; None for real numbers.
+    Real numbers are equally likely in each decade; with a `step` whole ones lie that far apart.
     """
 
     low: float
     high: float
-    log: bool = False
     step: int | None = None
 
     def declare(self, hp: Any, name: str, default: Any) -> Any:
@@ -29,73 +25,126 @@ class Range:
         Real numbers have three digits: a search tells no finer ones apart.
         """
         if self.step is not None:
-            return hp.Int(name, int(self.low), int(self.high), step=self.step, default=default)
-        sampling = "log" if self.log else "linear"
-        value = hp.Float(name, self.low, self.high, sampling=sampling, default=default)
+            return hp.Int(name, self.low, self.high, step=self.step, default=default)
+        value = hp.Float(name, self.low, self.high, sampling="log", default=default)
         return value if value == default else float(f"{value:.3g}")
 
     def __str__(self) -> str:
-        text = f"{self.low:g} to {self.high:g}"
-        if self.step is not None:
-            return f"{text} by {self.step}"
-        return f"{text}, logarithmic" if self.log else text
+        kind = f" by {self.step}" if self.step is not None else ", logarithmic"
+        return f"{self.low:g} to {self.high:g}{kind}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """One of several values.
+class Choice(NamedTuple):
+    """One of several values."""
 
-    Attributes:
-        values: at least two.
-    """
-
-    values: tuple[Any, ...]
+    values: tuple[str, ...]
 
     def declare(self, hp: Any, name: str, default: Any) -> Any:
         """As `Range.declare`."""
         return hp.Choice(name, list(self.values), default=default)
 
     def __str__(self) -> str:
-        return " or ".join(map(str, self.values))
+        return " or ".join(self.values)
 
 
 # Around the presets of both variants, on all data sets.
 RANGES: Mapping[str, Range | Choice] = {
-    "s_max": Range(1e2, 1e6, log=True),
-    "sparsity": Range(1e-4, 1.0, log=True),
-    "learning_rate": Range(2e-4, 2e-2, log=True),
-    "critic_learning_rate": Range(2e-4, 2e-2, log=True),
+    "s_max": Range(1e2, 1e6),
+    "sparsity": Range(1e-4, 1.0),
+    "learning_rate": Range(2e-4, 2e-2),
+    "critic_learning_rate": Range(2e-4, 2e-2),
     "generator_size": Range(4, 40, step=2),
     "critic_size": Range(8, 48, step=4),
-    "penalty_weight": Range(0.1, 30.0, log=True),
+    "penalty_weight": Range(0.1, 30.0),
     "replay": Choice(("balanced", "full")),
     "replay_batch": Range(16, 128, step=16),
 }
-DEFAULT_SEARCH = ("s_max", "sparsity")
+_RANGES_TEXT = "; ".join(f"{name} ({values})" for name, values in RANGES.items())
 
-OBJECTIVES: Mapping[str, str] = {
-    "last": "the accuracy after the last task",
-    "mean": "the mean of the accuracies after each task",
-}
+OBJECTIVES = ("last", "mean")
 TUNERS = ("random", "bayesian", "hyperband")
 
 
-def check_names(names: Any) -> tuple[str, ...]:
-    """The settings to be searched, each once.
+@dataclasses.dataclass(frozen=True)
+class Aim:
+    """What a search changes, and the number that it makes great.
 
     Raises:
-        InputError: a name that `RANGES` does not have, or none at all.
+        InputError: an unknown setting or objective, or a price below 0.
     """
-    names = tuple(dict.fromkeys(names))
-    unknown = [name for name in names if name not in RANGES]
-    if unknown or not names:
-        raise InputError(
-            f"expected --search as some of {','.join(RANGES)}, received "
-            f"{','.join(names) or 'nothing'}"
-        )
-    return names
+
+    search: tuple[str, ...] = option(
+        f"settings to be searched: {_RANGES_TEXT}; every other one stays as it is at the beginning",
+        default=("s_max", "sparsity"),
+    )
+    objective: str = option(
+        "what is made great: the accuracy after the last task (last) or the mean of those after "
+        "each task (mean), minus the price of growth. It is measured on VALIDATION images of all "
+        "classes seen, finished tasks' included: a search looks at them, a run never does. No test "
+        "image is read",
+        default="last",
+        choices=OBJECTIVES,
+    )
+    growth_price: float = option(
+        "accuracy, 0 to 1, that it costs the generator to end with twice the units that it began "
+        "with, and as much again for each further time",
+        default=0.01,
+    )
+
+    def __post_init__(self) -> None:
+        if not self.search or set(self.search) - set(RANGES):
+            raise InputError(
+                f"expected --search as some of {','.join(RANGES)}, received "
+                f"{','.join(self.search) or 'nothing'}"
+            )
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective must be last or mean, not {self.objective!r}")
+        _checks.number(self.growth_price, "growth_price", low=0)
 
 
-def described() -> str:
-    """The ranges as text: "s_max (100 to 1e+06, logarithmic), ..."."""
-    return "; ".join(f"{name} ({values})" for name, values in RANGES.items())
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a search goes about, and where.
+
+    Raises:
+        InputError: an unknown tuner, or a number that is too small.
+    """
+
+    tasks: int = option("tasks that a trial learns, the first ones of the stream", default=3)
+    tuner: str = option(
+        "random; bayesian (where a Gaussian process expects most); or hyperband (many on a small "
+        "budget, the best of them again on a larger one)",
+        default="bayesian",
+        choices=TUNERS,
+    )
+    trials: int = option(
+        "trials in all, those of an earlier start included; hyperband's follow from factor and "
+        "halvings",
+        default=20,
+    )
+    factor: int = option(
+        "hyperband: by how much the budget of the best trials is raised", default=3
+    )
+    halvings: int = option(
+        "hyperband: how often; the first trials have the budget / FACTOR^HALVINGS", default=2
+    )
+    fresh_seeds: tuple[int, ...] = option(
+        "seeds with which the best settings and those at the beginning are learnt once more at the "
+        "end, on data cut again: the best trial was chosen for its number, which flatters it",
+        default=(),
+    )
+    search_dir: str | None = option(
+        "folder of the search, where the same command resumes it; by default "
+        "runs/tuning/<data set>-dgm-<variant>",
+        default=None,
+        shown="DIR",
+    )
+    quiet: bool = option("print only the final table", default=False)
+
+    def __post_init__(self) -> None:
+        if self.tuner not in TUNERS:
+            raise InputError(f"tuner must be {' or '.join(TUNERS)}, not {self.tuner!r}")
+        for name, low in ("tasks", 1), ("trials", 1), ("factor", 2), ("halvings", 1):
+            _checks.integer(getattr(self, name), name, low=low)
+        for seed in self.fresh_seeds:
+            _checks.integer(seed, "each of fresh_seeds", low=0)

@@ -1,12 +1,13 @@
 """KerasTuner's tuner and oracles, as a search needs them."""
 
 import contextlib
+import dataclasses
 import gc
 import io
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +18,23 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dgm_tf import _checks
 from dgm_tf.experiments.progress import TaskProgress
+from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
-
-_EPOCHS = "tuner/epochs"  # Hyperband's budget of a trial
+from dgm_tf.tuning.space import Plan
 
 
 class _Oracle(keras_tuner.Oracle):
-    """What all oracles of a search do: begin with the base settings, and survive a kill."""
+    """Base class of the oracles: begins with the base settings and survives a kill."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         response = super().populate_space(trial_id)
         if not self.trials:
-            response["values"] = {
-                **{k: v for k, v in response["values"].items() if k.startswith("tuner/")},
-                **self._defaults(),
-            }
+            hyperband = {k: v for k, v in response["values"].items() if k.startswith("tuner/")}
+            # The space itself has the defaults of all that is active.
+            response["values"] = hyperband | self.hyperparameters.values
         return response
-
-    def _defaults(self) -> dict[str, Any]:
-        found = keras_tuner.HyperParameters()
-        for hp in self.hyperparameters.space:
-            found.merge([hp])
-            if found.is_active(hp):
-                found.values[hp.name] = hp.default
-        return found.values
 
     # KerasTuner writes into its files in place: a process killed meanwhile would leave half of one.
 
@@ -55,12 +47,10 @@ class _Oracle(keras_tuner.Oracle):
 
 
 class _Random(_Oracle, keras_tuner.oracles.RandomSearchOracle):
-    """Settings at random."""
+    pass
 
 
 class _Bayesian(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """At random at first, then where a Gaussian process expects most."""
-
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         with warnings.catch_warnings():
             # A few trials leave the process undecided, which is no news.
@@ -69,47 +59,41 @@ class _Bayesian(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(_Oracle, keras_tuner.oracles.HyperbandOracle):
-    """Many at random at a small budget, the best of them again at a larger one."""
+    pass
 
 
-def new_oracle(
-    kind: str, *, trials: int, factor: int, halvings: int, seed: int
-) -> keras_tuner.Oracle:
+def new_oracle(plan: Plan, *, seed: int) -> keras_tuner.Oracle:
     """The oracle of a search.
 
     Args:
-        kind: "random", "bayesian" or "hyperband".
-        trials: how many, but for Hyperband, where they follow from the two that follow.
-        factor: by which Hyperband raises the budget, from 2.
-        halvings: how often it does, from 1.
+        plan: names the tuner and how many trials it has.
         seed: from 0.
     """
     common: dict[str, Any] = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
         "seed": seed + 1,  # KerasTuner takes 0 for none.
-        # However many fail, the search goes on.
+        # However many fail, the search continues.
         "max_consecutive_failed_trials": sys.maxsize,
     }
-    if kind == "hyperband":
-        return _Hyperband(max_epochs=factor**halvings, factor=factor, **common)
-    oracle = {"random": _Random, "bayesian": _Bayesian}[kind]
-    return oracle(max_trials=trials, **common)
+    if plan.tuner == "hyperband":
+        full = plan.factor**plan.halvings
+        return _Hyperband(max_epochs=full, factor=plan.factor, **common)
+    oracle = {"random": _Random, "bayesian": _Bayesian}[plan.tuner]
+    return oracle(max_trials=plan.trials, **common)
 
 
 class DGMTuner(base_tuner.BaseTuner):
-    """Runs trials: each learns the first tasks of a stream anew.
+    """Runs trials: each learns the first tasks of a stream from its beginning.
 
     A trial that Hyperband gives a larger budget begins from nothing, too: masks are annealed and
-    rates decay over a task's epochs, so that learning cannot be prolonged.
+    rates decay over the whole of a task, so that learning cannot be prolonged.
 
     Args:
         oracle: of `new_oracle`.
         hypermodel: the search space.
-        folder: where KerasTuner keeps the trials; a search that stands there goes on.
+        folder: where KerasTuner keeps the trials; a search that stands there is resumed.
         tasks: that a trial learns.
-        epochs: of each task, at the full budget.
-        say: takes a line of progress.
-        quiet: draw no live line.
+        quiet: say nothing, and draw no live line.
     """
 
     def __init__(
@@ -119,12 +103,9 @@ class DGMTuner(base_tuner.BaseTuner):
         folder: Path,
         *,
         tasks: int,
-        epochs: int,
-        say: Callable[[str], None],
         quiet: bool,
     ):
-        self._tasks, self._epochs = tasks, epochs
-        self._say, self._quiet = say, quiet
+        self._tasks, self._quiet = tasks, quiet
         self._line = ""
         self._full = getattr(oracle, "max_epochs", None)
         oracle.verbose = 0
@@ -148,53 +129,78 @@ class DGMTuner(base_tuner.BaseTuner):
         if not self._is_worker():
             self.oracle.reload()
 
-    def epochs(self, hp: keras_tuner.HyperParameters) -> int:
-        """Epochs of each task in a trial."""
-        if _EPOCHS not in hp.values:
-            return self._epochs
-        return max(1, round(self._epochs * hp.values[_EPOCHS] / self._full))
+    def say(self, text: str) -> None:
+        """Prints a line of progress at once."""
+        if not self._quiet:
+            print(text, flush=True)
+
+    def budget(self, hp: keras_tuner.HyperParameters) -> float:
+        """Fraction of the full budget that a trial has, above 0 and up to 1."""
+        # What Hyperband calls epochs are parts of it.
+        return hp.values["tuner/epochs"] / self._full if self._full else 1.0
+
+    def learn(self, settings: DGMSettings, stream: TaskStream, *, title: str) -> dict[str, float]:
+        """The metrics of a learner with these settings on a stream, which is not walked itself.
+
+        Errors are those of `HyperDGM.metrics`.
+        """
+        gc.collect()  # the networks and graphs of the learner before
+        with TaskProgress(title, live=False if self._quiet else None) as progress:
+            return self.hypermodel.metrics(
+                self.hypermodel.learner(settings),
+                stream.anew(),
+                tasks=self._tasks,
+                callbacks=[progress],
+            )
 
     def run_trial(self, trial: Trial, stream: TaskStream) -> dict[str, float]:
-        """Runs one trial on a stream that is begun anew.
+        """The metrics of one trial, as KerasTuner asks for them.
 
         Raises:
             keras_tuner.errors.FailedTrialError: the settings are unusable.
             keras_tuner.errors.FatalError: for any other error, which is its cause: KerasTuner would
                 take it for a trial that failed.
         """
-        hp = trial.hyperparameters
-        number = int(trial.trial_id) + 1
-        values = ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in self.hypermodel.searched(hp).items()
-        )
-        epochs = self.epochs(hp)
-        title = f"trial {number}: {values}, {epochs} epochs"
-        gc.collect()  # the networks and graphs of the trial before
+        hp, name = trial.hyperparameters, f"trial {int(trial.trial_id) + 1}"
+        title = f"{name}: {self._shown(hp)}"
         try:
-            with TaskProgress(f"trial {number}", live=False if self._quiet else None) as progress:
-                found = self.hypermodel.fit(
-                    hp,
-                    self.hypermodel.build(hp),
-                    stream.anew(),
-                    tasks=self._tasks,
-                    epochs=epochs,
-                    callbacks=[progress],
-                )
+            settings = _within(self.budget(hp), self.hypermodel.settings(hp))
+            metrics = self.learn(settings, stream, title=name)
         except keras_tuner.errors.FailedTrialError as error:
-            self._say(f"{title}: failed, {_checks.one_line(error)}")
+            self.say(f"{title}: failed, {_checks.one_line(error)}")
             raise
         except Exception as error:
             raise keras_tuner.errors.FatalError("a trial raised an error") from error
-        self._line = (
-            f"{title}: objective {100 * found[OBJECTIVE]:.2f}, accuracy "
-            f"{100 * found['accuracy']:.2f} %, {found['units']:.0f} units"
-        )
-        return found
+        self._line = f"{title}: {reached(metrics)}"
+        return metrics
 
     def on_trial_end(self, trial: Any) -> None:
         """Keeps the trial and then says what it brought: what is shown is not lost by Ctrl-C."""
         super().on_trial_end(trial)
         if self._line:
-            self._say(self._line)
+            self.say(self._line)
         self._line = ""
+
+    def _shown(self, hp: keras_tuner.HyperParameters) -> str:
+        parts = [
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.hypermodel.searched(hp).items()
+        ]
+        if self._full:
+            parts.append(f"{self.budget(hp):.0%} of the budget")
+        return ", ".join(parts)
+
+
+def _within(budget: float, settings: DGMSettings) -> DGMSettings:
+    """Settings with a fraction of the epochs or steps that a task has."""
+    full = {name: getattr(settings, name) for name in ("epochs", "steps")}
+    smaller = {name: max(1, round(budget * number)) for name, number in full.items() if number}
+    return dataclasses.replace(settings, **smaller)
+
+
+def reached(metrics: Mapping[str, float]) -> str:
+    """The metrics of a trial, for a line."""
+    return (
+        f"objective {100 * metrics[OBJECTIVE]:.2f}, accuracy {100 * metrics['accuracy']:.2f} %, "
+        f"{metrics['units']:.0f} units"
+    )

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import dgm_tf
-from dgm_tf import provenance
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.runs import provenance
+from dgm_tf.settings import RECIPES, Recipe
 from studies import results
 from studies.results import Row
 
 BASE = "base"
 _GROUP = "ablations"
 _ROWS = "runs/ablations.csv"  # where new rows go unless told otherwise
+_RECIPE = {field.name for field in dataclasses.fields(Recipe)}
 _SHOWN = {
     "A_last": "A",
     "G_last": "G",
@@ -66,18 +68,18 @@ ABLATIONS: Mapping[str, Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]] 
     "rates-constant": {"rate_decay": "none"},
     "adam-0.999": {"beta_2": 0.999},
     "critic-normal": {"critic_initializer": "normal"},
-    "annealed-whole": {"annealed_share": 1.0},
+    "annealed-whole": {"annealed_fraction": 1.0},
     "consolidation-none": {"consolidation_steps": 0},
     "consolidation-thrice": lambda base: {"consolidation_steps": 3 * base.consolidation_steps},
     "consolidation-previous": {"consolidation_start": "previous"},
-    "consolidation-real-none": {"consolidation_real_share": 0.0},
+    "consolidation-real-none": {"real_weight": 0.0},
     "consolidation-plain": {
         "consolidation_start": "critic",
-        "distillation_share": 0.0,
-        "consolidation_real_share": 0.0,
+        "distillation_weight": 0.0,
+        "real_weight": 0.0,
     },
-    "distillation-none": {"distillation_share": 0.0},
-    "real-margins": {"real_margin_share": 0.5},
+    "distillation-none": {"distillation_weight": 0.0},
+    "real-margins": {"real_margins": 0.5},
     "class-weight-none": {"class_weight": 0.0},
     "sparsity-low": lambda base: {"sparsity": base.sparsity / 8},
     "sparsity-high": lambda base: {"sparsity": base.sparsity * 4},
@@ -90,16 +92,25 @@ def changed_settings(dataset: str, name: str) -> dict[str, Any]:
     budget = dict(BUDGETS[dataset].changed)
     change = ABLATIONS[name]
     if callable(change):
-        change = change(dgm_tf.settings_for(dataset, "w", **budget))
+        change = change(dgm_tf.settings_for(dataset, **budget))
     return budget | dict(change)
+
+
+def settings_of(dataset: str, name: str, seed: int) -> dgm_tf.DGMSettings:
+    """Returns the settings of an ablation, whose recipe is registered if it is another one."""
+    changed = changed_settings(dataset, name) | {"seed": seed}
+    of_recipe = {key: changed.pop(key) for key in _RECIPE & set(changed)}
+    if of_recipe:
+        RECIPES[name] = dataclasses.replace(RECIPES["tuned"], **of_recipe)
+        changed["recipe"] = name
+    return dgm_tf.settings_for(dataset, **changed)
 
 
 def learn(dataset: str, name: str, seed: int, *, data_dir: str | None = None) -> Row:
     """Learns one run and returns its row."""
     changed = changed_settings(dataset, name)
-    settings = dgm_tf.settings_for(dataset, "w", seed=seed, **changed)
     stream = dgm_tf.class_incremental(dataset, seed=seed, data_dir=data_dir)
-    learner = dgm_tf.DGM.from_settings(settings)
+    learner = dgm_tf.DGM(settings_of(dataset, name, seed))
     measured = measure(stream, learner, Oracle.of(stream), BUDGETS[dataset].tasks)
     return {
         "group": f"{_GROUP}/{name}",

@@ -13,7 +13,7 @@ import numpy as np
 from dgm_tf import randomness
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.evaluation.quality import frechet_distance, precision_recall
-from dgm_tf.experiments import judging
+from dgm_tf.experiments import judge as judging
 from studies import results
 
 

@@ -13,26 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dgm_tf
-from dgm_tf.experiments import judging
-from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.experiments import judge as judging
+from dgm_tf.learners.registry import load_state
 from dgm_tf.networks import Generator
 from dgm_tf.runs.run_folder import RunFolder
 from studies import results
 
 # Settings on which no generated image depends.
 CLASSIFIER_SETTINGS = frozenset(
-    {
-        "color_jitter",
-        "consolidation_batch",
-        "consolidation_learning_rate",
-        "consolidation_real_share",
-        "consolidation_start",
-        "consolidation_steps",
-        "distillation_share",
-        "distillation_temperature",
-        "inverted_share",
-        "real_margin_share",
-    }
+    {"augmentation", "consolidation_start", "consolidation_steps", "real_margins"}
 )
 
 
@@ -52,27 +41,13 @@ class Retrained(dgm_tf.DGM):
                 "expected consolidation_start new or previous, and consolidation_steps of 1 or "
                 "more: a run keeps no critic to start from"
             )
-        super().__init__(**dataclasses.asdict(settings))
+        super().__init__(settings)
         self._generator_after = generator_after
 
-    def learn(
-        self, task: dgm_tf.Task, *, epochs: int | None = None, callbacks: Sequence[Any] = ()
-    ) -> dict[str, list[float]]:
-        settings, number = self.settings, self.finished_tasks + 1
-        generator = self._generator_after(number)
-        classifier = self.first_classifier(task)
-        replay = self.balanced_replay(
-            TaskMemory(generator), settings.consolidation_batch, "consolidation replay", number
-        )
-        history = self.consolidate(
-            classifier,
-            task,
-            callbacks,
-            replay=replay,
-            own_share=settings.consolidation_real_share,
-            margin_share=settings.real_margin_share,
-            teacher=self._critic if settings.distillation_share else None,
-        )
+    def learn(self, task: dgm_tf.Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+        generator = self._generator_after(self.finished_tasks + 1)
+        unused = self.new_critic(task.image_shape, len(self.classes_with(task)))
+        classifier, history = self.train_classifier(generator, task, unused, callbacks)
         self._generator = generator
         self.task_learnt(task, classifier)
         return history
@@ -100,7 +75,7 @@ def retrain(
 
     def run_after(task: int) -> dgm_tf.DGM:
         _, meta, arrays = folder.state_after(task)
-        return dgm_tf.DGM.from_state(meta, arrays)
+        return load_state(meta, arrays)
 
     settings = dataclasses.replace(finished.settings, **changes)
     learner = Retrained(settings, lambda task: run_after(task).generator)
@@ -130,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_changes(text: str) -> dict[str, Any]:
-    """Returns settings by name, of a text such as "consolidation_steps=600,color_jitter=1.0"."""
+    """Returns settings by name, of a text such as "consolidation_steps=600,augmentation=photo"."""
     found = {}
     for part in text.split(","):
         name, _, value = part.partition("=")

@@ -4,20 +4,29 @@ import numpy as np
 import pytest
 
 import dgm_tf
+from dgm_tf.settings import DGMSettings
 from studies import results
 from studies.accuracy import ablations
 
 
 @pytest.mark.parametrize("dataset", ablations.BUDGETS)
 @pytest.mark.parametrize("name", ablations.ABLATIONS)
-def test_an_ablation_changes_what_the_base_has(dataset, name):
+def test_an_ablation_changes_what_the_base_has(dataset, name, monkeypatch):
+    monkeypatch.setattr(ablations, "RECIPES", dict(ablations.RECIPES))
+    monkeypatch.setattr(DGMSettings, "recipes", ablations.RECIPES)
     base = ablations.changed_settings(dataset, ablations.BASE)
     its = ablations.changed_settings(dataset, name)
-    settings = vars(dgm_tf.settings_for(dataset, "w", **its))
-    before = vars(dgm_tf.settings_for(dataset, "w", **base))
+    settings = values(ablations.settings_of(dataset, name, 3))
+    before = values(ablations.settings_of(dataset, ablations.BASE, 3))
     differing = {setting for setting, value in settings.items() if value != before[setting]}
     assert bool(differing) == (name != ablations.BASE)
     assert differing == {setting for setting in its if its[setting] != base.get(setting, object())}
+
+
+def values(settings):
+    """Settings and the values of their recipe, by name."""
+    found = vars(settings) | vars(settings.details)
+    return {name: value for name, value in found.items() if name != "recipe"}
 
 
 def row(name, seed, accuracy, dataset="digits"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dgm_tf
+from dgm_tf.learners.registry import load_state
 from studies.accuracy import retrain
 from studies.accuracy.retrain import Retrained
 
@@ -17,14 +18,13 @@ SMALL = {
     "latent_dim": 16,
     "replay_buffer": 64,
     "replay_batch": 8,
-    "consolidation_batch": 8,
     "consolidation_steps": 4,
 }
 OTHER = {
     "consolidation_start": "previous",
     "consolidation_steps": 6,
-    "real_margin_share": 0.5,
-    "color_jitter": 1.0,
+    "real_margins": 0.5,
+    "augmentation": "photo",
 }
 SETTINGS = dgm_tf.DGMSettings(**SMALL)
 
@@ -44,7 +44,7 @@ def test_it_ends_as_a_whole_run_would():
     run = learnt(dgm_tf.DGM(**SMALL))
 
     def generator_after(task):
-        return dgm_tf.DGM.from_state(*run[task - 1]).generator
+        return load_state(*run[task - 1]).generator
 
     whole = learnt(dgm_tf.DGM(**SMALL | OTHER))
     settings = dataclasses.replace(SETTINGS, **OTHER)
@@ -69,8 +69,8 @@ def test_what_generated_images_depend_on_cannot_change():
 
 
 def test_changes_are_read_with_their_types():
-    changes = retrain.read_changes("consolidation_steps=60,color_jitter=1.0,replay=full")
-    assert changes == {"consolidation_steps": 60, "color_jitter": 1.0, "replay": "full"}
+    changes = retrain.read_changes("consolidation_steps=60,real_margins=1.0,replay=full")
+    assert changes == {"consolidation_steps": 60, "real_margins": 1.0, "replay": "full"}
 
 
 def test_the_names_are_those_of_settings():

@@ -1,3 +1,5 @@
+"""The chief's word arrives to the bit, and whoever hears it learns the same."""
+
 import signal
 import time
 
@@ -8,11 +10,10 @@ from benchmarks.local_cluster import tf_configs
 from dgm_tf import stopping
 from dgm_tf.distribution import Distribution
 from dgm_tf.errors import InputError
-from dgm_tf.experiments import followers
+from dgm_tf.experiments.followers import Assignment, Crew, Follower, Leader, crew
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.stream import class_incremental
+from tests.experiments.test_run import NearestMean, new_stream
 from tests.test_distribution import started
-from tests.tiny_phases import TinyLearner
 
 # Unusual values come over as they are.
 STATE = (
@@ -36,15 +37,16 @@ def same(one, two):
 @pytest.mark.parametrize("learner", [None, STATE])
 @pytest.mark.parametrize("found", [None, STATE])
 def test_what_the_chief_says_arrives_to_the_bit(learner, found):
-    said = followers.Assignment(3, 0.25, learner, found, {"seed": 7})
-    heard = followers.Assignment.unpacked(said.packed())
-    assert (heard.task, heard.rate_factor, heard.run) == (3, 0.25, {"seed": 7})
+    heard = Assignment.unpacked(Assignment(3, learner, found, {"seed": 7}).packed())
+    assert (heard.task, heard.run) == (3, {"seed": 7})
     assert same(heard.learner, learner)
     assert same(heard.found, found)
 
 
 class Told(Distribution):
     """A process that hears what the test says."""
+
+    is_chief, processes = False, 2
 
     def __init__(self, *said):
         self._said = [each.packed() for each in said]
@@ -54,47 +56,69 @@ class Told(Distribution):
         return self._said.pop(0)
 
 
-def stream():
-    return class_incremental("digits", classes_per_task=[2, 2, 6])
+class Heard(Distribution):
+    """The chief of two processes, whose words are kept."""
+
+    processes = 2
+
+    def __init__(self):
+        self.said = []
+
+    def from_chief(self, data):
+        self.said.append(Assignment.unpacked(data))
+        return data
 
 
-class Watched(TinyLearner):
-    """Notes what it is asked to learn: task, rate, tasks finished before."""
+class Watched(NearestMean):
+    """Notes what it is asked to learn: task, and tasks finished before."""
 
     def __init__(self, seen):
         super().__init__()
         self._seen = seen
 
-    def learn(self, task, **options):
-        self._seen.append((task.index, self.rate, self.finished_tasks))
-        return super().learn(task, **options)
-
-    def restored(self, meta, arrays):
-        other = Watched(self._seen)
-        vars(other).update(vars(TinyLearner.from_state(meta, arrays)))
-        return other
+    def learn(self, task, *, callbacks=()):
+        self._seen.append((task.index, self.finished_tasks))
+        return super().learn(task)
 
 
 RUN = {"settings": {"seed": 0}}
 
 
+def test_the_chief_tells_what_each_task_depends_on_and_when_nothing_is_left():
+    place, learner = Heard(), NearestMean()
+    leader = crew(place, RUN)
+    for task in new_stream().tasks():
+        with leader.learning(task, learner, None):
+            learner.learn(task)
+        if task.index == 2:
+            break
+    leader.ends()
+    first, second, end = place.said
+    assert isinstance(leader, Leader) and (first.task, second.task, end.task) == (1, 2, 0)
+    assert first.learner is None and first.run == RUN
+    assert second.learner[0]["classes"] == [0] and "mean/0" in second.learner[1]
+
+
+def test_a_run_of_one_process_tells_nobody():
+    assert type(crew(Distribution(), RUN)) is Crew
+    with pytest.raises(ValueError, match="belongs to the chief"):
+        crew(Told(), RUN)
+
+
 def test_a_follower_learns_what_it_is_told_from_the_state_it_is_told():
-    learned, seen = TinyLearner(), []
-    learned.learn(next(stream().tasks()))
-
-    def say(*what):
-        return followers.Assignment(*what, run=RUN)
-
-    told = Told(say(1), say(1, 0.5), say(2, 1.0, learned.state()), say(0))
-    followers.follow(stream(), Watched(seen), told, run=RUN)
-    # This one has learnt the first task where the others failed; no matter.
-    assert seen == [(1, 0.1, 0), (1, 0.05, 1), (2, 0.1, 1)]
+    learnt, seen = NearestMean(), []
+    learnt.learn(next(new_stream().tasks()))
+    told = Told(
+        Assignment(1, run=RUN), Assignment(2, learnt.state(), run=RUN), Assignment(0)
+    )  # fmt: skip
+    Follower(new_stream(), Watched(seen), told, RUN).run()
+    assert seen == [(1, 0), (2, 1)]
 
 
 def test_a_follower_of_another_run_is_refused():
-    told = Told(followers.Assignment(1, run={"settings": {"seed": 1}}))
+    told = Told(Assignment(1, run={"settings": {"seed": 1}}))
     with pytest.raises(InputError, match="settings.seed is 1 there, 0 here"):
-        followers.follow(stream(), Watched([]), told, run=RUN)
+        Follower(new_stream(), Watched([]), told, RUN).run()
 
 
 def test_a_follower_leaves_it_to_the_chief_to_stop():
@@ -104,19 +128,20 @@ def test_a_follower_leaves_it_to_the_chief_to_stop():
             return super().learn(task, **options)
 
     seen = []
-    told = Told(*(followers.Assignment(task, run=RUN) for task in (1, 0)))
+    told = Told(*(Assignment(task, run=RUN) for task in (1, 0)))
     with pytest.raises(stopping.Stopped) as stopped:
-        followers.follow(stream(), Asked(seen), told, run=RUN)
+        Follower(new_stream(), Asked(seen), told, RUN).run()
     assert stopped.value.exit_code == 143
-    assert seen == [(1, 0.1, 0)]
+    assert seen == [(1, 0)]
 
 
 # Two processes on this machine.
 
 SIZES = [
-    "--tasks=2", "--epochs=8", "--batch_size=32", "--checkpoint_every=4", "--generator_size=4",
-    "--critic_size=4", "--latent_dim=12", "--consolidation_steps=16", "--consolidation_batch=16",
-    "--replay_batch=16", "--replay_buffer=32", "--steps_per_execution=2", "--nooracle", "--quiet",
+    "--max_tasks=2", "--epochs=8", "--batch_size=32", "--checkpoint_every=4",
+    "--generator_size=4", "--critic_size=4", "--consolidation_steps=16", "--nooracle",
+    "--verbosity=0",
+    '--settings={"latent_dim": 12, "replay_batch": 16, "replay_buffer": 32}',
 ]  # fmt: skip
 
 
@@ -171,7 +196,9 @@ def test_a_run_that_loses_a_process_goes_on_to_the_same_bits(tmp_path, lost):
 @pytest.mark.slow
 def test_a_run_goes_on_on_other_devices(tmp_path):
     """One task by two devices, the next by one; the memory of the first stays as it was."""
-    code, output = ended(trainer(tmp_path, "--distribute=mirrored", "--replicas=2", "--tasks=1"))
+    code, output = ended(
+        trainer(tmp_path, "--distribute=mirrored", "--replicas=2", "--max_tasks=1")
+    )
     assert code == 0, output
     code, output = ended(trainer(tmp_path))
     assert code == 0, output

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf import settings
+from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
-from trainers import flags, table1
+from dgm_tf.experiments.options import RunOptions, SettingsOptions
+from dgm_tf.learners.registry import METHODS
+from trainers import table1, train
 
 
 @pytest.fixture
@@ -62,6 +64,32 @@ def test_only_what_is_missing_is_run_and_a_failure_does_not_stop_the_rest(tmp_pa
     assert len(started) == 4
 
 
+@pytest.mark.parametrize("asked", [[], [signal.SIGTERM]])
+def test_runs_are_stopped_where_the_grid_fails_or_is_asked_to_stop(tmp_path, monkeypatch, asked):
+    ended = []
+
+    class Process:
+        def __init__(self, *_, **__):
+            for signum in asked:
+                assert stopping.request(signum)
+
+        def poll(self):
+            raise OSError("a fault of the grid")
+
+        def terminate(self):
+            ended.append("asked")
+
+        def wait(self, *_):
+            ended.append("waited for")
+
+    monkeypatch.setattr(grid.subprocess, "Popen", Process)
+    monkeypatch.setattr(grid, "_LOOK_SECONDS", 0)
+    planned = grid.plan(["mnist"], ["ewc"], [0], str(tmp_path))
+    with pytest.raises(stopping.Stopped if asked else OSError):
+        grid.run_missing(planned, say=lambda line: None)
+    assert ended == ["asked", "waited for"]
+
+
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
@@ -103,6 +131,7 @@ def of_program(tmp_path, monkeypatch, *extra):
 
 
 @two_cores
+@pytest.mark.slow
 def test_runs_side_by_side_have_cores_of_their_own(tmp_path, monkeypatch):
     planned = of_program(tmp_path, monkeypatch)
     assert grid.run_missing(planned, say=lambda line: None, jobs=2) == []
@@ -110,18 +139,15 @@ def test_runs_side_by_side_have_cores_of_their_own(tmp_path, monkeypatch):
     assert first and second and not first & second
 
 
-# What table1 and levers do, with runs of the program above.
+# What table1 does, with runs of the program above.
 GRID = """
 import sys
 from tests.experiments import test_grid
 from trainers import command
-def work(**_):
+with command.outcome("ended at once") as outcome:
     planned = test_grid.of_program(sys.argv[1], test_grid.Patched, "--stay")
     test_grid.grid.run_missing(planned, say=lambda line: None, jobs=2)
-class Defined:
-    def parse(self, arguments, **_):
-        return {}
-sys.exit(command.carried_out("grid", Defined(), work, "", [], "ended at once"))
+sys.exit(outcome.code)
 """
 
 
@@ -139,6 +165,7 @@ def stopped_runs(folder):
 
 
 @two_cores
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_runs_side_by_side_are_asked_to_stop_where_the_grid_is(tmp_path, signum):
     process = subprocess.Popen(
@@ -155,6 +182,7 @@ def test_runs_side_by_side_are_asked_to_stop_where_the_grid_is(tmp_path, signum)
 
 
 @two_cores
+@pytest.mark.slow
 def test_ctrl_c_on_a_terminal_reaches_each_run_once(tmp_path):
     on_terminal = (
         "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
@@ -195,11 +223,13 @@ def test_every_command_is_one_that_its_trainer_takes():
     methods = list(grid.METHODS)
     for run in grid.plan(list(grid.TRAINERS), methods, [0, 3], "results", table1.QUICK):
         _, _, _, *arguments = run.command
-        found = flags.define(run.dataset).parse(arguments, program="p", about="")
-        name = found["method"].replace("dgm", f"dgm-{getattr(found['settings'], 'variant', '')}")
-        assert run.folder == f"results/{run.dataset}-10/{name}/seed{found['settings'].seed}"
-        assert found["run_dir"] == run.folder
-    assert {method.split("-")[0] for method in methods} == set(settings.METHODS)
+        given = train.define(grid.TRAINERS[run.dataset], run.dataset, "").parse(arguments)
+        chosen = given.of(SettingsOptions)
+        settings = chosen.resolve(run.dataset, given.among(*train.SETTINGS))
+        name = chosen.method.replace("dgm", f"dgm-{getattr(settings, 'variant', '')}")
+        assert run.folder == f"results/{run.dataset}-10/{name}/seed{settings.seed}"
+        assert given.of(RunOptions).run_dir == run.folder
+    assert {method.split("-")[0] for method in methods} == set(METHODS)
 
 
 @pytest.mark.parametrize("datasets, methods", [(["mnist", "x"], ["ewc"]), (["mnist"], ["x"])])
@@ -211,9 +241,3 @@ def test_an_unknown_name_is_refused(datasets, methods):
 def test_a_folder_without_a_finished_run_has_no_table(tmp_path):
     with pytest.raises(InputError, match="no finished run"):
         grid.write_tables(tmp_path, tmp_path)
-
-
-def test_wrong_seeds_are_one_line(capsys):
-    assert table1.main(["--seeds=1,x"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: expected --seeds") and error.count("\n") == 1

@@ -18,7 +18,7 @@ import atheris  # noqa: E402
 from tests.fuzz import targets  # noqa: E402
 
 # Instrumented on import: what reads foreign bytes, and what it relies on.
-_INSTRUMENTED = ["dgm_tf", "json", "zipfile", "numpy.lib", "PIL"]
+_INSTRUMENTED = ["dgm_tf", "json", "safetensors", "PIL"]
 
 
 def main() -> None:

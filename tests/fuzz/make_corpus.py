@@ -1,20 +1,20 @@
-"""Writes the seeds of the corpus anew: small whole files of each kind, and a few broken ones.
+"""Writes the seeds of the corpus: small whole files of each kind, and a few broken ones.
 
 python -m tests.fuzz.make_corpus
 """
 
 import io
 import json
+import math
 import struct
 import tempfile
-import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from dgm_tf.evaluation import audit
+from dgm_tf.evaluation import memory_audit
 from dgm_tf.storage import checkpoint
 from tests.fuzz import targets
 from tests.reporting.example import description, row
@@ -41,12 +41,13 @@ def seeds() -> dict[str, dict[str, bytes]]:
         saved = checkpoint.save(Path(folder) / "c", {"tasks": [[0]]}, targets._arrays())
         found["state"] = {"whole.json": (saved / "state.json").read_bytes()}
         found["arrays"] = {
-            "whole.npz": (saved / "arrays.npz").read_bytes(),
-            "huge-header.npz": _with_header((10**12,)),
+            "whole.safetensors": (saved / "arrays.safetensors").read_bytes(),
+            "huge-header.safetensors": header({"kernel": ("F32", [10**12])}),
         }
-        kept = audit.MemoryAudit(Path(folder) / "audit", images_per_class=1)
+        kept = memory_audit.MemoryAudit(Path(folder) / "audit", images_per_class=1)
         kept.remember(1, [0], lambda labels, seed: np.zeros((len(labels), 2, 2, 1), np.float32))
-        found["record"] = {"whole.npz": audit.record_path(Path(folder) / "audit", 1).read_bytes()}
+        record = memory_audit.record_path(Path(folder) / "audit", 1)
+        found["record"] = {"whole.safetensors": record.read_bytes()}
         exported = learner().export(Path(folder) / "memory").path / "assets" / "model.json"
         found["description"] = _descriptions(exported.read_bytes())
     return found
@@ -94,14 +95,14 @@ def _huge_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
 
 
-def _with_header(shape: tuple[int, ...]) -> bytes:
-    """An archive whose array says that it is much longer than the file."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive, archive.open("kernel.npy", "w") as member:
-        np.lib.format.write_array_header_1_0(
-            member, {"descr": "<f4", "fortran_order": False, "shape": shape}
-        )
-    return buffer.getvalue()
+def header(arrays: dict[str, tuple[str, list[int]]], length: int | None = None) -> bytes:
+    """The head of a file of arrays, given by type and shape, that are not in the file."""
+    described = {
+        name: {"dtype": kind, "shape": shape, "data_offsets": [0, 4 * math.prod(shape)]}
+        for name, (kind, shape) in arrays.items()
+    }
+    text = json.dumps(described).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text
 
 
 if __name__ == "__main__":

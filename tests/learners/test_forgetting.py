@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from dgm_tf.evaluation.audit import MemoryAudit
+from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.learners.registry import new_learner
 from dgm_tf.presets import settings_for
 from dgm_tf.stream import class_incremental

@@ -128,7 +128,7 @@ def test_several_critic_steps_come_before_one_of_the_generator():
     model = learner("fine_tune", stream, critic_steps=3)
     task = next(iter(stream))
     phase = gan_phase(model, task)
-    step, batches = phase._step_function(), iter(task.batches(32, epochs=6, seed=0))
+    step, batches = phase.step_function(), iter(task.batches(32, epochs=6, seed=0))
     changes = []
     for _ in range(6):
         before = [net.trainable_variables[0].numpy() for net in (phase.critic, phase.generator)]

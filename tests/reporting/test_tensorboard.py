@@ -148,6 +148,23 @@ def test_an_attempt_cut_short_leaves_nothing_behind(logged):
     assert scalars(logged.folder, "adversarial/critic_loss") == [(5, 0.5), (10, 0.25), (15, 0.125)]
 
 
+def test_epochs_that_an_earlier_process_has_finished_are_written_again(tmp_path):
+    log = TensorBoardLog(tmp_path, {}).task(1, steps_before=0)
+    log.set_params({"epochs": 3, "steps": 5})
+    # A phase that was finished is run for no epoch; the next one begins with its last.
+    for finished, resumed in (([3.0, 2.0, 1.0], []), ([0.5, 0.25], [0.125])):
+        model = Phase()
+        model.history = types.SimpleNamespace(history={"critic_loss": finished})
+        log.set_model(model)
+        log.on_train_begin()
+        for epoch, loss in enumerate(resumed, start=len(finished)):
+            log.on_epoch_end(epoch, {"critic_loss": loss})
+        log.on_train_end()
+    log.finish(row(1, layers=[]), None)
+    expected = list(zip(range(5, 35, 5), [3.0, 2.0, 1.0, 0.5, 0.25, 0.125], strict=True))
+    assert scalars(tmp_path, "adversarial/critic_loss") == expected
+
+
 def test_without_the_package_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.plugins.hparams.api", None)
     with pytest.raises(InputError, match="pip install tensorboard") as error:

@@ -21,7 +21,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from dgm_tf import randomness
-from dgm_tf.learners.task_memory import TaskMemory
+from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.serving import export as exporting
 from dgm_tf.serving.loading import load_generator
 from tests.faults import Moments, forked
@@ -52,7 +52,7 @@ class Memory:
 
 def abandoned(name):
     """What a killed export leaves, by name."""
-    return sorted(path.name for path in name.glob(".*"))
+    return sorted(path.name for path in name.glob(".*.writing"))
 
 
 def watch(moments, delay):
@@ -81,7 +81,7 @@ def exported_again(name, moments, delay=None):
         assert load_generator(name / str(version)).audit() == {1: True}, version
     assert abandoned(name) == []
     # So that clearing away has its moments, too.
-    left = name / f".7.{0:032x}.writing" / "variables"
+    left = name / f".{int(done.path.name) + 1}.writing" / "variables"
     left.mkdir(parents=True)
     (left / "variables.index").write_bytes(b"half")
     watch(moments, delay)

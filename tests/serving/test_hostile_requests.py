@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import config_pb2
 
 from dgm_tf.serving.export import NOISE_LIMIT, ROWS_END
 from tests.fuzz import effort
-from tests.serving.tiny_export import LATENT, NAMES, TASKS, learner
+from tests.serving.tiny_export import LATENT, NAMES, TASKS, exported
 
 CLASSES = [label for classes in TASKS for label in classes]
 SIGNATURES = [
@@ -20,7 +20,7 @@ SIGNATURES = [
     "serving_default",
 ]  # fmt: skip
 
-BRIEF, LONG = effort.brief(200), effort.long(1000)
+BRIEF, LONG = effort.brief(100), effort.long(1000)
 
 
 class Function:
@@ -65,15 +65,9 @@ class Session:
         return dict(zip(outputs, run(*values), strict=True))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    name = tmp_path_factory.mktemp("exports") / "m"
-    return str(learner("w").export(name, classifier=True).path)
-
-
 @pytest.fixture(scope="module", params=[Function, Session])
-def model(request, folder):
-    return request.param(folder)
+def model(request):
+    return request.param(str(exported(classifier=True).path))
 
 
 # Requests.

@@ -4,11 +4,10 @@ Needs requirements-serving.txt; no server is started.
 """
 
 import asyncio
-import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("mlserver")
@@ -20,29 +19,21 @@ from mlserver.types import Datatype, InferenceRequest  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 
 from dgm_tf.serving.mlserver_runtime import DGMRuntime  # noqa: E402
+from tests.fuzz import effort  # noqa: E402
 from tests.fuzz.test_corpus import changed  # noqa: E402
 from tests.serving.test_hostile_requests import CHECKS, GOOD, SIGNATURES, any_numbers  # noqa: E402
-from tests.serving.tiny_export import learner  # noqa: E402
+from tests.serving.tiny_export import exported  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("default"),  # the server's own packages warn of each other
 ]
 
-LONG = settings(
-    max_examples=1000,
-    deadline=None,
-    database=None,
-    derandomize="CI" in os.environ,
-    suppress_health_check=list(HealthCheck),
-)
-
 
 @pytest.fixture(scope="module")
-def predict(tmp_path_factory):
+def predict():
     """The outputs that the runtime gives the server for a request."""
-    folder = tmp_path_factory.mktemp("exports") / "m"
-    learner("w").export(folder, classifier=True)
+    folder = exported(classifier=True).path
     runtime = DGMRuntime(
         ModelSettings(name="m", implementation=DGMRuntime, parameters={"uri": str(folder)})
     )
@@ -104,7 +95,7 @@ def check(request, outputs):
     CHECKS[signature]({"labels": rows, "images": rows}, **found)
 
 
-@LONG
+@effort.long(1000)
 @given(requests())
 def test_a_request_is_answered_as_promised_or_refused(predict, asked):
     try:

@@ -14,7 +14,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.reporting import pictures
 from dgm_tf.serving import export, loading
 from tests.layers.layer_check import bits
-from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, learner
+from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, learner
 
 CLASSES = tuple(label for classes in TASKS for label in classes)
 
@@ -23,8 +23,8 @@ CLASSES = tuple(label for classes in TASKS for label in classes)
 def folder(tmp_path_factory):
     """NAME with version 1, without the classifier, and version 2, with it."""
     path = tmp_path_factory.mktemp("exports") / "memory"
-    learner().export(path)
-    learner().export(path, classifier=True)
+    for number, classifier in enumerate([False, True], start=1):
+        shutil.copytree(exported(classifier=classifier).path, path / str(number))
     return path
 
 
@@ -96,45 +96,37 @@ def put(content, *path):
 
 FIRST, AUDIT = ("classes", 0), ("audit", 2)
 HOSTILE = {
-    "another's": (put("other export", "format"), "expected dgm_tf export of version 1, it is"),
-    "a later version": (put(2, "version"), "('dgm_tf export', 2)"),
-    "endless version": (put("\n" * 10**6, "version"), "...); export again"),
+    "another's": (put("other export", "format"), 'format is not "dgm_tf export"'),
+    "a later version": (put(2, "version"), "version is not 1"),
     "half a pair": (put("\ud800", "learner"), "surrogates not allowed"),
-    "half a pair as a key": (put("1", "versions", "\udfff"), "surrogates not allowed"),
-    "learner": (put(3, "learner"), "learner is no text of one line"),
-    "versions": (put({"keras": [3]}, "versions"), "versions is no object of texts of one line"),
-    "versions of lines": (put("3\n4", "versions", "keras"), "versions is no object of texts"),
-    "no classes": (put([], "classes"), "classes is no list of objects"),
-    "no objects": (put([3], "classes"), "classes is no list of objects"),
-    "one label twice": (put(0, *FIRST, "label"), "two classes have one label"),
-    "label below 0": (put(-1, *FIRST, "label"), "a label must be an integer from 0 to 2147483647"),
-    "label beyond int32": (put(2**31, *FIRST, "label"), "a label must be an integer from 0"),
-    "label that is none": (put(3.0, *FIRST, "label"), "a label must be an integer from 0"),
-    "name of two lines": (put("a\nb", *FIRST, "name"), "class 3 has no name of one line"),
-    "name that escapes": (put("\x1b[2J", *FIRST, "name"), "class 3 has no name of one line"),
-    "name of no end": (put("a" * 1001, *FIRST, "name"), "class 3 has no name of one line"),
-    "name that is none": (put(None, *FIRST, "name"), "class 3 has no name of one line"),
-    "task 0": (put(0, *FIRST, "task"), "the task of class 3 must be an integer from 1 to 1"),
-    "task left out": (put(5, "classes", 4, "task"), "the task of class 2 must be an integer from"),
-    "task before": (put(1, "classes", 4, "task"), "the task of class 2 must be an integer from"),
-    "range": (put([0, 255], "image", "range"), "image.range is not [-1, 1]"),
-    "image": (put([16, 16, 1], "image"), "image.range is not [-1, 1]"),
-    "shape": (put([16, 16], "image", "shape"), "image.shape is no list of three"),
-    "size": (put(2**40, "image", "shape", 0), "a side of image.shape must be an integer"),
-    "no noise": (put(0, "noise"), "noise must be an integer from 1"),
-    "noise without end": (put(2**31, "noise"), "noise must be an integer from 1"),
-    "audit": (put([], "audit"), "audit is no list of an object per task"),
-    "audited task": (put(True, "audit", 0, "task"), "audit of task 1 is of another"),
-    "audited labels": (put([1, 2, 1], *AUDIT, "labels"), "labels in audit of task 3 are not"),
-    "audited label": (put(False, "audit", 0, "labels", 1), "labels in audit of task 1 are not"),
+    "learner": (put(3, "learner"), "learner is not a text of one line"),
+    "versions of lines": (put("3\n4", "versions", "keras"), "versions.keras is not a text of one"),
+    "no classes": (put([], "classes"), "its classes are none, or not distinct"),
+    "one label twice": (put(0, *FIRST, "label"), "its classes are none, or not distinct"),
+    "label beyond int32": (
+        put(2**31, *FIRST, "label"),
+        "classes[0].label is not an integer from 0 to 2147483647",
+    ),
+    "name that escapes": (put("\x1b[2J", *FIRST, "name"), "classes[0].name is not a text of one"),
+    "name of no end": (put("a" * 1001, *FIRST, "name"), "classes[0].name is not a text of one"),
+    "task 0": (put(0, *FIRST, "task"), "classes[0].task is not an integer from 1"),
+    "task left out": (put(5, "classes", 4, "task"), "audit is of other classes"),
+    "task before": (put(1, "classes", 4, "task"), "its classes are not in order of their tasks"),
+    "range": (put([0, 255], "image", "range"), "image.range is not [-1.0, 1.0]"),
+    "shape": (put([16, 16], "image", "shape"), "image.shape is not a list of three sizes"),
+    "noise without end": (put(2**31, "noise"), "noise is not an integer from 1"),
+    "audit": (put([], "audit"), "audit is of other classes"),
+    "audited task": (put(2, "audit", 0, "task"), "audit is of other classes"),
+    "audited labels": (put([1, 2, 1], *AUDIT, "labels"), "audit is of other classes"),
+    "audited label": (put(False, "audit", 0, "labels", 1), "audit[0].labels[1] is not an integer"),
     "a seed too few": (put([[1, 0]], *AUDIT, "seeds"), "seeds in audit of task 3 are not"),
-    "seed beyond int64": (put(2**63, *AUDIT, "seeds", 0, 0), "seeds in audit of task 3 are not"),
+    "seed beyond int64": (put(2**63, *AUDIT, "seeds", 0, 0), "audit[2].seeds[0][0] is not an int"),
     "first image": (put(export.ROWS_END, *AUDIT, "seeds", 0, 1), "seeds in audit of task 3"),
     "images": (
         put(257, *AUDIT, "images_per_label"),
-        "images_per_label in audit of task 3 must be an integer from 1 to 256",
+        "audit[2].images_per_label is not an integer from 1 to 256",
     ),
-    "hash": (put("0" * 63, *AUDIT, "sha256_of_images"), "sha256_of_images in audit of task 3"),
+    "hash": (put("0" * 63, *AUDIT, "sha256_of_images"), "audit[2].sha256_of_images is not a SHA"),
 }
 
 
@@ -172,7 +164,7 @@ def test_a_description_that_export_does_not_write_is_refused(copy, unloaded, cha
 @pytest.mark.parametrize(
     "content, wanted",
     [
-        (b"[]", "it holds no object"),
+        (b"[]", "it is not an object"),
         (b"[" * 50_000, "maximum recursion depth exceeded"),
         (b'{"format": "dgm_tf', "Unterminated string"),
         (b"\xff\xfe", "can't decode"),
@@ -297,7 +289,7 @@ def test_what_is_no_exported_model_is_an_input_error(folder, tmp_path):
     with pytest.raises(InputError, match="damaged"):
         dgm_tf.load_generator(copy)
     (copy / "assets" / "model.json").write_text('{"format": "dgm_tf export", "version": 99}')
-    with pytest.raises(InputError, match="of version 1"):
+    with pytest.raises(InputError, match="version is not 1"):
         dgm_tf.load_generator(copy)
     (copy / "assets" / "model.json").unlink()
     with pytest.raises(InputError, match="exported by dgm_tf"):

@@ -1,13 +1,17 @@
-"""A memory of three small tasks, learnt in seconds, and what exports of it are asked."""
+"""A memory of three small tasks, its weights moved at random, and what exports are asked."""
 
+import atexit
 import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from dgm_tf import datasets
-from dgm_tf.learners.dgm import DGM
+from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import class_incremental
+from tests.tiny_run import MovedDGM
 
 TASKS = ((3, 0), (5,), (1, 2))  # class 4 comes last and is not learnt
 NAMES = ("zero", "one", "two", "three", "four", "five")
@@ -32,15 +36,20 @@ def stream(channels=1):
 @functools.cache
 def learner(variant="w", tasks=3, channels=1):
     """Shared by the tests, which leave it as it is."""
-    made = DGM(
-        variant=variant, epochs=1, batch_size=5, latent_dim=LATENT, generator_size=5,
-        critic_size=4, consolidation_steps=1, replay_batch=8,
-        replay_buffer=40, learning_rate=0.03, sparsity=0.0,
-    )  # fmt: skip
+    sizes = {"latent_dim": LATENT, "generator_size": 5, "critic_size": 4, "batch_size": 4}
+    made = MovedDGM(DGMSettings(variant=variant, **sizes))
     for task in stream(channels).tasks():
         made.learn(task)
         if task.index == tasks:
             return made
+
+
+@functools.cache
+def exported(variant="w", classifier=False):
+    """What `DGM.export` gave; shared by the tests, which leave it as it is."""
+    folder = tempfile.mkdtemp(prefix="dgm_tf-export-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return learner(variant).export(Path(folder) / variant, classifier=classifier)
 
 
 def files(folder):

@@ -1,7 +1,9 @@
+import os
+
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.storage.files import whole_folder, write_atomically
+from dgm_tf.storage.files import locked, whole_folder, write_atomically
 
 
 def test_writes_the_content_and_makes_the_folders(tmp_path):
@@ -66,3 +68,30 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path, content):
             pass
     assert [child.name for child in (tmp_path / "b").iterdir()] == content
     assert [child.name for child in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_folder_that_a_killed_process_left_hidden_goes_when_it_is_written_again(tmp_path):
+    for name in (".b.writing", ".c.writing"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_bytes(b"half")
+    with whole_folder(tmp_path / "b") as aside:
+        assert os.listdir(aside) == []
+    assert sorted(os.listdir(tmp_path)) == [".c.writing", "b"]
+
+
+def test_a_folder_that_is_locked_lets_nobody_else_in(tmp_path):
+    for _ in range(2):  # The file that the lock lies on stays.
+        with locked(tmp_path / "a"):
+            for _ in range(2):
+                with pytest.raises(InputError, match="another process is at work in") as error:
+                    with locked(tmp_path / "a"):
+                        pass
+                assert "\n" not in str(error.value)
+    assert os.listdir(tmp_path / "a") == [".lock"]
+
+
+def test_a_folder_that_cannot_be_locked_is_an_input_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to .*file/a: "):
+        with locked(tmp_path / "file" / "a"):
+            pass

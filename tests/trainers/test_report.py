@@ -52,9 +52,9 @@ def test_text_prints_the_tables_of_each_run_and_writes_nothing(runs, tmp_path, c
     [
         ([], "expected one RUN or more"),
         (["nowhere"], "expected the folder of a run"),
-        (["--figure=pie", "nowhere"], "value should be one of <growth|accuracy>"),
+        (["--figure=pie", "nowhere"], "expected growth or accuracy"),
         (["--figur=growth"], "unknown command line flag"),
-        (["--text", "--out=x", "nowhere"], "expected --text alone"),
+        (["--text", "--out=x", "nowhere"], "expected --text only"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments, wanted, capsys):

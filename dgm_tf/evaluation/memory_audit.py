@@ -1,0 +1,263 @@
+"""The memory audit, which tells whether images of finished tasks are the same, bit for bit.
+
+When a task ends, a fixed set of its images is generated and kept with its SHA-256. After every
+later task the same set is generated again and compared with what was kept.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dgm_tf import _checks
+from dgm_tf.errors import InputError
+from dgm_tf.storage.arrays import pack, unpack
+from dgm_tf.storage.files import write_atomically
+
+# generate(labels int32 [N], seed=int) -> float32 [N, H, W, C]
+Generate = Callable[..., Any]
+
+# Part of what is audited: with other seeds the images of an old record would not come back.
+_FIRST_SEED = 20181
+IMAGES_PER_CLASS = 16
+
+_REMEDY = "restore it or begin a new run folder"
+_SUFFIX = ".safetensors"
+
+
+class MemoryAudit:
+    """Fixed images of every finished task, kept in a folder, one file per task.
+
+    What a task costs is fixed: `images_per_class` images per class on disk, nothing in memory, and
+    one call of the generator per class and check, always with the same number of images, so that a
+    traced generator need not be traced again.
+
+    Example:
+
+        audit = MemoryAudit(run_dir / "audit")
+        for task in stream:
+            model.learn(task)
+            print(audit.check(model.generate))      # {1: 0, 2: 0}: differing pixels by task
+            audit.remember(task.index, task.classes, model.generate)
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        finished_tasks: int | None = None,
+        images_per_class: int = IMAGES_PER_CLASS,
+    ) -> None:
+        """Opens the records in `folder`, which need not exist yet, and verifies each.
+
+        Args:
+            folder: where the records are and go.
+            finished_tasks: how many tasks the learner has finished. Their records must all be
+                there; the record of a later task comes from an attempt that was cut short: it is
+                left out, and replaced when the task is remembered again. None takes every record.
+            images_per_class: images of each class in the records still to come.
+
+        Raises:
+            InputError: a record is missing, cannot be read, or is not what was written.
+        """
+        self._folder = pathlib.Path(folder)
+        self._images_per_class = images_per_class
+        found = {
+            int(match[1])
+            for path in self._folder.glob("task-*")
+            if (match := re.fullmatch(rf"task-(\d+)\{_SUFFIX}", path.name))
+        }
+        wanted = found if finished_tasks is None else set(range(1, finished_tasks + 1))
+        if missing := wanted - found:
+            raise InputError(
+                f"an audit record of each of {finished_tasks} finished tasks was wanted, "
+                f"{self._path(min(missing))} is missing; {_REMEDY}"
+            )
+        self._pixels = {task: _pixels(read(self._path(task)).images) for task in sorted(wanted)}
+
+    @property
+    def pixels(self) -> dict[int, int]:
+        """For each task on record, how many pixels are compared."""
+        return dict(self._pixels)
+
+    def remember(self, task: int, classes: Sequence[int], generate: Generate) -> None:
+        """Generates and keeps the fixed images of a task that has just ended.
+
+        Args:
+            task: index of the task, from 1.
+            classes: ids of the classes that the task brought.
+            generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
+
+        Raises:
+            ValueError: the task is on record already: a second record would hide a change.
+            InputError: the folder cannot be written.
+        """
+        if task in self._pixels:
+            raise ValueError(f"task {task} is on record already")
+        record = recorded(classes, generate, images_per_class=self._images_per_class)
+        write_atomically(self._path(task), pack({**vars(record), "sha256": _bytes(record)}))
+        self._pixels[task] = _pixels(record.images)
+
+    def check(self, generate: Generate) -> dict[int, int]:
+        """Differing pixels of each task on record; 0 means that its images are bit-identical.
+
+        See `compare`.
+
+        Args:
+            generate: as in `remember`.
+
+        Raises:
+            InputError: a record is no longer what was written.
+        """
+        return {task: compare(read(self._path(task)), generate).pixels for task in self._pixels}
+
+    def _path(self, task: int) -> pathlib.Path:
+        return record_path(self._folder, task)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """The fixed images of one task and what they were made from."""
+
+    classes: np.ndarray  # int32 [K]
+    seeds: np.ndarray  # int64 [K]
+    images: np.ndarray  # float32 [K * images_per_class, H, W, C], class by class
+
+    def digest(self) -> str:
+        """SHA-256 over names, types, shapes and bytes of all fields."""
+        sha = hashlib.sha256()
+        for name, array in vars(self).items():
+            sha.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+            sha.update(array.tobytes())
+        return sha.hexdigest()
+
+    def images_digest(self) -> str:
+        """SHA-256 over the images' bytes alone, as little-endian float32."""
+        return hashlib.sha256(self.images.astype("<f4").tobytes()).hexdigest()
+
+
+def recorded(
+    classes: Sequence[int], generate: Generate, *, images_per_class: int = IMAGES_PER_CLASS
+) -> Record:
+    """The fixed images of a task; generated again, they must come out the same.
+
+    Args:
+        classes: ids of the classes that the task brought.
+        generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
+        images_per_class: images of each class.
+    """
+    classes = np.asarray(classes, dtype=np.int32)
+    seeds = _FIRST_SEED + np.arange(len(classes), dtype=np.int64)
+    return Record(classes, seeds, _generate(generate, classes, seeds, images_per_class))
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How images generated again differ from those on record.
+
+    Attributes:
+        pixels: differing pixels, 0 for identical images.
+        of: pixels compared.
+        furthest: the largest change of a value, on the scale of -1 to 1; NaN where one is NaN.
+    """
+
+    pixels: int
+    of: int
+    furthest: float
+
+
+def compare(record: Record, generate: Generate) -> Difference:
+    """Generates the images of a record again and compares them bit by bit.
+
+    Bits, not values: 0.0 and -0.0 differ. A pixel differs when any of its channels does.
+
+    Args:
+        record: of a task that the generator knows.
+        generate: as in `recorded`.
+
+    Raises:
+        ValueError: the generator's images have another type or shape.
+    """
+    count = len(record.images) // len(record.classes)
+    images = _generate(generate, record.classes, record.seeds, count)
+    if images.shape != record.images.shape:
+        raise ValueError(
+            f"images of classes {record.classes.tolist()} have the shape {images.shape}, "
+            f"the ones on record {record.images.shape}"
+        )
+    differ = images.view(np.uint32) != record.images.view(np.uint32)  # [N, H, W, C]
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinities
+        changes = np.abs(images[differ] - record.images[differ])
+    return Difference(
+        pixels=int(differ.any(axis=-1).sum()),
+        of=_pixels(images),
+        furthest=float(changes.max(initial=0.0)),
+    )
+
+
+def record_path(folder: str | os.PathLike[str], task: int) -> pathlib.Path:
+    """Where the record of a task (from 1) is kept in an audit's folder."""
+    return pathlib.Path(folder) / f"task-{task:02d}{_SUFFIX}"
+
+
+def read(path: pathlib.Path) -> Record:
+    """A task's record.
+
+    Raises:
+        InputError: it cannot be read, or is not what was written.
+    """
+    try:
+        stored = unpack(path.read_bytes())
+        sha256 = stored.pop("sha256")
+        record = Record(**stored)
+        _check_form(record)
+    except (OSError, KeyError, TypeError, ValueError, MemoryError) as error:
+        why = _checks.one_line(error)
+        raise InputError(f"audit record {path} cannot be read ({why}); {_REMEDY}") from error
+    if not np.array_equal(sha256, _bytes(record)):
+        raise InputError(
+            f"audit record {path} does not match its own SHA-256, so it was changed after it was "
+            f"written; {_REMEDY}"
+        )
+    return record
+
+
+def _bytes(record: Record) -> np.ndarray:
+    """The record's digest, uint8 [32]."""
+    return np.frombuffer(bytes.fromhex(record.digest()), np.uint8)
+
+
+def _check_form(record: Record) -> None:
+    classes, seeds, images = record.classes, record.seeds, record.images
+    types = [array.dtype for array in (classes, seeds, images)] == [np.int32, np.int64, np.float32]
+    shapes = classes.ndim == 1 and seeds.shape == classes.shape and images.ndim == 4
+    if not (types and shapes and images.size and len(classes) and not len(images) % len(classes)):
+        raise ValueError(
+            f"classes {classes.dtype} {classes.shape}, seeds {seeds.dtype} {seeds.shape}, "
+            f"images {images.dtype} {images.shape}: no task has such"
+        )
+
+
+def _generate(generate: Generate, classes: np.ndarray, seeds: np.ndarray, count: int) -> np.ndarray:
+    """`count` images of each class, float32 [K * count, H, W, C]."""
+    batches = [
+        np.asarray(generate(np.full(count, label, np.int32), seed=int(seed)))
+        for label, seed in zip(classes, seeds, strict=True)
+    ]
+    images = np.concatenate(batches)
+    # A cast to float32 here could round a difference away.
+    if images.dtype != np.float32 or images.ndim != 4 or len(images) != count * len(classes):
+        raise ValueError(
+            f"{count} float32 images [N, H, W, C] per class were wanted, "
+            f"{images.dtype} {images.shape} came for {len(classes)} classes"
+        )
+    return images
+
+
+def _pixels(images: np.ndarray) -> int:
+    return int(np.prod(images.shape[:-1]))

@@ -1,0 +1,285 @@
+"""Options of a run, from which commands make their flags. Nothing here needs TensorFlow."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dgm_tf import settings_file
+from dgm_tf.errors import InputError
+from dgm_tf.learners.registry import METHODS
+from dgm_tf.presets import PRESETS, settings_for
+from dgm_tf.settings import DISTRIBUTIONS, setting_names
+from dgm_tf.storage.checkpoint import DEFAULT_EVERY, Every
+
+if TYPE_CHECKING:
+    from dgm_tf.stream import TaskStream
+
+FOLDER = "folder"  # name of the data set whose images come from a folder
+IMAGES = "a folder with one subfolder of images per class"
+QUIET, TASKS, EPOCHS = 0, 1, 2  # how much a run prints
+
+
+def option(
+    text: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    shown: str = "",
+    choices: tuple[Any, ...] = (),
+    parser: Callable[[str], Any] | None = None,
+) -> Any:
+    """Field of an options class, with all that a command-line flag needs.
+
+    Args:
+        text: its help.
+        default: its value unless given; an option without one must be given.
+        shown: name of its values in the help text, such as "DIR".
+        choices: the values allowed; empty for any.
+        parser: makes a value of a text, or raises ValueError; chosen by the field's type unless
+            given.
+    """
+    metadata = {"help": text, "shown": shown, "choices": choices, "parser": parser}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def integers(text: str, wanted: str = "whole numbers such as 0,1,2") -> tuple[int, ...]:
+    """Numbers of a text such as "0,1,2".
+
+    Raises:
+        ValueError: it holds something else; the error says what is `wanted`.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"expected {wanted}") from error
+
+
+def texts(text: str) -> tuple[str, ...]:
+    """Parts of a text such as "3,7".
+
+    Raises:
+        ValueError: one of them is empty.
+    """
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
+        raise ValueError("expected texts such as 3,7")
+    return parts
+
+
+def _classes_per_task(text: str) -> int | tuple[int, ...]:
+    numbers = integers(text, "a whole number, or one per task such as 5,3,2")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _class_order(text: str) -> str | tuple[int, ...]:
+    return text if text == "random" else integers(text, "random, or class ids such as 3,1,0,2")
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamOptions:
+    """Data and tasks of a run. Each field's `help` describes it.
+
+    Raises:
+        InputError: a folder of images is named without the data set `folder`, or the reverse.
+
+    Example:
+
+        stream = StreamOptions("digits", classes_per_task=2).open(seed=0)
+    """
+
+    dataset: str = option(f"data set: digits, mnist, ..., or {FOLDER} for --images", shown="NAME")
+    images: str | None = option(IMAGES, default=None, shown="DIR")
+    data_dir: str | None = option(
+        "folder of data that TensorFlow Datasets has prepared; by default its own folder, into "
+        "which missing data is downloaded",
+        default=None,
+        shown="DIR",
+    )
+    classes_per_task: int | Sequence[int] = option(
+        "classes that arrive with a task: one number, or one for each task such as 5,3,2",
+        default=1,
+        shown="N|N,N,...",
+        parser=_classes_per_task,
+    )
+    class_order: str | Sequence[int] | None = option(
+        "order in which the classes arrive: ascending by default, ids such as 3,1,0,2, or random, "
+        "which depends on --seed",
+        default=None,
+        shown="random|ID,ID,...",
+        parser=_class_order,
+    )
+    max_tasks: int | None = option("stop after so many tasks; by default learn all", default=None)
+    validation_fraction: float | None = option(
+        "fraction of each class's training images that is held out; by default 0.15, of SVHN 0.10",
+        default=None,
+    )
+    image_size: int | None = option(
+        "side of the square images for the networks, a multiple of 8; by default 32, of digits 16",
+        default=None,
+    )
+
+    def __post_init__(self) -> None:
+        if (self.dataset == FOLDER) != (self.images is not None):
+            raise InputError(f"expected --images=DIR, {IMAGES}, for the data set {FOLDER} only")
+
+    def open(self, seed: int) -> "TaskStream":
+        """The stream of these data, before its first task.
+
+        Args:
+            seed: determines the validation images and a random class order, and which images of a
+                folder are test images.
+
+        Raises:
+            InputError: the data cannot be had or cannot be cut into such tasks.
+        """
+        # Imported here, so that a command line is checked before TensorFlow is loaded.
+        from dgm_tf import datasets
+        from dgm_tf.stream import class_incremental
+
+        size = {} if self.image_size is None else {"image_size": self.image_size}
+        data: Any = self.dataset
+        if data == FOLDER:
+            data = datasets.from_folder(self.images, seed=seed, **size)
+        return class_incremental(
+            data,
+            classes_per_task=self.classes_per_task,
+            class_order=self.class_order,
+            validation_fraction=self.validation_fraction,
+            seed=seed,
+            data_dir=self.data_dir,
+            **size,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SettingsOptions:
+    """Method and settings of a run. Each field's `help` describes it."""
+
+    method: str = option(
+        "dgm, or a method to compare it with: joint and joint_gan (the upper bounds, trained on "
+        "all real images seen), fine_tune, ewc, dgr, mergan_jtr, mergan_ra",
+        default=next(iter(METHODS)),
+        choices=tuple(METHODS),
+    )
+    preset: str | None = option(
+        f"settings to begin with: {PRESETS[0]} (for two CPU cores) or {PRESETS[1]} (those of the "
+        f"method's paper); by default {PRESETS[0]}",
+        default=None,
+        choices=PRESETS,
+    )
+    settings: str | None = option(
+        "settings in place of the preset's, as JSON such as '{\"replay_batch\": 64}' or a file of "
+        "it, such as the settings.json of a run or the best.json of trainers.tune; flags win",
+        default=None,
+        shown="JSON|FILE",
+    )
+
+    def chosen_preset(self) -> str:
+        """The preset's name: the flag's, else that of `settings`, else the first one."""
+        in_file = settings_file.read(self.settings) if self.settings is not None else {}
+        return self.preset or in_file.get(settings_file.PRESET, PRESETS[0])
+
+    def resolve(self, dataset: str, overrides: Mapping[str, Any]) -> Any:
+        """The method's settings.
+
+        Args:
+            dataset: chooses the preset's values.
+            overrides: values that win over those of `settings` and of the preset.
+
+        Raises:
+            InputError: `settings` cannot be read, a setting is not the method's, a value is out of
+                range, or nothing is left to a preset that was asked for.
+        """
+        own = setting_names(METHODS[self.method].settings)
+        if foreign := [f"--{name}" for name in overrides if name not in own]:
+            one = len(foreign) == 1
+            raise InputError(
+                f"{', '.join(foreign)} {'means' if one else 'mean'} nothing to "
+                f"--method={self.method}: leave {'it' if one else 'them'} out"
+            )
+        chosen = settings_file.read(self.settings) if self.settings is not None else {}
+        chosen.pop(settings_file.PRESET, None)
+        if self.preset is not None and own <= set(chosen):
+            raise InputError(
+                f"--preset means nothing beside {self.settings}, which names every setting: leave "
+                "one out"
+            )
+        known = None if dataset == FOLDER else dataset
+        preset = {"method": self.method, "preset": self.chosen_preset()}
+        if chosen:
+            try:  # Before the flags, so that the error says where the value is.
+                settings_for(known, **preset, **chosen)
+            except InputError as error:
+                raise InputError(f"{self.settings}: {error}") from error
+        return settings_for(known, **preset, **{**chosen, **overrides})
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Everything about a run that its numbers do not depend on. Each field's `help` describes it.
+
+    Raises:
+        InputError: options that do not go together.
+    """
+
+    run_dir: str | None = option(
+        "folder of the run, which the same command resumes from its last checkpoint; by default "
+        "runs/<data set>-<tasks>/<method>/seed<seed>, where <method> is dgm-<variant> for DGM",
+        default=None,
+        shown="DIR",
+    )
+    oracle: bool = option(
+        "score generated images (G_t, Frechet distance, precision, recall) by a classifier trained "
+        "on all real images, once per data set and then kept in ~/.cache/dgm_tf",
+        default=True,
+    )
+    checkpoint_every: Every = option(
+        "write a checkpoint inside a task after so many steps (500) or so much time (90s, 5m, 2h); "
+        "0 writes one only at the end of each task and on Ctrl-C and SIGTERM",
+        default=DEFAULT_EVERY,
+        shown="N|TIME",
+        parser=Every.parse,
+    )
+    deterministic: bool = option(
+        "let TensorFlow replace or refuse operations whose result varies from run to run, as DGM "
+        "always does on a GPU; on a CPU a run repeats its bits without it, given the same number "
+        "of threads",
+        default=False,
+    )
+    distribute: str = option(
+        "train on one device (none), on all GPUs of this machine (mirrored), or in one process per "
+        "device on any number of machines, which the environment variable TF_CONFIG names "
+        "(multiworker); batch sizes are those of all together",
+        default=DISTRIBUTIONS[0],
+        choices=DISTRIBUTIONS,
+    )
+    replicas: int | None = option(
+        "devices for --distribute=mirrored, by default all GPUs; without a GPU the processor is "
+        "divided into so many, for trials",
+        default=None,
+    )
+    export_dir: str | None = option(
+        "folder NAME that gets DGM's memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
+        "Serving and others; other methods are refused; by default nothing is exported",
+        default=None,
+        shown="DIR",
+    )
+    export_classifier: bool = option("export the classifier, too", default=False)
+    verbosity: int = option(
+        "0: only the final report; 1: also a live line and a short block per task; 2: also a line "
+        "per epoch",
+        default=TASKS,
+        choices=(QUIET, TASKS, EPOCHS),
+    )
+    tensorboard: bool = option(
+        "also write logs for TensorBoard, into the folder tensorboard of the run; needs the "
+        "package tensorboard",
+        default=False,
+    )
+    command: str = ""  # The command line, for the record; no flag.
+
+    def __post_init__(self) -> None:
+        if self.export_classifier and self.export_dir is None:
+            raise InputError(
+                "--export_classifier says what to export, and nothing where: name an --export_dir, "
+                "too"
+            )

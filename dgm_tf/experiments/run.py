@@ -1,0 +1,381 @@
+"""One stream through one learner: learn, measure, write down, resume where it stopped."""
+
+import dataclasses
+import functools
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import distribution, stopping
+from dgm_tf.errors import Diverged, InputError
+from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
+from dgm_tf.evaluation.memory_audit import MemoryAudit
+from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.experiments.followers import Follower, crew
+from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
+from dgm_tf.experiments.progress import TaskProgress, task_summary
+from dgm_tf.learners.learner import Learner
+from dgm_tf.learners.registry import new_learner, reading_state
+from dgm_tf.learners.task_checkpoint import TaskCheckpoint
+from dgm_tf.learners.watch import NumbersWatch
+from dgm_tf.reporting import page, pictures, tables, tensorboard
+from dgm_tf.runs import provenance
+from dgm_tf.runs.run_folder import RunFolder, check_writable
+from dgm_tf.serving.export import version_folder
+from dgm_tf.settings import DGMSettings, LearnerSettings, ReplaySettings
+from dgm_tf.stream import Task, TaskStream
+
+DEFAULT_RUNS = Path("runs")
+_PICTURES_SEED = 0  # source of the pictures' randomness
+
+
+def prepare(
+    stream: StreamOptions, method: str, settings: LearnerSettings, options: RunOptions
+) -> "Run | Follower":
+    """A run as a command asks for it; whatever can be refused is refused before any work.
+
+    Args:
+        stream: data and tasks.
+        method: name of the method.
+        settings: the method's; their seed also determines the stream.
+        options: all that the numbers do not depend on.
+
+    Returns:
+        The run; in a process that only learns with the chief, what follows the chief.
+
+    Raises:
+        InputError: something that was asked for cannot be done.
+    """
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    place = distribution.start(options.distribute, replicas=options.replicas)
+    if place.is_chief:
+        _check_options(options, method)  # Before the data, which may take a download.
+    opened = stream.open(settings.seed)
+    check_sizes(opened, settings, max_tasks=stream.max_tasks, replicas=place.replicas)
+    with distribution.used(place):
+        learner = new_learner(method, settings, opened)
+    if not place.is_chief:
+        return Follower(opened, learner, place, identity(opened, learner))
+    return Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)
+
+
+class Run:
+    """One run, from its folder's state to its last task.
+
+    Each task is learnt, measured on the real test images of all classes seen, audited and committed
+    to the folder (see `dgm_tf.runs.run_folder`). A run that was stopped resumes after the last task
+    committed, or from the last checkpoint inside the next one, with the numbers that it would have
+    had.
+
+    Args:
+        stream: the tasks, none of them opened yet.
+        learner: a learner that has learnt nothing.
+        options: all that the numbers do not depend on.
+        max_tasks: stop after so many tasks; by default learn all.
+        place: the devices to learn on; by default those of the block that the program is in.
+
+    Attributes:
+        path: the run's folder.
+        learner: the learner; after `run` it has learnt all tasks.
+        rows: the rows of metrics.jsonl, one per finished task.
+
+    Raises:
+        InputError: the stream has no such number of tasks.
+
+    Example:
+
+        stream = dgm_tf.class_incremental("digits")
+        Run(stream, dgm_tf.DGM(seed=1), RunOptions(run_dir="runs/mine")).run()
+    """
+
+    def __init__(
+        self,
+        stream: TaskStream,
+        learner: Learner,
+        options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
+        *,
+        max_tasks: int | None = None,
+        place: distribution.Distribution | None = None,
+    ) -> None:
+        self.stream, self.learner, self.options = stream, learner, options
+        self.rows: list[dict[str, Any]] = []
+        self._last = len(stream) if max_tasks is None else max_tasks
+        if not 1 <= self._last <= len(stream):
+            raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
+        self._seed = learner.settings.seed
+        default = f"{stream.name}-{len(stream)}/{learner.name}/seed{self._seed}"
+        self.path = Path(options.run_dir or DEFAULT_RUNS / default)
+        self._folder = RunFolder(self.path)
+        self._crew = crew(place or distribution.present(), identity(stream, learner))
+        self._oracle: Oracle | None = None
+
+    @property
+    def accuracy(self) -> AccuracyMatrix:
+        """Accuracy of each class after each task."""
+        return AccuracyMatrix.from_rows(self.rows)
+
+    def run(self) -> list[dict[str, Any]]:
+        """Learns the tasks that the folder does not have yet, and reports.
+
+        Returns:
+            The rows of metrics.jsonl.
+
+        Raises:
+            Diverged: training went wrong; see `dgm_tf.learners.watch`.
+            dgm_tf.stopping.Stopped: the run was asked to stop, and has written where it stands.
+            InputError: the folder belongs to another run or cannot be used.
+        """
+        with self._folder.opened(self._description(), tasks=self._last):
+            self._restore()
+            logs = self._logs()
+            tasks = self.stream.tasks(start=len(self.rows) + 1)
+            left = max(0, self._last - len(self.rows))
+            for task in itertools.islice(tasks, left):
+                with stopping.watched():
+                    log = logs and logs.task(task.index, steps_before=self._steps())
+                    row = self._learn(task, log)
+                    self._commit(task, row | self._measure(task), log)
+                    self._stop_between_tasks(task)
+            self._crew.ends()
+            self._report()
+        if self.options.export_dir is not None:
+            classifier = self.options.export_classifier
+            _print(self.learner.export(self.options.export_dir, classifier=classifier))
+        return self.rows
+
+    def _restore(self) -> None:
+        """Takes over what the folder holds, and what the remaining tasks need."""
+        if (restored := self._folder.restore()) is not None:
+            self.rows, meta, arrays = restored
+            with reading_state(), self._crew.devices():
+                self.learner.load(meta, arrays)
+        finished = len(self.rows)
+        resumed = f", going on after task {finished}" if finished else ""
+        if finished >= self._last:
+            resumed = ", finished before"
+            self._write_page()  # The run may have been killed before it could.
+        self._say(f"{self.stream.scenario}\nrun folder: {self.path}{resumed}")
+        generates = self.learner.generates
+        self._audit = MemoryAudit(self._folder.audit, finished_tasks=finished if generates else 0)
+        if self.options.oracle and generates and finished < self._last:
+            self._oracle = Oracle.of(self.stream)
+            self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
+
+    def _learn(self, task: Task, log: tensorboard.TaskLog | None) -> dict[str, Any]:
+        """Learns one task, from its last checkpoint if there is one.
+
+        Returns:
+            What training says, for the row of metrics.jsonl.
+        """
+        title = f"task {task.index} of {len(self.stream)}"
+        found = self._folder.unfinished(task.index)
+        save = functools.partial(self._folder.keep_unfinished, task.index)
+        checkpoint = TaskCheckpoint(save, self.options.checkpoint_every, found=found)
+        if checkpoint.found_steps:
+            self._say(f"{task}: going on at step {checkpoint.found_steps}")
+        verbosity = self.options.verbosity
+        live = False if verbosity == QUIET else None
+        progress = TaskProgress(title, live=live, epoch_lines=verbosity == EPOCHS)
+        callbacks = [progress, *([log] if log else []), checkpoint, NumbersWatch()]
+        try:
+            with progress, self._crew.learning(task, self.learner, found):
+                history = self.learner.learn(task, callbacks=callbacks)
+        except Diverged as error:
+            self._crew.ends()
+            text = f"{title}: the last good state is kept in {self.path}; {error.what}"
+            raise Diverged(text, error.where) from error
+        if checkpoint.steps:  # Of a learner without phases there is nothing to write.
+            checkpoint.step_done()
+        return {
+            "task": task.index,
+            "classes": list(task.classes),
+            "classes_seen": list(self.learner.classes_seen),
+            "steps": checkpoint.steps or progress.steps,
+            "epochs": self._passes(task),
+            "last_epoch": {name: values[-1] for name, values in history.items() if values},
+            "history": {name: _short(values) for name, values in history.items()},
+            "seconds": round(checkpoint.seconds, 3),
+        }
+
+    def _measure(self, task: Task) -> dict[str, Any]:
+        """Returns what test images, audit, oracle and the generator's size say, for the row."""
+        start = time.monotonic()
+        learner, test = self.learner, self.stream.seen_test(task)
+        evaluation = evaluate(learner.classify, test)
+        matrix = self.accuracy
+        matrix.add(task.index, evaluation.class_accuracy)
+        row = {
+            **matrix.summary(task.index),
+            "class_accuracy": evaluation.class_accuracy,
+            "newest_class_share": evaluation.newest_class_share(task.classes),
+            "audit": {},
+            "audit_pixels": {},
+            **learner.growth(),
+        }
+        if learner.generates:
+            row["audit"] = self._audit.check(learner.generate)
+            self._audit.remember(task.index, task.classes, learner.generate)
+            row["audit_pixels"] = self._audit.pixels
+        if self._oracle is not None:
+            row |= _judged(self._oracle, learner, test)
+        return row | {
+            "evaluation_seconds": round(time.monotonic() - start, 3),
+            "peak_memory_mib": provenance.peak_memory_mib(),
+        }
+
+    def _commit(self, task: Task, row: dict[str, Any], log: tensorboard.TaskLog | None) -> None:
+        """Makes the task a finished one."""
+        samples = self._folder.sample_file(task.index)
+        if self.learner.generates:
+            _write_samples(self.learner, samples)
+        self.rows = self._folder.commit([*self.rows, row], *self.learner.state())
+        self._write_page()
+        if log is not None:
+            log.finish(self.rows[-1], samples)
+        seconds = [each["seconds"] + each["evaluation_seconds"] for each in self.rows[-3:]]
+        left = statistics.fmean(seconds) * (self._last - len(self.rows))
+        self._say(task_summary(self.rows[-1], title=str(task), seconds_left=left))
+
+    def _stop_between_tasks(self, task: Task) -> None:
+        if stopping.requested() and len(self.rows) < self._last:
+            self._crew.ends()
+            raise stopping.Stopped(f"stopped; the same command goes on after task {task.index}")
+
+    def _report(self) -> None:
+        pictures_at = f"{self._folder.samples}/" if self.learner.generates else None
+        text = tables.run_report(self.rows, scenario=self.stream.scenario, pictures=pictures_at)
+        _print(f"\n{text}\nPage: {self.path / page.PAGE}")
+
+    def _write_page(self) -> None:
+        """Writes the run's page; whatever is wrong with a picture must not end a run of hours."""
+        try:
+            page.write_page(self.path)
+        except Exception as error:
+            print(f"warning: no {page.PAGE} written: {error!r}", file=sys.stderr)
+
+    def _logs(self) -> tensorboard.TensorBoardLog | None:
+        if not self.options.tensorboard:
+            return None
+        folder = self.path / tensorboard.FOLDER
+        return tensorboard.TensorBoardLog(folder, dataclasses.asdict(self.learner.settings))
+
+    def _steps(self) -> int:
+        return sum(row["steps"] for row in self.rows)
+
+    def _passes(self, task: Task) -> int:
+        settings = self.learner.settings
+        steps = task.steps_per_epoch(settings.batch_size)
+        return settings.passes(classes=len(task.classes), steps_per_epoch=steps)
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "scenario": self.stream.scenario,
+            **identity(self.stream, self.learner),
+            "command": self.options.command,
+            "seed": self._seed,
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "date": provenance.today(),
+        }
+
+    def _say(self, text: str) -> None:
+        if self.options.verbosity != QUIET:
+            _print(text)
+
+
+def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
+    """Returns what two runs must have in common to be the same, JSON-able."""
+    # The scenario is made of the other values: it would repeat what differs.
+    described = {key: value for key, value in stream.describe().items() if key != "scenario"}
+    settings = dataclasses.asdict(learner.settings)
+    return {"learner": learner.name, "settings": settings, "stream": described}
+
+
+def check_sizes(
+    stream: TaskStream,
+    settings: LearnerSettings,
+    *,
+    max_tasks: int | None = None,
+    replicas: int = 1,
+) -> None:
+    """Refuses now what is too large or too small for a class of the first `max_tasks` tasks.
+
+    Raises:
+        InputError: a batch is larger than a class, replicas cannot share it, or the latent vector
+            or the replay buffer is too small for the number of classes.
+    """
+    settings.check_replicas(replicas)
+    counts = stream.describe()["train_images"]
+    classes = list(itertools.chain(*stream.task_classes[:max_tasks]))
+    for class_id in classes:
+        if settings.batch_size > counts[class_id]:
+            raise InputError(
+                f"a batch must not be larger than a class: class {class_id} has "
+                f"{counts[class_id]} training images, --batch_size is {settings.batch_size}; "
+                "choose a smaller one"
+            )
+    if isinstance(settings, DGMSettings) and settings.latent_dim <= len(classes):
+        raise InputError(
+            f"latent_dim must be larger than the number of classes, whose label takes its first "
+            f"entries: {len(classes)} classes, latent_dim is {settings.latent_dim}"
+        )
+    if isinstance(settings, ReplaySettings) and settings.replay_buffer < len(classes):
+        raise InputError(
+            f"replay_buffer must hold at least one image of each class: {len(classes)} classes, "
+            f"replay_buffer is {settings.replay_buffer}"
+        )
+
+
+def _check_options(options: RunOptions, method: str) -> None:
+    """Refuses what a run cannot write, or cannot do, whatever its data are."""
+    check_writable(options.run_dir or DEFAULT_RUNS)
+    if options.tensorboard:
+        tensorboard.check_installed()
+    if options.export_dir is not None:
+        check_writable(options.export_dir, flag="--export_dir")
+        version_folder(options.export_dir)
+        if method != "dgm":
+            raise InputError(
+                f"only DGM's memory can be exported: --export_dir is given, --method is {method}"
+            )
+
+
+def _short(values: Any) -> list[float]:
+    """To be plotted: six digits are more than a picture shows, and the rows go into checkpoints."""
+    return [float(f"{value:.6g}") for value in values]
+
+
+def _judged(oracle: Oracle, learner: Learner, test: tf.data.Dataset) -> dict[str, Any]:
+    """Returns the oracle's scores of generated images of all classes seen, for the row."""
+    judgement = oracle.judge(learner.generate, learner.classes_seen, test)
+    return {
+        "oracle_accuracy": judgement.accuracy,
+        "oracle_class_accuracy": judgement.class_accuracy,
+        "oracle_class_share": judgement.class_share,
+        "oracle_test_accuracy": oracle.test_accuracy,
+        "oracle_frechet_distance": judgement.frechet_distance,
+        "oracle_precision": judgement.precision,
+        "oracle_recall": judgement.recall,
+    }
+
+
+def _write_samples(learner: Learner, path: Path) -> None:
+    """Writes a row of generated images for each class seen."""
+    # Class by class: a call always has the same shape, so that nothing is traced again.
+    images = [
+        learner.generate(np.full(pictures.PER_CLASS, label, np.int32), seed=_PICTURES_SEED)
+        for label in learner.classes_seen
+    ]
+    labels = np.repeat(learner.classes_seen, pictures.PER_CLASS).tolist()
+    pictures.sample_grid(np.concatenate(images), pictures.PER_CLASS, path, labels=labels)
+
+
+def _print(text: Any) -> None:
+    print(text, flush=True)

@@ -1,0 +1,567 @@
+"""A run writes what it promises, resumes after any interruption, and refuses another's folder."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from dgm_tf import stopping
+from dgm_tf.datasets import ImageData
+from dgm_tf.errors import Diverged, InputError
+from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.experiments.options import QUIET, RunOptions, StreamOptions
+from dgm_tf.experiments.run import Run, check_sizes, prepare
+from dgm_tf.learners.learner import Learner
+from dgm_tf.reporting import page
+from dgm_tf.runs import run_folder
+from dgm_tf.settings import DGMSettings, LearnerSettings
+from dgm_tf.storage import checkpoint
+from dgm_tf.storage.files import write_atomically
+from dgm_tf.stream import class_incremental
+from tests.damages import DAMAGES
+from tests.run_content import content, without_times
+
+SETTINGS = LearnerSettings(seed=3, epochs=2, batch_size=4)
+
+
+class NearestMean(Learner):
+    """A toy that keeps the contract: one mean image per class, generated with noise around it."""
+
+    method = name = "nearest-mean"
+
+    def __init__(self, settings=SETTINGS):
+        self.settings = settings
+        self._tasks = 0
+        self._means = {}
+
+    classes_seen = property(lambda self: tuple(self._means))
+    finished_tasks = property(lambda self: self._tasks)
+
+    def learn(self, task, *, callbacks=()):
+        epochs, steps = self.settings.epochs, task.steps_per_epoch(4)
+        seen = {label: [] for label in task.classes}
+        for callback in callbacks:
+            callback.set_params({"epochs": epochs, "steps": steps})
+            callback.on_train_begin()
+        batches = task.batches(4, epochs=epochs, seed=self.settings.seed + task.index)
+        for index, (images, labels) in enumerate(batches):
+            for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+                seen[int(label)].append(image)
+            for callback in callbacks:
+                callback.on_train_batch_end(index % steps, {"critic_loss": float(index)})
+                if index % steps == steps - 1:
+                    callback.on_epoch_end(index // steps, {"critic_loss": float(index)})
+        self._means |= {label: np.mean(images, axis=0) for label, images in seen.items()}
+        self._tasks += 1
+        return {"critic_loss": [float(epoch) for epoch in range(epochs)], "broken": [np.nan]}
+
+    def classify(self, images):
+        labels = np.array(self.classes_seen, np.int32)
+        means = np.stack(list(self._means.values()))  # [K, H, W, C]
+        distances = np.square(images[:, None] - means).sum(axis=(2, 3, 4))  # [N, K]
+        return labels[distances.argmin(axis=1)]
+
+    def generate(self, labels, *, seed=0):
+        means = np.stack([self._means[int(label)] for label in labels])
+        noise = np.random.RandomState(seed).uniform(-0.2, 0.2, means.shape)
+        return np.clip(means + noise, -1, 1).astype(np.float32)
+
+    def growth(self):
+        units = 4 * (self._tasks + 1)
+        layer = {
+            "layer": "block_1", "inputs": 8, "units": units, "weights": 8 * units,
+            "reserved": 32 * self._tasks, "free": 32, "initial_free": 32,
+        }  # fmt: skip
+        return {
+            "initial_layer_widths": [4],
+            "layer_widths": [units],
+            "generator_parameters": 8 * units,
+            "free_fraction": 32 / (8 * units),
+            "layers": [layer],
+        }
+
+    def state(self):
+        meta = {"tasks": self._tasks, "classes": list(self._means)}
+        return meta, {f"mean/{label}": mean for label, mean in self._means.items()}
+
+    def load(self, meta, arrays):
+        self._tasks = meta["tasks"]
+        self._means = {label: arrays[f"mean/{label}"] for label in meta["classes"]}
+
+
+def new_stream(*, seed=0):
+    """Three tasks over four classes of coloured squares; class 3 looks much like class 1."""
+    random = np.random.RandomState(0)
+    levels = np.array([20, 90, 220, 110])
+    labels = np.repeat(np.arange(4), 12)
+    noise = random.randint(-20, 20, (48, 16, 16, 1))
+    images = np.clip(levels[labels][:, None, None, None] + noise, 0, 255).astype(np.uint8)
+    data = ImageData(
+        name="squares", train_images=images, train_labels=labels, test_images=images[::2],
+        test_labels=labels[::2], class_names=("a", "b", "c", "d"), source="made for this test",
+    )  # fmt: skip
+    return class_incremental(data, classes_per_task=(1, 2, 1), image_size=16, seed=seed)
+
+
+def run(folder, *, learner=None, stream=None, max_tasks=None, **options):
+    options = {"oracle": False, "verbosity": QUIET, **options}
+    found = Run(
+        stream or new_stream(), learner or NearestMean(),
+        RunOptions(run_dir=str(folder), **options), max_tasks=max_tasks,
+    )  # fmt: skip
+    found.run()
+    return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_page():
+    """Pages take a second each; here they only say how many tasks they show."""
+
+    def write(folder):
+        rows = (folder / "metrics.jsonl").read_bytes().count(b"\n")
+        write_atomically(folder / page.PAGE, b"tasks: %d" % rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "write_page", write)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, run(folder, command="python -m trainers.toy --seed=3"), content(folder)
+
+
+def test_a_run_writes_every_file_that_it_promises(finished):
+    folder, _, files = finished
+    assert sorted(files) == sorted(
+        ["settings.json", "metrics.jsonl", "accuracy_matrix.csv", "report.html"]
+        + [f"samples/task-0{task}.png" for task in (1, 2, 3)]
+        + [f"audit/task-0{task}.safetensors" for task in (1, 2, 3)]
+        + [f"checkpoints/task-0{task}/state.json" for task in (1, 2, 3)]
+        + [f"checkpoints/task-0{task}/arrays.safetensors" for task in (1, 2, 3)]
+    )
+    assert {path.name for path in folder.rglob(".*")} <= {".lock"}
+
+
+def test_metrics_hold_one_object_per_task(finished):
+    _, result, files = finished
+    rows = files["metrics.jsonl"]
+    assert [row["task"] for row in rows] == [1, 2, 3]
+    assert [row["classes_seen"] for row in rows] == [[0], [0, 1, 2], [0, 1, 2, 3]]
+    assert [row["audit"] for row in rows] == [{}, {"1": 0}, {"1": 0, "2": 0}]
+    assert [row["layer_widths"] for row in rows] == [[8], [12], [16]]
+    # 12 images of a class less 2 for validation, in batches of 4, twice.
+    assert [row["steps"] for row in rows] == [4, 10, 4]
+    assert [row["epochs"] for row in rows] == [2, 2, 2]
+    last = rows[-1]
+    assert last["average_accuracy"] == np.mean(list(last["class_accuracy"].values()))
+    assert last["last_epoch"] == {"critic_loss": 1.0, "broken": None}  # JSON has no NaN
+    assert all(row["seconds"] >= 0 for row in result.rows)
+    assert last["history"] == {"critic_loss": [0.0, 1.0], "broken": [None]}
+    assert all(10 < row["peak_memory_mib"] < 2**20 for row in result.rows)
+    assert last["generator_parameters"] == 128 and last["free_fraction"] == 0.25
+
+
+def test_accuracy_is_that_of_the_learner_on_the_real_test_images(finished):
+    _, result, _ = finished
+    stream, learner, right = new_stream(), NearestMean(), {label: [] for label in range(4)}
+    for task in stream:
+        learner.learn(task)
+    for images, labels in stream.seen_test(3):
+        for label, guess in zip(labels.numpy(), learner.classify(images.numpy()), strict=True):
+            right[int(label)].append(label == guess)
+    expected = {str(label): np.mean(values) for label, values in right.items()}
+    assert result.rows[-1]["class_accuracy"] == expected
+    assert 0.25 < result.rows[-1]["average_accuracy"]
+    assert result.accuracy.average(3) == result.rows[-1]["average_accuracy"]
+
+
+def test_pictures_show_all_classes_seen(finished):
+    folder, _, _ = finished
+    heights = []
+    for task in (1, 2, 3):
+        with Image.open(folder / f"samples/task-0{task}.png") as picture:
+            heights.append(picture.height)
+    row = (heights[1] - heights[0]) // 2
+    assert row >= 16 and heights[2] == heights[1] + row
+
+
+def test_the_page_is_written_after_each_task(tmp_path):
+    seen = []
+
+    class Watched(NearestMean):
+        def learn(self, task, *, callbacks=()):
+            file = tmp_path / "report.html"
+            seen.append(file.read_bytes() if file.exists() else None)
+            return super().learn(task, callbacks=callbacks)
+
+    run(tmp_path, learner=Watched())
+    assert seen == [None, b"tasks: 1", b"tasks: 2"]
+    assert (tmp_path / "report.html").read_bytes() == b"tasks: 3"
+    (tmp_path / "report.html").unlink()
+    run(tmp_path, learner=Untaught())
+    assert (tmp_path / "report.html").read_bytes() == b"tasks: 3"
+
+
+def test_a_page_that_cannot_be_drawn_ends_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(page, "write_page", lambda folder: 1 / 0)
+    assert len(run(tmp_path, max_tasks=2).rows) == 2
+    assert capsys.readouterr().err.count("warning: no report.html written: ZeroDivision") == 2
+
+
+def test_tensorboard_gets_one_file_per_task_that_go_on_from_each_other(tmp_path):
+    run(tmp_path, max_tasks=2, tensorboard=True)
+    run(tmp_path, tensorboard=True)
+    steps = {}
+    for path in (tmp_path / "tensorboard").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+    # As in metrics.jsonl: 4, 10 and 4 steps, in two epochs each.
+    assert sorted(steps["training/critic_loss"]) == [2, 4, 9, 14, 16, 18]
+    assert sorted(steps["task/A_t"]) == sorted(steps["samples"]) == [1, 2, 3]
+
+
+def test_settings_say_where_the_numbers_come_from(finished):
+    _, _, files = finished
+    settings = files["settings.json"]
+    assert settings["learner"] == "nearest-mean"
+    assert settings["settings"] == dataclasses.asdict(SETTINGS) and settings["seed"] == 3
+    described = json.loads(json.dumps(new_stream().describe()))
+    assert {**settings["stream"], "scenario": settings["scenario"]} == described
+    assert settings["command"] == "python -m trainers.toy --seed=3"
+    assert {"python", "tensorflow", "keras", "dgm_tf"} <= set(settings["versions"])
+    assert settings["machine"]["cores"] >= 1 and settings["machine"]["memory_gib"] > 0
+
+
+def test_a_run_stopped_between_tasks_goes_on_with_the_same_numbers(finished, tmp_path):
+    _, result, expected = finished
+    run(tmp_path, max_tasks=1, command="python -m trainers.toy --seed=3")
+    assert len(content(tmp_path)["metrics.jsonl"]) == 1
+    again = run(tmp_path, command="python -m trainers.toy --other")
+    assert content(tmp_path) == expected
+    assert [without_times(row) for row in again.rows] == [without_times(row) for row in result.rows]
+
+
+class Killed(BaseException):
+    """Stands in for the end of the process: nobody catches it."""
+
+
+def check_killed(folder, start, deadline, whole, monkeypatch):
+    """Kills a copy of a run and lets it go on; whether the moment was reached."""
+    shutil.copytree(start, folder)
+    count, killed = kill_at_rename(deadline, monkeypatch), False
+    try:
+        run(folder, max_tasks=whole)
+    except Killed:
+        killed = True
+    finally:
+        monkeypatch.undo()
+    run(folder, max_tasks=whole)
+    return killed, len(count)
+
+
+def test_a_run_killed_before_a_rename_goes_on_with_the_same_files(finished, tmp_path, monkeypatch):
+    start = tmp_path / "start"
+    run(start, max_tasks=2, command="python -m trainers.toy --seed=3")
+    # The probe and the tables before the task; its record, picture, checkpoint and tables.
+    for deadline in (2, 5, 7):
+        folder = tmp_path / str(deadline)
+        assert check_killed(folder, start, deadline, 3, monkeypatch)[0]
+        assert content(folder) == finished[2], f"killed before rename {deadline}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("finished_before", [0, 1])
+def test_a_run_killed_before_any_of_its_renames_goes_on_with_the_same_files(
+    finished_before, tmp_path, monkeypatch
+):
+    start, last = tmp_path / "start", finished_before + 1
+    start.mkdir()
+    if finished_before:
+        run(start, max_tasks=finished_before)
+    run(tmp_path / "whole", max_tasks=last)
+    expected, killed, deadline = content(tmp_path / "whole"), True, 0
+    while killed:
+        deadline += 1
+        folder = tmp_path / str(deadline)
+        killed, count = check_killed(folder, start, deadline, last, monkeypatch)
+        assert content(folder) == expected, f"killed before rename {deadline}"
+    # The probe and the tables at the start; audit, picture, checkpoint and tables of a task.
+    assert count >= 4 + 6
+
+
+def kill_at_rename(deadline, monkeypatch):
+    """Every file of a run gets its name by a rename, so this stops at each state of the disk."""
+    count = []
+
+    def counted(rename):
+        def call(*args):
+            count.append(args)
+            if len(count) == deadline:
+                raise Killed
+            rename(*args)
+
+        return call
+
+    monkeypatch.setattr(os, "replace", counted(os.replace))
+    monkeypatch.setattr(os, "rename", counted(os.rename))
+    return count
+
+
+def test_metrics_beyond_the_last_checkpoint_are_cut(finished, tmp_path):
+    folder, _, expected = finished
+    copy = shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(copy / "checkpoints" / "task-03")
+    with open(copy / "metrics.jsonl", "a") as file:
+        file.write('{"task": 3, "half')
+    run(copy, max_tasks=2)
+    assert content(copy)["metrics.jsonl"] == expected["metrics.jsonl"][:2]
+    run(copy)
+    assert content(copy) == expected
+
+
+class Untaught(NearestMean):
+    def learn(self, task, *, callbacks=()):
+        raise AssertionError("this run is finished")
+
+
+def test_a_finished_run_learns_nothing_and_prints_its_tables(finished, tmp_path, capsys):
+    folder, _, expected = finished
+    copy = shutil.copytree(folder, tmp_path / "run")
+    capsys.readouterr()
+    stream = new_stream()
+    run(copy, stream=stream, learner=Untaught(), verbosity=1)
+    output = capsys.readouterr().out
+    assert "finished before" in output and "Memory audit" in output and "Growth" in output
+    assert f"{copy}/samples/" in output and stream.scenario in output
+    assert content(copy) == expected
+
+
+def test_output_names_each_task_unless_quiet(tmp_path, capsys):
+    run(tmp_path / "a", max_tasks=1, verbosity=1)
+    assert "task 1 of 3: class 0: learnt in" in capsys.readouterr().out
+    run(tmp_path / "b", max_tasks=1)
+    assert "learnt in" not in capsys.readouterr().out
+
+
+def test_generated_images_are_scored_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
+    oracle = Oracle((16, 16, 1), 4, test_accuracy=0.25)
+    monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
+    (row,) = run(tmp_path, max_tasks=1, oracle=True, verbosity=1).rows
+    assert row["oracle_accuracy"] == row["oracle_class_accuracy"]["0"]
+    assert row["oracle_test_accuracy"] == 0.25
+    assert "oracle: 25.00 % on real test images" in capsys.readouterr().out
+
+
+def test_a_learner_that_forgets_is_found_out(tmp_path):
+    class Drifting(NearestMean):
+        def learn(self, task, *, callbacks=()):
+            for mean in self._means.values():
+                mean[0, 0] = np.nextafter(mean[0, 0], np.float32(2))
+            return super().learn(task, callbacks=callbacks)
+
+    rows = run(tmp_path, learner=Drifting(), max_tasks=2).rows
+    assert rows[1]["audit"]["1"] > 0
+
+
+# Asked to stop, and training that goes wrong.
+
+
+class Asked(NearestMean):
+    """Is asked to stop while it learns a task."""
+
+    def __init__(self, at):
+        super().__init__()
+        self._at = at
+
+    def learn(self, task, *, callbacks=()):
+        if task.index == self._at:
+            assert stopping.request(signal.SIGTERM)
+        return super().learn(task, callbacks=callbacks)
+
+
+def test_a_run_that_is_asked_to_stop_does_so_after_the_task(finished, tmp_path):
+    with pytest.raises(stopping.Stopped, match="goes on after task 2") as stopped:
+        run(tmp_path, learner=Asked(2), command="python -m trainers.toy --seed=3")
+    assert stopped.value.exit_code == 143 and not stopping.requested()
+    run(tmp_path)
+    assert content(tmp_path) == finished[2]
+
+
+def test_a_run_that_is_asked_to_stop_in_its_last_task_ends_as_it_would(tmp_path):
+    assert len(run(tmp_path, learner=Asked(2), max_tasks=2).rows) == 2
+
+
+def test_training_that_goes_wrong_ends_the_run_with_the_place_of_what_is_good(tmp_path):
+    class Diverging(NearestMean):
+        def learn(self, task, *, callbacks=()):
+            if task.index == 2:
+                raise Diverged("loss is no finite number (nan)", "epoch 1 of toys")
+            return super().learn(task, callbacks=callbacks)
+
+    with pytest.raises(Diverged) as error:
+        run(tmp_path, learner=Diverging())
+    assert str(error.value) == (
+        f"task 2 of 3: the last good state is kept in {tmp_path}; loss is no finite number (nan) "
+        "in epoch 1 of toys"
+    )
+    assert len(content(tmp_path)["metrics.jsonl"]) == 1
+
+
+# Folders that are not this run's, or damaged.
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        ({"epochs": 7}, "settings.epochs is 2 there, 7 here"),
+        ({"stream": 1}, "stream.seed is 0 there, 1 here"),
+    ],
+)
+def test_a_folder_with_other_settings_is_refused_untouched(finished, options, difference):
+    folder, _, expected = finished
+    stream = new_stream(seed=options.pop("stream", 0))
+    learner = NearestMean(dataclasses.replace(SETTINGS, **options))
+    with pytest.raises(InputError) as error:
+        run(folder, stream=stream, learner=learner)
+    assert difference in str(error.value) and str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert content(folder) == expected
+
+
+def test_results_without_settings_are_not_overwritten(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("precious\n")
+    with pytest.raises(InputError, match="without settings.json"):
+        run(tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == "precious\n"
+
+
+def test_results_without_checkpoints_are_not_overwritten(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.rmtree(copy / "checkpoints")
+    before = content_bytes(copy)
+    with pytest.raises(InputError, match="no checkpoint that a run could go on from") as error:
+        run(copy)
+    assert "choose another --run_dir" in str(error.value)
+    assert content_bytes(copy) == before
+
+
+@pytest.mark.parametrize("text", ["not json", "[]"])
+def test_settings_that_cannot_be_read_are_an_input_error(tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(InputError, match="settings.json"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(finished, tmp_path, capsys, damage):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    DAMAGES[damage](copy / "checkpoints" / "task-03")
+    run(copy)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "checkpoints/task-03" in error
+    assert "task-02" in error
+    assert content(copy) == finished[2]
+
+
+def test_a_run_without_a_whole_checkpoint_is_an_input_error(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    for damage, folder in zip(DAMAGES.values(), (copy / "checkpoints").iterdir(), strict=False):
+        damage(folder)
+    before = content_bytes(copy)
+    with pytest.raises(InputError, match="checkpoints/task-03"):
+        run(copy)
+    assert content_bytes(copy) == before
+
+
+def content_bytes(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_checkpoint_of_something_else_is_an_input_error(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    checkpoint.save(copy / "checkpoints" / "task-03", {"rows": [{"task": 1}]}, {})
+    with pytest.raises(InputError, match="does not hold the results of tasks 1 to 3"):
+        run(copy)
+
+
+def test_a_checkpoint_of_a_run_with_other_settings_is_an_input_error(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    run(tmp_path / "other", learner=NearestMean(dataclasses.replace(SETTINGS, epochs=3)))
+    shutil.rmtree(copy / "checkpoints" / "task-03")
+    shutil.copytree(tmp_path / "other/checkpoints/task-03", copy / "checkpoints/task-03")
+    with pytest.raises(InputError, match="task-03 is of a run with other settings"):
+        run(copy)
+
+
+def test_no_right_to_write_is_found_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        run(tmp_path / "file" / "run", learner=Untaught())
+
+
+def test_a_full_disk_is_found_before_any_work(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
+    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="has 1 MiB left"):
+        run(tmp_path / "run", learner=Untaught())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tasks", [0, -1, 4])
+def test_a_number_of_tasks_that_the_stream_does_not_have_is_refused(tmp_path, tasks):
+    with pytest.raises(InputError, match="--max_tasks from 1 to 3"):
+        run(tmp_path / "run", max_tasks=tasks)
+    assert not (tmp_path / "run").exists()
+
+
+# What is found before any work.
+
+
+def test_a_folder_has_a_name_by_default():
+    assert str(Run(new_stream(), NearestMean()).path) == "runs/squares-3/nearest-mean/seed3"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"batch_size": 140}, "class 0 has .* --batch_size is 140"),
+        ({"latent_dim": 10}, "10 classes, latent_dim is 10"),
+        ({"replay_buffer": 9}, "10 classes, replay_buffer is 9"),
+    ],
+)
+def test_what_is_too_large_or_too_small_is_found_before_any_work(tmp_path, settings, wanted):
+    options = RunOptions(run_dir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match=wanted):
+        prepare(StreamOptions("digits"), "dgm", DGMSettings(**settings), options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_classes_that_will_be_learnt_have_to_fit():
+    check_sizes(StreamOptions("digits").open(0), DGMSettings(latent_dim=6), max_tasks=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"run_dir": "{0}/file/run"}, "cannot write"),
+        ({"export_dir": "{0}/file/m"}, "name another --export_dir"),
+        ({"export_dir": "{0}/m", "run_dir": "{0}/run"}, "--method is joint"),
+    ],
+)
+def test_what_cannot_be_written_is_found_before_the_data_is_fetched(
+    tmp_path, monkeypatch, options, wanted
+):
+    (tmp_path / "file").write_text("")
+    options = {name: text.format(tmp_path) for name, text in options.items()}
+    monkeypatch.setattr(StreamOptions, "open", lambda *_: 1 / 0)
+    with pytest.raises(InputError, match=wanted):
+        prepare(StreamOptions("digits"), "joint", DGMSettings(), RunOptions(**options))

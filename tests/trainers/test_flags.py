@@ -1,0 +1,247 @@
+"""Command lines: what is read, what is refused in one line, and the help text."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trainers.__main__
+from dgm_tf import stopping
+from dgm_tf.errors import Diverged, InputError, PeerLost
+from dgm_tf.experiments.options import RunOptions, SettingsOptions, StreamOptions
+from dgm_tf.learners.registry import METHODS
+from dgm_tf.presets import settings_for
+from dgm_tf.storage.checkpoint import Every
+from trainers import audit, command, export, judge, report, sample, split_digits, table1, train
+from trainers.flags import HelpAsked
+
+ROOT = Path(__file__).parents[2]
+TRAINERS = sorted(path.stem for path in (ROOT / "trainers").glob("split_*.py"))
+COMMANDS = (split_digits, audit, export, judge, report, sample, table1)
+
+
+def parse(*arguments, dataset="digits"):
+    return train.define("toy", dataset, "A toy.").parse(arguments)
+
+
+def settings(*arguments, dataset="digits"):
+    given = parse(*arguments, dataset=dataset)
+    return given.of(SettingsOptions).resolve(dataset, given.among(*train.SETTINGS))
+
+
+def help_of(*arguments, dataset="digits"):
+    with pytest.raises(HelpAsked) as asked:
+        parse(*arguments, dataset=dataset)
+    return " ".join(str(asked.value).split())
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("argument", "wanted"),
+    [
+        ("--epoch=3", "unknown command line flag 'epoch'. Did you mean: epochs"),
+        ("--epochs=many", "flag --epochs=many: expected a whole number"),
+        ("--epochs=1.5", "expected a whole number"),
+        ("--s_max=nan", "expected a number"),
+        ("--epochs", "missing value for flag --epochs"),
+        ("--variant=x", "flag --variant=x: expected w or a"),
+        ("--preset=gpu", "expected tuned or paper"),
+        ("--verbosity=3", "expected 0 or 1 or 2"),
+        ("--oracle=perhaps", "expected true or false"),
+        ("--checkpoint_every=often", "expected a number of steps such as 500, a time such as 5m"),
+        ("--checkpoint_every=-1", "expected a number of steps"),
+        ("--class_order=up", "expected random, or class ids"),
+        ("--classes_per_task=a,b", "expected a whole number, or one per task"),
+        ("mnist", "expected flags as --name=value, received 'mnist'"),
+    ],
+)
+def test_a_wrong_flag_is_an_input_error_of_one_line(argument, wanted):
+    with pytest.raises(InputError) as error:
+        parse(argument)
+    assert wanted in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_setting_out_of_range_is_an_input_error():
+    with pytest.raises(InputError, match="batch_size"):
+        settings("--batch_size=0")
+
+
+def test_a_flag_that_is_missing_is_named(capsys):
+    assert [each.main([]) for each in (export, judge, sample, audit, report)] == [2] * 5
+    error = capsys.readouterr().err
+    assert error.count("expected --run_dir=DIR, folder of the run") == 2
+    assert error.count("expected --model=DIR") == 1 and error.count("expected one RUN or more") == 2
+
+
+# What is read.
+
+
+def test_flags_left_out_leave_the_presets_settings():
+    for preset in ("tuned", "paper"):
+        for variant in ("w", "a"):
+            found = settings(f"--preset={preset}", f"--variant={variant}", dataset="mnist")
+            assert found == settings_for("mnist", variant=variant, preset=preset)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_its_own_flags_and_refuses_the_others(method):
+    own = {field.name for field in dataclasses.fields(METHODS[method].settings)}
+    assert settings(f"--method={method}") == settings_for("digits", method=method)
+    for name, text in (("s_max", "7"), ("variant", "a"), ("learning_rate", "0.5"), ("epochs", "9")):
+        arguments = (f"--method={method}", f"--{name}={text}")
+        if name in own:
+            assert str(getattr(settings(*arguments), name)) in (text, f"{text}.0")
+        else:
+            with pytest.raises(InputError, match=f"--{name} means nothing to --method={method}"):
+                settings(*arguments)
+
+
+def test_a_choice_of_another_method_is_refused():
+    assert settings("--consolidation_start=critic").consolidation_start == "critic"
+    with pytest.raises(InputError, match="must be new or previous, not 'critic'"):
+        settings("--consolidation_start=critic", "--method=ewc")
+
+
+def test_a_flag_of_every_type_reaches_its_options():
+    found = settings("--seed=7", "--sparsity=0.25", "--replay=full", "--jit_compile")
+    wanted = {"seed": 7, "sparsity": 0.25, "replay": "full", "jit_compile": True}
+    assert found == settings_for("digits", **wanted)
+    given = parse(
+        "--classes_per_task=5,3,2", "--class_order=3,1,0,2,4,5,6,7,8,9", "--max_tasks=2",
+        "--validation_fraction=0.1", "--image_size=24", "--data_dir=/data", "--nooracle",
+        "--verbosity=2", "--checkpoint_every=90s",
+    )  # fmt: skip
+    assert given.of(StreamOptions, dataset="digits") == StreamOptions(
+        "digits", data_dir="/data", classes_per_task=(5, 3, 2), max_tasks=2,
+        class_order=(3, 1, 0, 2, 4, 5, 6, 7, 8, 9), validation_fraction=0.1, image_size=24,
+    )  # fmt: skip
+    options = given.of(RunOptions)
+    assert options == RunOptions(oracle=False, verbosity=2, checkpoint_every=Every(seconds=90))
+    random = parse("--class_order=random", "--classes_per_task=2").of(StreamOptions, dataset="x")
+    assert (random.class_order, random.classes_per_task) == ("random", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "seconds"),
+    [("500", 500, 0), ("90s", 0, 90), ("5m", 0, 300), ("2h", 0, 7200), ("0", 0, 0), ("0m", 0, 0)],
+)
+def test_checkpoints_are_written_every_so_many_steps_or_so_much_time(text, steps, seconds):
+    found = parse(f"--checkpoint_every={text}").of(RunOptions)
+    assert found.checkpoint_every == Every(steps, seconds)
+
+
+def test_the_command_line_is_recorded_as_it_can_be_typed_again(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert parse("--run_dir=my run").command == "python -m trainers.toy '--run_dir=my run'"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    assert parse().command == "TF_ENABLE_ONEDNN_OPTS=1 python -m trainers.toy"
+
+
+def test_flags_can_stand_in_a_file(tmp_path):
+    (tmp_path / "flags").write_text("--epochs=3\n--seed=5\n")
+    found = settings(f"--flagfile={tmp_path}/flags", "--seed=6")
+    assert (found.epochs, found.seed) == (3, 6)
+
+
+# Help.
+
+
+def test_help_shows_what_matters_with_the_values_of_this_very_command():
+    text = help_of("--help", "--method=ewc", "--preset=paper", "--seed=3", dataset="mnist")
+    epochs = settings_for("mnist", "ewc", preset="paper").epochs
+    for wanted in (f"(I in Eq. 3); 0 makes as many as `steps` takes [{epochs}]", "[3]", "[paper]"):
+        assert wanted in text
+    assert "--variant=w|a" not in text and "--batch_size" not in text
+    assert text.index("Examples:") < text.index("--method=") and "--helpfull shows all" in text
+
+
+def test_full_help_has_every_flag_and_every_setting_of_the_method():
+    text = help_of("--helpfull")
+    names = [field.name for field in dataclasses.fields(METHODS["dgm"].settings)]
+    names += [field.name for field in dataclasses.fields(RunOptions) if field.metadata]
+    for name in names:
+        assert f"--{name}=" in text or f"--[no]{name} " in text or f" {name} " in text, name
+
+
+def test_a_trainer_has_few_flags():
+    assert len(train.define("toy", "digits", "").names()) <= 35
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
+def test_every_command_has_help_of_short_lines_with_examples(module, capsys):
+    assert module.main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  python -m {module.__name__} " in "\n".join(lines) and max(map(len, lines)) <= 100
+
+
+def test_all_commands_are_listed():
+    text = trainers.__main__.listing()
+    names = {path.stem for path in (ROOT / "trainers").glob("*.py")}
+    helpers = {"__init__", "__main__", "command", "flags", "train"}
+    for name in names - helpers:
+        assert f"python -m trainers.{name} " in text
+    assert not any(f"trainers.{name} " in text for name in helpers)
+
+
+def test_wrong_flags_and_help_do_not_wait_for_tensorflow():
+    program = (
+        "import sys; from trainers import split_digits; "
+        "codes = [split_digits.main([a]) for a in ('--help', '--epoch=3', '--variant=x')]; "
+        "sys.exit(f'{codes} {\"tensorflow\" in sys.modules}')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.splitlines()[-1] == "[0, 2, 2] False"
+
+
+# How a command ends.
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("wrong"), 2), (Diverged("loss", "epoch 1"), 3), (PeerLost("gone"), 4),
+        (BrokenPipeError(), 0),
+    ],
+)  # fmt: skip
+def test_an_error_becomes_one_line_and_an_exit_code(error, code, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_leave_pipe", lambda: None)
+    with command.outcome() as outcome:
+        raise error
+    assert outcome.code == code
+    text = capsys.readouterr().err
+    assert text == (f"error: {error}\n" if code else "")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), command.outcome():
+        1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_at_its_next_look(signum, capsys):
+    with command.outcome() as outcome, stopping.watched():
+        os.kill(os.getpid(), signum)
+        assert stopping.requested()
+        raise stopping.Stopped("stopped at a good place")
+    assert outcome.code == 128 + signum
+    assert capsys.readouterr().err == "stopped at a good place\n"
+
+
+def test_a_signal_ends_a_command_that_does_not_look_at_once():
+    program = (
+        "import os, signal, time; from trainers import command\n"
+        "with command.outcome('stopped; nothing is lost'): os.kill(os.getpid(), signal.SIGTERM); "
+        "time.sleep(60)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (143, "stopped; nothing is lost\n")
