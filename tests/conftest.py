@@ -40,16 +40,6 @@ def _no_flushing():
         yield
 
 
-@pytest.fixture
-def eagerly():
-    """Runs TensorFlow's functions without tracing them: faster where each takes few steps."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @contextlib.contextmanager
 def _one_process_at_a_time(name):
     """A block that one worker of the session enters at a time; gives a folder for what it makes."""
