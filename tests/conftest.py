@@ -1,15 +1,12 @@
-"""A quiet and exact TensorFlow for every test, and what is trained once for a whole session."""
+"""A quiet and exact TensorFlow for every test, and a cache that a session has for itself."""
 
 import atexit
-import contextlib
 import gc
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 # TensorFlow reads it once: no start-up chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -38,62 +35,3 @@ def _no_flushing():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
-
-
-@pytest.fixture
-def eagerly():
-    """Runs TensorFlow's functions without tracing them: faster where each takes few steps."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@contextlib.contextmanager
-def _one_process_at_a_time(name):
-    """A block that one worker of the session enters at a time; gives a folder for what it makes."""
-    folder = Path(os.environ[_CACHE]) / name
-    with FileLock(f"{folder}.lock"):
-        yield folder
-
-
-@pytest.fixture(scope="session")
-def digits_oracle():
-    """The oracle of the digits, which every run on them finds in the session's cache."""
-    from dgm_tf.evaluation.oracle import Oracle
-    from dgm_tf.stream import class_incremental
-
-    with _one_process_at_a_time("oracle"):
-        return Oracle.of(class_incremental("digits"))
-
-
-def _train_tiny_run(folder):
-    """Trains DGMw on the digits for a few steps and exports its memory."""
-    from trainers import split_digits
-
-    arguments = [
-        "--classes_per_task=5", "--epochs=1", "--batch_size=60", "--generator_size=2",
-        "--critic_size=4", "--consolidation_steps=6", "--seed=5", "--verbosity=0",
-        '--settings={"latent_dim": 16, "replay_buffer": 64}',
-        f"--run_dir={folder}", f"--export_dir={folder}/export",
-    ]  # fmt: skip
-    assert split_digits.main(arguments) == 0
-
-
-@pytest.fixture(scope="session")
-def tiny_trained_run(digits_oracle):
-    """The folder of a run of two tasks that has ended, with `export/`; to be copied, not changed.
-
-    It is trained once per session; an oracle has judged its images.
-    """
-    with _one_process_at_a_time("tiny-run") as folder:
-        if not (folder / "export").is_dir():
-            _train_tiny_run(folder)
-    before = _stamps(folder)
-    yield folder
-    assert _stamps(folder) == before, "a test has changed the run that all tests share"
-
-
-def _stamps(folder):
-    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}

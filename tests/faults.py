@@ -21,7 +21,6 @@ from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.reporting import page
-from dgm_tf.settings import LearnerSettings
 from dgm_tf.storage.checkpoint import Every
 from tests import tiny_phases
 from tests.run_content import content
@@ -61,21 +60,15 @@ class Moments:
         self.watch(learner, "grown", "growth")
 
 
-class SetLearner(tiny_phases.TinyLearner):
-    """With the settings that a run describes."""
-
-    settings = LearnerSettings(**tiny_phases.SETTINGS, batch_size=tiny_phases.BATCH)
-
-
 def learn(folder, every):
     """Learns two tasks into a run folder."""
     options = RunOptions(run_dir=folder, checkpoint_every=every, verbosity=QUIET, oracle=False)
-    Run(tiny_phases.new_stream(), SetLearner(), options).run()
+    Run(tiny_phases.new_stream(), tiny_phases.TinyLearner(), options).run()
 
 
 def run(folder, every, moments):
     page.write_page = lambda folder: None  # Takes longer than all the rest.
-    moments.watch_all(SetLearner)
+    moments.watch_all(tiny_phases.TinyLearner)
     learn(folder, every)
 
 

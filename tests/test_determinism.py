@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import dgm_tf
 from tests.networks.tiny_generator import made
+from tests.serving.tiny_export import exported
 
 
 @pytest.fixture
@@ -42,13 +43,15 @@ def test_so_does_one_that_keras_builds_again(asked, gpu):
     assert asked
 
 
-def test_so_does_an_exported_memory_that_is_loaded(asked, gpu, tiny_trained_run):
-    memory = dgm_tf.load_generator(tiny_trained_run / "export")
+def test_so_does_an_exported_memory_that_is_loaded(asked, gpu):
+    path = exported().path
+    asked.clear()
+    memory = dgm_tf.load_generator(path)
     assert asked
     assert set(memory.audit().values()) == {True}
 
 
-def test_without_a_gpu_nothing_is_changed(asked, no_gpu, tiny_trained_run):
+def test_without_a_gpu_nothing_is_changed(asked, no_gpu):
     made()
-    dgm_tf.load_generator(tiny_trained_run / "export")
+    dgm_tf.load_generator(exported().path)
     assert not asked

@@ -15,8 +15,9 @@ def stream():
 
 
 @pytest.fixture(scope="module")
-def oracle(digits_oracle):
-    return digits_oracle
+def oracle(stream):
+    """Trained once per session, into the session's cache."""
+    return Oracle.of(stream)
 
 
 def real_images(stream):
