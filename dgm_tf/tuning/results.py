@@ -13,7 +13,7 @@ from dgm_tf import _checks
 from dgm_tf.reporting import figures, tables
 from dgm_tf.settings import DGMSettings
 from dgm_tf.tuning.hypermodel import OBJECTIVE
-from dgm_tf.tuning.tuner import DGMTuner
+from dgm_tf.tuning.tuner import DGMTuner, short
 
 _SHOWN = 20  # trials in the table that is read
 # The numbers of `HyperDGM.metrics`, as the table shows them.
@@ -109,7 +109,7 @@ def markdown(trials: Sequence[TrialResult]) -> str:
     rows = [
         [
             f"{trial.number} (begin)" if trial.number == 1 else str(trial.number),
-            *(_text(trial.values.get(name, "")) for name in names),
+            *(short(trial.values.get(name, "")) for name in names),
             f"{trial.budget:.0%}",
             *(shown.format(trial.metrics[name]) for name, shown in _METRICS.items()),
             "yes" if trial in on_front else "",
@@ -165,7 +165,3 @@ def _searched(trials: Sequence[TrialResult]) -> list[str]:
 
 def _point(trial: TrialResult) -> tuple[float, float]:
     return trial.metrics["units"], 100.0 * trial.metrics["accuracy"]
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

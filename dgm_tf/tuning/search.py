@@ -69,7 +69,7 @@ def search(
         check_writable(folder, flag="--search_dir")
         _open(folder, _description(stream, hypermodel, plan, command))
     oracle = new_oracle(plan, seed=randomness.derive(hypermodel.base.seed, "search"))
-    tuner = DGMTuner(oracle, hypermodel, folder / "trials", tasks=plan.tasks, quiet=plan.quiet)
+    tuner = DGMTuner(oracle, hypermodel, folder / "trials", plan)
     # At a worker the tuner's oracle asks the chief, and cannot tell this.
     finished = 0 if role == _WORKER else len(_ended(tuner))
     resumed = f", resumed after {finished} finished trials" if finished else ""
@@ -188,9 +188,7 @@ def _write(folder: Path, trials: list[TrialResult], scenario: str) -> None:
             f"see {folder / 'trials.csv'}, and begin another --search_dir with a larger budget or "
             "other settings"
         )
-    figure = results.figure(trials)
-    write_atomically(folder / "front.png", figures.png_bytes(figure))
-    write_atomically(folder / "front.svg", figures.svg_bytes(figure))
+    figures.write(results.figure(trials), folder / "front")
     _write_json(folder / "best.json", results.settings_file(best))
 
 
