@@ -81,7 +81,6 @@ def lines(
     published: Mapping[str, tuple[str, Curve]] | None = None,
     worst: Sequence[Curve] = (),
     limits: tuple[float, float] | None = None,
-    title: str = "",
     wide: bool = True,
 ) -> Figure:
     """Curves over tasks: means over runs, with a dot for each value where there are several.
@@ -92,11 +91,10 @@ def lines(
         published: of some groups a name and the paper's numbers, as hollow diamonds.
         worst: worst cases as in the paper's Figure 2; the axis then begins at 0.
         limits: of the axis; those of the values unless given.
-        title: of the figure.
         wide: wider than half a page.
     """
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(_WIDE if wide else _NARROW, title, "tasks learnt", ylabel)
+        figure, axes = _axes(_WIDE if wide else _NARROW, "", "tasks learnt", ylabel)
         for style, (name, each) in enumerate(curves.items()):
             if not any(each):
                 continue

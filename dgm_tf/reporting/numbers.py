@@ -209,7 +209,7 @@ class Group:
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Runs in groups that share method, settings and tasks, in the order they are given."""
+    """Runs in groups of one method, settings and tasks, in the order they are given."""
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(_as_text(_identity(run)), []).append(run)

@@ -327,12 +327,10 @@ def growth_figure(groups: Sequence[Group], layer: str = ALL_LAYERS) -> Figure | 
         if units := numbers.growth(run.rows).get(layer):
             longest = worst.get(units[0], []), numbers.worst_case(units)
             worst[units[0]] = max(longest, key=len)
-    whole = layer == ALL_LAYERS
     return _lines(
         groups,
         lambda rows: numbers.growth(rows).get(layer, []),
-        ylabel="units of the generator" if whole else "units",
-        title="" if whole else layer,
+        ylabel=f"units of {'the generator' if layer == ALL_LAYERS else layer}",
         worst=list(worst.values()),
     )
 

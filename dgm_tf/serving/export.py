@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +15,7 @@ from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Record
-from dgm_tf.networks import Critic, Generator
+from dgm_tf.networks import Generator
 from dgm_tf.replay import to_levels
 from dgm_tf.runs import provenance
 from dgm_tf.serving.shared_kernels import SharedKernels
@@ -31,21 +31,6 @@ ROWS_END = 2**40  # so that first * noise length stays an int64
 NOISE_LIMIT = 1e4
 
 
-class Exportable(Protocol):
-    """A learner that can be exported; `dgm_tf.DGM` is one."""
-
-    name: str
-    generator: Generator
-    classifier: Critic
-    task_classes: Sequence[Sequence[int]]
-    classes_seen: Sequence[int]
-    class_names: Sequence[str]
-
-    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray: ...
-
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Export:
     """Result of an export; as a text, one line for the log.
@@ -53,10 +38,9 @@ class Export:
     Attributes:
         path: the folder of the version, NAME/<n>.
         tasks: number of tasks in it.
-        weight_bytes: what its weights take on disk.
-        learner_bytes: what the learner's state takes: embeddings and critic included.
-        audited_pixels: pixels of the memory audit that were compared with the learner's: all have
-            the same bits.
+        weight_bytes: size of its weights on disk.
+        learner_bytes: size of the learner's state, embeddings and critic included.
+        audited_pixels: pixels of the memory audit, all with the same bits as the learner's.
     """
 
     path: Path
@@ -75,7 +59,7 @@ class Export:
         )
 
 
-def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -> Export:
+def export(learner: Any, path: str | Path, *, classifier: bool = False) -> Export:
     """Writes a learner's memory as a SavedModel in the layout that TensorFlow Serving polls.
 
     Signatures, each with named inputs and outputs, for any batch size B:
@@ -94,7 +78,7 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
     The asset `model.json` has class names, tasks, image range, versions and the audit hashes.
 
     Args:
-        learner: with at least one finished task.
+        learner: a `dgm_tf.DGM` with at least one finished task.
         path: NAME, which then gets its next version NAME/<n>; or NAME/<n> itself.
         classifier: take the critic along, for `classify`.
 
@@ -126,7 +110,7 @@ def export(learner: Exportable, path: str | Path, *, classifier: bool = False) -
     )
 
 
-def _save(folder: Path, learner: Exportable, description: dict[str, Any], classifier: bool) -> None:
+def _save(folder: Path, learner: Any, description: dict[str, Any], classifier: bool) -> None:
     """Writes the SavedModel into an empty folder."""
     file = folder / DESCRIPTION
     file.write_text(f"{json.dumps(description, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
@@ -162,7 +146,7 @@ def versions_in(path: str | Path) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"[0-9]+", name))
 
 
-def _description(learner: Exportable, records: Sequence[Record]) -> dict[str, Any]:
+def _description(learner: Any, records: Sequence[Record]) -> dict[str, Any]:
     generator = learner.generator
     tasks = generator.class_tasks.tolist()
     for name in learner.class_names:
@@ -205,7 +189,7 @@ def _seed(number: int) -> list[int]:
 
 
 def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -> dict[str, Any]:
-    """The signatures that make images; what they hold is attached to `root`."""
+    """The signatures that make images; their variables are attached to `root`."""
     images = _images(SharedKernels(root, generator), generator, classes)
     size = generator.latent_dim
     labels_spec = tf.TensorSpec([None], tf.int32, "labels")
@@ -310,8 +294,8 @@ def _positions(labels: tf.Tensor, classes: Sequence[int]) -> tf.Tensor:
 # The classifier.
 
 
-def _classifying(root: tf.Module, learner: Exportable) -> dict[str, Any]:
-    """The signatures that classify images; what they hold is attached to `root`."""
+def _classifying(root: tf.Module, learner: Any) -> dict[str, Any]:
+    """The signatures that classify images; their variables are attached to `root`."""
     critic = learner.classifier
     root.classifier = [variable.value for variable in critic.class_variables()]
     labels = tf.constant(learner.classes_seen, tf.int32)
@@ -353,7 +337,7 @@ def _classifying(root: tf.Module, learner: Exportable) -> dict[str, Any]:
     return {"classify": classify, "classify_uint8": classify_uint8}
 
 
-# What both need.
+# Parts of both.
 
 
 def _traced(*signature: tf.TensorSpec) -> Callable[[Callable[..., Any]], Any]:

@@ -70,7 +70,7 @@ class LoadedGenerator:
         self.noise_length = description["noise"]
         self.versions = description["versions"]
         self._audit = description["audit"]
-        self._model = model  # a signature alone does not keep alive what it reads
+        self._model = model  # only a reference to the model keeps its variables alive
 
     def generate(
         self, labels: Sequence[int] | np.ndarray, *, seed: int = 0, first: int = 0

@@ -1,7 +1,7 @@
 """The layout of an export's weights, by which each is held once however many tasks use it.
 
 What every task needs is cut out of the generator: binary masks applied, units that no image of the
-task depends on left out. Cut out, the tasks' kernels take more room the more tasks share a weight.
+task depends on left out. Cut out, the tasks' kernels take more room the more tasks use a weight.
 So the files hold each weight once, with one bit per task that says whether the task uses it, and
 the kernels are laid out as the model is loaded. The same image then costs the same whatever the
 number of tasks.
@@ -22,7 +22,7 @@ class SharedKernels:
     """The weights that finished tasks use: held once, laid out for each task on loading.
 
     Args:
-        root: the module that is saved; what is held is attached to it.
+        root: the module that is saved; the variables are attached to it.
         generator: with at least one finished task.
     """
 

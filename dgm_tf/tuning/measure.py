@@ -14,7 +14,7 @@ from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.stream import Task, TaskStream
 
-# A class whose images differ less than this fraction of what its real ones do has collapsed.
+# A class has collapsed where the spread of its images is below this fraction of its real ones'.
 _LEAST_SPREAD = 0.05
 _IMAGES = 64  # generated of each class to see whether they differ
 _SEED = 11
@@ -49,7 +49,7 @@ def measure(
     Args:
         learner: one with a generator that has learnt nothing.
         stream: none of its tasks is opened yet.
-        tasks: how many of them.
+        tasks: their number.
         callbacks: Keras callbacks for each phase of each task.
 
     Raises:

@@ -95,7 +95,7 @@ def front(trials: Sequence[TrialResult]) -> list[TrialResult]:
 
 
 def _compared(trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """The usable trials of the largest budget: a smaller one says less."""
+    """The usable trials of the largest budget, which only compare with each other."""
     usable = [trial for trial in trials if trial.usable]
     largest = max((trial.budget for trial in usable), default=0)
     return [trial for trial in usable if trial.budget == largest]

@@ -94,7 +94,7 @@ class DGMTuner(base_tuner.BaseTuner):
         oracle: of `new_oracle`.
         hypermodel: the search space.
         folder: of KerasTuner's trials; a search that stands there is resumed.
-        plan: how many tasks a trial learns, and whether anything is said.
+        plan: for the number of tasks, and for silence.
     """
 
     def __init__(self, oracle: keras_tuner.Oracle, hypermodel: HyperDGM, folder: Path, plan: Plan):
@@ -129,7 +129,7 @@ class DGMTuner(base_tuner.BaseTuner):
 
     def budget(self, hp: keras_tuner.HyperParameters) -> float:
         """Fraction of the full budget that a trial has, above 0 and up to 1."""
-        # What Hyperband calls epochs are parts of it.
+        # Hyperband calls parts of it epochs.
         return hp.values["tuner/epochs"] / self._full if self._full else 1.0
 
     def learn(self, settings: DGMSettings, stream: TaskStream, *, title: str) -> dict[str, float]:
@@ -168,7 +168,7 @@ class DGMTuner(base_tuner.BaseTuner):
         return metrics
 
     def on_trial_end(self, trial: Any) -> None:
-        """Keeps the trial and then says what it brought: what is shown is not lost by Ctrl-C."""
+        """Keeps the trial, then shows its metrics: no trial that was shown is lost by Ctrl-C."""
         super().on_trial_end(trial)
         if self._line:
             self.say(self._line)

@@ -1,4 +1,4 @@
-"""What a figure shows, read back from it."""
+"""The content of a figure, read back from it."""
 
 import numpy as np
 

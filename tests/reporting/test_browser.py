@@ -57,7 +57,7 @@ def chromium(tmp_path, *options):
 
 
 def probe(text, width, tmp_path, *options):
-    """What the browser makes of a page, and what it says on its console."""
+    """The page as a browser shows it, and the lines on its console."""
     file = tmp_path / "probe.html"
     file.write_text(PROBE.format(page=html.escape(text), width=width))
     done = chromium(tmp_path, "--enable-logging=stderr", "--dump-dom", *options, file.as_uri())

@@ -317,6 +317,7 @@ def test_growth_has_a_figure_per_layer_with_every_method_in_it(groups):
     shown = page.growth(groups)
     assert [it.name for it in shown] == ["growth-0", "growth-1", "growth-2"]
     axes = axes_of(shown, "growth-1")
+    assert axes.get_ylabel() == "units of block 1"
     assert drawn.named_lines(axes) == {
         "DGMw (n = 2)": [[0, 4], [1, 6], [2, 6]],
         "DGMa (n = 1)": [[0, 4], [1, 5]],

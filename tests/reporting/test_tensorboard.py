@@ -1,4 +1,4 @@
-"""What a run logs for TensorBoard, read back from its files."""
+"""The logs of a run for TensorBoard, read back from its files."""
 
 import sys
 import types
@@ -85,7 +85,7 @@ def test_a_task_leaves_its_measures_picture_and_masks(logged):
 
 
 def hparams(folder):
-    """What the HParams plug-in finds in the folder."""
+    """The content that the HParams plug-in finds in the folder."""
     return [
         value.metadata.plugin_data.content
         for _, _, value in events(folder)

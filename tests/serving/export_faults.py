@@ -51,7 +51,7 @@ class Memory:
 
 
 def abandoned(name):
-    """What a killed export leaves, by name."""
+    """The folders that killed exports leave, by name."""
     return sorted(path.name for path in name.glob(".*.writing"))
 
 
@@ -98,7 +98,7 @@ def counted(name, file):
 
 
 def unlike_promised(name):
-    """What is there beside whole versions and the hidden folder of an export."""
+    """All but whole versions and the hidden folder of an export."""
     return [
         path.name
         for path in name.iterdir()

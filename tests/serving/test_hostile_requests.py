@@ -1,4 +1,4 @@
-"""A request of any content is answered as promised or fails alone: the model stays as it was."""
+"""A request of any content is answered as promised or fails; the model stays as it was."""
 
 import io
 
@@ -215,7 +215,7 @@ GOOD["generate_png"] = GOOD["serving_default"] = GOOD["generate"]
 
 
 def answer(model, signature):
-    """What a good request gets, to the last bit."""
+    """The answer to a good request, to the last bit."""
     found = model(signature, GOOD[signature])
     return {name: tf.io.serialize_tensor(value).numpy() for name, value in found.items()}
 

@@ -201,7 +201,7 @@ def server(desk):
 
 @pytest.fixture(scope="module")
 def expected(desk):
-    """The images of classes 3 and 7, drawn in this process."""
+    """The images of classes 3 and 7, generated in this process."""
     memory = tf.saved_model.load(str(desk.folder / "served" / "memory" / "1"))
     images = memory.signatures["generate"](
         labels=tf.constant([3, 7]), seed=tf.constant([1, 0], tf.int64)
@@ -233,7 +233,9 @@ def grpc_infer(desk, server):
         yield infer
 
 
-def test_mlserver_draws_the_images_of_this_process(desk, server, expected, grpc_infer, monkeypatch):
+def test_mlserver_generates_the_images_of_this_process(
+    desk, server, expected, grpc_infer, monkeypatch
+):
     monkeypatch.chdir(desk.folder)
     exec(desk.text(example("urllib")), {})
     for number, image in enumerate(expected):
@@ -244,7 +246,7 @@ def test_mlserver_draws_the_images_of_this_process(desk, server, expected, grpc_
 
 
 def classified(desk):
-    """What the server says of a black image: outputs by name."""
+    """The server's answer to a black image: outputs by name."""
     pixels = tensor("images", "UINT8", [0] * 64, [1, 8, 8, 1])
     answer = desk.infer(pixels, signature="classify_uint8")
     return {output["name"]: output["data"] for output in answer["outputs"]}

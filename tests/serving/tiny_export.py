@@ -46,7 +46,7 @@ def learner(variant="w", tasks=3, channels=1):
 
 @functools.cache
 def exported(variant="w", classifier=False):
-    """What `DGM.export` gave; shared by the tests, which leave it as it is."""
+    """The result of `DGM.export`; shared by the tests, which leave it as it is."""
     folder = tempfile.mkdtemp(prefix="dgm_tf-export-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return learner(variant).export(Path(folder) / variant, classifier=classifier)

@@ -103,9 +103,9 @@ def test_a_search_stopped_by_ctrl_c_is_resumed_and_its_file_serves_a_trainer(tmp
 @pytest.mark.slow
 def test_a_chief_and_two_workers_share_a_search_that_one_process_began(tmp_path):
     folder = tmp_path / "search"
-    alone = start(folder, "--trials=1")
-    _, error = alone.communicate(timeout=300)
-    assert alone.returncode == 0, error
+    first = start(folder, "--trials=1")
+    _, error = first.communicate(timeout=300)
+    assert first.returncode == 0, error
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
