@@ -39,7 +39,7 @@ class Learner(abc.ABC):
     a task learns on exactly as the one that was saved.
 
     Attributes:
-        method: its name in `dgm_tf.learners.registry`.
+        method: its name in `dgm_tf.registry`.
         generates: whether it has a generator, to be audited and measured.
     """
 

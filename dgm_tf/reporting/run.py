@@ -10,7 +10,7 @@ import numpy as np
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.learners.registry import label_of
+from dgm_tf.registry import label_of
 from dgm_tf.reporting import paper, pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
