@@ -21,8 +21,8 @@ from dgm_tf.settings import LearnerSettings
 
 _log = logging.getLogger(__name__)
 
-# With fewer steps for each class no generator drew recognisable images, whatever the data.
-FEWEST_STEPS = 150
+# With fewer steps for each class some were visibly not learnt; see studies/budget.
+FEWEST_STEPS = 300
 
 CONSOLIDATION_BATCH = 128  # generated images in a step; real ones in joint training
 
