@@ -151,9 +151,9 @@ class TaskLog(keras.callbacks.Callback):
                     tf.summary.scalar(name, float(row[key]))
             for label, value in row["class_accuracy"].items():
                 tf.summary.scalar(f"class_accuracy/{label}", float(value))
-            for layer in row.get("layers") or ():
+            for layer in row.get("layers", ()):
                 tf.summary.scalar(f"units/{layer['layer']}", float(layer["units"]))
-            if row.get("audit"):
+            if row["audit"]:
                 differing = sum(row["audit"].values())
                 tf.summary.scalar("task/audit_differing_pixels", float(differing))
             if samples is not None and samples.is_file():

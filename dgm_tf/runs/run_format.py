@@ -104,6 +104,7 @@ def check_rows(rows: Any, *, tasks: int) -> None:
         raise ValueError(f"they are not numbered from 1 to {tasks}")
     if len({key in row for row in rows for key in (*_LAYERS, "free_fraction")}) > 1:
         raise ValueError("only some of them tell the generator's growth")
-    if len({len(row[key]) for row in rows for key in _LAYERS if key in row}) > 1:
-        raise ValueError("their numbers of layers differ")
+    layers = {len(row[key]) for row in rows for key in _LAYERS if key in row}
+    if len(layers) > 1 or 0 in layers:
+        raise ValueError("their numbers of layers differ, or are 0")
     AccuracyMatrix.from_rows(rows)

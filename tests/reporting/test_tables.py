@@ -145,13 +145,13 @@ class TestRunReport:
 TASKS = 5
 
 
-def run(root, learner, seed=0, *, accuracy=0.9, learnt=TASKS, tasks=TASKS, settings=(), **changes):
+def run(root, learner, seed=0, *, accuracy=0.9, learnt=TASKS, tasks=TASKS, **changes):
     """A run whose accuracy is the same after every task."""
     rows = [
         row(task, generates=learner != "joint", average_accuracy=accuracy, seconds=60.0, **changes)
         for task in range(1, learnt + 1)
     ]
-    described = description(tasks=tasks, learner=learner, seed=seed, **dict(settings))
+    described = description(tasks=tasks, learner=learner, seed=seed)
     return write_run(root / f"toys-{tasks}" / learner / f"seed{seed}", rows, described)
 
 
@@ -239,15 +239,6 @@ def test_the_markdown_has_every_seed_the_scenario_and_the_commands(root):
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
 
 
-def test_the_papers_numbers_stand_next_to_ours(tmp_path):
-    folders = [run(tmp_path, learner, tasks=10, learnt=10) for learner in ("dgm-w", "ewc")]
-    for folder in folders:
-        text = (folder / "settings.json").read_text()
-        (folder / "settings.json").write_text(text.replace('"name": "toys"', '"name": "mnist"'))
-    text = tables.markdown(tables.finished_runs(tmp_path))
-    assert "| 98.26, 96.33 |" in text and "| 70.62, 77.03 (G) |" in text
-
-
 def test_csv_and_latex_hold_the_same_numbers(root):
     runs = tables.finished_runs(root)
     lines = list(csv.DictReader(io.StringIO(tables.as_csv(runs))))
@@ -258,11 +249,3 @@ def test_csv_and_latex_hold_the_same_numbers(root):
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len({line.count("&") for line in rows}) == 1
-
-
-def test_runs_with_other_settings_are_not_averaged_with_the_rest(root):
-    run(root, "dgm-w", 2, accuracy=0.1, settings={"sparsity": 0.5})
-    text = tables.markdown(tables.finished_runs(root))
-    assert (
-        "| DGMw, sparsity None | 2 | 85.00 ±" in text and "| DGMw, sparsity 0.5 | 1 | 10.00" in text
-    )
