@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import _checks, datasets
+from dgm_tf import _checks, datasets, image_folder
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
@@ -106,7 +106,7 @@ def restored_generator(
     described = description["stream"]
     data, size = described["name"], described["image_shape"][0]
     if images is not None:
-        data = datasets.from_folder(images, seed=described["seed"], image_size=size)
+        data = image_folder.from_folder(images, seed=described["seed"], image_size=size)
     elif data not in datasets.NAMES:
         raise InputError(f"{run_dir} was learnt from a folder of images: name it by --images=DIR")
     stream = class_incremental(

@@ -132,13 +132,13 @@ class StreamOptions:
             InputError: the data cannot be had or cannot be cut into such tasks.
         """
         # Imported here, so that a command line is checked before TensorFlow is loaded.
-        from dgm_tf import datasets
+        from dgm_tf import image_folder
         from dgm_tf.stream import class_incremental
 
         size = {} if self.image_size is None else {"image_size": self.image_size}
         data: Any = self.dataset
         if data == FOLDER:
-            data = datasets.from_folder(self.images, seed=seed, **size)
+            data = image_folder.from_folder(self.images, seed=seed, **size)
         return class_incremental(
             data,
             classes_per_task=self.classes_per_task,
