@@ -1,8 +1,7 @@
 """Runs of several processes: the chief does what one process does, the others learn with it.
 
 Only the chief has a run folder, evaluates, generates images and reports. Before each task it tells
-the others everything that the task depends on, so that a process of which nothing was kept can take
-part, and none needs to see the chief's disk.
+the others all that the task depends on, so that a new process can take part without its disk.
 """
 
 import contextlib
@@ -101,7 +100,7 @@ class Assignment:
         task: the task to learn, from 1; 0 when there is nothing left to do.
         learner: the learner's dictionary and arrays; None before the first task.
         found: those of the checkpoint inside the task to resume from, if there is one.
-        run: what all processes must have in common, a JSON-able dictionary.
+        run: as in `Leader`.
     """
 
     task: int
@@ -141,7 +140,7 @@ class Follower:
     """A process that learns with the chief.
 
     Args:
-        stream: the chief's, none of its tasks opened yet.
+        stream: like the chief's, before its first task.
         learner: like the chief's, and has learnt nothing.
         place: this process among the others.
         run: as in `Leader`.
@@ -154,10 +153,10 @@ class Follower:
         self._run = json.loads(json.dumps(run))
 
     def run(self) -> None:
-        """Learns what the chief announces, until there is nothing left.
+        """Learns the tasks that the chief announces, until there is nothing left.
 
-        When it is asked to stop it lets the chief decide, who writes a checkpoint first: whoever
-        stops a run on many machines tends to tell all of them.
+        When it is asked to stop it lets the chief decide, who writes a checkpoint first: people who
+        stop a run on many machines tend to tell all of them.
 
         Raises:
             PeerLost: another process has ended.

@@ -1,4 +1,4 @@
-"""Judges the generator of a run that has been learnt: by numbers, and by pictures side by side."""
+"""Judges the generator of a run by numbers, and by pictures next to real ones."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ class Verdict:
 
     Attributes:
         oracle: the oracle's judgement.
-        oracle_test_accuracy: how good the oracle itself is on real test images, 0 to 1.
+        oracle_test_accuracy: the oracle's own accuracy on real test images, 0 to 1.
         class_names: by class id.
-        images_per_class: how many generated images it is about.
+        images_per_class: generated images of each class.
         sheet: PNG file with generated images, each next to the nearest real training image.
     """
 
@@ -55,8 +55,8 @@ class Verdict:
             f"{'mean (G_t)':>16}  {100 * found.accuracy:13.2f}",
             f"in the oracle's features: Frechet distance {found.frechet_distance:.2f}, precision "
             f"{100 * found.precision:.2f} %, recall {100 * found.recall:.2f} %",
+            f"generated images, each next to the nearest real one: {self.sheet}",
         ]
-        lines.append(f"generated images, each next to the nearest real one: {self.sheet}")
         return "\n".join(lines)
 
 
@@ -75,7 +75,7 @@ def judge_run(
         run_dir: the run's folder, with its checkpoints.
         task: from 1; None for the last one finished.
         images: the folder of images that it was learnt from, for a run of `split_folder`.
-        data_dir: where prepared data is.
+        data_dir: folder of prepared data.
         images_per_class: generated images of each class, at least 5.
         out: PNG file for the sheet; None for one among the run's samples.
 

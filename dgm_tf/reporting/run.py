@@ -1,20 +1,16 @@
 """A run folder as read from disk, finished or not."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.learners.registry import label_of
 from dgm_tf.reporting import paper, pictures
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.runs.run_format import MAX_METRICS_BYTES, check_rows
-from dgm_tf.storage.files import read_text
 
 Row = Mapping[str, Any]
 
@@ -121,25 +117,8 @@ def read_run(folder: str | Path) -> Run:
     Raises:
         InputError: there is no run, or its files are damaged.
     """
-    path = Path(folder)
-    metrics = path / "metrics.jsonl"
-    if not (path / "settings.json").is_file():
-        raise InputError(
-            f"expected the folder of a run, with settings.json in it, received {folder}; name a "
-            "folder that a trainer has written"
-        )
-    description = RunFolder(path).description()
-    try:
-        # A run that has just begun has no rows yet.
-        text = read_text(metrics, limit=MAX_METRICS_BYTES) if metrics.exists() else ""
-        rows = [json.loads(line) for line in text.splitlines()]
-        check_rows(rows, tasks=len(rows))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"expected a row per finished task, from task 1 on, in {metrics} "
-            f"({_checks.one_line(error)}); restore the file"
-        ) from error
-    return Run(path, description, tuple(rows))
+    run = RunFolder(folder)
+    return Run(run.path, run.description(), tuple(run.rows()))
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:

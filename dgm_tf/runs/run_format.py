@@ -1,7 +1,7 @@
 """The format of `settings.json` and of the rows of `metrics.jsonl`.
 
-Both can come from anyone. What is checked is what readers rely on: kinds, finite numbers, lists of
-one length. Whether the content is true is for `dgm_tf.experiments.run_audit` to say.
+Both can come from anyone. Readers rely on kinds, finite numbers and lists of one length: only these
+are checked, not the truth of the content.
 """
 
 import json
@@ -16,7 +16,7 @@ from dgm_tf.storage.schema import ANY, IMAGE_SHAPE, NULL, NUMBER, POSITIVE, TEXT
 
 # Bytes that the two files may have; the means of each epoch are most of the rows.
 _MAX_SETTINGS_BYTES = 16 * 2**20
-MAX_METRICS_BYTES = 256 * 2**20
+_MAX_METRICS_BYTES = 256 * 2**20
 
 _MEASURE = NUMBER | NULL
 _COUNT = integer()
@@ -31,7 +31,7 @@ _BY_TASK = Leaf(
 _WIDTHS = ("layer_widths", "initial_layer_widths")
 
 _DESCRIPTION = {
-    **dict.fromkeys(("scenario?", "learner?", "command?", "memory_of?", "date?"), TEXT),
+    **dict.fromkeys(("scenario?", "learner?", "command?", "date?"), TEXT),
     **dict.fromkeys(("settings?", "versions?", "machine?"), {}),
     "stream?": {
         "name?": TEXT,
@@ -78,7 +78,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError, RecursionError, OSError: they are not what a run writes, or cannot be read.
     """
-    text = read_text(path, limit=MAX_METRICS_BYTES) if path.exists() else ""
+    text = read_text(path, limit=_MAX_METRICS_BYTES) if path.exists() else ""
     rows = [json.loads(line) for line in text.splitlines()]
     check_rows(rows, tasks=len(rows))
     return rows

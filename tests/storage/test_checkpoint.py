@@ -65,7 +65,7 @@ def test_a_checkpoint_is_replaced_whole(saved):
 
 @pytest.mark.parametrize("bad", [np.array([{}, None]), np.array(["a text"])])
 def test_what_is_no_plain_number_is_refused_instead_of_pickled(tmp_path, bad):
-    with pytest.raises(TypeError, match="plain numbers can be saved alone; no such are in bad"):
+    with pytest.raises(TypeError, match="only plain numbers can be saved; there are others in bad"):
         checkpoint.save(tmp_path / "c", {}, {"bad": bad})
     with pytest.raises(TypeError, match="JSON-able, found set"):
         checkpoint.save(tmp_path / "c", {"bad": {1}}, {})
