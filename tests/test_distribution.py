@@ -1,3 +1,8 @@
+"""Devices and processes learn together what one would, and bad requests are refused.
+
+The cases are those of `tests.replica_steps`.
+"""
+
 import json
 import os
 import subprocess
@@ -11,7 +16,6 @@ from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
 
-# What a case is: see `tests.replica_steps`.
 # The shared GAN's gradient penalty lies between other pairs of images where the images are divided.
 CASES = [
     "dgm:variant=w",
@@ -38,9 +42,16 @@ def program(*arguments, tf_config=None):
     return started("tests.replica_steps", *arguments, tf_config=tf_config)
 
 
-def finished(process):
+def ended(process):
+    """Its exit code and its output."""
     output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
+    return process.returncode, output
+
+
+def finished(process):
+    code, output = ended(process)
+    assert code == 0, output
+    return output
 
 
 def loaded(path, case):
