@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used.
+    """An input that cannot be used.
 
     `str(error)` is one line: what was wanted, what was received and what to do. The command-line
     trainers print that line and exit; they show a traceback for every other kind of error. What

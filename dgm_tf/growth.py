@@ -1,4 +1,4 @@
-"""How many units a layer gets after a task, so that each task starts with equal free capacity.
+"""The number of units that a layer gets after a task, so that each task starts with equal capacity.
 
 The paper adds `ceil(delta / (p k^2))` units for delta newly reserved weights. Here a layer is
 filled up to the free weights it began with: the same where nothing was left over, fewer units where

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dgm_tf.errors import InputError
-from dgm_tf.learners.registry import METHODS
+from dgm_tf.registry import METHODS
 from dgm_tf.settings import VARIANTS, LearnerSettings, setting_names
 
 PRESETS = ("tuned", "paper")
@@ -223,7 +223,7 @@ def settings_for(
 
     Args:
         dataset: name of a known data set; None for data without a preset.
-        method: one of `dgm_tf.learners.registry.METHODS`.
+        method: one of `dgm_tf.registry.METHODS`.
         variant: `"w"` (also for None) or `"a"`; only DGM has it.
         preset: `"tuned"` (two cores, minutes to an hour) or `"paper"` (the reference experiments;
             MNIST's for data without a preset).

@@ -118,14 +118,17 @@ class LearnerSettings:
         0, "passes over a task's images (I in Eq. 3); 0 makes as many as `steps` takes", flag=True
     )
     steps: int = setting(
-        600, "training steps for each class of a task, rounded up to whole passes", low=1, flag=True
+        1200,
+        "training steps for each class of a task, rounded up to whole passes",
+        low=1,
+        flag=True,
     )
     batch_size: int = setting(32, "real images in a training step", low=1, flag=True)
     critic_size: int = setting(
         16, "d: critic and classifier have d, 2d and 4d channels", low=1, flag=True
     )
     consolidation_steps: int = setting(
-        600,
+        200,
         "steps that train the classifier on generated images of all classes after a task's "
         "generator is finished; 0 leaves them out (DGM's paper)",
         flag=True,

@@ -8,8 +8,8 @@ from typing import Any
 
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
-from dgm_tf.learners.registry import METHODS
 from dgm_tf.presets import PRESETS
+from dgm_tf.registry import METHODS
 
 PRESET = "preset"
 

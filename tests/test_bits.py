@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dgm_tf.learners.registry import load_state, new_learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.presets import settings_for
+from dgm_tf.registry import load_state, new_learner
 from dgm_tf.runs import provenance
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import class_incremental

@@ -19,8 +19,8 @@ from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.experiments.run_audit import audit_run
-from dgm_tf.learners.registry import load_state, new_learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
+from dgm_tf.registry import load_state, new_learner
 from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.settings import DGMSettings

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.learners.registry import METHODS
 from dgm_tf.presets import PAPER, PRESETS, TUNED, settings_for
+from dgm_tf.registry import METHODS
 from dgm_tf.settings import RECIPES, DGMSettings, Recipe, setting_names, typed
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgm_tf.experiments.options import FOLDER, RunOptions, SettingsOptions, StreamOptions
-from dgm_tf.learners.registry import METHODS
+from dgm_tf.registry import METHODS
 from trainers import command
 from trainers.flags import UNUSED, Flags, Given
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.memory_audit import MemoryAudit
-from dgm_tf.learners.registry import load_state
+from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.serving.export import Export
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from dgm_tf import _checks, stopping
 from dgm_tf.errors import InputError
-from dgm_tf.learners.registry import METHODS as LEARNERS
+from dgm_tf.registry import METHODS as LEARNERS
 from dgm_tf.reporting import tables
 from dgm_tf.settings import VARIANTS
 from dgm_tf.storage.files import write_atomically

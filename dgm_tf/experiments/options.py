@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from dgm_tf import settings_file
 from dgm_tf.errors import InputError
-from dgm_tf.learners.registry import METHODS
 from dgm_tf.presets import PRESETS, settings_for
+from dgm_tf.registry import METHODS
 from dgm_tf.settings import DISTRIBUTIONS, setting_names
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, Every
 

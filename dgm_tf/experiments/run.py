@@ -21,9 +21,9 @@ from dgm_tf.experiments.followers import Follower, crew
 from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.progress import TaskProgress, task_summary
 from dgm_tf.learners.learner import Learner
-from dgm_tf.learners.registry import new_learner, reading_state
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
+from dgm_tf.registry import new_learner, reading_state
 from dgm_tf.reporting import page, pictures, tables, tensorboard
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable

@@ -16,8 +16,8 @@ from dgm_tf.evaluation.memory_audit import Difference
 from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import Learner
-from dgm_tf.learners.registry import load_state
 from dgm_tf.networks import Generator
+from dgm_tf.registry import load_state
 from dgm_tf.reporting import tables
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder

@@ -17,15 +17,15 @@ VARIANTS = ("w", "a")
 
 
 class FinishedLayer(NamedTuple):
-    """What a finished task's outputs of one layer are computed from; see `recall`."""
+    """The parameters of a finished task's outputs of one layer; see `recall`."""
 
     kernel: tf.Tensor  # on the inputs and units used; variant w: masked
     affine: tf.Tensor | None  # float32 [2, units used], scale and shift; None: no normalisation
-    mask: tf.Tensor | None  # bool [units used], variant a alone
+    mask: tf.Tensor | None  # bool [units used], variant a only
 
 
 class MaskedLayer(keras.layers.Layer):
-    """What `MaskedDense`, `MaskedConv2D` and `MaskedConv2DTranspose` share.
+    """Base class of `MaskedDense`, `MaskedConv2D` and `MaskedConv2DTranspose`.
 
     `y = mask_a(activation(norm((mask_w * kernel) x)))`, where variant `w` masks the kernel (Eq. 1)
     and variant `a` masks the units, last of all: a masked unit is exactly 0 whatever its
@@ -196,7 +196,7 @@ class MaskedLayer(keras.layers.Layer):
         used_inputs: np.ndarray | None = None,
         used_units: np.ndarray | None = None,
     ) -> FinishedLayer:
-        """What `recall` needs of this layer for one task; arguments as there."""
+        """Returns the parameters of one task for `recall`; arguments as there."""
         inputs_then, units_then = self._widths_of(task)
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
         used_units = np.arange(units_then) if used_units is None else used_units
@@ -250,10 +250,10 @@ class MaskedLayer(keras.layers.Layer):
         return masks.unpack_bits(self.finished_masks[task - 1], shape)
 
     def reserved_weights(self, reserved_inputs: tf.Tensor | None = None) -> tf.Tensor:
-        """Which weights finished tasks have reserved: bool of the kernel's shape.
+        """Returns which weights finished tasks have reserved, bool of the kernel's shape.
 
         Variant a (HAT): those between a reserved input and a reserved unit,
-        `min(m_acc_out[j], m_acc_in[i])`; with no masked layer below, by the output side alone.
+        `min(m_acc_out[j], m_acc_in[i])`; with no masked layer below, by the output side only.
 
         Args:
             reserved_inputs: the layer below's reserved units, [inputs]; variant a only.
@@ -295,7 +295,7 @@ class MaskedLayer(keras.layers.Layer):
         return tf.reduce_sum(self.mask(scale) * free), tf.reduce_sum(free)
 
     def newly_reserved(self) -> int:
-        """What `finish_task` would reserve beyond the finished tasks: weights (w) or units (a)."""
+        """Returns how many weights (w) or units (a) `finish_task` would newly reserve."""
         wanted = to_numpy(self.embedding) >= 0.0
         return int(np.sum(wanted & (to_numpy(self.reserved) == 0)))
 

@@ -38,7 +38,7 @@ class ConsolidationImages:
 
     @property
     def needs_real(self) -> bool:
-        """Whether a step looks at real images."""
+        """True if a step looks at real images."""
         return bool(self.real_weight or self.own_weight or self.margins)
 
 

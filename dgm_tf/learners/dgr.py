@@ -52,7 +52,7 @@ class Scholar:
         """Images float32 [n, S, S, C] that the solver takes for a class.
 
         The first of 32 that it does, else the one it comes closest with; the others' noise is the
-        given one turned round, so that an image depends on its own noise alone.
+        given one turned round, so that an image depends only on its own noise.
         """
         count = tf.shape(noise)[0]
         tries = tf.stack([tf.roll(noise, shift, axis=1) for shift in range(_TRIES)], axis=1)

@@ -58,7 +58,7 @@ def fisher_information(
 class ElasticPull(Protection):
     """`strength / 2 sum F (theta - theta_old)^2`; arrays by the variable's path.
 
-    A variable that has grown with its classes is pulled in its leading part alone.
+    A variable that has grown with its classes is pulled only in its leading part.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from dgm_tf.settings import GANSettings
 
 
 class Protection:
-    """What a method adds to the GAN's training against forgetting; this one adds nothing.
+    """A method's additions to the GAN's training against forgetting; here there are none.
 
     Seeds are int32 [2], another one in each step and call.
     """
@@ -20,7 +20,7 @@ class Protection:
     def real(
         self, images: tf.Tensor, positions: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What stands for the real images: float32 [B, S, S, C] and int32 [B], as given."""
+        """Returns images and positions in place of the real ones: here these, as given."""
         del seed
         return images, positions
 
@@ -47,7 +47,7 @@ class GANPhase(TwoNetworkPhase):
         critic: with one logit per class seen.
         settings: losses' weights, rates, critic steps per generator step.
         positions: int32 table from data-set class id to position.
-        drawn: positions of the classes that the generator draws in training.
+        drawn: positions of the classes that the generator makes in training.
         protection: what keeps the old classes.
         classified: whether both networks have their classification terms; an unconditional
             generator has none.

@@ -21,8 +21,8 @@ from dgm_tf.settings import LearnerSettings
 
 _log = logging.getLogger(__name__)
 
-# With fewer steps for each class no generator drew recognisable images, whatever the data.
-FEWEST_STEPS = 150
+# With fewer steps for each class some were visibly not learnt; see studies/budget.
+FEWEST_STEPS = 300
 
 CONSOLIDATION_BATCH = 128  # generated images in a step; real ones in joint training
 
@@ -39,7 +39,7 @@ class Learner(abc.ABC):
     a task learns on exactly as the one that was saved.
 
     Attributes:
-        method: its name in `dgm_tf.learners.registry`.
+        method: its name in `dgm_tf.registry`.
         generates: whether it has a generator, to be audited and measured.
     """
 

@@ -32,7 +32,7 @@ class OldImages:
 
     @property
     def scale(self) -> float:
-        """What a sum over a replica's images of a class is multiplied by to be that over all."""
+        """Factor from a sum over a replica's images of a class to one over all replicas."""
         return self._wanted / self._each
 
     @property
@@ -82,7 +82,7 @@ class Alignment(Protection):
     """The generator is held to draw old classes as the old one did, pixel by pixel.
 
     `weight * mean over old classes of 0.5 sum (G_old(z, c) - G(z, c))^2`, the sum over the class's
-    images and pixels. The critic sees the new classes alone.
+    images and pixels. The critic sees only the new classes.
     """
 
     def __init__(self, images: OldImages, weight: float):

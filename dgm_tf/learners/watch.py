@@ -48,7 +48,7 @@ class NumbersWatch(keras.callbacks.Callback):
 
 
 def found_wrong(logs: Mapping[str, float], *, past: float) -> str:
-    """What is wrong with the means of an epoch, in a few words; nothing if nothing is.
+    """Returns a few words on what is wrong with the means of an epoch; "" if nothing is.
 
     Args:
         logs: means by name. `sample_spread` and `old_as_newest` are what

@@ -21,7 +21,7 @@ class ConditionalGenerator(keras.Model):
 
     z [B, latent] -> S/8 x S/8 x 4g -> 5x5, stride 2 -> 2g -> 5x5, stride 2 -> g -> 5x5, stride 2
     -> S x S x channels, tanh; conditional batch norm and ReLU between (Wu et al. 2018, MeRGAN, with
-    g = 32). The class enters through the batch norm alone. With one class it is unconditional.
+    g = 32). The class enters only through the batch norm. With one class it is unconditional.
 
     Args:
         image_shape: (S, S, channels), S a multiple of 8.
@@ -119,7 +119,7 @@ class ConditionalGenerator(keras.Model):
         return self(noise[None], tf.reshape(position, [1]))[0]
 
     def measure(self, seed: tf.Tensor) -> None:
-        """Measures the statistics that `recall` normalises by, anew for every class.
+        """Measures the statistics that `recall` normalises by, again for every class.
 
         Args:
             seed: int32 [2].

@@ -119,16 +119,16 @@ class Critic(keras.Model):
         return self.source_head(features)[:, 0], self.class_head(features)
 
     def class_logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Class logits alone, float32 [B, classes], as inference has them."""
+        """Class logits only, float32 [B, classes], as inference has them."""
         return self.class_head(self._features(images, training=False))
 
     def class_variables(self) -> list[keras.Variable]:
-        """What `class_logits` depends on."""
+        """Returns the variables that `class_logits` depends on."""
         layers = [*self.convolutions, *filter(None, self.norms), self.class_head]
         return [variable for layer in layers for variable in layer.weights]
 
     def trainable_class_variables(self) -> list[keras.Variable]:
-        """What a gradient of the class logits moves: all that is trained but the source head."""
+        """Returns all trainable variables but those of the source head."""
         source = {id(variable) for variable in self.source_head.trainable_variables}
         return [each for each in self.trainable_variables if id(each) not in source]
 

@@ -18,13 +18,13 @@ _KERNEL = 4
 
 # A matrix product sums a row in another order when there are other numbers of rows beside it; in
 # products of always so many rows each row has its own bits. A convolution keeps an image's bits
-# beside any number of others, but not alone.
+# next to any number of others, but not by itself.
 _ROWS = 16
 _IMAGES = 2
 
 
 class FinishedGenerator(NamedTuple):
-    """What one finished task's images are computed from; see `Generator.recall`."""
+    """The parameters of one finished task's images; see `Generator.recall`."""
 
     blocks: tuple[FinishedLayer, ...]
     head: tf.Tensor  # kernel of the output layer [4, 4, channels, units used]
@@ -173,14 +173,14 @@ class Generator(keras.Model):
 
         Units that came later, that are masked or that nothing reads are cut away; see
         `MaskedLayer.recall` for why the same shapes make the same bits. An image depends on its own
-        row alone, to the last bit: a batch can be split, or mixed with other rows. With oneDNN that
+        row only, to the last bit: a batch can be split, or mixed with other rows. With oneDNN that
         holds of batches that the number of cores divides, among which it divides them; on a GPU of
         batches of one size.
         """
         return self.draw(latent, self.finished_generator(task))
 
     def finished_generator(self, task: int) -> FinishedGenerator:
-        """What `recall` needs of this generator for one task."""
+        """Returns the parameters by which `recall` makes the images of one task."""
         blocks = []
         used_inputs = np.arange(self.latent_dim)
         for block, used_units in zip(self.blocks, self.used_units(task), strict=True):
@@ -258,7 +258,7 @@ class Generator(keras.Model):
         return [block.embedding for block in self.blocks]
 
     def learning_variables(self) -> list[keras.Variable]:
-        """What training the present task moves: nothing of the finished ones."""
+        """Returns the variables of the present task, none of the finished ones."""
         variables = list(self.heads[-1].trainable_variables)
         for block in self.blocks:
             variables += block.trainable_variables

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dgm_tf.errors import InputError
-from dgm_tf.learners.registry import label_of
+from dgm_tf.registry import label_of
 from dgm_tf.reporting import paper, pictures
 from dgm_tf.runs.run_folder import RunFolder
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dgm_tf.learners.registry import METHODS
+from dgm_tf.registry import METHODS
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Group, Spread, by_class, with_spread
 from dgm_tf.reporting.run import Row, Run, read_run

@@ -8,7 +8,7 @@ from typing import Any
 import keras_tuner
 
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.registry import new_learner
+from dgm_tf.registry import new_learner
 from dgm_tf.settings import DGMSettings
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.measure import Measured, measure

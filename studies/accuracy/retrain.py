@@ -14,8 +14,8 @@ from typing import Any
 
 import dgm_tf
 from dgm_tf.experiments import judge as judging
-from dgm_tf.learners.registry import load_state
 from dgm_tf.networks import Generator
+from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from studies import results
 

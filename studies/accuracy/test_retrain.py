@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dgm_tf
-from dgm_tf.learners.registry import load_state
+from dgm_tf.registry import load_state
 from studies.accuracy import retrain
 from studies.accuracy.retrain import Retrained
 

@@ -90,24 +90,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", choices=streams, required=True)
     parser.add_argument("--variant", choices=("w", "a"), default="w")
-    parser.add_argument("--steps", type=int, default=300, help="of the generator, per class")
+    parser.add_argument("--steps", type=int, default=1200, help="of the generator, per class")
     parser.add_argument("--consolidation_steps", type=int, default=200, help="per task")
+    parser.add_argument("--last_consolidation_steps", type=int, help="of the last task, if others")
     parser.add_argument("--consolidation_start", choices=("new", "previous"), default="new")
     parser.add_argument("--critic_learning_rate", type=float, default=6e-3)
     parser.add_argument("--seed", type=int, default=0)
     flags = vars(parser.parse_args())
     stream = streams[flags["data"]]()
-    changes = {name: value for name, value in flags.items() if name not in ("data", "steps")}
-    settings = dgm_tf.settings_for(
-        f"my {flags['data']}", epochs=1, least_steps=flags["steps"], **changes
-    )
-    model = dgm_tf.DGM(**dataclasses.asdict(settings))
+    last_steps = flags.pop("last_consolidation_steps") or flags["consolidation_steps"]
+    model = dgm_tf.DGM(**{name: value for name, value in flags.items() if name != "data"})
     for task in stream:
+        if task.index == len(stream):
+            model.settings = dataclasses.replace(model.settings, consolidation_steps=last_steps)
         model.learn(task)
     held_out = model.evaluate(stream.seen_validation(len(stream))).average_accuracy
     test = model.evaluate(stream.seen_test(len(stream)))
-    shares = (held_out, test.average_accuracy, min(test.class_accuracy.values()))
-    row = [*flags.values(), *(f"{100 * share:.1f}" for share in shares)]
+    found = (held_out, test.average_accuracy, min(test.class_accuracy.values()))
+    row = [*flags.values(), last_steps, *(f"{100 * accuracy:.1f}" for accuracy in found)]
     print("|", " | ".join(map(str, row)), "|")
 
 

@@ -205,4 +205,4 @@ def test_a_run_that_is_stopped_everywhere_keeps_its_last_step(tmp_path):
         process.send_signal(signal.SIGTERM)
     (code, output), (other, _) = map(ended, processes)
     assert (code, other) == (143, 143), output
-    assert "the same command goes on from there" in output
+    assert "the same command resumes it from there" in output

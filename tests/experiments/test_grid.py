@@ -13,7 +13,7 @@ from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
 from dgm_tf.experiments.options import RunOptions, SettingsOptions
-from dgm_tf.learners.registry import METHODS
+from dgm_tf.registry import METHODS
 from trainers import table1, train
 
 

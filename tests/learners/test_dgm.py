@@ -16,7 +16,7 @@ from dgm_tf.layers import MaskedLayer
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.registry import load_state
+from dgm_tf.registry import load_state
 from dgm_tf.settings import RECIPES, Recipe
 from dgm_tf.stream import TaskClosed, class_incremental
 from tests.layers.layer_check import bits

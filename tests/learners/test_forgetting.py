@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from dgm_tf.evaluation.memory_audit import MemoryAudit
-from dgm_tf.learners.registry import new_learner
 from dgm_tf.presets import settings_for
+from dgm_tf.registry import new_learner
 from dgm_tf.stream import class_incremental
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import dgm_tf
 from dgm_tf.learners import joint
 from dgm_tf.learners.joint import JointClassifier
-from dgm_tf.learners.registry import load_state
+from dgm_tf.registry import load_state
 from dgm_tf.settings import JointSettings
 from tests.tiny_phases import Counted
 

@@ -11,9 +11,9 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.dgr import Mixed, Scholar
 from dgm_tf.learners.ewc import ElasticPull, fisher_information
 from dgm_tf.learners.mergan import Alignment, JointReplay, OldImages
-from dgm_tf.learners.registry import METHODS, new_learner
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.presets import settings_for
+from dgm_tf.registry import METHODS, new_learner
 from dgm_tf.stream import class_incremental
 from tests.layers.layer_check import bits
 from tests.tiny_phases import BrokenOff

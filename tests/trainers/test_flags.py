@@ -13,8 +13,8 @@ import trainers.__main__
 from dgm_tf import stopping
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from dgm_tf.experiments.options import RunOptions, SettingsOptions, StreamOptions
-from dgm_tf.learners.registry import METHODS
 from dgm_tf.presets import settings_for
+from dgm_tf.registry import METHODS
 from dgm_tf.storage.checkpoint import Every
 from trainers import audit, command, export, judge, report, sample, split_digits, table1, train
 from trainers.flags import HelpAsked
