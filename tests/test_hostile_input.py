@@ -330,7 +330,7 @@ def read_other_rows_and_settings(finished, folder, data):
     for read in (
         RunFolder(folder).restore,
         RunFolder(folder).state_after,
-        lambda: run_report(read_run(folder).rows, scenario=read_run(folder).scenario),
+        lambda: run_report(read_run(folder)),
         lambda: str(audit_run(folder)),
     ):
         one_line_or_nothing(read)

@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from dgm_tf.reporting.run import read_runs
 
         if wanted.text:
-            print("\n\n\n".join(map(tables.report_of, read_runs(runs))), flush=True)
+            texts = [f"{run.path}\n{tables.run_report(run)}" for run in read_runs(runs)]
+            print("\n\n\n".join(texts), flush=True)
         elif wanted.figure:
             written = page.write_figure(wanted.figure, runs, wanted.out or wanted.figure)
             print(*written, sep="\n", flush=True)

@@ -25,6 +25,7 @@ from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.registry import new_learner, reading_state
 from dgm_tf.reporting import page, pictures, tables, tensorboard
+from dgm_tf.reporting.run import read_run
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.serving.export import version_folder
@@ -249,8 +250,7 @@ class Run:
             raise stopping.Stopped(f"stopped; the same command goes on after task {task.index}")
 
     def _report(self) -> None:
-        pictures_at = f"{self._folder.samples}/" if self.learner.generates else None
-        text = tables.run_report(self.rows, scenario=self.stream.scenario, pictures=pictures_at)
+        text = tables.run_report(read_run(self.path))
         _print(f"\n{text}\nPage: {self.path / page.PAGE}")
 
     def _write_page(self) -> None:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dgm_tf.reporting.numbers import Curve, Spread, mean_curve
+from dgm_tf.reporting.numbers import Curve, Points, mean_curve
 
 # It would say on standard error that it builds its font cache, in the midst of a run.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -68,9 +68,6 @@ _STYLE = {
     "svg.fonttype": "none",
 }
 
-# Means and spreads over tasks, or over other x, in order.
-Points = Sequence[tuple[float, Spread]]
-
 
 def lines(
     curves: Mapping[str, Sequence[Curve]],
@@ -98,7 +95,9 @@ def lines(
         for style, (name, each) in enumerate(curves.items()):
             if any(each):
                 _plot(axes, name, each, style)
-                _plot_published(axes, *(published or {}).get(name, ("", ())), style)
+            if name in (published or {}):
+                of_paper, points = published[name]
+                _hollow(axes, points, "D", color=SERIES[style % len(SERIES)], label=of_paper)
         for index, points in enumerate(worst):
             label = None if index else "worst case"
             axes.plot(*_columns(points), color=MUTED, linestyle=(0, (2, 2)), label=label)
@@ -126,12 +125,11 @@ def _plot(axes: Axes, name: str, each: Sequence[Curve], style: int) -> None:
         axes.plot(*_columns(dots), color=color, linestyle="", marker=".", markersize=3)
 
 
-def _plot_published(axes: Axes, name: str, points: Curve, style: int) -> None:
-    if points:
-        axes.plot(
-            *_columns(points), color=SERIES[style % len(SERIES)], linestyle="", marker="D",
-            markersize=7, markerfacecolor="none", label=name, clip_on=False,
-        )  # fmt: skip
+def _hollow(axes: Axes, points: Curve, marker: str, *, color: str, label: str) -> None:
+    axes.plot(
+        *_columns(points), color=color, linestyle="", marker=marker, markersize=8,
+        markerfacecolor="none", label=label, clip_on=False,
+    )  # fmt: skip
 
 
 def _band(axes: Axes, points: Points, color: str) -> None:
@@ -156,10 +154,10 @@ def heat_map(
 
     Args:
         percent: 0 to 100, NaN for no value.
-        columns: what each column is called; rows are counted from 1.
+        columns: a name each; rows are counted from 1.
         xlabel: what the columns are.
         ylabel: what the rows are.
-        scale: what the colours mean, with its unit.
+        scale: the meaning of the colours, with its unit.
         limits: percent of the first and of the last colour.
     """
     rows, width = percent.shape
@@ -259,8 +257,8 @@ def trade_off(
     *,
     xlabel: str,
     ylabel: str,
-    marked: Mapping[str, tuple[float, float]] | None = None,
-    others: Curve = (),
+    marked: Mapping[str, tuple[float, float]],
+    others: Curve,
 ) -> Figure:
     """Trials of a search for little x and much y, and the front of those that nothing beats.
 
@@ -284,11 +282,8 @@ def trade_off(
             *_columns(front), color=SERIES[1], linestyle=_DASHES[1], marker="s",
             drawstyle="steps-post", label="Pareto front",
         )  # fmt: skip
-        for (name, point), marker in zip((marked or {}).items(), "*D", strict=False):
-            axes.plot(
-                *_columns([point]), color=INK, linestyle="", marker=marker, markersize=10,
-                markerfacecolor="none", label=name,
-            )  # fmt: skip
+        for (name, point), marker in zip(marked.items(), "*D", strict=False):
+            _hollow(axes, [point], marker, color=INK, label=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.2)
     return figure

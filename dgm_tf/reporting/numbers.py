@@ -1,15 +1,14 @@
 """The numbers behind each picture: pure functions of the rows of metrics.jsonl.
 
-Rows are as `dgm_tf.reporting.tables` describes them. Functions leave out a quantity that a row does
-not have, and never take it for 0: a learner without a generator gives fewer pictures. Percent are
-0 to 100.
+Rows are as `dgm_tf.reporting.tables` describes them. A quantity that a row does not have is left
+out and never taken for 0: a learner without a generator gives fewer pictures. Percent are 0 to 100.
 """
 
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from dgm_tf.reporting.run import Row, Run
 
 # (task or another x, value) in order.
 Curve = list[tuple[float, float]]
-
-_T = TypeVar("_T")
 
 ALL_LAYERS = "all layers"
 
@@ -31,7 +28,7 @@ def curve(rows: Sequence[Row], key: str, *, factor: float = 1.0) -> Curve:
 
 def by_class(row: Row, key: str) -> dict[int, Any]:
     """A dictionary of a row by class id or task; JSON has made text of its keys."""
-    return {int(label): value for label, value in (row.get(key) or {}).items()}
+    return {int(label): value for label, value in row.get(key, {}).items()}
 
 
 def accuracy_matrix(
@@ -50,7 +47,7 @@ def accuracy_matrix(
     table = np.full((len(rows), len(classes)), np.nan)
     for task, row in enumerate(rows):
         for label, value in by_class(row, key).items():
-            table[task, classes.index(label)] = np.nan if value is None else 100.0 * value
+            table[task, classes.index(label)] = 100.0 * value
     return classes, table
 
 
@@ -61,16 +58,13 @@ def growth(rows: Sequence[Row]) -> dict[str, Curve]:
         (task, units) before task 1, which is task 0, and after the growth of each task; empty for
         a learner that does not grow.
     """
-    rows = [row for row in rows if row.get("layer_widths") and row.get("initial_layer_widths")]
-    if not rows:
+    if not rows or "layer_widths" not in rows[0]:
         return {}
     widths = [rows[0]["initial_layer_widths"], *(row["layer_widths"] for row in rows)]
     tasks = [0, *(row["task"] for row in rows)]
-    layers = rows[0].get("layers") or [{} for _ in widths[0]]
-    names = [layer.get("layer", f"layer {index + 1}") for index, layer in enumerate(layers)]
     found = {ALL_LAYERS: list(zip(tasks, map(sum, widths), strict=True))}
-    for name, units in zip(names, zip(*widths, strict=True), strict=False):
-        found[str(name).replace("_", " ")] = list(zip(tasks, units, strict=True))
+    for layer, units in zip(rows[0]["layers"], zip(*widths, strict=True), strict=True):
+        found[layer["layer"].replace("_", " ")] = list(zip(tasks, units, strict=True))
     return found
 
 
@@ -87,7 +81,7 @@ def mask_use(rows: Sequence[Row]) -> dict[str, Curve]:
         By "newly reserved" (free ones that the task's mask took), "reused" (earlier tasks' that it
         uses too) and "left free" (before the generator grew); empty unless every row has masks.
     """
-    if not rows or not all(row.get("layers") and row.get("mask_overlap") for row in rows):
+    if not rows or not all("layers" in row and "mask_overlap" in row for row in rows):
         return {}
     found = {"newly reserved": [], "reused": [], "left free": []}
     before, capacity = 0, _sum_over_layers(rows[0], "initial_free")
@@ -106,15 +100,13 @@ def _sum_over_layers(row: Row, key: str) -> int:
 
 
 def mask_overlap(rows: Sequence[Row]) -> np.ndarray | None:
-    """How much of a task's mask another task uses too.
+    """Percent [tasks, tasks] of the mask of the row's task that the column's task uses too.
 
-    Returns:
-        Percent [tasks, tasks]: of the mask of the row's task, what the column's task has as well.
-        None unless every row has its overlaps.
+    None unless every row has its overlaps.
     """
-    counts = [row.get("mask_overlap") for row in rows]
-    if not counts or not all(counts):
+    if not rows or not all("mask_overlap" in row for row in rows):
         return None
+    counts = [row["mask_overlap"] for row in rows]
     both = np.zeros((len(counts), len(counts)))
     for task, shared in enumerate(counts):
         both[task, : task + 1] = both[: task + 1, task] = shared
@@ -133,8 +125,8 @@ def within_tasks(rows: Sequence[Row]) -> dict[str, Curve]:
     """
     found: dict[str, Curve] = {}
     for row in rows:
-        last = {name: [value] for name, value in (row.get("last_epoch") or {}).items()}
-        for name, values in (row.get("history") or last).items():
+        last = {name: [value] for name, value in row["last_epoch"].items()}
+        for name, values in row.get("history", last).items():
             found.setdefault(name, []).extend(
                 (row["task"] - 0.5 + (epoch + 0.5) / len(values), value)
                 for epoch, value in enumerate(values)
@@ -161,35 +153,28 @@ class Spread:
     n: int
 
 
-def spread(values: Iterable[float]) -> Spread | None:
-    """Of values; None where there are none."""
-    values = list(values)
-    if not values:
-        return None
+# Means and spreads over tasks, or over other x, in order.
+Points = list[tuple[float, Spread]]
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, deviation and number of one value or more."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Spread(statistics.fmean(values), deviation, len(values))
 
 
-def with_spread(value: Spread | None, *, digits: int = 2) -> str:
-    """Mean ± sample standard deviation as text; the mean by itself where n = 1."""
-    if value is None:
-        return "n/a"
-    text = f"{value.mean:,.{digits}f}"
-    return text if value.deviation is None else f"{text} ± {value.deviation:,.{digits}f}"
-
-
-def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, Spread]]:
+def mean_curve(curves: Sequence[Curve]) -> Points:
     """Mean and spread after each task, or at each other x, that every curve has.
 
     Beyond the last common task the mean would be over other runs than before it, and a step in
     the curve would be theirs.
     """
     by_task = [dict(values) for values in curves]
-    common = sorted(set.intersection(*map(set, by_task))) if by_task else []
-    return [(task, spread(values[task] for values in by_task)) for task in common]
+    common = sorted(set.intersection(*map(set, by_task)))
+    return [(task, spread([values[task] for values in by_task])) for task in common]
 
 
-def mean_curves(each: Sequence[Mapping[str, Curve]]) -> dict[str, list[tuple[float, Spread]]]:
+def mean_curves(each: Sequence[Mapping[str, Curve]]) -> dict[str, Points]:
     """The same of several curves by name: those that every run has, and of which a point is left.
 
     Args:
@@ -198,11 +183,6 @@ def mean_curves(each: Sequence[Mapping[str, Curve]]) -> dict[str, list[tuple[flo
     common = [name for name in each[0] if all(name in curves for curves in each)]
     means = {name: mean_curve([curves[name] for curves in each]) for name in common}
     return {name: points for name, points in means.items() if points}
-
-
-def common_tasks(runs: Sequence[Run]) -> int:
-    """Tasks that every run has finished."""
-    return min(len(run.rows) for run in runs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,13 +202,18 @@ class Group:
         """The name with the number of runs."""
         return f"{self.name} (n = {len(self.runs)})"
 
+    @property
+    def learnt(self) -> int:
+        """Number of tasks that every run has finished."""
+        return min(len(run.rows) for run in self.runs)
+
 
 def groups(runs: Sequence[Run]) -> list[Group]:
     """Runs in groups that share method, settings and tasks, in the order they are given."""
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(_as_text(_identity(run)), []).append(run)
-    gathered = [sorted(found, key=lambda run: str(run.seed)) for found in members.values()]
+    gathered = [sorted(found, key=lambda run: run.seed) for found in members.values()]
     names = _names([_identity(found[0]) for found in gathered])
     return [Group(name, tuple(found)) for name, found in zip(names, gathered, strict=True)]
 
@@ -238,17 +223,16 @@ def _as_text(value: Any) -> str:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """What a group's runs share, flat; with it a group is told from others of its method."""
-    classes = [len(task) for task in run.task_classes]
+    """All that a group's runs have in common, by which one is told from others of its method."""
+    classes = [len(task) for task in run.stream["task_classes"]]
     sizes = f"{classes[0]} each" if len(set(classes)) == 1 else str(classes)
     return {
         "method": run.method,
         "data": run.dataset,
-        # The same name may stand for other images; the fingerprint is of them alone, whatever the
-        # seed.
-        "images": run.stream.get("fingerprint") or run.stream.get("source"),
-        "image shape": run.stream.get("image_shape"),
-        "validation fraction": run.stream.get("validation_fraction"),
+        # The same name may stand for other images; whatever the seed, the fingerprint is the same.
+        "images": run.stream["fingerprint"],
+        "image shape": run.stream["image_shape"],
+        "validation fraction": run.stream["validation_fraction"],
         "tasks": f"{run.tasks} of {sizes}",
     } | {key: value for key, value in run.settings.items() if key != "seed"}
 
@@ -265,14 +249,3 @@ def _names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         names.append(", ".join([identity["method"], *differing]))
     return names
-
-
-def front(
-    found: Iterable[_T], *, little: Callable[[_T], float], much: Callable[[_T], float]
-) -> list[_T]:
-    """Those that no other has more of `much` than without more of `little`, by `little`."""
-    best: list[_T] = []
-    for one in sorted(found, key=lambda one: (little(one), -much(one))):
-        if not best or much(one) > much(best[-1]):
-            best.append(one)
-    return best

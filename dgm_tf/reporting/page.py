@@ -8,7 +8,7 @@ import base64
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,9 @@ def write_page(*folders: str | Path, out: str | Path | None = None) -> Path:
         InputError: a folder holds no run, its files are damaged, or the page cannot be written.
     """
     runs = read_runs(folders)
-    if out is None and len(runs) == 1:
-        out = runs[0].path / PAGE
-    elif out is None:
-        out = Path(os.path.commonpath([run.path.resolve().parent for run in runs]), PAGE)
+    if out is None:
+        shared = os.path.commonpath([run.path.resolve().parent for run in runs])
+        out = Path(runs[0].path if len(runs) == 1 else shared, PAGE)
     write_atomically(out, page_of(runs).encode())
     return Path(out)
 
@@ -119,26 +118,25 @@ def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> l
 def page_of(runs: Sequence[Run]) -> str:
     """The page as HTML that needs nothing next to it."""
     groups = numbers.groups(runs)
-    one = runs[0] if len(runs) == 1 else None
     datasets = " and ".join(dict.fromkeys(run.dataset for run in runs))
-    seed = "" if one is None or one.seed is None else f", seed {one.seed}"
+    title = f"{len(runs)} runs on {datasets}"
+    if len(runs) == 1:
+        title = f"{runs[0].method} on {datasets}, seed {runs[0].seed}"
     return _template().render(
-        title=f"{one.method if one else f'{len(runs)} runs'} on {datasets}{seed}",
+        title=title,
         scenarios=list(dict.fromkeys(run.scenario for run in runs)),
         runs=runs,
         groups=groups,
         learnt=max(len(run.rows) for run in runs),
         methods=_methods(groups),
-        accuracy=_in_rows(
-            groups, [_accuracies(groups), *(matrices(groups, key) for key in _MATRICES)]
-        ),
+        accuracy=accuracies(groups),
         samples=_samples(groups),
         growth=growth(groups),
         masks=masks(groups),
         epochs=within_tasks(groups),
         # A task of one class may have had nothing to train.
         epochs_missing=any(
-            row.get("last_epoch") and not row.get("history") for run in runs for row in run.rows
+            row["last_epoch"] and not row.get("history") for run in runs for row in run.rows
         ),
         cost=cost(groups),
     )
@@ -173,18 +171,17 @@ def _uri(pixels: np.ndarray) -> str:
 
 def _methods(groups: Sequence[Group]) -> tables.Table:
     """A row per method."""
-    besides = {"tasks": _tasks, "exact memories": _exact}
+    further: dict[str, Callable[[Group], str]] = {
+        "tasks": lambda group: f"{group.learnt} of {group.runs[0].tasks}",
+        "exact memories": _exact,
+    }
     if any(group.runs[0].published for group in groups):
-        besides["the paper's A5, A10"] = tables.papers
-    return tables.method_table(groups, besides)
-
-
-def _tasks(group: Group) -> str:
-    return f"{numbers.common_tasks(group.runs)} of {group.runs[0].tasks}"
+        further["the paper's A5, A10"] = tables.papers
+    return tables.method_table(groups, further)
 
 
 def _exact(group: Group) -> str:
-    """How many earlier tasks the audit finds identical."""
+    """Number of earlier tasks that the audit finds identical, of all."""
     verdicts = [text for run in group.runs for text in tables.audit_verdicts(run.rows).values()]
     same = sum(verdict.startswith("identical") for verdict in verdicts)
     return f"{same} of {len(verdicts)}" if verdicts else "n/a"
@@ -200,24 +197,27 @@ def _samples(groups: Sequence[Group]) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for group in groups:
         run = group.runs[0]
-        whose = f"{group.name}: " if len(groups) > 1 else ""
         newest = len(run.rows)
         now = run.samples(newest) if newest else {}
         verdicts = tables.audit_verdicts(run.rows)
         for row in run.rows if now else ():
             task, then = row["task"], run.samples(row["task"])
-            for label in (label for label in row.get("classes", ()) if label in now):
+            for label in filter(now.__contains__, row["classes"]):
                 title = f"class {run.class_name(label)}, task {task}"
                 entry = found.setdefault(label, {"title": title, "strips": [], "notes": []})
                 if label in then:
-                    entry["strips"].append((f"{whose}as learnt", then[label]))
+                    entry["strips"].append((_of(group, groups, "as learnt"), then[label]))
                 if task < newest:
-                    entry["strips"].append((f"{whose}now", now[label]))
-                verdict = verdicts.get(task)
-                if verdict:
-                    bad = not verdict.startswith("identical")
-                    entry["notes"].append((f"{whose}audit: {verdict}", bad))
+                    entry["strips"].append((_of(group, groups, "now"), now[label]))
+                if task in verdicts:
+                    bad = not verdicts[task].startswith("identical")
+                    entry["notes"].append((_of(group, groups, f"audit: {verdicts[task]}"), bad))
     return list(found.values())
+
+
+def _of(group: Group, groups: Sequence[Group], text: str, sign: str = ":") -> str:
+    """A text with the name of the group in front where there are several."""
+    return f"{group.name}{sign} {text}" if len(groups) > 1 else text
 
 
 # Figures.
@@ -228,117 +228,130 @@ def _in_rows(groups: Sequence[Group], rows: Sequence[list[Shown]]) -> Sequence[l
     return rows if len(groups) > 1 else [[shown for row in rows for shown in row]]
 
 
-def _accuracies(groups: Sequence[Group]) -> list[Shown]:
-    return [
-        Shown(figure, key.replace("_", "-"), f"{told} {_counts(groups)}")
-        for key, told in _CURVES.items()
-        if (figure := accuracy_figure(groups, key))
-    ]
+def _lines(
+    groups: Sequence[Group], of: Callable[[Sequence[Row]], Curve], **options: Any
+) -> Figure | None:
+    """A line per group of a curve of each run's rows; None where no run has it."""
+    curves = {group.title: [of(run.rows) for run in group.runs] for group in groups}
+    return figures.lines(curves, **options) if any(map(any, curves.values())) else None
 
 
-def accuracy_figure(groups: Sequence[Group], key: str = "average_accuracy") -> Figure | None:
-    """An accuracy over tasks, with the paper's numbers; None where no run has it."""
-    curves = _curves(groups, lambda rows: numbers.curve(rows, key, factor=100))
-    published = {
-        group.title: (f"{group.runs[0].method} in the paper", sorted(paper.percent.items()))
-        for group in groups
-        if (paper := group.runs[0].published) and paper.key == key
-    }
-    if not any(map(any, curves.values())):
-        return None
-    return figures.lines(curves, ylabel="accuracy (%)", published=published, limits=(0, 100))
-
-
-def _curves(
-    groups: Sequence[Group], of: Callable[[Sequence[Row]], Curve]
-) -> dict[str, list[Curve]]:
-    """Something of each run's rows, by the title of its group."""
-    return {group.title: [of(run.rows) for run in group.runs] for group in groups}
+def _of_all(groups: Sequence[Group], name: str, told: str, figure: Figure | None) -> list[Shown]:
+    """The figure of all groups, if there is one, with a caption that says n."""
+    sizes = sorted({len(group.runs) for group in groups})
+    noun = "run" if sizes == [1] else "runs"
+    n = f"n = {', '.join(map(str, sizes))} {noun}{' per method' if len(groups) > 1 else ''}."
+    return [Shown(figure, name, f"{told} {n}")] if figure else []
 
 
 def _each(
     groups: Sequence[Group],
     name: str,
     told: str,
-    make: Callable[[Group], Figure | None],
+    made: Sequence[Figure | None],
     dense: bool = False,
 ) -> list[Shown]:
-    """A figure per group that has one, with a caption that says whose it is and n."""
+    """The figures of the groups that have one, with captions that say whose they are and n."""
     shown = []
-    for index, group in enumerate(groups):
-        if (figure := make(group)) is not None:
-            whose = f"{group.name}. " if len(groups) > 1 else ""
+    for index, (group, figure) in enumerate(zip(groups, made, strict=True)):
+        if figure is not None:
             n = len(group.runs)
             mean = "n = 1." if n == 1 else f"Mean over n = {n} runs."
-            shown.append(Shown(figure, f"{name}-{index}", f"{whose}{told} {mean}", dense))
+            caption = _of(group, groups, f"{told} {mean}", sign=".")
+            shown.append(Shown(figure, f"{name}-{index}", caption, dense))
     return shown
+
+
+# Accuracy.
+
+
+def accuracy_figure(groups: Sequence[Group], key: str = "average_accuracy") -> Figure | None:
+    """An accuracy over tasks, with the paper's numbers; None where no run has it."""
+    published = {
+        group.title: (f"{group.runs[0].method} in the paper", sorted(paper.percent.items()))
+        for group in groups
+        if (paper := group.runs[0].published) and paper.key == key
+    }
+    of = functools.partial(numbers.curve, key=key, factor=100)
+    return _lines(groups, of, ylabel="accuracy (%)", published=published, limits=(0, 100))
+
+
+def accuracies(groups: Sequence[Group]) -> list[list[Shown]]:
+    """Accuracies over tasks, and of each class after each task."""
+    over_tasks = [
+        shown
+        for key, told in _CURVES.items()
+        for shown in _of_all(groups, key.replace("_", "-"), told, accuracy_figure(groups, key))
+    ]
+    return _in_rows(groups, [over_tasks, *(matrices(groups, key) for key in _MATRICES)])
 
 
 def matrices(groups: Sequence[Group], key: str) -> list[Shown]:
     """Accuracy of each class after each task, a figure per group that has it."""
-    means = {group.name: _mean_matrix(group, key) for group in groups}
-    values = np.concatenate([mean.ravel() for mean in means.values()])
+    means = []
+    for group in groups:
+        each = [numbers.accuracy_matrix(run.rows[: group.learnt], key) for run in group.runs]
+        means.append(np.mean([percent for _, percent in each], axis=0))
+    values = np.concatenate([mean.ravel() for mean in means])
     if np.isnan(values).all():
         return []
     # The same colours in all of them, so that they compare.
     limits = numbers.range_below_100(values)
-
-    def matrix(group: Group) -> Figure | None:
-        mean = means[group.name]
-        if np.isnan(mean).all():
-            return None
-        tasks = len(mean)
-        orders = {tuple(numbers.accuracy_matrix(run.rows[:tasks])[0]) for run in group.runs}
-        names = [str(place + 1) for place in range(mean.shape[1])]
-        xlabel = "class, by its place in the order of arrival"
-        if len(orders) == 1:
-            names = [group.runs[0].class_name(label) for label in orders.pop()]
-            xlabel = "class"
-        return figures.heat_map(
-            mean, columns=names, xlabel=xlabel, scale="accuracy (%)", limits=limits
-        )
-
-    return _each(groups, key.replace("_", "-"), _MATRICES[key], matrix, dense=True)
+    made = [_matrix(group, mean, limits) for group, mean in zip(groups, means, strict=True)]
+    return _each(groups, key.replace("_", "-"), _MATRICES[key], made, dense=True)
 
 
-def _mean_matrix(group: Group, key: str) -> np.ndarray:
-    tasks = numbers.common_tasks(group.runs)
-    found = [numbers.accuracy_matrix(run.rows[:tasks], key)[1] for run in group.runs]
-    return np.mean(found, axis=0)
+def _matrix(group: Group, mean: np.ndarray, limits: tuple[float, float]) -> Figure | None:
+    if np.isnan(mean).all():
+        return None
+    orders = {tuple(numbers.accuracy_matrix(run.rows[: len(mean)])[0]) for run in group.runs}
+    names = [str(place + 1) for place in range(mean.shape[1])]
+    xlabel = "class, by its place in the order of arrival"
+    if len(orders) == 1:
+        names = [group.runs[0].class_name(label) for label in orders.pop()]
+        xlabel = "class"
+    return figures.heat_map(mean, columns=names, xlabel=xlabel, scale="accuracy (%)", limits=limits)
+
+
+# The generator.
 
 
 def growth_figure(groups: Sequence[Group], layer: str = ALL_LAYERS) -> Figure | None:
-    """The paper's Figure 2, of the whole generator or of a layer: units against the worst case.
+    """The paper's Figure 2: units against the worst case, a line per group.
 
     Args:
-        groups: a line each.
+        groups: those that stand in the figure.
         layer: a name that `numbers.growth` gives.
 
     Returns:
         None where nothing grows.
     """
-    curves = _curves(groups, lambda rows: numbers.growth(rows).get(layer, []))
-    worst = {}
-    for units in (units for each in curves.values() for units in each if units):
-        initial, found = units[0], numbers.worst_case(units)
-        worst[initial] = max(worst.get(initial, []), found, key=len)
-    if not worst:
-        return None
+    worst: dict[tuple[float, float], Curve] = {}
+    for run in (run for group in groups for run in group.runs):
+        if units := numbers.growth(run.rows).get(layer):
+            longest = worst.get(units[0], []), numbers.worst_case(units)
+            worst[units[0]] = max(longest, key=len)
     whole = layer == ALL_LAYERS
-    ylabel = "units of the generator" if whole else "units"
-    title = "" if whole else layer
-    return figures.lines(curves, ylabel=ylabel, title=title, worst=list(worst.values()))
+    return _lines(
+        groups,
+        lambda rows: numbers.growth(rows).get(layer, []),
+        ylabel="units of the generator" if whole else "units",
+        title="" if whole else layer,
+        worst=list(worst.values()),
+    )
 
 
 def growth(groups: Sequence[Group]) -> list[Shown]:
     """Units of all layers together and of each by itself, a line per group."""
-    counts = _counts(groups)
     layers = dict.fromkeys(
         name for group in groups for run in group.runs for name in numbers.growth(run.rows)
     )
     return [
-        Shown(growth_figure(groups, layer), f"growth-{index}", f"Units of {layer}. {counts}")
-        for index, layer in enumerate(layers)
+        shown
+        for index, name in enumerate(layers)
+        for shown in _of_all(
+            groups, f"growth-{index}", f"Units of {name}.", growth_figure(groups, name)
+        )
     ]
 
 
@@ -353,8 +366,8 @@ def masks(groups: Sequence[Group]) -> list[Shown]:
         "too."
     )
     return [
-        *_each(groups, "masks", use, _mask_use),
-        *_each(groups, "overlap", overlap, _mask_overlap, dense=True),
+        *_each(groups, "masks", use, list(map(_mask_use, groups))),
+        *_each(groups, "overlap", overlap, list(map(_mask_overlap, groups)), dense=True),
     ]
 
 
@@ -368,18 +381,20 @@ def _mask_use(group: Group) -> Figure | None:
 
 
 def _mask_overlap(group: Group) -> Figure | None:
-    tasks = numbers.common_tasks(group.runs)
-    shared = [numbers.mask_overlap(run.rows[:tasks]) for run in group.runs]
+    shared = [numbers.mask_overlap(run.rows[: group.learnt]) for run in group.runs]
     if any(table is None for table in shared):
         return None
     return figures.heat_map(
         np.mean(shared, axis=0),
-        columns=[str(task) for task in range(1, tasks + 1)],
+        columns=[str(task) for task in range(1, group.learnt + 1)],
         xlabel="used by task, too",
         ylabel="of the mask of task",
         scale="fraction of the mask (%)",
         limits=(0.0, 100.0),
     )
+
+
+# Training.
 
 
 def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
@@ -388,63 +403,45 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
     Returns:
         A row for each quantity, or a single one where there is one group.
     """
-    means = {
-        group.name: numbers.mean_curves([numbers.within_tasks(run.rows) for run in group.runs])
+    means = [
+        numbers.mean_curves([numbers.within_tasks(run.rows) for run in group.runs])
         for group in groups
-    }
-
-    def over_epochs(group: Group, name: str) -> Figure | None:
-        if name not in means[group.name]:
-            return None
-        title, unit = QUANTITIES.get(name, (name.replace("_", " "), "value"))
-        tasks = numbers.common_tasks(group.runs)
-        return figures.within_tasks(means[group.name][name], tasks, title=title, ylabel=unit)
-
+    ]
     rows = []
-    for number, name in enumerate(dict.fromkeys(name for each in means.values() for name in each)):
+    for number, name in enumerate(dict.fromkeys(name for each in means for name in each)):
+        title, unit = QUANTITIES.get(name, (name.replace("_", " "), "value"))
+        made = [
+            figures.within_tasks(each[name], group.learnt, title=title, ylabel=unit)
+            if name in each
+            else None
+            for group, each in zip(groups, means, strict=True)
+        ]
         told = f"{name}, mean over the steps of an epoch."
-        make = functools.partial(over_epochs, name=name)
-        rows.append(_each(groups, f"epochs-{number}", told, make))
+        rows.append(_each(groups, f"epochs-{number}", told, made))
     return _in_rows(groups, rows)
 
 
 def cost(groups: Sequence[Group]) -> list[Shown]:
     """The time of each task, a figure per group, and memory and parameters of all."""
     time = "Wall-clock time of each task on the run's own machine."
-    memory = "Peak memory of the process up to the end of each task."
-    parameters = "Parameters of the generator after each task."
+    of = functools.partial(numbers.curve, key="peak_memory_mib")
+    memory = _lines(groups, of, ylabel="MiB", wide=False)
+    of = functools.partial(numbers.curve, key="generator_parameters", factor=1e-3)
+    parameters = _lines(groups, of, ylabel="parameters (thousand)", wide=False)
+    of_memory = "Peak memory of the process up to the end of each task."
+    of_parameters = "Parameters of the generator after each task."
     return [
-        *_each(groups, "times", time, _times),
-        *_over_tasks(groups, "peak_memory_mib", "MiB", memory),
-        *_over_tasks(groups, "generator_parameters", "parameters (thousand)", parameters, 1e-3),
+        *_each(groups, "times", time, list(map(_times, groups))),
+        *_of_all(groups, "peak-memory-mib", of_memory, memory),
+        *_of_all(groups, "generator-parameters", of_parameters, parameters),
     ]
 
 
 def _times(group: Group) -> Figure | None:
-    """What the time of each task was spent on, where every task says it."""
+    """The time of each task, and what it was spent on."""
     kinds = {"learning": "seconds", "evaluation": "evaluation_seconds"}
-    parts = {}
-    for name, key in kinds.items():
-        each = [numbers.curve(run.rows, key) for run in group.runs]
-        if sum(map(len, each)) == sum(len(run.rows) for run in group.runs):
-            parts[name] = numbers.mean_curve(each)
-    return (
-        figures.bars(parts, ylabel="minutes", unit=60, wide=False) if any(parts.values()) else None
-    )
-
-
-def _over_tasks(
-    groups: Sequence[Group], key: str, ylabel: str, told: str, factor: float = 1
-) -> Iterable[Shown]:
-    """A quantity after each task, a line per group; nothing where no run has it."""
-    curves = _curves(groups, lambda rows: numbers.curve(rows, key, factor=factor))
-    if any(map(any, curves.values())):
-        figure = figures.lines(curves, ylabel=ylabel, wide=False)
-        yield Shown(figure, key.replace("_", "-"), f"{told} {_counts(groups)}")
-
-
-def _counts(groups: Sequence[Group]) -> str:
-    """How many runs are behind a figure of all groups."""
-    sizes = sorted({len(group.runs) for group in groups})
-    noun = "run" if sizes == [1] else "runs"
-    return f"n = {', '.join(map(str, sizes))} {noun}{' per method' if len(groups) > 1 else ''}."
+    parts = {
+        name: numbers.mean_curve([numbers.curve(run.rows, key) for run in group.runs])
+        for name, key in kinds.items()
+    }
+    return figures.bars(parts, ylabel="minutes", unit=60, wide=False) if group.learnt else None

@@ -12,7 +12,7 @@ from dgm_tf.storage.files import write_atomically
 
 PER_CLASS = 10  # pictures of each class in the grids of a run
 
-_BACKGROUND = 255
+_BACKGROUND = "white"
 _GAP = 2  # pixels between pictures and around them
 _ZOOM = 2  # each image pixel is a square of this side
 
@@ -34,47 +34,37 @@ def sample_grid(
             classes first appear, with its label in front.
 
     Raises:
-        ValueError: there is not a label per image.
         InputError: the file cannot be written.
     """
-    if len(labels) != len(images):
-        raise ValueError(f"a label per image was wanted, got {len(labels)} for {len(images)}")
     pixels = to_uint8(np.broadcast_to(images, (*images.shape[:3], 3)))
     pixels = pixels.repeat(_ZOOM, axis=1).repeat(_ZOOM, axis=2)
     rows = _rows(labels, columns)
-    margin = max(_text_width(text) for text, _ in rows)
+    font = ImageFont.load_default()
+    margin = max(math.ceil(font.getlength(text)) for text, _ in rows) + _GAP
     height, width = (side + _GAP for side in pixels.shape[1:3])
-    shape = (len(rows) * height + _GAP, margin + columns * width + _GAP, 3)
-    canvas = np.full(shape, _BACKGROUND, np.uint8)
-    for row, (_, indices) in enumerate(rows):
-        for column, index in enumerate(indices):
-            top, left = row * height + _GAP, margin + column * width + _GAP
-            canvas[top : top + height - _GAP, left : left + width - _GAP] = pixels[index]
-    picture = Image.fromarray(canvas)
+    size = margin + columns * width + _GAP, len(rows) * height + _GAP
+    picture = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(picture)
-    for row, (text, _) in enumerate(rows):
-        middle = _GAP, row * height + _GAP + (height - _GAP) // 2
-        draw.text(middle, text, fill=(0, 0, 0), font=ImageFont.load_default(), anchor="lm")
+    for row, (text, indices) in enumerate(rows):
+        top = row * height + _GAP
+        for column, index in enumerate(indices):
+            place = margin + column * width + _GAP, top
+            picture.paste(Image.fromarray(pixels[index]), place)
+        middle = _GAP, top + (height - _GAP) // 2
+        draw.text(middle, text, fill="black", font=font, anchor="lm")
     write_atomically(path, _png(picture))
 
 
-def read_grid(
-    path: str | os.PathLike[str],
-    *,
-    rows: int,
-    image_shape: Sequence[int],
-    columns: int = PER_CLASS,
-) -> np.ndarray:
-    """Reads back the images of a picture that `sample_grid` wrote.
+def read_grid(path: str | os.PathLike[str], *, rows: int, image_shape: Sequence[int]) -> np.ndarray:
+    """Reads back the images of a picture that `sample_grid` wrote, `PER_CLASS` in a row.
 
     Args:
         path: the PNG file.
         rows: rows in it, one per label.
         image_shape: (H, W, C) of each image.
-        columns: pictures in a row.
 
     Returns:
-        uint8 [rows, columns, H, W, 3].
+        uint8 [rows, PER_CLASS, H, W, 3].
 
     Raises:
         ValueError: the picture has another size.
@@ -83,13 +73,13 @@ def read_grid(
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     height, width = (_ZOOM * side + _GAP for side in image_shape[:2])
-    margin = pixels.shape[1] - columns * width - _GAP
+    margin = pixels.shape[1] - PER_CLASS * width - _GAP
     if pixels.shape[0] != rows * height + _GAP or margin < 0:
         raise ValueError(
-            f"{rows} rows of {columns} pictures of {image_shape[0]}x{image_shape[1]} were wanted, "
-            f"got {pixels.shape[1]}x{pixels.shape[0]} pixels"
+            f"{rows} rows of {PER_CLASS} pictures of {image_shape[0]}x{image_shape[1]} were "
+            f"wanted, got {pixels.shape[1]}x{pixels.shape[0]} pixels"
         )
-    cells = pixels[_GAP:, margin + _GAP :].reshape(rows, height, columns, width, 3)
+    cells = pixels[_GAP:, margin + _GAP :].reshape(rows, height, PER_CLASS, width, 3)
     return cells[:, :-_GAP:_ZOOM, :, :-_GAP:_ZOOM].transpose(0, 2, 1, 3, 4)
 
 
@@ -121,7 +111,3 @@ def _rows(labels: Sequence[int | str], columns: int) -> list[tuple[str, list[int
         for text, indices in groups.items()
         for start in range(0, len(indices), columns)
     ]
-
-
-def _text_width(text: str) -> int:
-    return math.ceil(ImageFont.load_default().getlength(text)) + _GAP if text else 0

@@ -33,12 +33,12 @@ class Run:
     @property
     def scenario(self) -> str:
         """One line that says what the numbers are for."""
-        return self.description.get("scenario", "scenario not recorded")
+        return self.description["scenario"]
 
     @property
     def learner(self) -> str:
         """The learner's name, such as `mergan_ra`; that of DGM with its variant, `dgm-w`."""
-        return str(self.description.get("learner", "unknown"))
+        return self.description["learner"]
 
     @property
     def method(self) -> str:
@@ -48,35 +48,30 @@ class Run:
     @property
     def published(self) -> paper.Published | None:
         """The paper's numbers for this method on this stream, if it has any."""
-        return paper.published(self.dataset, self.learner, self.task_classes)
+        return paper.published(self.dataset, self.learner, self.stream["task_classes"])
 
     @property
     def stream(self) -> Mapping[str, Any]:
         """The stream's part of the description."""
-        return self.description.get("stream") or {}
-
-    @property
-    def task_classes(self) -> Sequence[Sequence[int]]:
-        """The classes of each task of the stream, learnt or not."""
-        return self.stream.get("task_classes", ())
+        return self.description["stream"]
 
     @property
     def tasks(self) -> int:
         """Tasks of the stream, learnt or not."""
-        return len(self.task_classes) or len(self.rows)
+        return len(self.stream["task_classes"])
 
     @property
     def dataset(self) -> str:
-        return self.stream.get("name", "unknown data")
+        return self.stream["name"]
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The learner's settings."""
-        return self.description.get("settings") or {}
+        return self.description["settings"]
 
     @property
-    def seed(self) -> Any:
-        return self.description.get("seed")
+    def seed(self) -> int:
+        return self.description["seed"]
 
     def up_to(self, task: int) -> "Run":
         """The run as it was after a task (from 1)."""
@@ -84,8 +79,8 @@ class Run:
 
     def class_name(self, label: int) -> str:
         """The data set's name of a class, with its id in front where the two differ."""
-        names = self.stream.get("class_names") or ()
-        name = str(names[label]) if label < len(names) else str(label)
+        names = self.stream["class_names"]
+        name = names[label] if label < len(names) else str(label)
         return name if name == str(label) else f"{label} {name}"
 
     def samples(self, task: int) -> dict[int, np.ndarray]:
@@ -98,10 +93,11 @@ class Run:
             InputError: the picture is there and is not one that a run writes.
         """
         path = RunFolder(self.path).sample_file(task)
-        shape, classes = self.stream.get("image_shape"), self.rows[task - 1].get("classes_seen")
-        if not shape or not classes or not path.is_file():
+        if not path.is_file():
             return {}
+        classes = self.rows[task - 1]["classes_seen"]
         try:
+            shape = self.stream["image_shape"]
             grid = pictures.read_grid(path, rows=len(classes), image_shape=shape)
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(

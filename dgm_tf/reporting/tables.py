@@ -3,13 +3,14 @@
 A committed run prints the same report as the run that made it, since all come from the rows of
 metrics.jsonl. A value that is missing or not defined is "n/a", never 0.
 
-A row has the keys `task` (from 1), `class_accuracy`, `average_accuracy`, `oracle_accuracy`,
-`forgetting`, `backward_transfer`, `newest_class_share` (`predictions` and `test_set`),
-`layer_widths`, `initial_layer_widths`, `layers` (of each layer `free` and `initial_free`),
-`generator_parameters`, `free_fraction`, `epochs`, `steps`, `seconds`, `evaluation_seconds`,
-`peak_memory_mib`, `audit` (differing pixels by earlier task) and `audit_pixels` (pixels compared by
-task). Layer sizes are those after the growth that follows the task. Accuracies and fractions are
-0 to 1. All but `task` and `class_accuracy` may be missing.
+A row has the keys `task` (from 1), `class_accuracy`, `average_accuracy`, `forgetting`,
+`backward_transfer`, `newest_class_share` (`predictions` and `test_set`), `epochs`, `steps`,
+`seconds`, `evaluation_seconds`, `last_epoch`, `audit` (differing pixels by earlier task) and
+`audit_pixels` (pixels compared by task). It may have `peak_memory_mib` and `history`; with a
+generator `generator_parameters`; with one that grows `layer_widths`, `initial_layer_widths`,
+`free_fraction`, `layers` (of each layer `free` and `initial_free`) and `mask_overlap`; with an
+oracle `oracle_accuracy` and others. Layer sizes are those after the growth that follows the task.
+Accuracies and fractions are 0 to 1.
 """
 
 import csv
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from dgm_tf.registry import METHODS
 from dgm_tf.reporting import numbers
-from dgm_tf.reporting.numbers import Group, Spread, by_class, with_spread
+from dgm_tf.reporting.numbers import Group, Spread, by_class
 from dgm_tf.reporting.run import Row, Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
 
@@ -38,43 +39,30 @@ class Table(NamedTuple):
 # One run.
 
 
-def run_report(rows: Sequence[Row], *, scenario: str, pictures: str | None = None) -> str:
-    """Everything a run prints at its end.
-
-    Args:
-        rows: one per finished task, in order.
-        scenario: one line that says what the numbers are for (`TaskStream.scenario`).
-        pictures: where the sample grids are.
-    """
+def run_report(run: Run) -> str:
+    """Everything a run prints at its end."""
+    rows = run.rows
     if not rows:
-        return f"{scenario}\nno task finished yet"
+        return f"{run.scenario}\nno task finished yet"
     parts = [
-        scenario,
+        run.scenario,
         "Accuracy on the real test images of all classes seen, in percent (mean over classes; "
         f"last epoch)\n{text_table(*accuracy_table(rows))}\nforward transfer: {_UNDEFINED} (a "
         "single head has no output for a class before it comes)",
     ]
-    if rows[-1].get("layer_widths"):
+    if "layer_widths" in rows[0]:
         growth = text_table(*growth_table(rows))
         parts.append(f"Growth of the generator, in units per layer\n{growth}")
     parts.append(f"Time and memory\n{text_table(*cost_table(rows))}")
-    if rows[-1].get("generator_parameters"):
+    if "generator_parameters" in rows[0]:
         verdicts = (f"task {row['task']}: {audit_verdict(row['task'], rows)}" for row in rows)
         parts.append(
             "Memory audit: fixed images of each task, generated again after every later task\n"
             + "\n".join(verdicts)
         )
-    if pictures is not None:
-        parts.append(f"Pictures: {pictures}")
+    if (samples := RunFolder(run.path).samples).is_dir():
+        parts.append(f"Pictures: {samples}/")
     return "\n\n".join(parts)
-
-
-def report_of(run: Run) -> str:
-    """The same of a run's folder, which is named first."""
-    samples = RunFolder(run.path).samples
-    pictures = f"{samples}/" if samples.is_dir() else None
-    report = run_report(run.rows, scenario=run.scenario, pictures=pictures)
-    return f"{run.path}\n{report}"
 
 
 def accuracy_table(rows: Sequence[Row]) -> Table:
@@ -96,7 +84,7 @@ def accuracy_table(rows: Sequence[Row]) -> Table:
     header = ["task", "classes", *keys, "lowest class", "newest predicted", "in test"]
     table = []
     for row in rows:
-        accuracies, newest = row["class_accuracy"], row.get("newest_class_share") or {}
+        accuracies, newest = row["class_accuracy"], row["newest_class_share"]
         lowest = min(accuracies, key=accuracies.__getitem__)
         table.append(
             [
@@ -104,7 +92,8 @@ def accuracy_table(rows: Sequence[Row]) -> Table:
                 str(len(accuracies)),
                 *(_percent(row.get(key)) for key in keys.values()),
                 f"{_percent(accuracies[lowest])} (class {lowest})",
-                *(_percent(newest.get(of)) for of in ("predictions", "test_set")),
+                _percent(newest["predictions"]),
+                _percent(newest["test_set"]),
             ]
         )
     return Table(header, table)
@@ -117,27 +106,21 @@ def growth_table(rows: Sequence[Row]) -> Table:
     initial units. `free/start` is the smallest ratio, over layers, of what is free to what was
     free before task 1: it never falls below 1.
     """
-    layers = max(len(row["layer_widths"]) for row in rows)
-    header = ["task", *(f"layer {index + 1}" for index in range(layers))]
+    initial = rows[0]["initial_layer_widths"]
+    total = sum(initial)
+    header = ["task", *(f"layer {index + 1}" for index in range(len(initial)))]
     header += ["units", "worst case", "of worst", "free", "free/start"]
-    table = []
-    if initial := rows[0].get("initial_layer_widths"):
-        total = str(sum(initial))
-        table.append(["start", *map(str, initial), total, total, "", "", ""])
+    table = [["start", *map(str, [*initial, total, total]), "", "", ""]]
     for row in rows:
-        units = sum(row["layer_widths"])
-        worst = sum(initial) * (row["task"] + 1) if initial else None
-        free = [layer["free"] / layer["initial_free"] for layer in row.get("layers") or ()]
-        fraction = row.get("free_fraction")
+        units, worst = sum(row["layer_widths"]), total * (row["task"] + 1)
+        free = min(layer["free"] / layer["initial_free"] for layer in row["layers"])
         table.append(
             [
                 str(row["task"]),
-                *map(str, row["layer_widths"]),
-                str(units),
-                _UNDEFINED if worst is None else str(worst),
-                _UNDEFINED if worst is None else f"{100 * units / worst:.0f} %",
-                _UNDEFINED if fraction is None else f"{100 * fraction:.0f} %",
-                f"{min(free):.2f}" if free else _UNDEFINED,
+                *map(str, [*row["layer_widths"], units, worst]),
+                f"{100 * units / worst:.0f} %",
+                f"{100 * row['free_fraction']:.0f} %",
+                f"{free:.2f}",
             ]
         )
     return Table(header, table)
@@ -185,27 +168,20 @@ def audit_verdict(task: int, rows: Sequence[Row]) -> str:
     checks = {row["task"]: by_class(row, "audit").get(task) for row in rows if row["task"] > task}
     if not checks:
         return "the newest, no later task yet"
-    differing = {later: pixels for later, pixels in checks.items() if pixels}
-    if differing:
+    if differing := {later: pixels for later, pixels in checks.items() if pixels}:
+        total = by_class(rows[-1], "audit_pixels").get(task, _UNDEFINED)
         first = min(differing)
-        total = max((by_class(row, "audit_pixels").get(task, 0) for row in rows), default=0)
-        of_total = f" of {total}" if total else ""
-        return f"{max(differing.values())}{of_total} pixels differ (first after task {first})"
-    unchecked = [later for later, pixels in checks.items() if pixels is None]
-    if unchecked:
-        return f"not checked after task {', '.join(map(str, unchecked))}"
+        return f"{max(differing.values())} of {total} pixels differ (first after task {first})"
+    if unchecked := [str(later) for later, pixels in checks.items() if pixels is None]:
+        return f"not checked after task {', '.join(unchecked)}"
     return f"identical after {len(checks)} later task{'s' if len(checks) > 1 else ''}"
 
 
 def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
     """The verdict on each task but the newest; empty for a run that audits nothing."""
-    if not any(row.get("audit_pixels") or row.get("audit") for row in rows):
+    if not any(row["audit_pixels"] for row in rows):
         return {}
     return {row["task"]: audit_verdict(row["task"], rows) for row in rows[:-1]}
-
-
-def _percent(value: float | None) -> str:
-    return _UNDEFINED if value is None else f"{100 * value:.2f}"
 
 
 # Methods next to each other.
@@ -253,29 +229,26 @@ def measures(run: Run, joint: Run | None = None) -> dict[str, float | None]:
     }
     for letter, key in _MEASURES.items():
         fractions[f"last {letter}"] = None if len(rows) in _AT else last.get(key)
-    fractions["forgetting"] = last.get("forgetting")
-    fractions["BWT"] = last.get("backward_transfer")
-    fractions["intransigence"] = _intransigence(joint, last)
+    fractions["forgetting"] = last["forgetting"]
+    fractions["BWT"] = last["backward_transfer"]
+    fractions["intransigence"] = joint and _intransigence(joint, run)
     fractions["changed pixels"] = _changed(last)
     fractions["of worst size"] = _of_worst(rows)
-    seconds = [row.get("seconds") for row in rows]
     return {title: value and 100 * value for title, value in fractions.items()} | {
         "Frechet distance": last.get("oracle_frechet_distance"),
-        "minutes": None if None in seconds else sum(seconds) / 60,
+        "minutes": sum(row["seconds"] for row in rows) / 60,
     }
 
 
-def _intransigence(joint: Run | None, last: Row) -> float | None:
+def _intransigence(joint: Run, run: Run) -> float:
     """Joint training's accuracy minus the run's (Chaudhry et al. 2018)."""
-    accuracies = joint and joint.rows[-1].get("average_accuracy"), last.get("average_accuracy")
-    return None if None in accuracies else accuracies[0] - accuracies[1]
+    return joint.rows[-1]["average_accuracy"] - run.rows[-1]["average_accuracy"]
 
 
 def _changed(last: Row) -> float | None:
     """Fraction of the audited pixels of earlier tasks that the last task's learning has changed."""
-    audited = by_class(last, "audit_pixels")
-    differing = by_class(last, "audit")
-    pixels = sum(audited.get(task) or 0 for task in differing)
+    audited, differing = last["audit_pixels"], last["audit"]
+    pixels = sum(audited.get(task, 0) for task in differing)
     return sum(differing.values()) / pixels if pixels else None
 
 
@@ -285,55 +258,52 @@ def _of_worst(rows: Sequence[Row]) -> float | None:
     return units[-1][1] / numbers.worst_case(units)[-1][1] if units else None
 
 
-def cells_of(some: Sequence[Run], every: Sequence[Run]) -> dict[str, Spread | None]:
-    """Means and deviations by column, after the last task that all of some runs have finished.
+def cells_of(group: Group, every: Sequence[Run]) -> dict[str, Spread | None]:
+    """Means and deviations by column, after the last task that all runs of a group have finished.
 
     Args:
-        some: runs that differ in their seed.
+        group: runs that differ in their seed.
         every: all runs, the joint training of the same stream among them.
 
     Returns:
         None for a number that one of them has not; empty where one has no task.
     """
-    tasks = numbers.common_tasks(some)
+    tasks = group.learnt
     if not tasks:
         return {}
     joint = {
         (run.scenario, run.seed): run.up_to(tasks)
         for run in every
-        if run.learner == "joint" != some[0].learner and len(run.rows) >= tasks
+        if run.learner == "joint" != group.runs[0].learner and len(run.rows) >= tasks
     }
-    each = [measures(run.up_to(tasks), joint.get((run.scenario, run.seed))) for run in some]
+    each = [measures(run.up_to(tasks), joint.get((run.scenario, run.seed))) for run in group.runs]
     values = {title: [found[title] for found in each] for title in each[0]}
     return {
         title: None if None in found else numbers.spread(found) for title, found in values.items()
     }
 
 
-def method_table(
-    groups: Sequence[Group], besides: Mapping[str, Callable[[Group], str]] | None = None
-) -> Table:
+def method_table(groups: Sequence[Group], further: Mapping[str, Callable[[Group], str]]) -> Table:
     """A row per method, without columns in which no method has a number.
 
     Args:
         groups: a method's runs each.
-        besides: further columns at the end.
+        further: columns at the end.
     """
-    besides = besides or {}
     every = [run for group in groups for run in group.runs]
-    rows = [cells_of(group.runs, every) for group in groups]
+    rows = [cells_of(group, every) for group in groups]
     titles = dict.fromkeys(title for cells in rows for title in cells)
     titles = [title for title in titles if any(cells.get(title) for cells in rows)]
     lines = [
         [
             group.name,
             str(len(group.runs)),
-            *(with_spread(cells.get(title)) for title in titles),
-            *(of(group) for of in besides.values()),
+            *(_with_spread(cells.get(title)) for title in titles),
+            *(of(group) for of in further.values()),
         ]
         for group, cells in zip(groups, rows, strict=True)
     ]
-    return Table(["method", "n", *titles, *besides], lines)
+    return Table(["method", "n", *titles, *further], lines)
 
 
 def papers(group: Group) -> str:
@@ -366,11 +336,10 @@ def markdown(runs: Sequence[Run]) -> str:
         for cells in table.rows:
             if cells[0].startswith(_SEED):
                 cells[1] = cells[-1] = ""
-        commands = made_by(
-            run.description.get("command", _UNDEFINED) for group in groups for run in group.runs
-        )
+        commands = [run.description["command"] for group in groups for run in group.runs]
+        made_by = "\n".join(["Made by", "", *(f"    {command}" for command in commands)])
         title = f"{scenario[:1].upper()}{scenario[1:]}."
-        parts.append(f"{title}\n\n{markdown_table(*table)}\n\n{commands}")
+        parts.append(f"{title}\n\n{markdown_table(*table)}\n\n{made_by}")
     return "\n\n".join(parts)
 
 
@@ -382,7 +351,7 @@ def as_csv(runs: Sequence[Run]) -> str:
     for scenario, groups in _by_scenario(runs).items():
         every = [run for group in groups for run in group.runs]
         for group in groups:
-            for title, cell in cells_of(group.runs, every).items():
+            for title, cell in cells_of(group, every).items():
                 if cell is not None:
                     deviation = "" if cell.deviation is None else f"{cell.deviation:.4f}"
                     start = [scenario, group.name, title]
@@ -394,7 +363,7 @@ def latex(runs: Sequence[Run]) -> str:
     """A `tabular` per stream, the scenario in the caption."""
     parts = []
     for scenario, groups in _by_scenario(runs).items():
-        header, rows = method_table(groups)
+        header, rows = method_table(groups, {})
         caption = f"{_escaped(scenario)}; mean and standard deviation in percent, $n$ seeds."
         lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
         parts += [
@@ -417,6 +386,18 @@ def _escaped(text: str) -> str:
 
 
 # Cells as text.
+
+
+def _percent(value: float | None) -> str:
+    return _UNDEFINED if value is None else f"{100 * value:.2f}"
+
+
+def _with_spread(value: Spread | None) -> str:
+    """Mean ± sample standard deviation; only the mean where n = 1."""
+    if value is None:
+        return _UNDEFINED
+    text = f"{value.mean:,.2f}"
+    return text if value.deviation is None else f"{text} ± {value.deviation:,.2f}"
 
 
 def plain(value: Any) -> str:
@@ -444,8 +425,3 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows of cells below a header."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def made_by(commands: Iterable[str]) -> str:
-    """The commands that a table's numbers come from, as they stand below it."""
-    return "\n".join(["Made by", "", *(f"    {command}" for command in commands)])

@@ -20,43 +20,52 @@ _MAX_METRICS_BYTES = 256 * 2**20
 
 _MEASURE = NUMBER | NULL
 _COUNT = integer()
+_LAYERS = ("layers", "layer_widths", "initial_layer_widths")
 _BY_TASK = Leaf(
-    "an object of numbers by task",
+    "an object of counts by task",
     lambda it: (
         isinstance(it, dict)
         and all(re.fullmatch(r"\d{1,5}", key) for key in it)
-        and all(map(_MEASURE.fits, it.values()))
+        and all(map(_COUNT.fits, it.values()))
     ),
 )
-_WIDTHS = ("layer_widths", "initial_layer_widths")
 
 _DESCRIPTION = {
-    **dict.fromkeys(("scenario?", "learner?", "command?", "date?"), TEXT),
-    **dict.fromkeys(("settings?", "versions?", "machine?"), {}),
-    "stream?": {
-        "name?": TEXT,
-        "class_names?": [TEXT],
-        "task_classes?": [[_COUNT]],
-        "image_shape?": IMAGE_SHAPE,
+    **dict.fromkeys(("scenario", "learner", "command", "date"), TEXT),
+    "seed": _COUNT,
+    **dict.fromkeys(("settings", "versions", "machine"), {}),
+    "stream": {
+        **dict.fromkeys(("name", "source", "fingerprint"), TEXT),
+        "class_names": [TEXT],
+        "task_classes": [[_COUNT]],
+        "image_shape": IMAGE_SHAPE,
+        "validation_fraction": NUMBER,
     },
 }
 
 _ROW = {
     "task": _COUNT,
+    **dict.fromkeys(("classes", "classes_seen", "mask_overlap?"), [_COUNT]),
     "class_accuracy": {ANY: NUMBER},
+    "newest_class_share": {"predictions": NUMBER, "test_set": NUMBER},
     **dict.fromkeys(
         (
-            "average_accuracy?", "forgetting?", "backward_transfer?", "forward_transfer?",
-            "epochs?", "steps?", "seconds?", "evaluation_seconds?", "peak_memory_mib?",
-            "generator_parameters?", "free_fraction?", "oracle_accuracy?", "oracle_test_accuracy?",
-            "oracle_frechet_distance?", "oracle_precision?", "oracle_recall?",
+            "average_accuracy", "epochs", "steps", "seconds", "evaluation_seconds",
+            "generator_parameters?", "free_fraction?",
+        ),
+        NUMBER,
+    ),
+    **dict.fromkeys(
+        (
+            "forgetting", "backward_transfer", "forward_transfer?", "peak_memory_mib?",
+            "oracle_accuracy?", "oracle_test_accuracy?", "oracle_frechet_distance?",
+            "oracle_precision?", "oracle_recall?",
         ),
         _MEASURE,
     ),
-    **dict.fromkeys(("classes?", "classes_seen?", "mask_overlap?"), [_COUNT]),
-    **dict.fromkeys((f"{key}?" for key in _WIDTHS), [integer(1)]),
-    **dict.fromkeys(("newest_class_share?", "last_epoch?"), {ANY: _MEASURE}),
-    **dict.fromkeys(("audit?", "audit_pixels?"), _BY_TASK),
+    **dict.fromkeys(("layer_widths?", "initial_layer_widths?"), [integer(1)]),
+    **dict.fromkeys(("audit", "audit_pixels"), _BY_TASK),
+    "last_epoch": {ANY: _MEASURE},
     "oracle_class_accuracy?": {ANY: NUMBER},
     "history?": {ANY: [_MEASURE]},
     "layers?": [{"layer": TEXT, "reserved": _COUNT, "free": _COUNT, "initial_free": POSITIVE}],
@@ -85,7 +94,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def check_rows(rows: Any, *, tasks: int) -> None:
-    """Makes sure that rows are those of tasks 1 to `tasks`; most keys may be missing.
+    """Makes sure that rows are those of tasks 1 to `tasks`.
 
     Raises:
         ValueError: they are not; the text says why.
@@ -93,6 +102,8 @@ def check_rows(rows: Any, *, tasks: int) -> None:
     schema.check(rows, [_ROW])
     if [row["task"] for row in rows] != list(range(1, tasks + 1)):
         raise ValueError(f"they are not numbered from 1 to {tasks}")
-    if len({len(row[key]) for row in rows for key in _WIDTHS if key in row}) > 1:
+    if len({key in row for row in rows for key in (*_LAYERS, "free_fraction")}) > 1:
+        raise ValueError("only some of them tell the generator's growth")
+    if len({len(row[key]) for row in rows for key in _LAYERS if key in row}) > 1:
         raise ValueError("their numbers of layers differ")
     AccuracyMatrix.from_rows(rows)

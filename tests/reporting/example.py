@@ -61,6 +61,7 @@ def description(*, tasks=3, learner="dgm-w", seed=0, **settings):
             "task_classes": [[label] for label in range(tasks)],
             "class_names": [f"toy <{label}>" for label in range(tasks)],
             "image_shape": list(SHAPE),
+            "validation_fraction": 0.1,
         },
         "command": "python -m trainers.toys --name='a & b'",
         "seed": seed,

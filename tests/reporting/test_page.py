@@ -178,12 +178,8 @@ class TestOneRun:
         rows = [row(1), row(2)]
         for found in rows:
             del found["history"]
-        assert "its last one stands for them" in Checked(made(tmp_path, rows)).text
-        for found in rows:
-            for key in ("last_epoch", "audit_pixels", "peak_memory_mib", "evaluation_seconds"):
-                del found[key]
         shown = Checked(made(tmp_path, rows, samples=[2]))
-        assert "Within each task" not in shown.text and len(shown.images) == 2
+        assert "its last one stands for them" in shown.text and len(shown.images) == 2
 
     def test_the_papers_numbers_stand_next_to_ours_on_the_papers_stream(self, tmp_path):
         described = description(tasks=10)
@@ -222,7 +218,7 @@ class TestEveryPage:
 def test_names_from_a_run_are_no_markup(tmp_path):
     hostile = "\"'><script>alert(1)</script>&amp;{{ 7 * 7 }}$"
     described = description(a_setting=hostile, **{hostile: 1})
-    for key in ("scenario", "command", "date", "seed"):
+    for key in ("scenario", "command", "date"):
         described[key] = hostile
     described["stream"] |= {"name": hostile, "source": hostile, "class_names": [hostile] * 3}
     described |= {"versions": {hostile: hostile}, "machine": {"cpu": hostile, "gpus": [hostile]}}

@@ -1,5 +1,7 @@
 """A run folder as it is read: finished, just begun, damaged."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -81,14 +83,14 @@ def test_a_folder_that_is_no_run_is_an_input_error(tmp_path):
     [
         ("settings.json", "{"),
         ("settings.json", "[]"),
-        ("settings.json", '{"settings": []}'),
-        ("settings.json", '{"stream": 1}'),
-        ("settings.json", '{"versions": "2.21"}'),
-        ("settings.json", '{"machine": [1]}'),
-        ("settings.json", '{"command": 1}'),
+        ("settings.json", json.dumps(description() | {"settings": []})),
+        ("settings.json", json.dumps(description() | {"seed": None})),
+        ("settings.json", json.dumps(description() | {"stream": {"name": "toys"}})),
         ("metrics.jsonl", "{"),
-        ("metrics.jsonl", '{"task": 2, "class_accuracy": {"0": 1}}'),
-        ("metrics.jsonl", '{"task": 1}'),
+        ("metrics.jsonl", json.dumps(row(2))),
+        ("metrics.jsonl", json.dumps(row(1, layer_widths=[4]))),
+        ("metrics.jsonl", f"{json.dumps(row(1))}\n{json.dumps(row(2, generates=False))}"),
+        ("metrics.jsonl", '{"task": 1, "class_accuracy": {"0": 1}}'),
         ("metrics.jsonl", "[]"),
     ],
 )
