@@ -219,11 +219,10 @@ class Task:
         return self._train.is_open
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Full batches in one pass over the task: `train_size // batch_size`.
+        """Full batches in one pass over the task.
 
         Raises:
-            InputError: `batch_size` is no positive integer, or larger than the task's smallest
-                class.
+            InputError: `batch_size` is larger than the task's smallest class.
         """
         batch_size = _checks.integer(batch_size, "batch_size", low=1)
         if batch_size > self._smallest_class:
@@ -264,11 +263,7 @@ class Task:
     def validation(self, batch_size: int = 256) -> tf.data.Dataset:
         """The task's own held-out images, in fixed order; the last batch may be smaller.
 
-        Returns:
-            Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B].
-
-        Raises:
-            TaskClosed: the stream has moved on. A dataset made before raises it too.
+        Pairs and errors are those of `batches`.
         """
         self._validation.check_open()
         rows = _rows_in_order(self.validation_size, batch_size)
@@ -371,16 +366,12 @@ class TaskStream:
         return self.tasks()
 
     def tasks(self, start: int = 1) -> Iterator[Task]:
-        """Yields the tasks from number `start` on; earlier ones are passed over unread.
+        """Yields the tasks from number `start` (1 to T + 1) on; earlier ones are never read.
 
         Each task is closed when the next one begins, the last one when the stream ends.
 
-        Args:
-            start: first task to open, 1 to T; T + 1 yields nothing.
-
         Raises:
             TaskClosed: the stream is past that task.
-            InputError: there is no such task.
         """
         start = _checks.integer(start, "start", low=1, high=len(self) + 1)
         self._check_ahead(start)
@@ -491,8 +482,7 @@ class TaskStream:
     def fresh(self, *, seed: int | None = None) -> "TaskStream":
         """A stream of the same images and tasks, before its first task.
 
-        Args:
-            seed: determines the validation part, not the order of the classes; None for the same.
+        Another seed changes the validation part, and not the order of the classes.
         """
         return TaskStream(
             self._data,

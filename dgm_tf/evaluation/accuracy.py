@@ -126,8 +126,7 @@ class AccuracyMatrix:
                 classes of this task. Text such as JSON's keys counts as its number.
 
         Raises:
-            ValueError: a task out of turn, no new class, a known class left out, or a value
-                outside 0..1.
+            ValueError: the row does not follow the last one.
         """
         row = {int(label): float(value) for label, value in class_accuracy.items()}
         if task != len(self) + 1:
@@ -198,11 +197,7 @@ class AccuracyMatrix:
         }
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the matrix, atomically: a column per class, a row per task, unseen cells empty.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
+        """Writes the matrix, atomically: a column per class, a row per task, unseen cells empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["task", *self.classes])

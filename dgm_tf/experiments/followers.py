@@ -6,7 +6,6 @@ the others all that the task depends on, so that a new process can take part wit
 
 import contextlib
 import dataclasses
-import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from dgm_tf.errors import Diverged, InputError, PeerLost
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
+from dgm_tf.storage.arrays import pack, unpack
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import Task, TaskStream
 
@@ -26,11 +26,7 @@ State = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]
 
 
 class Crew:
-    """The processes of a run: here only one, which has nobody to tell anything.
-
-    Args:
-        place: the devices that the run learns on.
-    """
+    """The processes of a run: here only one, on the devices of `place`."""
 
     def __init__(self, place: Distribution) -> None:
         self._place = place
@@ -61,9 +57,7 @@ class Crew:
 class Leader(Crew):
     """The chief's part of a run of several processes.
 
-    Args:
-        place: the devices that the run learns on.
-        run: what all processes must have in common, a JSON-able dictionary.
+    All processes must have the JSON-able dictionary `run` in common.
     """
 
     def __init__(self, place: Distribution, run: Mapping[str, Any]) -> None:
@@ -112,21 +106,16 @@ class Assignment:
         """The assignment as bytes, floats and arrays to the bit."""
         states = {"learner": self.learner, "found": self.found}
         metas = {name: state and dict(state[0]) for name, state in states.items()}
-        arrays = {
-            f"{name}/{key}": np.asarray(value)
-            for name, state in states.items()
-            for key, value in (state[1] if state else {}).items()
-        }
         text = json.dumps([self.task, self.run, metas]).encode()
-        buffer = io.BytesIO()
-        np.savez(buffer, text=np.frombuffer(text, np.uint8), **arrays)
-        return buffer.getvalue()
+        arrays = {"text": np.frombuffer(text, np.uint8)}
+        for name, (_, named) in ((name, state) for name, state in states.items() if state):
+            arrays |= {f"{name}/{key}": value for key, value in named.items()}
+        return pack(arrays)
 
     @classmethod
     def unpacked(cls, data: bytes) -> "Assignment":
         """The assignment that gave these bytes."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = unpack(data)
         task, run, metas = json.loads(arrays.pop("text").tobytes())
         states: dict[str, State | None] = {}
         for name, meta in metas.items():
@@ -137,14 +126,7 @@ class Assignment:
 
 
 class Follower:
-    """A process that learns with the chief.
-
-    Args:
-        stream: like the chief's, before its first task.
-        learner: like the chief's, and has learnt nothing.
-        place: this process among the others.
-        run: as in `Leader`.
-    """
+    """A process that learns with the chief, of the same run, stream and new learner."""
 
     def __init__(
         self, stream: TaskStream, learner: Learner, place: Distribution, run: Mapping[str, Any]

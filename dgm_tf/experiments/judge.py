@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, image_folder
+from dgm_tf import _checks, datasets, image_folder, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.learners.learner import Learner, largest_divisor
 from dgm_tf.registry import load_state
-from dgm_tf.reporting import pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.stream import TaskStream, class_incremental, to_float
 

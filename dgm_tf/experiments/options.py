@@ -200,7 +200,7 @@ class SettingsOptions:
         chosen.pop(settings_file.PRESET, None)
         if self.preset is not None and own <= set(chosen):
             raise InputError(
-                f"--preset means nothing beside {self.settings}, which names every setting: leave "
+                f"--preset means nothing next to {self.settings}, which names every setting: leave "
                 "one out"
             )
         known = None if dataset == FOLDER else dataset

@@ -85,7 +85,7 @@ class _Inspection:
     def __init__(self, run: RunFolder) -> None:
         self._run = run
         self._description = run.description()
-        self._name = str(self._description.get("learner"))
+        self._name = self._description["learner"]
         self._exact = self._name.startswith("dgm-")
         self._faults: list[str] = []
         self._remarks: list[str] = []
@@ -102,7 +102,7 @@ class _Inspection:
             self._remarks += self._elsewhere()
         return RunAudit(
             path=self._run.path,
-            scenario=f"{self._description.get('scenario')}; {self._name}",
+            scenario=f"{self._description['scenario']}; {self._name}",
             findings=tuple(findings),
             faults=tuple(self._faults),
             remarks=tuple(self._remarks),
@@ -120,7 +120,7 @@ class _Inspection:
 
     def _read_records(self) -> dict[int, memory_audit.Record]:
         records = {}
-        classes = {row["task"]: row.get("classes") for row in self._rows}
+        classes = {row["task"]: row["classes"] for row in self._rows}
         for task in sorted({*classes, *self._saved}):
             path = memory_audit.record_path(self._run.audit, task)
             try:
@@ -140,7 +140,7 @@ class _Inspection:
         reserved: dict[str, int] = {}
         for row in self._rows if self._exact else ():
             task = row["task"]
-            if differing := {of: count for of, count in row.get("audit", {}).items() if count}:
+            if differing := {of: count for of, count in row["audit"].items() if count}:
                 self._faults.append(
                     f"after task {task} the log has differing pixels of task "
                     + ", ".join(f"{of}: {pixels}" for of, pixels in differing.items())
@@ -153,7 +153,7 @@ class _Inspection:
                         f"{layer['initial_free']} before task 1"
                     )
                 if layer["reserved"] < reserved.get(name, 0):
-                    self._faults.append(f"after task {task} the log has less reserved in {name}")
+                    self._faults.append(f"after task {task} the log has fewer reserved in {name}")
                 reserved[name] = layer["reserved"]
 
     # The checkpoints.
@@ -279,7 +279,7 @@ class _Inspection:
 
     def _elsewhere(self) -> list[str]:
         """A line if this is another machine or build than the run's: they round differently."""
-        then = {**self._description.get("versions", {}), **self._description.get("machine", {})}
+        then = {**self._description["versions"], **self._description["machine"]}
         here = {**provenance.versions(), **provenance.machine()}
         other = [
             f"{key} {then[key]} then, {here[key]} here"

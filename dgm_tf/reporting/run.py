@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dgm_tf import pictures
 from dgm_tf.errors import InputError
 from dgm_tf.registry import label_of
-from dgm_tf.reporting import paper, pictures
+from dgm_tf.reporting import paper
 from dgm_tf.runs.run_folder import RunFolder
 
 Row = Mapping[str, Any]

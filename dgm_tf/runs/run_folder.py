@@ -103,8 +103,8 @@ class RunFolder:
             finished task.
 
         Raises:
-            InputError: no checkpoint of a finished task is whole, the last one is not this
-                run's, or there are results without one.
+            InputError: no checkpoint is whole, the last one is not this run's, or there is none
+                and there are results.
         """
         found = _newest_whole([self._checkpoint(task) for task in reversed(self.saved_tasks())])
         if found is None:
@@ -142,10 +142,7 @@ class RunFolder:
             arrays: the learner's arrays.
 
         Returns:
-            The rows as JSON has them, the way `restore` gives them.
-
-        Raises:
-            InputError: the folder cannot be written; the task is not finished then.
+            The rows as `restore` gives them.
         """
         rows = _plain(rows)
         kept = {**meta, _ROWS: rows, _RUN: self._identity}
@@ -157,16 +154,9 @@ class RunFolder:
     def keep_unfinished(
         self, task: int, steps: int, meta: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> None:
-        """Writes a checkpoint inside a task and removes those that are too many.
+        """Writes a checkpoint inside a task after `steps` steps, and removes those before the last.
 
-        Args:
-            task: from 1.
-            steps: the task's steps so far.
-            meta: a JSON-able dictionary, floats that are no numbers included.
-            arrays: by name.
-
-        Raises:
-            InputError: the folder cannot be written; the checkpoints before are still whole.
+        If the folder cannot be written, the checkpoints before are still whole.
         """
         folder = self._unfinished / f"{_task_name(task)}-step-{steps:08d}"
         checkpoint.save(folder, {**meta, _TASK: task, _RUN: self._identity}, arrays)
@@ -199,10 +189,7 @@ class RunFolder:
     def state_after(
         self, task: int | None = None
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """The learner as it was after a task.
-
-        Args:
-            task: from 1; None for the last one finished.
+        """The learner as it was after a task, by default the last one finished.
 
         Returns:
             The run's description, the learner's dictionary and its arrays.
@@ -245,11 +232,7 @@ class RunFolder:
             ) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of `metrics.jsonl`, one per finished task, in order.
-
-        Raises:
-            InputError: it cannot be read or is not what a run writes.
-        """
+        """The rows of `metrics.jsonl`, one per finished task, in order."""
         try:
             return read_rows(self._metrics)
         except (OSError, ValueError, RecursionError) as error:
@@ -301,7 +284,7 @@ class RunFolder:
 
 
 def _digest_of_identity(description: Mapping[str, Any]) -> str:
-    identity = {key: description.get(key) for key in _IDENTITY}
+    identity = {key: description[key] for key in _IDENTITY}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -338,7 +321,7 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir
         flag: its name on the command line.
 
     Raises:
-        InputError: the folder cannot be made or written, or has less space.
+        InputError: the folder cannot be made or written, or has too little space.
     """
     there = Path(folder)
     while not there.exists() and there != there.parent:
