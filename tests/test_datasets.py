@@ -1,12 +1,11 @@
 """Sources of images: what they yield, and the one line each says when they cannot."""
 
 import contextlib
-import http.server
+import io
 import logging
 import os
 import pathlib
 import shutil
-import threading
 import urllib.error
 
 import numpy as np
@@ -162,23 +161,14 @@ def test_a_cut_depends_on_seed_and_use_and_on_no_other_class():
 
 def test_digits_are_scikit_learns_scaled_to_8_bits_and_cut_for_good():
     data = load("digits")
-    bundle = sklearn.datasets.load_digits()
     assert data.train_images.shape == (1438, 8, 8, 1) and data.test_images.shape == (359, 8, 8, 1)
-    assert data.train_images.dtype == np.uint8
-    assert data.train_images.min() == 0 and data.train_images.max() == 255
-    original = {
-        (np.floor(image * 255 / 16 + 0.5).astype(np.uint8).tobytes(), label)
-        for image, label in zip(bundle.images, bundle.target, strict=True)
-    }
-    loaded = [
-        (image.tobytes(), label)
-        for images, labels in (
-            (data.train_images, data.train_labels),
-            (data.test_images, data.test_labels),
-        )
-        for image, label in zip(images, labels, strict=True)
-    ]
-    assert len(loaded) == 1797 and set(loaded) == original
+    bundle = sklearn.datasets.load_digits()
+    levels = np.floor(bundle.images * 255 / 16 + 0.5).astype(np.uint8)
+    images = np.concatenate([data.train_images, data.test_images])
+    labels = np.concatenate([data.train_labels, data.test_labels])
+    assert sorted(zip(images.reshape(-1, 64).tolist(), labels, strict=True)) == sorted(
+        zip(levels.reshape(-1, 64).tolist(), bundle.target, strict=True)
+    )
     assert np.bincount(data.test_labels).tolist() == [36, 36, 35, 37, 36, 36, 36, 36, 35, 36]
     assert data.fingerprint == "1c4561764c008f52"  # Golden: other numbers mean another split.
 
@@ -297,22 +287,14 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path, caplog):
 
 
 def test_the_size_of_svhns_download_is_said_before_it_begins(tmp_path, monkeypatch, caplog):
-    said_before = []
-
     def download(self, **_):
-        said_before.extend(record.getMessage() for record in caplog.records)
+        assert "1.5 GB" in caplog.text and "'extra'" in caplog.text
         raise OSError("No space left on device")
 
     monkeypatch.setattr(datasets, "_unreachable", lambda url: None)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
     with caplog.at_level(logging.WARNING), refused("svhn_cropped", "No space left on device"):
         load("svhn_cropped", data_dir=tmp_path)
-    assert len(said_before) == 1
-    assert "1.5 GB" in said_before[0] and "'extra'" in said_before[0]
-    said_before.clear(), caplog.clear()
-    with refused("mnist", "No space left on device"):
-        load("mnist", data_dir=tmp_path)
-    assert said_before == []
 
 
 def test_missing_data_is_downloaded_into_the_folder_that_was_named(prepared, tmp_path, monkeypatch):
@@ -327,26 +309,11 @@ def test_missing_data_is_downloaded_into_the_folder_that_was_named(prepared, tmp
 
 
 def test_a_host_counts_as_reachable_when_it_answers_whatever_it_says(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
+    def refuse(request, timeout):
+        raise urllib.error.HTTPError(request.full_url, 403, "Forbidden", {}, io.BytesIO())
 
-    class Refuser(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):  # noqa: N802
-            self.send_error(403)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Refuser)
-    url = f"http://127.0.0.1:{server.server_port}/file"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        assert datasets._unreachable(url) is None
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    assert "127.0.0.1 cannot be reached" in datasets._unreachable(url)
+    monkeypatch.setattr(datasets.urllib.request, "urlopen", refuse)
+    assert datasets._unreachable("http://somewhere/file") is None
 
 
 @pytest.mark.parametrize(

@@ -80,23 +80,6 @@ def one_line(error):
 # What the networks see.
 
 
-def bilinear_reference(image, size):
-    """Bilinear resize of [H, W], pixel centres at half-integers, edges repeated; plain loops."""
-    height, width = image.shape
-    out = np.empty((size, size))
-    for row in range(size):
-        for column in range(size):
-            y = np.clip((row + 0.5) * height / size - 0.5, 0, height - 1)
-            x = np.clip((column + 0.5) * width / size - 0.5, 0, width - 1)
-            top, left = int(y), int(x)
-            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-            v, u = y - top, x - left
-            out[row, column] = (1 - v) * (
-                (1 - u) * image[top, left] + u * image[top, right]
-            ) + v * ((1 - u) * image[bottom, left] + u * image[bottom, right])
-    return out
-
-
 def test_pixels_0_to_255_become_minus_1_to_1():
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     result = to_float(levels, 16)
@@ -108,7 +91,11 @@ def test_pixels_0_to_255_become_minus_1_to_1():
 def test_a_smaller_image_is_enlarged_bilinearly():
     image = np.random.RandomState(0).randint(0, 256, (28, 28)).astype(np.uint8)
     result = to_float(image[None, :, :, None], 32)[0, :, :, 0]
-    np.testing.assert_allclose(result, bilinear_reference(image, 32) / 127.5 - 1, atol=1e-5)
+    # Pixel centres at half-integers, edges repeated.
+    places = np.clip((np.arange(32) + 0.5) * 28 / 32 - 0.5, 0, 27)
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(28)))
+    expected = weights @ image @ weights.T
+    np.testing.assert_allclose(result, expected / 127.5 - 1, atol=1e-5)
 
 
 def test_a_larger_image_is_averaged_not_thinned_out():
@@ -168,17 +155,6 @@ def test_batches_are_float_images_of_the_tasks_classes_with_their_data_set_ids()
         for numbers, batch_labels in read(dataset):
             assert batch_labels == data.train_labels[numbers].tolist()
             assert set(batch_labels) <= set(task.classes)
-
-
-def test_the_image_size_asked_for_is_what_batches_have():
-    stream = class_incremental(numbered_data(), image_size=24)
-    task = next(iter(stream))
-    assert stream.image_shape == task.image_shape == (24, 24, 1)
-    for dataset in (
-        task.batches(4, epochs=1, seed=0), task.validation(), stream.seen_test(1),
-        stream.joint_batches(1, 4, epochs=1, seed=0),
-    ):  # fmt: skip
-        assert next(iter(dataset))[0].shape[1:] == (24, 24, 1)
 
 
 def test_a_pass_reads_every_image_at_most_once_in_full_batches():
@@ -312,6 +288,7 @@ def test_a_finished_task_its_datasets_and_running_iterators_raise_one_clear_line
         reading(finished)
     assert "task 1 of 4: class 0 is finished" in one_line(error)
     assert not finished.task.is_open
+    assert not any(is_alive(handle) for handle in handles_of(finished.task))
 
 
 def test_what_was_derived_from_a_finished_tasks_dataset_yields_nothing_more(finished):
@@ -342,10 +319,6 @@ def is_alive(handle):
 def handles_of(task):
     stores = task._train, task._validation
     return [handle for store in stores for handle in (store._images, store._labels)]
-
-
-def test_the_memory_of_a_finished_task_is_given_back(finished):
-    assert not any(is_alive(handle) for handle in handles_of(finished.task))
 
 
 def test_a_task_can_end_while_a_graph_of_no_function_is_built(task):
@@ -516,17 +489,14 @@ def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():
     ("options", "text"),
     [
         ({"classes_per_task": 3}, "does not divide the 4 classes"),
-        ({"classes_per_task": 0}, "integer of at least 1, got 0"),
         ({"classes_per_task": True}, "got True"),
         ({"classes_per_task": "2"}, "got '2'"),
         ({"classes_per_task": 2.0}, "got 2.0"),
         ({"classes_per_task": (2, 1)}, "sum up to the 4 classes"),
         ({"classes_per_task": (4, 1)}, "sums up to 5"),
         ({"classes_per_task": (5, -1)}, "integer of at least 1, got -1"),
-        ({"classes_per_task": ()}, "sum up to the 4 classes"),
         ({"class_order": [0, 1, 2]}, "permutation of the class ids 0 to 3"),
         ({"class_order": [0, 1, 2, 2]}, "permutation"),
-        ({"class_order": [1, 2, 3, 4]}, "permutation"),
         ({"class_order": [0.0, 1.0, 2.0, 3.0]}, "permutation"),
         ({"class_order": "backwards"}, "permutation"),
         ({"class_order": 3}, "permutation"),
@@ -616,6 +586,13 @@ def test_digits_are_seen_at_16_pixels_and_everything_else_at_32_by_default():
         (data.train_images, data.train_labels, data.test_images, data.test_labels)
     )
     assert stream.image_shape == (32, 32, 1) and stream.name == "arrays"
+    stream = numbered_stream(image_size=24)
+    task = next(iter(stream))
+    for dataset in (
+        task.batches(4, epochs=1, seed=0), task.validation(), stream.seen_test(1),
+        stream.joint_batches(1, 4, epochs=1, seed=0),
+    ):  # fmt: skip
+        assert next(iter(dataset))[0].shape[1:] == stream.image_shape == (24, 24, 1)
 
 
 # The door of a search.
