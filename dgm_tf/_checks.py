@@ -81,12 +81,9 @@ def is_line(text: Any) -> bool:
 def differences(
     found: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]
 ) -> list[str]:
-    """Leaves in which two JSON objects differ, as "settings.epochs is 16 there, 20 here".
+    """Leaves below some keys in which two JSON objects differ.
 
-    Args:
-        found: what a file holds.
-        wanted: what was asked for.
-        keys: the keys that count.
+    They read as "settings.epochs is 16 there, 20 here": there is `found`, here is `wanted`.
     """
     return [line for key in keys for line in _differing(key, found.get(key), wanted.get(key))]
 

@@ -379,7 +379,10 @@ class TaskStream:
 
     def _walk(self, start: int) -> Iterator[Task]:
         for index in range(start, len(self) + 1):
-            yield self._open(index)
+            self._check_ahead(index)
+            self._move_to(index + 1)
+            self._open_task = self._opened(index)
+            yield self._open_task
         self._move_to(len(self) + 1)
 
     def _check_ahead(self, index: int) -> None:
@@ -395,12 +398,10 @@ class TaskStream:
             self._open_task = None
         self._next_index = index
 
-    def _open(self, index: int) -> Task:
-        self._check_ahead(index)
-        self._move_to(index + 1)
+    def _opened(self, index: int) -> Task:
         classes = self.task_classes[index - 1]
         noun = "class" if len(classes) == 1 else "classes"
-        self._open_task = Task(
+        return Task(
             f"task {index} of {len(self)}: {noun} {', '.join(map(str, classes))}",
             index,
             {label: self.class_names[label] for label in classes},
@@ -408,7 +409,6 @@ class TaskStream:
             train=self._take(self._train_rows, classes),
             validation=self._take(self._validation_rows, classes),
         )
-        return self._open_task
 
     def _take(self, rows: list[np.ndarray], classes: Sequence[int]) -> _Images:
         chosen = np.concatenate([rows[c] for c in classes])

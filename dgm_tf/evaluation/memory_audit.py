@@ -47,9 +47,9 @@ class MemoryAudit:
         """Opens the records of the finished tasks and verifies each.
 
         Args:
-            folder: where the records are and go; it need not exist yet.
-            finished_tasks: how many tasks the learner has finished. The record of a later task
-                comes from an attempt that was cut short, and is replaced.
+            folder: the records; it need not exist yet.
+            finished_tasks: tasks that the learner has finished. The record of a later task comes
+                from an attempt that was cut short, and is replaced.
 
         Raises:
             InputError: a record is missing, cannot be read, or is not what was written.

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, image_folder, pictures
+from dgm_tf import _checks, datasets, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
+from dgm_tf.experiments.options import FOLDER, StreamOptions
 from dgm_tf.learners.learner import Learner, largest_divisor
 from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.stream import TaskStream, class_incremental, to_float
+from dgm_tf.stream import TaskStream, to_float
 
 _PAIRS = 5  # in a row of the sheet
 _SEED = 0
@@ -103,20 +104,17 @@ def restored_generator(
     """
     description, meta, arrays = RunFolder(run_dir).state_after(task)
     described = description["stream"]
-    data, size = described["name"], described["image_shape"][0]
-    if images is not None:
-        data = image_folder.from_folder(images, seed=described["seed"], image_size=size)
-    elif data not in datasets.NAMES:
+    if images is None and described["name"] not in datasets.NAMES:
         raise InputError(f"{run_dir} was learnt from a folder of images: name it by --images=DIR")
-    stream = class_incremental(
-        data,
+    stream = StreamOptions(
+        described["name"] if images is None else FOLDER,
+        images=images,
+        data_dir=data_dir,
         classes_per_task=[len(classes) for classes in described["task_classes"]],
         class_order=[label for classes in described["task_classes"] for label in classes],
         validation_fraction=described["validation_fraction"],
-        image_size=size,
-        seed=described["seed"],
-        data_dir=data_dir,
-    )
+        image_size=described["image_shape"][0],
+    ).open(described["seed"])
     if stream.describe()["fingerprint"] != described["fingerprint"]:
         raise InputError(
             f"{run_dir} was learnt from other data ({described['source']}) than these "

@@ -123,13 +123,11 @@ class _Inspection:
         classes = {row["task"]: row["classes"] for row in self._rows}
         for task in sorted({*classes, *self._saved}):
             path = memory_audit.record_path(self._run.audit, task)
-            try:
-                if path.exists():
+            if path.exists() or (self._saved and self._name != "joint"):
+                try:
                     records[task] = memory_audit.read(path)
-                elif self._saved and self._name != "joint":
-                    self._faults.append(f"the audit record of task {task} is missing")
-            except InputError as error:
-                self._faults.append(str(error))
+                except InputError as error:
+                    self._faults.append(str(error))
         for task, record in records.items():
             if classes.get(task) not in (None, record.classes.tolist()):
                 self._faults.append(f"the audit record of task {task} is of other classes")

@@ -229,7 +229,7 @@ LOG = {
     "another record": (other_record, "the audit record of task 3 is of other classes"),
     "no record": (
         lambda folder: (folder / "audit" / "task-02.safetensors").unlink(),
-        "the audit record of task 2 is missing",
+        "task-02.safetensors is missing",
     ),
     "a damaged record": (
         lambda folder: (folder / "audit" / "task-02.safetensors").write_bytes(b"?"),
