@@ -1,6 +1,5 @@
 """Sources of images: what they yield, and the one line each says when they cannot."""
 
-import contextlib
 import io
 import logging
 import os
@@ -16,20 +15,8 @@ import tensorflow_datasets as tfds
 
 from dgm_tf import datasets
 from dgm_tf.datasets import ImageData, from_arrays, load, stratified_cut
-from dgm_tf.errors import InputError
 from tests import tfds_fixture
-
-
-@contextlib.contextmanager
-def refused(*texts):
-    """The body raises `InputError` in one line that holds all of `texts`."""
-    with pytest.raises(InputError) as error:
-        yield
-    line = str(error.value)
-    assert "\n" not in line
-    for text in texts:
-        assert text in line
-
+from tests.refusals import refused
 
 # The record that every source fills.
 

@@ -12,7 +12,7 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from dgm_tf import image_folder
 from dgm_tf.image_folder import from_folder
-from tests.test_datasets import refused
+from tests.refusals import refused
 
 SIDE = 16
 
