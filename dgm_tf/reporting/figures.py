@@ -8,6 +8,8 @@ import io
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dgm_tf.reporting.numbers import Curve, Points, mean_curve
+from dgm_tf.storage.files import write_atomically
 
 # It would say on standard error that it builds its font cache, in the midst of a run.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -25,6 +28,7 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", "--", "-.", ":")
 _COLOURS_OF_PERCENT = "cividis"
+_HOLLOW = {"markersize": 8, "markerfacecolor": "none", "clip_on": False}
 _LOOKS_OF_BARS = {
     "newly reserved": {"color": SERIES[1], "hatch": "///"},
     "reused": {"color": SERIES[0]},
@@ -33,6 +37,7 @@ _LOOKS_OF_BARS = {
     "evaluation": {"color": SERIES[1], "hatch": "///"},
 }
 
+_DOTS_PER_INCH = 200
 _WIDE, _NARROW = (4.8, 2.9), (3.6, 2.4)  # inches
 _MOST_MARKERS = 20  # more tasks than that are a line, and stand without rules between them
 _MOST_CELLS = 20  # more rows than that have no numbers
@@ -83,7 +88,7 @@ def lines(
 
     Args:
         curves: of each run, by the name of their group. An empty group takes a colour and no line.
-        ylabel: what they show, with its unit.
+        ylabel: the quantity with its unit.
         published: of some groups a name and the paper's numbers, as hollow diamonds.
         worst: worst cases as in the paper's Figure 2; the axis then begins at 0.
         limits: of the axis; those of the values unless given.
@@ -93,11 +98,13 @@ def lines(
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_WIDE if wide else _NARROW, title, "tasks learnt", ylabel)
         for style, (name, each) in enumerate(curves.items()):
-            if any(each):
-                _plot(axes, name, each, style)
+            if not any(each):
+                continue
+            _plot(axes, name, each, style)
             if name in (published or {}):
                 of_paper, points = published[name]
-                _hollow(axes, points, "D", color=SERIES[style % len(SERIES)], label=of_paper)
+                color = SERIES[style % len(SERIES)]
+                _dots(axes, points, "D", color=color, label=of_paper, **_HOLLOW)
         for index, points in enumerate(worst):
             label = None if index else "worst case"
             axes.plot(*_columns(points), color=MUTED, linestyle=(0, (2, 2)), label=label)
@@ -122,14 +129,11 @@ def _plot(axes: Axes, name: str, each: Sequence[Curve], style: int) -> None:
         _band(axes, points, color)
     if len(each) > 1:
         dots = [point for points in each for point in points]
-        axes.plot(*_columns(dots), color=color, linestyle="", marker=".", markersize=3)
+        _dots(axes, dots, ".", color=color, markersize=3)
 
 
-def _hollow(axes: Axes, points: Curve, marker: str, *, color: str, label: str) -> None:
-    axes.plot(
-        *_columns(points), color=color, linestyle="", marker=marker, markersize=8,
-        markerfacecolor="none", label=label, clip_on=False,
-    )  # fmt: skip
+def _dots(axes: Axes, points: Curve, marker: str, **look: Any) -> None:
+    axes.plot(*_columns(points), linestyle="", marker=marker, **look)
 
 
 def _band(axes: Axes, points: Points, color: str) -> None:
@@ -155,9 +159,8 @@ def heat_map(
     Args:
         percent: 0 to 100, NaN for no value.
         columns: a name each; rows are counted from 1.
-        xlabel: what the columns are.
-        ylabel: what the rows are.
-        scale: the meaning of the colours, with its unit.
+        xlabel, ylabel: of the columns and of the rows.
+        scale: the quantity with its unit.
         limits: percent of the first and of the last colour.
     """
     rows, width = percent.shape
@@ -205,8 +208,8 @@ def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: boo
 
     Args:
         parts: (task, mean and spread) in order, the same tasks each, by a name that has a look.
-        ylabel: what is counted.
-        unit: what values are divided by.
+        ylabel: the quantity in the unit by which values are divided.
+        unit: that unit.
         wide: wider than half a page.
     """
     with matplotlib.rc_context(_STYLE):
@@ -265,25 +268,21 @@ def trade_off(
     Args:
         points: (x, y) each, the front's among them.
         front: in order of x.
-        xlabel: what x is, with its unit.
-        ylabel: what y is, with its unit.
-        marked: up to two of the points, by what they are.
-        others: points that are not to be compared with these.
+        xlabel, ylabel: the quantities with their units.
+        marked: up to two of the points by name.
+        others: points of a smaller budget, which are not compared with these.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_WIDE, "", xlabel, ylabel)
         if others:
-            axes.plot(
-                *_columns(others), color=MUTED, linestyle="", marker=".", markersize=4,
-                label="smaller budget",
-            )  # fmt: skip
-        axes.plot(*_columns(points), color=SERIES[0], linestyle="", marker="o", label="trial")
+            _dots(axes, others, ".", color=MUTED, markersize=4, label="smaller budget")
+        _dots(axes, points, "o", color=SERIES[0], label="trial")
         axes.plot(
             *_columns(front), color=SERIES[1], linestyle=_DASHES[1], marker="s",
             drawstyle="steps-post", label="Pareto front",
         )  # fmt: skip
         for (name, point), marker in zip(marked.items(), "*D", strict=False):
-            _hollow(axes, [point], marker, color=INK, label=name)
+            _dots(axes, [point], marker, color=INK, label=name, **_HOLLOW)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.2)
     return figure
@@ -316,33 +315,34 @@ def _means(points: Points) -> tuple[list[float], list[float]]:
 # Files and pages.
 
 
-def png_bytes(figure: Figure, *, dots_per_inch: int = 200) -> bytes:
-    """The figure as a PNG file on white."""
+def write(figure: Figure, base: str | Path) -> list[Path]:
+    """Writes the figure on white to BASE.png and BASE.svg, the same bytes each time.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def svg_bytes(figure: Figure) -> bytes:
-    """The figure as an SVG file on white, the same bytes each time; text becomes shapes."""
-    return _svg(figure, fonttype="path", transparent=False).encode()
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    # Text becomes shapes: a reader may not have the font.
+    svg = _svg(figure, fonttype="path", transparent=False)
+    paths = [Path(f"{base}.png"), Path(f"{base}.svg")]
+    for path, content in zip(paths, (buffer.getvalue(), svg.encode()), strict=True):
+        write_atomically(path, content)
+    return paths
 
 
 def inline_svg(figure: Figure, name: str) -> str:
     """The figure as an element of a page, whose style sheet decides its colours.
 
     Ink, rules and series become the variables `--ink`, `--muted`, `--rule` and `--series-1` ...
-
-    Args:
-        figure: the figure.
-        name: makes the ids within it unique on the page.
+    The name makes the ids within the figure unique on the page.
     """
     svg = _svg(figure, fonttype="none", transparent=True)
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
-    names = ("ink", "muted", "rule", *(f"series-{index + 1}" for index in range(len(SERIES))))
-    for color, variable in zip((INK, MUTED, RULE, *SERIES), names, strict=True):
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", svg)
+    variables = {"ink": INK, "muted": MUTED, "rule": RULE}
+    variables |= {f"series-{index}": color for index, color in enumerate(SERIES, start=1)}
+    for variable, color in variables.items():
         svg = svg.replace(color, f"var(--{variable})")
     return svg
 

@@ -109,11 +109,7 @@ def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> l
     if figure is None:
         names = ", ".join(map(str, folders))
         raise InputError(f"expected runs with {FIGURES[kind]}, received {names}")
-    base = str(out).removesuffix(".png").removesuffix(".svg")
-    files = {".png": figures.png_bytes(figure), ".svg": figures.svg_bytes(figure)}
-    for suffix, content in files.items():
-        write_atomically(base + suffix, content)
-    return [Path(base + suffix) for suffix in files]
+    return figures.write(figure, str(out).removesuffix(".png").removesuffix(".svg"))
 
 
 def page_of(runs: Sequence[Run]) -> str:

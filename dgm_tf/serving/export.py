@@ -1,6 +1,7 @@
 """A trained memory as a SavedModel that runs where nothing of this package is installed."""
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -184,7 +185,7 @@ def _description(learner: Exportable, records: Sequence[Record]) -> dict[str, An
 
 
 def _audit_entry(task: int, record: Record) -> dict[str, Any]:
-    """How to make the fixed images of a task with `generate`, and what must come out."""
+    """The inputs of `generate` for the fixed images of a task, and the hashes of these."""
     return {
         "task": task,
         "labels": record.classes.tolist(),
@@ -205,43 +206,10 @@ def _seed(number: int) -> list[int]:
 
 def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -> dict[str, Any]:
     """The signatures that make images; what they hold is attached to `root`."""
-    tasks = range(1, len(generator.finished) + 1)
-    kernels = SharedKernels(root, generator)
-    of_class = generator.class_tasks.astype(np.int32)
-    seen = np.cumsum(generator.finished).tolist()
+    images = _images(SharedKernels(root, generator), generator, classes)
     size = generator.latent_dim
     labels_spec = tf.TensorSpec([None], tf.int32, "labels")
     seed_spec = tf.TensorSpec([2], tf.int64, "seed")
-
-    def images_of(task: int, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        latent = generator.latent(noise, positions, seen[task - 1])
-        return generator.draw(latent, kernels.finished(task))
-
-    def some_images(task: int, rows: tf.Tensor, positions: tf.Tensor, noise: tf.Tensor):
-        # A task that no label asks for costs nothing.
-        return tf.cond(
-            tf.size(rows) > 0,
-            lambda: images_of(task, tf.gather(positions, rows), tf.gather(noise, rows)),
-            lambda: tf.zeros([0, *generator.image_shape]),
-        )
-
-    @_traced(labels_spec, tf.TensorSpec([None, size], tf.float32, "noise"))
-    def images(labels: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        labels = tf.ensure_shape(labels, [None])
-        fitting = _check(
-            tf.equal(tf.shape(labels)[0], tf.shape(noise)[0]),
-            "expected as many rows of noise as labels, received noise and labels of shapes",
-            tf.shape(noise),
-            tf.shape(labels),
-        )
-        with tf.control_dependencies([fitting]):
-            positions = _positions(labels, classes)
-        rows = tf.dynamic_partition(
-            tf.range(tf.shape(labels)[0]), tf.gather(of_class, positions) - 1, len(tasks)
-        )
-        made = [some_images(task, rows[task - 1], positions, noise) for task in tasks]
-        stitched = tf.dynamic_stitch(rows, made)
-        return tf.ensure_shape(stitched, [None, *generator.image_shape])
 
     def from_seed(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seed = tf.ensure_shape(seed, [2])
@@ -281,6 +249,47 @@ def _generating(root: tf.Module, generator: Generator, classes: Sequence[int]) -
         "generate_from_noise": generate_from_noise,
         "generate_png": generate_png,
     }
+
+
+def _images(
+    kernels: SharedKernels, generator: Generator, classes: Sequence[int]
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The function of class ids and noise that makes images, each by the task of its class."""
+    seen = np.cumsum(generator.finished).tolist()
+    of_class = generator.class_tasks.astype(np.int32)
+
+    def images_of(task: int, rows: tf.Tensor, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        positions, noise = tf.gather(positions, rows), tf.gather(noise, rows)
+        latent = generator.latent(noise, positions, seen[task - 1])
+        return generator.draw(latent, kernels.finished(task))
+
+    @_traced(
+        tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, generator.latent_dim], tf.float32)
+    )
+    def images(labels: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        labels = tf.ensure_shape(labels, [None])
+        fitting = _check(
+            tf.equal(tf.shape(labels)[0], tf.shape(noise)[0]),
+            "expected as many rows of noise as labels, received noise and labels of shapes",
+            tf.shape(noise),
+            tf.shape(labels),
+        )
+        with tf.control_dependencies([fitting]):
+            positions = _positions(labels, classes)
+        tasks = tf.gather(of_class, positions) - 1
+        rows = tf.dynamic_partition(tf.range(tf.shape(labels)[0]), tasks, len(seen))
+        # A task that no label asks for costs nothing.
+        made = [
+            tf.cond(
+                tf.size(mine) > 0,
+                functools.partial(images_of, task, mine, positions, noise),
+                lambda: tf.zeros([0, *generator.image_shape]),
+            )
+            for task, mine in enumerate(rows, start=1)
+        ]
+        return tf.ensure_shape(tf.dynamic_stitch(rows, made), [None, *generator.image_shape])
+
+    return images
 
 
 def _positions(labels: tf.Tensor, classes: Sequence[int]) -> tf.Tensor:
@@ -333,12 +342,12 @@ def _classifying(root: tf.Module, learner: Exportable) -> dict[str, Any]:
     def classify_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.ensure_shape(images, [None, None, None, channels])
         sides = tf.shape(images)[1:3]
-        drawn = _check(
+        visible = _check(
             tf.reduce_all(sides > 0),
             "expected images of a pixel or more, received height and width",
             sides,
         )
-        with tf.control_dependencies([drawn]):
+        with tf.control_dependencies([visible]):
             return classified(to_float(tf.identity(images), size))
 
     return {"classify": classify, "classify_uint8": classify_uint8}
@@ -352,9 +361,9 @@ def _traced(*signature: tf.TensorSpec) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _check(condition: tf.Tensor, text: str, *received: tf.Tensor) -> Any:
-    """Fails the call alone, with a line that says what was wanted; on a GPU too.
+    """Fails the call only, with a line that says what was wanted.
 
-    There an index out of range gives zeros without a word.
+    On a GPU an index out of range would give zeros without a word.
     """
     return tf.debugging.Assert(condition, [text, *received], summarize=20)
 

@@ -88,7 +88,7 @@ class LoadedGenerator:
             InputError: a class that the model has not learnt, or no such first image.
         """
         first = _checks.integer(first, "first", low=0, high=export.ROWS_END - 1)
-        return self._images(labels, [randomness.key(seed, "generate"), first])
+        return self._from_seed(labels, [randomness.key(seed, "generate"), first])
 
     def generate_from_noise(
         self, labels: Sequence[int] | np.ndarray, noise: np.ndarray
@@ -120,7 +120,7 @@ class LoadedGenerator:
         return self._model.signatures[kind](images=tf.constant(images))["label"].numpy()
 
     def audit(self) -> dict[int, bool]:
-        """For each task, whether its fixed images still have the bits they had at the export.
+        """By task, True if its fixed images still have the bits that they had at the export.
 
         They do on the machine class and build that exported it; elsewhere they can be rounded
         differently.
@@ -139,7 +139,7 @@ class LoadedGenerator:
             return int(text)
         raise self._unknown(text)
 
-    def _images(self, labels: Sequence[int] | np.ndarray, seed: Sequence[int]) -> np.ndarray:
+    def _from_seed(self, labels: Sequence[int] | np.ndarray, seed: Sequence[int]) -> np.ndarray:
         return self._generated("generate", self._known(labels), seed=tf.constant(seed, tf.int64))
 
     def _generated(self, signature: str, labels: np.ndarray, **inputs: tf.Tensor) -> np.ndarray:
@@ -168,7 +168,7 @@ class LoadedGenerator:
     def _unchanged(self, entry: dict[str, Any]) -> bool:
         digest = hashlib.sha256()
         for label, seed in zip(entry["labels"], entry["seeds"], strict=True):
-            images = self._images([label] * entry["images_per_label"], seed)
+            images = self._from_seed([label] * entry["images_per_label"], seed)
             digest.update(images.astype("<f4").tobytes())
         return digest.hexdigest() == entry["sha256_of_images"]
 
@@ -212,16 +212,16 @@ def load_generator(path: str | Path) -> LoadedGenerator:
     if (found := _noise_and_images(model)) != wanted:
         raise InputError(
             f"{export.DESCRIPTION} of {folder} is of another model: it says noise and images of "
-            f"shapes {wanted}, the model beside it has {found}; export again"
+            f"shapes {wanted}, the model next to it has {found}; export again"
         )
     return LoadedGenerator(folder, description, model)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What `model.json` of an exported model holds.
+    """The content of `model.json` of an exported model.
 
     Raises:
-        InputError: it is not what `export` writes, or a link in the folder leads out of it.
+        InputError: `export` writes no such file, or a link in the folder leads out of it.
     """
     refuse_links_out(folder)
     try:

@@ -66,31 +66,27 @@ class SharedKernels:
         return FinishedGenerator(tuple(blocks), tf.convert_to_tensor(part.head))
 
     def _shared(self, layer: int) -> tuple[tf.Variable, list["_Layout"]]:
-        """A block's weights that any task uses, and how each task's kernel comes out of them."""
+        """A block's weights that any task uses, and the layout of each task's kernel."""
         block = self._generator.blocks[layer]
         inputs, units = (self._union(layer), self._union(layer + 1))
-        shared = block.kernel.numpy()[..., units, :][..., inputs]
-        wanted = np.zeros(shared.shape, bool)
-        layouts = []
+        kernel = block.kernel.numpy()[..., units, :][..., inputs]
+        wanted = np.zeros(kernel.shape, bool)
+        parts = []
         for task in self._tasks:
-            own = [
-                np.searchsorted(union, self._used[task - 1][index])
-                for union, index in ((inputs, layer), (units, layer + 1))
-            ]
-            place = np.ix_(*(range(taps) for taps in shared.shape[:2]), own[1], own[0])
+            own_inputs = np.searchsorted(inputs, self._used[task - 1][layer]).astype(np.int32)
+            own_units = np.searchsorted(units, self._used[task - 1][layer + 1]).astype(np.int32)
             mask = self._mask(layer, task)
+            place = np.ix_(*(range(taps) for taps in kernel.shape[:2]), own_units, own_inputs)
             wanted[place] |= True if mask is None else mask
-            layouts.append(_Layout(*own, mask))
-        shared = tf.Variable(np.where(wanted, shared, np.float32(0)), trainable=False)
-        for layout in layouts:
-            layout.shared = shared
-        return shared, layouts
+            parts.append((own_inputs, own_units, mask))
+        shared = tf.Variable(np.where(wanted, kernel, np.float32(0)), trainable=False)
+        return shared, [_Layout(shared, *part) for part in parts]
 
     def _union(self, index: int) -> np.ndarray:
         return np.unique(np.concatenate([used[index] for used in self._used]))
 
     def _mask(self, layer: int, task: int) -> np.ndarray | None:
-        """Which weights of its cut kernel a task uses; None where masks lie on units."""
+        """The weights of its cut kernel that a task uses; None where masks lie on units."""
         block = self._generator.blocks[layer]
         if block.variant == "a":
             return None
@@ -99,22 +95,21 @@ class SharedKernels:
 
 
 class _Layout:
-    """How one task's kernel of one block is taken out of the weights that all tasks share."""
+    """The way from the weights that all tasks share to one task's kernel of one block."""
 
-    shared: tf.Variable
-
-    def __init__(self, inputs: np.ndarray, units: np.ndarray, mask: np.ndarray | None):
-        self._inputs, self._units = inputs.astype(np.int32), units.astype(np.int32)
-        self._shape = None if mask is None else mask.shape
-        self.bits = None
-        if mask is not None:
-            self.bits = tf.Variable(masks.pack_bits(mask), trainable=False)
+    def __init__(
+        self, shared: tf.Variable, inputs: np.ndarray, units: np.ndarray, mask: np.ndarray | None
+    ):
+        self._shared, self._inputs, self._units = shared, inputs, units
+        self._mask_shape = None if mask is None else mask.shape
+        packed = None if mask is None else masks.pack_bits(mask)
+        self.bits = None if mask is None else tf.Variable(packed, trainable=False)
 
     def __call__(self) -> tf.Tensor:
-        kernel = tf.gather(tf.gather(self.shared, self._units, axis=-2), self._inputs, axis=-1)
+        kernel = tf.gather(tf.gather(self._shared, self._units, axis=-2), self._inputs, axis=-1)
         if self.bits is None:
             return kernel
-        mask = masks.unpack_bits(self.bits, self._shape) > 0
+        mask = masks.unpack_bits(self.bits, self._mask_shape) > 0
         return tf.where(mask, kernel, tf.zeros_like(kernel))
 
 

@@ -24,8 +24,8 @@ class HyperDGM(keras_tuner.HyperModel):
     `learner` or `objective`.
 
     Args:
-        base: settings to begin with; what is not searched stays as it is there.
-        aim: what is searched, and what counts.
+        base: settings to begin with; those that are not searched stay.
+        aim: the settings to search, and the number that counts.
 
     Example:
 
@@ -48,7 +48,7 @@ class HyperDGM(keras_tuner.HyperModel):
         return dataclasses.replace(self.base, **values)
 
     def searched(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
-        """The values of what is searched, as `settings` has them, by name."""
+        """The values of the searched settings by name."""
         settings = self.settings(hp)
         return {
             name: getattr(settings, name, value)
@@ -67,11 +67,11 @@ class HyperDGM(keras_tuner.HyperModel):
     def metrics(
         self, learner: DGM, stream: TaskStream, *, tasks: int, callbacks: Sequence[Any] = ()
     ) -> dict[str, float]:
-        """Learns the first tasks of a stream; arguments and errors are those of `measure`.
+        """The numbers that KerasTuner keeps of a trial; arguments and errors as in `measure`.
 
         Returns:
-            What KerasTuner keeps of a trial: `objective`, `accuracy` (0 to 1, after the last task),
-            `growth`, `units`, `parameters` and `seconds`.
+            `objective`, `accuracy` (0 to 1, after the last task), `growth`, `units`, `parameters`
+            and `seconds`.
         """
         measured = measure(learner, stream, tasks=tasks, callbacks=callbacks)
         return {

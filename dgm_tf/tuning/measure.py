@@ -1,4 +1,4 @@
-"""What a trial is: a learner learns the first tasks of a stream, and what it reaches there."""
+"""A trial: a learner learns the first tasks of a stream, and is measured there."""
 
 import itertools
 import time
@@ -21,7 +21,7 @@ _SEED = 11
 
 
 class Measured(NamedTuple):
-    """What a learner reached on the first tasks of a stream.
+    """Results of a learner on the first tasks of a stream.
 
     Attributes:
         accuracies: after each task, 0 to 1: mean over the classes seen of the accuracy on each
@@ -53,8 +53,8 @@ def measure(
         callbacks: Keras callbacks for each phase of each task.
 
     Raises:
-        FailedTrialError: learning led nowhere: numbers that are none, a collapsed generator,
-            exhausted memory. The text is one line that says which.
+        FailedTrialError: numbers that are not finite, a collapsed generator, exhausted memory. The
+            text is one line that says which.
         InputError: the learner's settings do not fit the stream, which may have fewer tasks or no
             validation images.
     """
@@ -84,18 +84,10 @@ def measure(
 def _check_generated(
     learner: DGM, task: Task, seen: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    """Finds a class of the task whose generated images are all but the same.
+    """Raises `Diverged` where a class of the task just learnt has images that are all but the same.
 
     The watch looks at batches of a generator that is still trained. Only its finished masks show
-    what is left of each class.
-
-    Args:
-        learner: has just learnt the task.
-        task: brought the new classes.
-        seen: batches (images, class ids) of real images of all classes seen.
-
-    Raises:
-        Diverged: there is one.
+    what is left of each class. `seen` are batches (images, class ids) of all classes seen.
     """
     images, labels = (np.concatenate(part) for part in zip(*seen, strict=True))
     for label in task.classes:

@@ -1,4 +1,4 @@
-"""What a search has found: its trials as a table and a picture, and the settings of the best."""
+"""The trials of a search as a table and a picture, and the settings of the best."""
 
 import csv
 import dataclasses
@@ -10,13 +10,13 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from matplotlib.figure import Figure
 
 from dgm_tf import _checks
-from dgm_tf.reporting import figures, numbers, tables
+from dgm_tf.reporting import figures, tables
 from dgm_tf.settings import DGMSettings
 from dgm_tf.tuning.hypermodel import OBJECTIVE
-from dgm_tf.tuning.tuner import DGMTuner
+from dgm_tf.tuning.tuner import DGMTuner, short
 
 _SHOWN = 20  # trials in the table that is read
-# What `HyperDGM.metrics` returns, and how the table shows it.
+# The numbers of `HyperDGM.metrics`, as the table shows them.
 _METRICS = {
     OBJECTIVE: "{:.2%}",
     "accuracy": "{:.2%}",
@@ -25,7 +25,7 @@ _METRICS = {
     "parameters": "{:,.0f}",
     "seconds": "{:.0f}",
 }
-# The trainer's own: a search has its seed and a smaller budget.
+# Not for a trainer: a search has its seed and a smaller budget.
 _NOT_FOUND = ("seed", "epochs", "steps")
 
 
@@ -36,10 +36,10 @@ class TrialResult:
     Attributes:
         number: from 1 in the order in which the trials began; 1 has the base settings.
         settings: its own, with the full budget.
-        values: what was searched, by name.
+        values: of the searched settings, by name.
         budget: fraction of the full budget that it had, 1 but for Hyperband.
-        metrics: what `HyperDGM.metrics` returned; empty for a trial that failed.
-        reason: why it failed, else an empty text.
+        metrics: of `HyperDGM.metrics`; empty for a trial that failed.
+        reason: of the failure, else an empty text.
     """
 
     number: int
@@ -51,7 +51,7 @@ class TrialResult:
 
     @property
     def usable(self) -> bool:
-        """Whether the trial did not fail."""
+        """True unless the trial failed."""
         return bool(self.metrics)
 
 
@@ -77,21 +77,21 @@ def trial_result(trial: Trial, tuner: DGMTuner) -> TrialResult:
 
 def ranked(trials: Sequence[TrialResult]) -> list[TrialResult]:
     """The best first: a larger budget before a smaller one, then by objective; failed ones last."""
-
-    def rank(trial: TrialResult) -> tuple:
-        objective = trial.metrics.get(OBJECTIVE, 0.0)
-        return not trial.usable, -trial.budget, -objective, trial.number
-
-    return sorted(trials, key=rank)
+    return sorted(
+        trials,
+        key=lambda trial: (
+            not trial.usable, -trial.budget, -trial.metrics.get(OBJECTIVE, 0.0), trial.number
+        ),
+    )  # fmt: skip
 
 
 def front(trials: Sequence[TrialResult]) -> list[TrialResult]:
     """Those that no other beats in accuracy without being larger, from small to large."""
-    return numbers.front(
-        _compared(trials),
-        little=lambda trial: trial.metrics["units"],
-        much=lambda trial: trial.metrics["accuracy"],
-    )
+    best: list[TrialResult] = []
+    for trial in sorted(_compared(trials), key=lambda trial: (_point(trial)[0], -_point(trial)[1])):
+        if not best or _point(trial)[1] > _point(best[-1])[1]:
+            best.append(trial)
+    return best
 
 
 def _compared(trials: Sequence[TrialResult]) -> list[TrialResult]:
@@ -109,7 +109,7 @@ def markdown(trials: Sequence[TrialResult]) -> str:
     rows = [
         [
             f"{trial.number} (begin)" if trial.number == 1 else str(trial.number),
-            *(_text(trial.values.get(name, "")) for name in names),
+            *(short(trial.values.get(name, "")) for name in names),
             f"{trial.budget:.0%}",
             *(shown.format(trial.metrics[name]) for name, shown in _METRICS.items()),
             "yes" if trial in on_front else "",
@@ -154,7 +154,7 @@ def figure(trials: Sequence[TrialResult]) -> Figure:
 
 
 def settings_file(trial: TrialResult) -> dict[str, Any]:
-    """What a trainer needs to learn as a trial did, but for its seed and its budget."""
+    """The settings of a trial for a trainer, without its seed and its budget."""
     settings = dataclasses.asdict(trial.settings)
     return {name: value for name, value in settings.items() if name not in _NOT_FOUND}
 
@@ -165,7 +165,3 @@ def _searched(trials: Sequence[TrialResult]) -> list[str]:
 
 def _point(trial: TrialResult) -> tuple[float, float]:
     return trial.metrics["units"], 100.0 * trial.metrics["accuracy"]
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

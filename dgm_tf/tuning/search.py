@@ -1,4 +1,4 @@
-"""A search from beginning to end: its folder, its trials, what it found, and a check of that."""
+"""A search from beginning to end: its folder, its trials, its results, and a check of these."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ from dgm_tf.tuning.results import TrialResult
 from dgm_tf.tuning.space import Plan
 from dgm_tf.tuning.tuner import DGMTuner, new_oracle, reached
 
-# What a search must share with the folder that it continues.
+# In common with the folder that a search continues.
 _IDENTITY = ("stream", "base", "space", "tuner", "tasks", "aim", "factor", "halvings")
 _CHIEF, _WORKER = "chief", "worker"
 _FRESH = "fresh.json"
@@ -49,9 +49,9 @@ def search(
     a worker, which runs them.
 
     Args:
-        stream: the data; itself it is not walked.
+        stream: the data; copies of it are walked.
         hypermodel: the search space and the objective.
-        plan: how to go about.
+        plan: the tuner, its trials and the folder.
         command: the command line, for the record.
 
     Returns:
@@ -69,7 +69,7 @@ def search(
         check_writable(folder, flag="--search_dir")
         _open(folder, _description(stream, hypermodel, plan, command))
     oracle = new_oracle(plan, seed=randomness.derive(hypermodel.base.seed, "search"))
-    tuner = DGMTuner(oracle, hypermodel, folder / "trials", tasks=plan.tasks, quiet=plan.quiet)
+    tuner = DGMTuner(oracle, hypermodel, folder / "trials", plan)
     # At a worker the tuner's oracle asks the chief, and cannot tell this.
     finished = 0 if role == _WORKER else len(_ended(tuner))
     resumed = f", resumed after {finished} finished trials" if finished else ""
@@ -86,6 +86,7 @@ def search(
 
 
 def _run(tuner: DGMTuner, stream: TaskStream) -> None:
+    """Runs the trials; an error of one ends the search as itself."""
     try:
         tuner.search(stream)
     except FatalError as error:
@@ -105,7 +106,7 @@ def _ended(tuner: DGMTuner) -> list[TrialResult]:
 
 
 def _role() -> str | None:
-    """Chief, worker, or None for a process that searches alone."""
+    """Chief, worker, or None for the only process of a search."""
     names = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
     missing = [name for name in names if not os.environ.get(name)]
     if len(missing) == len(names):
@@ -187,9 +188,7 @@ def _write(folder: Path, trials: list[TrialResult], scenario: str) -> None:
             f"see {folder / 'trials.csv'}, and begin another --search_dir with a larger budget or "
             "other settings"
         )
-    figure = results.figure(trials)
-    write_atomically(folder / "front.png", figures.png_bytes(figure))
-    write_atomically(folder / "front.svg", figures.svg_bytes(figure))
+    figures.write(results.figure(trials), folder / "front")
     _write_json(folder / "best.json", results.settings_file(best))
 
 

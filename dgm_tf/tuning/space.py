@@ -1,4 +1,4 @@
-"""What a search may change, and how it goes about. Nothing here needs TensorFlow or KerasTuner."""
+"""The ranges and options of a search. Nothing here needs TensorFlow or KerasTuner."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -67,11 +67,7 @@ TUNERS = ("random", "bayesian", "hyperband")
 
 @dataclasses.dataclass(frozen=True)
 class Aim:
-    """What a search changes, and the number that it makes great.
-
-    Raises:
-        InputError: an unknown setting or objective, or a price below 0.
-    """
+    """The settings that a search changes, and the number that it makes great."""
 
     search: tuple[str, ...] = option(
         f"settings to be searched: {_RANGES_TEXT}; every other one stays as it is at the beginning",
@@ -92,23 +88,16 @@ class Aim:
     )
 
     def __post_init__(self) -> None:
-        if not self.search or set(self.search) - set(RANGES):
-            raise InputError(
-                f"expected --search as some of {','.join(RANGES)}, received "
-                f"{','.join(self.search) or 'nothing'}"
-            )
-        if self.objective not in OBJECTIVES:
-            raise InputError(f"objective must be last or mean, not {self.objective!r}")
+        if not self.search:
+            raise InputError(f"expected --search as some of {','.join(RANGES)}, received nothing")
+        _checks.known("setting to search", self.search, RANGES)
+        _checks.known("objective", [self.objective], OBJECTIVES)
         _checks.number(self.growth_price, "growth_price", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How a search goes about, and where.
-
-    Raises:
-        InputError: an unknown tuner, or a number that is too small.
-    """
+    """The way of a search, and its folder."""
 
     tasks: int = option("tasks that a trial learns, the first ones of the stream", default=3)
     tuner: str = option(
@@ -142,8 +131,7 @@ class Plan:
     quiet: bool = option("print only the final table", default=False)
 
     def __post_init__(self) -> None:
-        if self.tuner not in TUNERS:
-            raise InputError(f"tuner must be {' or '.join(TUNERS)}, not {self.tuner!r}")
+        _checks.known("tuner", [self.tuner], TUNERS)
         for name, low in ("tasks", 1), ("trials", 1), ("factor", 2), ("halvings", 1):
             _checks.integer(getattr(self, name), name, low=low)
         for seed in self.fresh_seeds:

@@ -47,10 +47,12 @@ class _Oracle(keras_tuner.Oracle):
 
 
 class _Random(_Oracle, keras_tuner.oracles.RandomSearchOracle):
-    pass
+    """Settings at random."""
 
 
 class _Bayesian(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
+    """Settings of which a Gaussian process expects most."""
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         with warnings.catch_warnings():
             # A few trials leave the process undecided, which is no news.
@@ -59,7 +61,7 @@ class _Bayesian(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(_Oracle, keras_tuner.oracles.HyperbandOracle):
-    pass
+    """Many settings on a small budget, the best of them again on a larger one."""
 
 
 def new_oracle(plan: Plan, *, seed: int) -> keras_tuner.Oracle:
@@ -91,21 +93,12 @@ class DGMTuner(base_tuner.BaseTuner):
     Args:
         oracle: of `new_oracle`.
         hypermodel: the search space.
-        folder: where KerasTuner keeps the trials; a search that stands there is resumed.
-        tasks: that a trial learns.
-        quiet: say nothing, and draw no live line.
+        folder: of KerasTuner's trials; a search that stands there is resumed.
+        plan: how many tasks a trial learns, and whether anything is said.
     """
 
-    def __init__(
-        self,
-        oracle: keras_tuner.Oracle,
-        hypermodel: HyperDGM,
-        folder: Path,
-        *,
-        tasks: int,
-        quiet: bool,
-    ):
-        self._tasks, self._quiet = tasks, quiet
+    def __init__(self, oracle: keras_tuner.Oracle, hypermodel: HyperDGM, folder: Path, plan: Plan):
+        self._tasks, self._quiet = plan.tasks, plan.quiet
         self._line = ""
         self._full = getattr(oracle, "max_epochs", None)
         oracle.verbose = 0
@@ -182,10 +175,7 @@ class DGMTuner(base_tuner.BaseTuner):
         self._line = ""
 
     def _shown(self, hp: keras_tuner.HyperParameters) -> str:
-        parts = [
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in self.hypermodel.searched(hp).items()
-        ]
+        parts = [f"{name} {short(value)}" for name, value in self.hypermodel.searched(hp).items()]
         if self._full:
             parts.append(f"{self.budget(hp):.0%} of the budget")
         return ", ".join(parts)
@@ -196,6 +186,11 @@ def _within(budget: float, settings: DGMSettings) -> DGMSettings:
     full = {name: getattr(settings, name) for name in ("epochs", "steps")}
     smaller = {name: max(1, round(budget * number)) for name, number in full.items() if number}
     return dataclasses.replace(settings, **smaller)
+
+
+def short(value: Any) -> str:
+    """The value of a searched setting, for a line or a table."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def reached(metrics: Mapping[str, float]) -> str:

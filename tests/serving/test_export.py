@@ -1,4 +1,4 @@
-"""An export draws the learner's own images to the last bit, alone and in any company."""
+"""An export generates the learner's own images to the last bit, however they are asked for."""
 
 import hashlib
 import io
@@ -116,7 +116,7 @@ def test_a_png_holds_the_image(loaded):
         np.testing.assert_array_equal(pixels, pictures.to_uint8(image))
 
 
-def test_a_memory_in_colour_draws_encodes_and_classifies_in_colour(tmp_path):
+def test_a_memory_in_colour_generates_encodes_and_classifies_in_colour(tmp_path):
     own = learner("w", tasks=2, channels=3)
     model = tf.saved_model.load(str(own.export(tmp_path / "m", classifier=True).path))
     labels = np.array([5, 0, 3, 5], np.int32)
@@ -124,20 +124,21 @@ def test_a_memory_in_colour_draws_encodes_and_classifies_in_colour(tmp_path):
     images = generated(model, labels, key)
     assert images.shape == (4, 16, 16, 3) and np.ptp(images, axis=-1).mean() > 0.05
     np.testing.assert_array_equal(bits(images), bits(own.generate(labels, seed=3)))
-    for data, image in zip(
-        call(model, "generate_png", labels=labels, seed=seed(key))["png_bytes"], images, strict=True
-    ):
+    encoded = call(model, "generate_png", labels=labels, seed=seed(key))["png_bytes"]
+    for data, image in zip(encoded, images, strict=True):
         with Image.open(io.BytesIO(data)) as png:
             assert png.mode == "RGB"
             np.testing.assert_array_equal(np.asarray(png), pictures.to_uint8(image))
     pixels = np.random.RandomState(4).randint(0, 256, [6, 16, 16, 3]).astype(np.uint8)
     floats = pixels / np.float32(127.5) - 1
     logits = np.float64(own.classifier(floats)[1])
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for signature, asked in (("classify", floats), ("classify_uint8", pixels)):
         found = call(model, signature, images=asked)
-        np.testing.assert_allclose(found["probabilities"], shares, atol=1e-5)
+        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
         np.testing.assert_array_equal(found["label"], own.classify(floats))
+        names = [name.decode() for name in found["class_name"]]
+        assert names == [NAMES[label] for label in found["label"]]
 
 
 PLAIN = """
@@ -181,46 +182,19 @@ def test_it_runs_and_can_be_audited_where_the_package_cannot_be_imported(
     np.testing.assert_array_equal(bits(found["images"]), bits(own))
 
 
-def test_a_session_loads_it_as_servers_do(exports, loaded):
-    path = str(exports["a"].path)
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        signatures = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
-        signature = signatures["generate"]
-        feed = {signature.inputs["labels"].name: LABELS, signature.inputs["seed"].name: seed(9)}
-        for _ in range(2):
-            found = session.run(signature.outputs["images"].name, feed)
-    np.testing.assert_array_equal(bits(found), bits(generated(loaded["a"], LABELS, 9)))
-
-
-def test_models_loaded_side_by_side_do_not_disturb_each_other(exports, loaded):
+def test_models_loaded_at_a_time_do_not_disturb_each_other(exports, loaded):
     expected = {variant: generated(loaded[variant], LABELS, 1) for variant in "wa"}
-    again = tf.saved_model.load(str(exports["w"].path))
-    other = tf.saved_model.load(str(exports["a"].path))
-    np.testing.assert_array_equal(generated(again, LABELS, 1), expected["w"])
-    np.testing.assert_array_equal(generated(other, LABELS, 1), expected["a"])
-    del again, other
-    np.testing.assert_array_equal(generated(loaded["w"], LABELS, 1), expected["w"])
+    for variant in "wa":
+        again = tf.saved_model.load(str(exports[variant].path))
+        np.testing.assert_array_equal(generated(again, LABELS, 1), expected[variant])
+        del again
+        np.testing.assert_array_equal(generated(loaded[variant], LABELS, 1), expected[variant])
 
 
 # The classifier.
 
 
-def test_the_classifier_answers_as_the_learner_does(loaded):
-    images = np.random.RandomState(2).uniform(-1, 1, [9, 16, 16, 1]).astype(np.float32)
-    found = call(loaded["a"], "classify", images=images)
-    logits = np.float64(learner("a").classifier(images)[1])
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(found["probabilities"], shares, atol=1e-6)
-    np.testing.assert_array_equal(found["label"], learner("a").classify(images))
-    names = [name.decode() for name in found["class_name"]]
-    assert names == [NAMES[label] for label in found["label"]]
-
-
 def test_the_classifier_takes_pixels_of_any_size(loaded):
-    pixels = np.random.RandomState(3).randint(0, 256, [4, 16, 16, 1]).astype(np.uint8)
-    as_floats = call(loaded["a"], "classify", images=pixels / np.float32(127.5) - 1)
-    found = call(loaded["a"], "classify_uint8", images=pixels)
-    np.testing.assert_allclose(found["probabilities"], as_floats["probabilities"], atol=1e-5)
     flat = np.full([1, 40, 24, 1], 255, np.uint8)  # resizing leaves it white
     white = call(loaded["a"], "classify", images=np.ones([1, 16, 16, 1], np.float32))
     found = call(loaded["a"], "classify_uint8", images=flat)
@@ -376,59 +350,6 @@ def test_the_command_of_tensorflow_shows_the_signatures(exports):
             assert text in shown[name], (name, text)
 
 
-# What cannot be.
-
-
-BAD = {
-    "never": ({"labels": np.int32([3, 77])}, "labels of the classes learnt, 0, 1, 2, 3, 5"),
-    "not yet": ({"labels": np.int32([3, 4])}, r"classes learnt, 0, 1, 2, 3, 5, received\] \[4\]"),
-    "negative": ({"labels": np.int32([-1])}, r"received\] \[-1\]"),
-    "rank": ({"labels": np.int32([[3]])}, r"labels \[1,1\] is not compatible"),
-    "type": ({"labels": np.float32([3])}, "expected to be a int32 tensor but is a float"),
-    "seed's type": ({"seed": np.int32([0, 0])}, "expected to be a int64 tensor but is a int32"),
-    "seed's shape": ({"seed": np.int64([0, 0, 0])}, r"seed \[3\] is not compatible"),
-    "row": ({"seed": np.int64([0, -1])}, "the number of the first image"),
-}
-
-
-@pytest.mark.parametrize("changed, message", BAD.values(), ids=list(BAD))
-def test_what_is_wrong_is_said_and_the_model_lives_on(loaded, changed, message):
-    inputs = {"labels": np.int32([3, 0]), "seed": seed(1)}
-    expected = call(loaded["w"], "generate", **inputs)["images"]
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        call(loaded["w"], "generate", **{**inputs, **changed})
-    np.testing.assert_array_equal(call(loaded["w"], "generate", **inputs)["images"], expected)
-
-
-def test_noise_and_images_of_a_wrong_shape_type_or_range_are_refused(loaded):
-    labels = np.int32([3, 0])
-    for noise, message in (
-        (np.zeros([3, LATENT], np.float32), "as many rows of noise as labels"),
-        (np.zeros([2, LATENT + 1], np.float32), "noise .* is not compatible"),
-    ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            call(loaded["w"], "generate_from_noise", labels=labels, noise=noise)
-    for images, message in (
-        (np.zeros([1, 8, 8, 1], np.float32), "images .* is not compatible"),
-        (
-            np.full([1, 16, 16, 1], 255, np.float32),
-            r"images in \[-1, 1\].*received up to\] \[255\]",
-        ),
-        (np.full([1, 16, 16, 1], np.nan, np.float32), r"images in \[-1, 1\]"),
-    ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            call(loaded["a"], "classify", images=images)
-    for signature, dtype, message in (
-        ("classify", np.uint8, "expected to be a float tensor but is a uint8"),
-        ("classify", np.float64, "expected to be a float tensor but is a double"),
-        ("classify_uint8", np.float32, "expected to be a uint8 tensor but is a float"),
-    ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            call(loaded["a"], signature, images=np.zeros([1, 16, 16, 1], dtype))
-    right = call(loaded["a"], "classify", images=np.zeros([1, 16, 16, 1], np.float32))
-    assert right["label"].shape == (1,)
-
-
 def test_nothing_learnt_is_nothing_to_export(tmp_path):
     with pytest.raises(InputError, match="call learn"):
         DGM().export(tmp_path / "m")
@@ -466,7 +387,7 @@ def test_a_version_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     assert exporting.version_folder(tmp_path / "m").name == "1"
 
 
-def test_a_version_that_draws_other_images_is_not_published(tmp_path):
+def test_a_version_that_generates_other_images_is_not_published(tmp_path):
     class Moved(Partial):
         def generate(self, labels, *, seed=0):
             images = super().generate(labels, seed=seed)

@@ -103,16 +103,6 @@ def test_files_that_may_not_grow_end_an_export_with_one_line(memory, name, limit
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_the_first_export_that_fails_leaves_no_version(memory, tmp_path, monkeypatch):
-    def full(*args, **options):
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
-
-    monkeypatch.setattr(tf.saved_model, "save", full)
-    with pytest.raises(InputError, match="a/m/1: No space left on device"):
-        export(memory, tmp_path / "a" / "m")
-    assert os.listdir(tmp_path / "a" / "m") == [".lock"]
-
-
 # What killed exports left.
 
 

@@ -252,50 +252,78 @@ def test_many_requests_are_answered_as_promised_or_fail_alone(model, answers, as
 
 # What has gone wrong, or could.
 
-THREE = np.int32([3])
+
+def asked(**changed):
+    return "generate", {"labels": np.int32([3, 0]), "seed": np.int64([1, 0]), **changed}
+
+
+def from_noise(*numbers, shape=(1, LATENT)):
+    noise = np.resize(np.array(numbers, np.float32), shape)
+    return "generate_from_noise", {"labels": np.int32([3]), "noise": noise}
+
+
+def classified(number, dtype=np.float32, shape=(1, 16, 16, 1), signature="classify"):
+    images = np.zeros(shape, dtype)
+    images[..., -1:, :] = number
+    return signature, {"images": images}
+
+
+NEAR = r"expected noise in \[-10000, 10000\]"
 BAD = {
-    "noise that is no number": (
-        "generate_from_noise",
-        {"labels": THREE, "noise": np.full([1, LATENT], np.nan, np.float32)},
-        r"expected noise in \[-10000, 10000\]",
-    ),
-    "infinite noise": (
-        "generate_from_noise",
-        {"labels": THREE, "noise": np.full([1, LATENT], -np.inf, np.float32)},
-        r"expected noise in \[-10000, 10000\], received up to\] \[inf\]",
-    ),
-    "huge noise": (
-        "generate_from_noise",
-        {"labels": THREE, "noise": np.full([1, LATENT], 1e30, np.float32)},
-        r"expected noise in \[-10000, 10000\], received up to\] \[1e\+30\]",
-    ),
-    "noise of another rank": (
-        "generate_from_noise",
-        {"labels": THREE, "noise": np.zeros([1, LATENT, 1], np.float32)},
-        r"noise\S* \[1,10,1\] is not compatible",
-    ),
+    "never": (asked(labels=np.int32([3, 77])), "labels of the classes learnt, 0, 1, 2, 3, 5"),
+    "not yet": (asked(labels=np.int32([3, 4])), r"0, 1, 2, 3, 5, received\] \[4\]"),
+    "negative": (asked(labels=np.int32([-1])), r"received\] \[-1\]"),
+    "labels' rank": (asked(labels=np.int32([[3]])), r"labels\S* \[1,1\] is not compatible"),
+    "seed's shape": (asked(seed=np.int64([0, 0, 0])), r"seed\S* \[3\] is not compatible"),
+    "row": (asked(seed=np.int64([0, -1])), "the number of the first image"),
     "a first image beyond all": (
-        "generate_png",
-        {"labels": THREE, "seed": np.int64([2**63 - 1, 2**63 - 1])},
+        asked(seed=np.int64([2**63 - 1, 2**63 - 1])),
         r"expected seed\[1\], the number of the first image, from 0 to 1099511627775",
     ),
+    "noise that is no number": (from_noise(np.nan), NEAR),
+    "infinite noise": (from_noise(-np.inf), rf"{NEAR}, received up to\] \[inf\]"),
+    "huge noise": (from_noise(1e30), rf"{NEAR}, received up to\] \[1e\+30\]"),
+    "noise of another rank": (from_noise(0, shape=(1, LATENT, 1)), r"\[1,10,1\] is not compatible"),
+    "longer noise": (from_noise(0, shape=(1, LATENT + 1)), "noise.* is not compatible"),
+    "more noise": (from_noise(0, shape=(3, LATENT)), "as many rows of noise as labels"),
+    "images of another size": (classified(0, shape=(1, 8, 8, 1)), "images.* is not compatible"),
+    "pixels as numbers": (classified(255), r"images in \[-1, 1\].*received up to\] \[255\]"),
+    "pixels that are no numbers": (classified(np.nan), r"expected images in \[-1, 1\]"),
     "images without a pixel": (
-        "classify_uint8",
-        {"images": np.zeros([2, 0, 5, 1], np.uint8)},
+        classified(0, np.uint8, (2, 0, 5, 1), "classify_uint8"),
         r"expected images of a pixel or more, received height and width\] \[0 5\]",
-    ),
-    "one pixel that is no number": (
-        "classify",
-        {"images": np.where(np.arange(256) == 99, np.nan, 0).astype("f4").reshape(1, 16, 16, 1)},
-        r"expected images in \[-1, 1\]",
     ),
 }
 
 
-@pytest.mark.parametrize("signature, inputs, message", BAD.values(), ids=list(BAD))
-def test_the_line_says_what_was_wanted(model, signature, inputs, message):
+@pytest.mark.parametrize("request_, message", BAD.values(), ids=list(BAD))
+def test_the_line_says_what_was_wanted_and_the_model_lives_on(model, answers, request_, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        model(signature, inputs)
+        model(*request_)
+    assert answer(model, request_[0]) == answers[request_[0]]
+
+
+def test_servers_get_the_answers_that_python_gets():
+    folder = str(exported(classifier=True).path)
+    function, session = Function(folder), Session(folder)
+    for signature in ("generate", "generate_from_noise", "generate_png"):
+        assert answer(function, signature) == answer(session, signature)
+
+
+WRONG_TYPES = {
+    "labels": (asked(labels=np.float32([3])), "a int32 tensor but is a float"),
+    "seed": (asked(seed=np.int32([0, 0])), "a int64 tensor but is a int32"),
+    "uint8": (classified(0, np.uint8), "a float tensor but is a uint8"),
+    "double": (classified(0, np.float64), "a float tensor but is a double"),
+    "float": (classified(0, signature="classify_uint8"), "a uint8 tensor but is a float"),
+}
+
+
+@pytest.mark.parametrize("request_, message", WRONG_TYPES.values(), ids=list(WRONG_TYPES))
+def test_a_type_is_not_converted(request_, message):
+    model = Function(str(exported(classifier=True).path))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        model(*request_)
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)

@@ -4,6 +4,7 @@ Needs requirements-serving.txt; no server is started.
 """
 
 import asyncio
+import re
 
 import numpy as np
 import pytest
@@ -112,3 +113,30 @@ def test_a_signature_of_any_kind_that_is_not_there_is_refused(predict, signature
     request = as_json("generate") | {"parameters": {"signature": signature}}
     with pytest.raises(InferenceError, match="expected a signature out of classify, "):
         predict(request)
+
+
+def tensor(name, datatype, data, shape=None):
+    return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": data}
+
+
+THREE, SEED = tensor("labels", "INT32", [3]), tensor("seed", "INT64", [1, 0])
+REFUSED = {
+    "class": ([tensor("labels", "INT32", [3, 12]), SEED], "labels of the classes learnt"),
+    "row": ([THREE, tensor("seed", "INT64", [1, -1])], "the number of the first image"),
+    "shape": ([THREE, tensor("seed", "INT64", [1])], "seed as int64 (2,), received int64 [1]"),
+    "rank": ([tensor("labels", "INT32", [3], [1, 1]), SEED], "received int32 [1, 1]"),
+    "type": ([tensor("labels", "INT64", [3]), SEED], "labels as int32 (None,), received int64 [1]"),
+    "missing": ([THREE], "expected inputs labels, seed, received labels"),
+    "extra": ([THREE, SEED, tensor("noise", "FP32", [0.5])], "received labels, noise, seed"),
+    "twice": ([THREE, THREE, SEED], "expected inputs labels, seed, received labels, labels, seed"),
+    "text": ([tensor("labels", "INT32", ["three"]), SEED], "the data of labels does not fit"),
+    "fraction": ([tensor("labels", "INT32", [3.5]), SEED], "the data of labels does not fit"),
+    "too large": ([tensor("labels", "INT32", [2**40]), SEED], "the data of labels does not fit"),
+    "too few": ([tensor("labels", "INT32", [3], [2]), SEED], "the data of labels does not fit"),
+}
+
+
+@pytest.mark.parametrize("inputs, message", REFUSED.values(), ids=list(REFUSED))
+def test_the_line_says_what_is_wrong(predict, inputs, message):
+    with pytest.raises(InferenceError, match=re.escape(message)):
+        predict({"inputs": inputs})

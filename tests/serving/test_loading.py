@@ -50,7 +50,7 @@ def test_it_knows_what_it_holds(generator):
     assert generator.versions["dgm_tf"] == dgm_tf.__version__
 
 
-def test_it_draws_what_the_learner_draws(generator):
+def test_it_generates_what_the_learner_generates(generator):
     own = bits(learner().generate(LABELS, seed=4))
     np.testing.assert_array_equal(bits(generator.generate(LABELS, seed=4)), own)
     second = generator.generate(LABELS[5:], seed=4, first=5)
@@ -69,14 +69,10 @@ def test_it_classifies_if_it_was_exported_so(folder, generator):
         dgm_tf.load_generator(folder / "1").classify(images)
 
 
-def test_the_audit_notices_other_images(folder, generator, tmp_path):
+def test_the_audit_notices_other_images(generator, copy):
     assert generator.audit() == {1: True, 2: True, 3: True}
-    copy = shutil.copytree(folder / "1", tmp_path / "1")
-    description = copy / "assets" / "model.json"
-    changed = json.loads(description.read_text())
-    changed["audit"][1]["seeds"][0][0] += 1
-    description.write_text(json.dumps(changed))
-    assert dgm_tf.load_generator(copy).audit() == {1: True, 2: False, 3: True}
+    other = dgm_tf.load_generator(changed(copy, put([[1, 0]], "audit", 1, "seeds")))
+    assert other.audit() == {1: True, 2: False, 3: True}
 
 
 # What `model.json` says.
@@ -140,6 +136,13 @@ def described(copy, content):
     return copy
 
 
+def changed(copy, *changes):
+    description = json.loads((copy / "assets" / "model.json").read_text())
+    for change in changes:
+        change(description)
+    return described(copy, json.dumps(description).encode())
+
+
 def refused(copy, wanted):
     with pytest.raises(InputError) as error:
         dgm_tf.load_generator(copy)
@@ -156,9 +159,7 @@ def unloaded(monkeypatch):
 
 @pytest.mark.parametrize("change, wanted", HOSTILE.values(), ids=list(HOSTILE))
 def test_a_description_that_export_does_not_write_is_refused(copy, unloaded, change, wanted):
-    description = json.loads((copy / "assets" / "model.json").read_text())
-    change(description)
-    refused(described(copy, json.dumps(description).encode()), wanted)
+    refused(changed(copy, change), wanted)
 
 
 @pytest.mark.parametrize(
@@ -201,25 +202,20 @@ def test_a_version_may_be_a_link(copy, tmp_path):
 
 @pytest.mark.parametrize("path, content", [(("noise",), 11), (("image", "shape"), [32, 32, 1])])
 def test_a_description_of_another_model_is_refused(copy, path, content):
-    description = json.loads((copy / "assets" / "model.json").read_text())
-    put(content, *path)(description)
-    refused(described(copy, json.dumps(description).encode()), "is of another model: it says noise")
+    refused(changed(copy, put(content, *path)), "is of another model: it says noise")
 
 
 def test_a_class_that_only_the_description_knows_is_an_input_error(copy):
-    description = json.loads((copy / "assets" / "model.json").read_text())
-    put(7, *FIRST, "label")(description)
-    put(7, "audit", 0, "labels", 0)(description)
-    other = dgm_tf.load_generator(described(copy, json.dumps(description).encode()))
-    for draw in (other.audit, lambda: other.generate([7])):
+    other = dgm_tf.load_generator(
+        changed(copy, put(7, *FIRST, "label"), put(7, "audit", 0, "labels", 0))
+    )
+    for generate in (other.audit, lambda: other.generate([7])):
         with pytest.raises(InputError, match="does not know each class that its model.json names"):
-            draw()
+            generate()
 
 
 def test_a_class_is_not_known_because_another_has_its_id_as_name(copy):
-    description = json.loads((copy / "assets" / "model.json").read_text())
-    put("4", *FIRST, "name")(description)
-    other = dgm_tf.load_generator(described(copy, json.dumps(description).encode()))
+    other = dgm_tf.load_generator(changed(copy, put("4", *FIRST, "name")))
     with pytest.raises(InputError, match=r"class 4 has not been learnt; .* knows 3 \(4\), 0"):
         other.generate([4])
 
@@ -253,7 +249,7 @@ def test_a_model_without_the_signatures_is_refused(copy):
     description = (copy / "assets" / "model.json").read_bytes()
     shutil.rmtree(copy / "variables")
     tf.saved_model.save(tf.Module(), str(copy))
-    refused(described(copy, description), "the model beside it has None")
+    refused(described(copy, description), "the model next to it has None")
 
 
 @pytest.mark.parametrize("labels", [[4], [3, 77], [-1]])
@@ -262,17 +258,14 @@ def test_a_class_that_is_not_learnt_is_an_input_error(generator, labels):
         generator.generate(labels)
 
 
-def test_noise_of_another_shape_is_an_input_error(generator):
-    with pytest.raises(InputError, match=r"noise of shape \(1, 10\), received \(2, 10\)"):
-        generator.generate_from_noise([3], np.zeros([2, LATENT]))
-
-
 @pytest.mark.parametrize("number", [np.nan, np.inf, -10_001.0])
-def test_noise_of_no_normal_size_is_an_input_error(generator, number):
+def test_noise_of_no_normal_size_or_another_shape_is_an_input_error(generator, number):
     noise = np.zeros([1, LATENT])
     noise[0, 9] = number
     with pytest.raises(InputError, match=r"expected noise in \[-10000, 10000\]"):
         generator.generate_from_noise([3], noise)
+    with pytest.raises(InputError, match=r"noise of shape \(2, 10\), received \(1, 10\)"):
+        generator.generate_from_noise([3, 3], noise)
 
 
 @pytest.mark.parametrize("first", [-1, export.ROWS_END, 0.5])
@@ -281,19 +274,15 @@ def test_a_first_image_that_cannot_be_is_an_input_error(generator, first):
         generator.generate([3], first=first)
 
 
-def test_what_is_no_exported_model_is_an_input_error(folder, tmp_path):
+def test_what_is_no_exported_model_is_an_input_error(copy, tmp_path):
     with pytest.raises(InputError, match="holds none"):
-        dgm_tf.load_generator(tmp_path)
-    copy = shutil.copytree(folder / "1", tmp_path / "1")
+        dgm_tf.load_generator(tmp_path / "nowhere")
     (copy / "variables" / "variables.index").unlink()
     with pytest.raises(InputError, match="damaged"):
         dgm_tf.load_generator(copy)
-    (copy / "assets" / "model.json").write_text('{"format": "dgm_tf export", "version": 99}')
-    with pytest.raises(InputError, match="version is not 1"):
-        dgm_tf.load_generator(copy)
     (copy / "assets" / "model.json").unlink()
     with pytest.raises(InputError, match="exported by dgm_tf"):
-        dgm_tf.load_generator(tmp_path)
+        dgm_tf.load_generator(copy)
 
 
 def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path):
@@ -319,7 +308,7 @@ def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path
         ({"model": "/nowhere"}, "/nowhere holds none"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(folder, tmp_path, wrong, message):
+def test_what_cannot_be_generated_is_said(folder, tmp_path, wrong, message):
     with pytest.raises(InputError, match=message):
         loading.sample(**{"model": folder, "out": tmp_path / "grid.png", **wrong})
     assert list(tmp_path.iterdir()) == []

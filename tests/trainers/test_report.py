@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.reporting.example import description, row, write_run
 from trainers import report
@@ -27,7 +28,7 @@ def test_one_run_gets_its_page(runs, capsys):
     assert written == f"{runs[0]}/report.html" and "DGMw" in Path(written).read_text()
 
 
-def test_several_runs_get_a_page_beside_them(runs, tmp_path, capsys):
+def test_several_runs_get_a_page_next_to_them(runs, tmp_path, capsys):
     assert report.main(runs) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     assert report.main([*runs, f"--out={tmp_path}/other.html"]) == 0
@@ -35,8 +36,12 @@ def test_several_runs_get_a_page_beside_them(runs, tmp_path, capsys):
 
 
 def test_a_figure_is_drawn_where_it_is_wanted(runs, tmp_path, capsys):
-    assert report.main(["--figure=growth", *runs, f"--out={tmp_path}/f/growth"]) == 0
-    assert capsys.readouterr().out.split() == [f"{tmp_path}/f/growth{s}" for s in (".png", ".svg")]
+    assert report.main(["--figure=growth", *runs, f"--out={tmp_path}/f/growth.png"]) == 0
+    png, svg = capsys.readouterr().out.split()
+    assert (png, svg) == (f"{tmp_path}/f/growth.png", f"{tmp_path}/f/growth.svg")
+    with Image.open(png) as picture:
+        assert picture.width > 600
+    assert b"<svg" in Path(svg).read_bytes()
 
 
 def test_text_prints_the_tables_of_each_run_and_writes_nothing(runs, tmp_path, capsys):

@@ -34,7 +34,10 @@ def test_flags_make_the_options_of_a_search():
     ("arguments", "wanted"),
     [
         ([], "expected --dataset=NAME"),
-        (["--dataset=digits", "--search=s_max,epoch"], "expected --search as some of s_max,"),
+        (
+            ["--dataset=digits", "--search=s_max,epoch"],
+            "unknown setting to search epoch; known are s_max,",
+        ),
         (["--dataset=digits", "--fresh_seeds=1,x"], "expected whole numbers such as"),
         (["--dataset=digits", "--tuner=grid"], "expected random or bayesian or hyperband"),
         (["--dataset=digits", "--tasks=11"], "from 1 to 10"),

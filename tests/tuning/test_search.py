@@ -116,11 +116,15 @@ def test_growth_has_its_price_and_a_larger_beginning_pays_too():
 @pytest.mark.parametrize(
     ("kind", "options", "wanted"),
     [
-        (Aim, {"search": ("s_max", "epochs")}, "received s_max,epochs"),
+        (
+            Aim,
+            {"search": ("s_max", "epochs")},
+            "unknown setting to search epochs; known are s_max,",
+        ),
         (Aim, {"search": ()}, "received nothing"),
-        (Aim, {"objective": "best"}, "objective must be last or mean"),
+        (Aim, {"objective": "best"}, "unknown objective best; known are last, mean"),
         (Aim, {"growth_price": float("nan")}, "growth_price"),
-        (Plan, {"tuner": "grid"}, "tuner must be random or bayesian or hyperband"),
+        (Plan, {"tuner": "grid"}, "unknown tuner grid"),
         (Plan, {"trials": 0}, "trials must be an integer of at least 1"),
         (Plan, {"fresh_seeds": (-1,)}, "fresh_seeds"),
     ],
