@@ -281,38 +281,36 @@ def move_free(meta, arrays):
     kernel[place] += 1
 
 
-def close_mask(meta, arrays):
-    bits = generator(arrays, "block_3/mask_1")
-    bits[np.flatnonzero(bits)[0]] = 0
-
-
-def free_reserved(meta, arrays):
-    generator(arrays, "block_1/reserved")[:] = 0
-
-
-def reserve_more(meta, arrays):
-    generator(arrays, "block_1/reserved")[:] = 2
-
-
-def move_head(meta, arrays):
-    generator(arrays, "head_1/kernel")[:] += 1
-
-
-def move_normalisation(meta, arrays):
-    generator(arrays, "block_1/norm/affine_1")[1, 0] += 1
+def filled(part, value):
+    return lambda meta, arrays: generator(arrays, part).fill(value)
 
 
 STATE = {
     "a gated weight": (move_gated, "1 of ", "gated numbers of block_2's kernel have moved"),
-    "an old mask": (close_mask, "task 3: block_3 has another mask of task 1 than before"),
+    "an old mask": (
+        filled("block_3/mask_1", 0),
+        "task 3: block_3 has another mask of task 1 than before",
+    ),
     "another learner": (
         lambda meta, arrays: meta.pop("generator"),
         "task 3: the saved state is not that of such a learner (KeyError: 'generator')",
     ),
-    "less reserved": (free_reserved, "task 3: what block_1 has reserved is not the union"),
-    "no binary mask": (reserve_more, "task 3: what block_1 has reserved is not the union"),
-    "an old output layer": (move_head, "gated numbers of the output layer of task 1 have moved"),
-    "an old normalisation": (move_normalisation, "block_1's normalisation of task 1 have moved"),
+    "less reserved": (
+        filled("block_1/reserved", 0),
+        "task 3: what block_1 has reserved is not the union",
+    ),
+    "no binary mask": (
+        filled("block_1/reserved", 2),
+        "task 3: what block_1 has reserved is not the union",
+    ),
+    "an old output layer": (
+        filled("head_1/kernel", 1),
+        "gated numbers of the output layer of task 1 have moved",
+    ),
+    "an old normalisation": (
+        filled("block_1/norm/affine_1", 2),
+        "block_1's normalisation of task 1 have moved",
+    ),
 }
 
 
@@ -345,14 +343,8 @@ def test_a_gated_weight_of_variant_a_is_one_between_reserved_units(finished_a, t
 def test_images_that_no_gate_explains_are_still_compared(run):
     """The newest checkpoint has none after it; its own task's output layer is changed."""
 
-    def move_newest(meta, arrays):
-        generator(arrays, "head_3/kernel")[:] += 1
-
-    def elsewhere(settings):
-        settings["machine"]["cpu"] = "Setun"
-
-    edit_json(run / "settings.json", elsewhere)
-    edit_state(run, 3, move_newest)
+    edit_json(run / "settings.json", lambda s: s["machine"].update(cpu="Setun"))
+    edit_state(run, 3, filled("head_3/kernel", 1))
     found = audit_run(run)
     (fault,) = found.faults
     assert fault.startswith("images of task 3 differ in the checkpoint of task 3: ")
