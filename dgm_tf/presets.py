@@ -183,6 +183,7 @@ _PAPER_MNIST: Mapping[str, Row] = {
         "critic_learning_rate": 1e-4,
         "critic_steps": 5,
         "penalty_weight": 10.0,
+        "consolidation_steps": 600,
         "replay_batch": 64,
         "ewc_strength": 1e3,
         "alignment": 1e-3,
