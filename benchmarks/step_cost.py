@@ -67,9 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     overrides = {"replay": _REPLAY.value, "epochs": 2, "consolidation_steps": 1}
     if _SIZE.value is not None:
         overrides["generator_size"] = _SIZE.value
-    settings = settings_for(
-        "mnist", variant=_VARIANT.value, preset=_PRESET.value, **overrides
-    )
+    settings = settings_for("mnist", variant=_VARIANT.value, preset=_PRESET.value, **overrides)
     images = np.random.default_rng(0).integers(
         0, 256, [10 * 4 * settings.batch_size, 32, 32, _CHANNELS.value], np.uint8
     )

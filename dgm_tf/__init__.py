@@ -26,7 +26,7 @@ _HOMES = {
     "class_incremental": "dgm_tf.stream",
     "distributed": "dgm_tf.distribution",
     "from_arrays": "dgm_tf.datasets",
-    "from_folder": "dgm_tf.datasets",
+    "from_folder": "dgm_tf.image_folder",
     "load": "dgm_tf.datasets",
     "load_generator": "dgm_tf.serving.loading",
     "settings_for": "dgm_tf.presets",

@@ -1,4 +1,4 @@
-"""Checks on what a user passes in, which raise `InputError` with one line, and words for it."""
+"""Checks of user input, which raise `InputError` with one line, and text for such lines."""
 
 import json
 import numbers
@@ -32,8 +32,8 @@ def number(value: Any, name: str, *, low: float) -> float:
     return float(value)
 
 
-def share(value: Any, name: str, *, zero: bool) -> float:
-    """`value` as a float below 1, and above 0 unless `zero` lets that in too."""
+def fraction(value: Any, name: str, *, zero: bool) -> float:
+    """`value` as a float below 1, and above 0 unless `zero` allows 0, too."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -45,7 +45,7 @@ def share(value: Any, name: str, *, zero: bool) -> float:
 
 
 def known(kind: str, given: Sequence[str], names: Collection[str]) -> None:
-    """Finds what is none of `names`, and says which there are."""
+    """Refuses what is none of `names`."""
     if unknown := [name for name in given if name not in names]:
         raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(names)}")
 
@@ -64,8 +64,14 @@ def one_line(text: object, limit: int = 300) -> str:
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
 
 
+def reason(error: BaseException) -> str:
+    """First line of a library's error, or its type where it says nothing."""
+    text = str(error).strip() or type(error).__name__
+    return one_line(text.splitlines()[0], limit=200)
+
+
 def is_line(text: Any) -> bool:
-    """Whether a name is one line of at most LINE_LIMIT characters that a page or JSON can show."""
+    """Returns whether a name is one line, not too long, that a page or JSON can show."""
     if not isinstance(text, str) or len(text) > LINE_LIMIT:
         return False
     # Control characters, line breaks, and halves of surrogate pairs.
@@ -75,12 +81,9 @@ def is_line(text: Any) -> bool:
 def differences(
     found: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]
 ) -> list[str]:
-    """Leaves in which two JSON objects differ, as "settings.epochs is 16 there, 20 here".
+    """Leaves below some keys in which two JSON objects differ.
 
-    Args:
-        found: what a file holds.
-        wanted: what was asked for.
-        keys: the keys that count.
+    They read as "settings.epochs is 16 there, 20 here": there is `found`, here is `wanted`.
     """
     return [line for key in keys for line in _differing(key, found.get(key), wanted.get(key))]
 

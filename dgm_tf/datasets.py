@@ -1,11 +1,9 @@
-"""Where images come from: TensorFlow Datasets, a folder of images, arrays, the bundled digits.
+"""Sources of images: TensorFlow Datasets, arrays, the bundled digits.
 
 Every source ends in one record, `ImageData`: uint8 images and integer labels, held in memory, for
 training and for test. Only the splits `train` and `test` are ever read.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import difflib
 import functools
@@ -38,25 +36,12 @@ _OFFICIAL_COUNTS = {
 }
 NAMES = ("digits", *_OFFICIAL_COUNTS)
 
-_DEFAULT_SIZE = 32
-# Fractions of the training images that DGM's paper holds out: SVHN's, and MNIST's.
-_VALIDATION_FRACTIONS = {"svhn_cropped": 0.10}
-_VALIDATION_FRACTION = 0.15
-_DIGITS_SIZE = 16
-_DIGITS_TEST_FRACTION = 0.2
+DEFAULT_SIZE = 32
+_DIGITS = tuple("0123456789")
 _SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
 _MAX_SVHN_IMAGES = 2**20  # its largest split, "extra", has half as many
 _RECORDS_PER_READ = 1024
 _PROBE_SECONDS = 10.0
-
-_IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-)
-# Pillow recognises a file by its content, whatever it is called, and knows formats that are
-# programs (EPS starts Ghostscript). Only these are opened.
-_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-_MAX_PIXELS = 64_000_000
-_NO_IMAGE_FOLDERS = ("__MACOSX", "__pycache__")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,9 +54,9 @@ class ImageData:
         train_labels: int64 [N], class ids from 0; every class has images in both splits.
         test_images: uint8 [M, H, W, C].
         test_labels: int64 [M].
-        class_names: names of the classes, by class id; at least two.
-        source: where the images come from, one line.
-        image_size: side of the square images that the networks see unless told otherwise.
+        class_names: by class id; at least two.
+        source: origin of the images, one line.
+        image_size: default side of the square images that the networks see.
 
     Raises:
         InputError: the arrays do not fit this description.
@@ -84,7 +69,7 @@ class ImageData:
     test_labels: np.ndarray = dataclasses.field(repr=False)
     class_names: tuple[str, ...]
     source: str
-    image_size: int = _DEFAULT_SIZE
+    image_size: int = DEFAULT_SIZE
 
     def __post_init__(self):
         _checks.image_size(self.image_size)
@@ -117,8 +102,8 @@ class ImageData:
 
     @property
     def validation_fraction(self) -> float:
-        """Fraction of each class's training images that is held out unless told otherwise."""
-        return _VALIDATION_FRACTIONS.get(self.name, _VALIDATION_FRACTION)
+        """Default fraction of each class's training images that is held out, as in DGM's paper."""
+        return 0.10 if self.name == "svhn_cropped" else 0.15
 
 
 def _check_arrays(what: str, images: Any, labels: Any) -> None:
@@ -163,11 +148,10 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> ImageD
     Args:
         name: "digits" (scikit-learn's, no download), or "mnist", "fashion_mnist", "svhn_cropped",
             "cifar10" (TensorFlow Datasets).
-        data_dir: folder of data prepared by TensorFlow Datasets; what is missing there is
-            downloaded into it. None takes TFDS's own default (the environment variable
-            TFDS_DATA_DIR, else ~/tensorflow_datasets). For SVHN also a folder that holds, itself
-            or in a subfolder, the original files train_32x32.mat and test_32x32.mat: they are
-            read directly, which saves a download of 1.5 GB.
+        data_dir: folder of data prepared by TensorFlow Datasets; missing data is downloaded into
+            it. None takes TFDS's own default (the environment variable TFDS_DATA_DIR, else
+            ~/tensorflow_datasets). For SVHN also a folder with the original files train_32x32.mat
+            and test_32x32.mat, in itself or a subfolder, which saves a download of 1.5 GB.
 
     Raises:
         InputError: the name is unknown, or the data can be neither found nor fetched.
@@ -178,8 +162,15 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> ImageD
         close = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.5)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise InputError(f"unknown data set {name!r}{hint}: choose one of {', '.join(NAMES)}")
-    folder = _existing_folder(data_dir)
-    svhn_files = _find_svhn_files(folder) if folder and name == "svhn_cropped" else None
+    if data_dir is None:
+        return _load_tfds(name, None)
+    folder = pathlib.Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"data_dir {str(data_dir)!r} is no folder: name the folder of prepared data, or make "
+            "it first if the data shall be downloaded into it"
+        )
+    svhn_files = _find_svhn_files(folder) if name == "svhn_cropped" else None
     return _load_svhn_files(*svhn_files) if svhn_files else _load_tfds(name, folder)
 
 
@@ -192,7 +183,7 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     name: str = "arrays",
 ) -> ImageData:
-    """Takes images that are in memory already; they are not copied.
+    """Takes images that are in memory, without a copy.
 
     Args:
         images: uint8 [N, H, W, C] or [N, H, W], C 1 or 3.
@@ -205,47 +196,40 @@ def from_arrays(
     Raises:
         InputError: the arrays are of another kind, or a class has no images.
     """
-    train = _as_images(images), _as_labels(labels, "labels")
-    test = _as_images(test_images), _as_labels(test_labels, "test_labels")
+    train = _as_images(images, "images"), _as_labels(labels, "labels")
+    test = _as_images(test_images, "test_images"), _as_labels(test_labels, "test_labels")
     if class_names is None:
         highest = max((int(part.max()) for part in (train[1], test[1]) if part.size), default=-1)
         # An id far beyond the number of images is an error that `ImageData` reports; a list of
         # that many names must not be built for it.
-        count = min(highest, train[1].size) + 1
-        class_names = [str(class_id) for class_id in range(count)]
+        class_names = range(min(highest, train[1].size) + 1)
     names = tuple(str(text) for text in class_names)
-    return ImageData(name, *train, *test, names, _counted("arrays", train[1], test[1]))
+    return ImageData(name, *train, *test, names, counted("arrays", train[1], test[1]))
 
 
-def _as_images(images: ArrayLike) -> np.ndarray:
+def _as_array(values: ArrayLike, name: str) -> np.ndarray:
     try:
-        images = np.asarray(images)
+        return np.asarray(values)
     except ValueError as error:
-        raise InputError(f"images must form one array: {_checks.one_line(error)}") from error
+        raise InputError(f"{name} must form one array: {_checks.one_line(error)}") from error
+
+
+def _as_images(images: ArrayLike, name: str) -> np.ndarray:
+    images = _as_array(images, name)
     return images[..., np.newaxis] if images.ndim == 3 else images
 
 
 def _as_labels(labels: ArrayLike, name: str) -> np.ndarray:
-    try:
-        labels = np.asarray(labels)
-    except ValueError as error:
-        raise InputError(f"{name} must form one array: {_checks.one_line(error)}") from error
+    labels = _as_array(labels, name)
     if labels.dtype.kind not in "iu":
         raise InputError(f"{name} must be integers (class ids from 0), got {labels.dtype}")
     labels = labels.astype(np.int64, copy=False)
     return labels[:, 0] if labels.shape[1:] == (1,) else labels
 
 
-def _counted(source: str, train_labels: np.ndarray, test_labels: np.ndarray) -> str:
-    return f"{source}, {train_labels.size} training and {test_labels.size} test images"
-
-
-def _provenance(name: str, origin: str, train_labels: np.ndarray, test_labels: np.ndarray) -> str:
-    """Origin and counts, and that they are not the published splits where this is so."""
-    source = _counted(origin, train_labels, test_labels)
-    if (train_labels.size, test_labels.size) == _OFFICIAL_COUNTS[name]:
-        return source
-    return source + " (not the official {} and {})".format(*_OFFICIAL_COUNTS[name])
+def counted(origin: str, train: np.ndarray, test: np.ndarray) -> str:
+    """Origin of images and their numbers, for `ImageData.source`."""
+    return f"{origin}, {train.size} training and {test.size} test images"
 
 
 # The bundled digits.
@@ -259,16 +243,16 @@ def _load_digits() -> ImageData:
     bundle = load_digits()
     images = np.round(bundle.images[..., np.newaxis] * (255 / 16)).astype(np.uint8)
     labels = bundle.target.astype(np.int64)
-    train, test = stratified_cut(labels, _DIGITS_TEST_FRACTION, seed=0, use="digits")
+    train, test = stratified_cut(labels, 0.2, seed=0, use="digits")
     return ImageData(
         name="digits",
         train_images=images[train],
         train_labels=labels[train],
         test_images=images[test],
         test_labels=labels[test],
-        class_names=tuple(str(digit) for digit in range(10)),
-        source=_counted("scikit-learn digits", train, test),
-        image_size=_DIGITS_SIZE,
+        class_names=_DIGITS,
+        source=counted("scikit-learn digits", train, test),
+        image_size=16,
     )
 
 
@@ -277,14 +261,14 @@ def stratified_cut(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cuts rows into a kept and a held-out part, each class for itself.
 
-    The cut of a class depends on the seed, `use` and its id alone. Of a class with two or more
+    The cut of a class depends only on the seed, `use` and its id. Of a class with two or more
     rows something is held out (unless `fraction` is 0), and of every class something is kept.
 
     Args:
         labels: integers [N], class ids from 0.
-        fraction: share that is held out, in [0, 1).
+        fraction: fraction of each class to hold out, in [0, 1).
         seed: integer, 0 or more.
-        use: what the cut is for; the same seed cuts differently for another use.
+        use: purpose of the cut; the same seed cuts differently for another one.
 
     Returns:
         Row numbers (kept, held out), each int64 and ascending.
@@ -303,20 +287,17 @@ def stratified_cut(
 # TensorFlow Datasets.
 
 
-def _existing_folder(data_dir: str | os.PathLike[str] | None) -> pathlib.Path | None:
-    if data_dir is None:
-        return None
-    folder = pathlib.Path(data_dir).expanduser()
-    if not folder.is_dir():
-        raise InputError(
-            f"data_dir {str(data_dir)!r} is no folder: name the folder of prepared data, or make "
-            "it first if the data shall be downloaded into it"
-        )
-    return folder
-
-
 def _load_tfds(name: str, folder: pathlib.Path | None) -> ImageData:
-    builder = _tfds_builder(name, folder)
+    # Imported here: only the data sets that TFDS provides need it.
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+    except Exception as error:
+        raise InputError(
+            f"the prepared data of {name} cannot be read: {_checks.reason(error)}; "
+            "prepare it again, or name another data_dir"
+        ) from error
     if not builder.info.splits:
         _download(name, builder)
     if str(builder.info.file_format.value) != "tfrecord":
@@ -325,33 +306,29 @@ def _load_tfds(name: str, folder: pathlib.Path | None) -> ImageData:
             "prepare it as tfrecord, TensorFlow Datasets' default"
         )
     train, test = (_read_split(builder, split) for split in ("train", "test"))
-    return ImageData(
-        name,
-        *train,
-        *test,
-        class_names=tuple(builder.info.features["label"].names),
-        source=_provenance(name, f"tfds {name} {builder.version}", train[1], test[1]),
-    )
+    class_names = tuple(builder.info.features["label"].names)
+    return _official(name, f"tfds {name} {builder.version}", train, test, class_names)
 
 
-def _tfds_builder(name: str, folder: pathlib.Path | None) -> Any:
-    # Imported here: only the data sets that TFDS provides need it.
-    import tensorflow_datasets as tfds
-
-    try:
-        return tfds.builder(name, data_dir=folder)
-    except Exception as error:
-        raise InputError(
-            f"the prepared data of {name} cannot be read: {_reason(error)}; "
-            "prepare it anew, or name another data_dir"
-        ) from error
+def _official(
+    name: str,
+    origin: str,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    class_names: tuple[str, ...],
+) -> ImageData:
+    """Data whose source says so where they are not the published splits."""
+    source = counted(origin, train[1], test[1])
+    if (train[1].size, test[1].size) != _OFFICIAL_COUNTS[name]:
+        source += " (not the official {} and {})".format(*_OFFICIAL_COUNTS[name])
+    return ImageData(name, *train, *test, class_names, source)
 
 
 def _read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     """(uint8 [N, H, W, C], int64 [N]) of one split.
 
-    TFDS says where the records lie and decodes them; the records are read and parsed in blocks,
-    since TFDS's own pipeline, which handles each example alone, takes four times as long.
+    The records are read and parsed in blocks: TFDS's own pipeline, which handles one example at a
+    time, takes four times as long.
     """
     info = builder.info
     if split not in info.splits:
@@ -384,8 +361,8 @@ def _read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"{count} records were expected, {done} found")
     except (tf.errors.OpError, ValueError, OSError) as error:
         raise InputError(
-            f"split {split!r} of {info.name} in {builder.data_path} is damaged: {_reason(error)}; "
-            "delete that folder and prepare the data anew"
+            f"split {split!r} of {info.name} in {builder.data_path} is damaged: "
+            f"{_checks.reason(error)}; delete that folder and prepare the data again"
         ) from error
     return images, labels
 
@@ -393,8 +370,7 @@ def _read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
 def _download(name: str, builder: Any) -> None:
     """Lets TFDS fetch and prepare the data; says in one line why that did not work."""
     # All files of a data set lie on one host.
-    unreachable = _unreachable(next(iter(builder.url_infos)))
-    if unreachable:
+    if unreachable := _unreachable(next(iter(builder.url_infos))):
         raise InputError(_no_data_text(name, builder, unreachable))
     if name == "svhn_cropped":
         _log.warning(
@@ -405,11 +381,11 @@ def _download(name: str, builder: Any) -> None:
     try:
         builder.download_and_prepare()
     except Exception as error:
-        raise InputError(_no_data_text(name, builder, _reason(error))) from error
+        raise InputError(_no_data_text(name, builder, _checks.reason(error))) from error
 
 
 def _unreachable(url: str) -> str | None:
-    """Why the address does not answer, or None if it does.
+    """The reason why an address does not answer, or None if it does.
 
     Where there is no network TFDS retries for minutes; this takes seconds.
     """
@@ -434,11 +410,6 @@ def _no_data_text(name: str, builder: Any, reason: str) -> str:
     )
 
 
-def _reason(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return _checks.one_line(text.splitlines()[0], limit=200)
-
-
 # SVHN's original files.
 
 
@@ -446,7 +417,8 @@ def _find_svhn_files(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path] 
     try:
         places = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
     except OSError as error:
-        raise InputError(f"data_dir {str(folder)!r} cannot be listed: {_reason(error)}") from error
+        why = _checks.reason(error)
+        raise InputError(f"data_dir {str(folder)!r} cannot be listed: {why}") from error
     for place in places:
         train, test = (place / file for file in _SVHN_FILES)
         if train.is_file() and test.is_file():
@@ -455,16 +427,8 @@ def _find_svhn_files(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path] 
 
 
 def _load_svhn_files(train: pathlib.Path, test: pathlib.Path) -> ImageData:
-    train_arrays, test_arrays = _read_svhn_file(train), _read_svhn_file(test)
-    return ImageData(
-        "svhn_cropped",
-        *train_arrays,
-        *test_arrays,
-        class_names=tuple(str(digit) for digit in range(10)),
-        source=_provenance(
-            "svhn_cropped", "SVHN's original files", train_arrays[1], test_arrays[1]
-        ),
-    )
+    parts = _read_svhn_file(train), _read_svhn_file(test)
+    return _official("svhn_cropped", "SVHN's original files", *parts, _DIGITS)
 
 
 def _read_svhn_file(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
@@ -483,185 +447,6 @@ def _read_svhn_file(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"X is {pixels.dtype} {pixels.shape}, y has {len(labels)} labels")
     except Exception as error:
         raise InputError(
-            f"{path} is not one of SVHN's original files of cropped digits: {_reason(error)}"
+            f"{path} is not one of SVHN's original files of cropped digits: {_checks.reason(error)}"
         ) from error
     return np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)), labels.astype(np.int64) % 10
-
-
-# A folder of images.
-
-
-def from_folder(
-    path: str | os.PathLike[str],
-    *,
-    image_size: int = _DEFAULT_SIZE,
-    test_fraction: float = 0.2,
-    seed: int = 0,
-) -> ImageData:
-    """Reads a folder that has one subfolder of images per class.
-
-    Classes take their ids from the subfolders' names in ascending order. An image is turned
-    upright (EXIF), cut to its central square and resized. Of an animation the first frame is
-    taken, transparent parts become white, 16-bit grey is scaled to 8 bits, every other colour
-    model is converted to RGB. If all images are grey, one channel is kept.
-
-    Args:
-        path: the folder. Files in it, hidden entries, and files in the subfolders that are not
-            called like images are passed over.
-        image_size: side of the images, a multiple of 8 and at least 16.
-        test_fraction: share of each class's images that becomes the test split.
-        seed: determines that split.
-
-    Raises:
-        InputError: no folder, fewer than two classes, a class with fewer than two images, a name
-            that is no text, a link out of the folder, or an image that cannot be read.
-    """
-    image_size = _checks.image_size(image_size)
-    test_fraction = _checks.share(test_fraction, "test_fraction", zero=False)
-    seed = _checks.integer(seed, "seed", low=0)
-    folder = pathlib.Path(path).expanduser()
-    files_by_class = _list_classes(folder)
-    files = [file for files in files_by_class.values() for file in files]
-    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
-    images = _read_images(files, image_size)
-    train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
-    name = _text(folder.resolve().name or "folder")
-    return ImageData(
-        name=name,
-        train_images=images[train],
-        train_labels=labels[train],
-        test_images=images[test],
-        test_labels=labels[test],
-        class_names=tuple(files_by_class),
-        source=_counted(f"folder {name} cut with seed {seed}", train, test),
-        image_size=image_size,
-    )
-
-
-def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    try:
-        if not folder.is_dir():
-            raise InputError(
-                f"{str(folder)!r} is no folder: name one that has a subfolder of images per class"
-            )
-        classes = {
-            _text(entry.name): sorted(
-                _within(file, folder) for file in entry.iterdir() if _is_image_name(file)
-            )
-            for entry in sorted(folder.iterdir())
-            if entry.is_dir() and not _is_passed_over(entry)
-        }
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise InputError(f"{str(folder)!r} cannot be listed: {_reason(error)}") from error
-    if len(classes) < 2:
-        raise InputError(
-            f"{str(folder)!r} must have at least two subfolders, one per class, got {len(classes)}"
-        )
-    for name, files in classes.items():
-        if len(files) < 2:
-            raise InputError(
-                f"class folder {str(folder / name)!r} must hold at least two images (one to "
-                f"train, one to test), got {len(files)}; images are files called "
-                f"{', '.join(sorted(_IMAGE_SUFFIXES))}"
-            )
-    return classes
-
-
-def _text(name: str) -> str:
-    """A folder's name, which becomes that of a class or of the data, in reports and in JSON."""
-    if not _checks.is_line(name):
-        raise InputError(
-            f"the name of folder {name!r} must be text of one line of at most "
-            f"{_checks.LINE_LIMIT} characters: rename it"
-        )
-    return name
-
-
-def _within(file: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise InputError(
-            f"{_checks.one_line(repr(str(file)))} is a link that leaves the folder "
-            f"{str(folder)!r}: put a copy in its place"
-        )
-    return file
-
-
-def _is_passed_over(entry: pathlib.Path) -> bool:
-    return entry.name.startswith(".") or entry.name in _NO_IMAGE_FOLDERS
-
-
-def _is_image_name(file: pathlib.Path) -> bool:
-    return file.suffix.lower() in _IMAGE_SUFFIXES and not _is_passed_over(file) and file.is_file()
-
-
-def _read_images(files: Sequence[pathlib.Path], size: int) -> np.ndarray:
-    """uint8 [N, size, size, 3], or one channel if every image is grey."""
-    images = np.empty((len(files), size, size, 3), np.uint8)
-    # Pillow decodes without holding Python's lock.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        reading = collections.deque(pool.submit(_read_image, file, size) for file in files)
-        try:
-            for row in range(len(files)):
-                images[row] = reading.popleft().result()
-        finally:
-            for waiting in reading:
-                waiting.cancel()
-    if (images[..., :1] == images).all():
-        return np.ascontiguousarray(images[..., :1])
-    return images
-
-
-def _read_image(file: pathlib.Path, size: int) -> np.ndarray:
-    """One image as uint8 [size, size, 3]."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file, formats=_pillow_formats()) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise ValueError(
-                    f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}"
-                )
-            # A large JPEG is decoded at a fraction of its size, still twice what is needed.
-            image.draft(image.mode, (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image)
-            square = _central_square(_to_rgb(upright))
-            return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
-    # Decoders of damaged files raise nearly anything.
-    except Exception as error:
-        raise InputError(
-            f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; "
-            "repair or remove it"
-        ) from error
-
-
-def _central_square(image: Any) -> Any:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
-
-
-@functools.cache
-def _pillow_formats() -> tuple[str, ...]:
-    from PIL import Image
-
-    Image.init()
-    return tuple(name for name in _PILLOW_FORMATS if name in Image.OPEN)
-
-
-def _to_rgb(image: Any) -> Any:
-    from PIL import Image
-
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
-    if image.mode.startswith("I"):
-        # Pillow's own conversion cuts 16-bit values off at 255.
-        levels = np.asarray(image)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("its pixels are wider than 16 bits")
-        grey = np.round(levels / 257).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image)
-    return image.convert("RGB")

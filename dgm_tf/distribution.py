@@ -2,10 +2,7 @@
 
 A *replica* takes each training step on its own part of the batch. All replicas hold the same
 variables, draw the same random numbers, of which each uses its part, and apply the same mean
-gradients, so that N of them learn what one would learn, but for the order in which numbers are
-summed.
-
-What a step asks of the others is here; outside a step, and on one device, there is nobody to ask.
+gradients: N of them learn what one would learn, except for the order of sums.
 """
 
 import contextlib
@@ -43,9 +40,9 @@ class Distribution:
     """One device; what the others do more.
 
     Attributes:
-        replicas: how many there are.
-        processes: how many of them are processes of their own; 1 where all are in this one.
-        is_chief: whether this process is the one that writes the run's folder.
+        replicas: their number.
+        processes: the number of processes that they are in.
+        is_chief: True in the process that writes the run's folder.
     """
 
     replicas = 1
@@ -66,15 +63,15 @@ class Distribution:
         return step
 
     def index(self) -> Any:
-        """Which replica this is, from 0, inside a step; None outside."""
+        """This replica's number, from 0, inside a step; None outside."""
         return None
 
     def mean_vector(self, values: tf.Tensor) -> tf.Tensor:
-        """The mean over replicas of one float32 vector; inside a step alone."""
+        """The mean over replicas of one float32 vector, inside a step."""
         return values
 
     def from_chief(self, data: bytes | None) -> bytes:
-        """What the chief gives, in every process."""
+        """The chief's `data`, in every process."""
         return data or b""
 
     @contextlib.contextmanager
@@ -116,9 +113,8 @@ class Mirrored(Distribution):
 class Processes(Distribution):
     """Several processes with a device each, by `tf.distribute.MultiWorkerMirroredStrategy`.
 
-    A process has its own, ordinary variables; the strategy is there to add numbers up. Its own
-    way, mirrored variables, would have every process take part whenever one is made, and can hold
-    no masks: it cannot send bytes.
+    A process has its own, ordinary variables, and the strategy only adds numbers up. Its mirrored
+    variables would need every process whenever one is made, and can hold no masks, which are bytes.
     """
 
     def __init__(self, rank: int, processes: int):
@@ -186,7 +182,7 @@ class Processes(Distribution):
 
 
 def _take_signals_back() -> None:
-    """TensorFlow takes SIGTERM for itself as processes meet, and then nobody hears it."""
+    """Restores the signal handlers: TensorFlow takes SIGTERM for itself as processes meet."""
     if threading.current_thread() is threading.main_thread():
         for each in (signal.SIGINT, signal.SIGTERM):
             if (handler := signal.getsignal(each)) is not None:
@@ -222,8 +218,8 @@ def distributed(mode: str = "none", *, replicas: int | None = None) -> Iterator[
     Args:
         mode: `"none"`, `"mirrored"` (all GPUs of this machine) or `"multiworker"` (processes as the
             environment variable TF_CONFIG names them, with a device each).
-        replicas: how many devices to mirror, all of them unless given. On a machine without a GPU
-            the processor is divided into so many, for trials.
+        replicas: devices to mirror, by default all. On a machine without a GPU the processor is
+            divided into so many, for trials.
 
     Raises:
         InputError: there are not that many devices, or TF_CONFIG cannot be used.
@@ -240,9 +236,9 @@ def distributed(mode: str = "none", *, replicas: int | None = None) -> Iterator[
 
 
 def start(mode: str = "none", *, replicas: int | None = None) -> Distribution:
-    """Takes devices or processes together; arguments and errors are those of `distributed`.
+    """Takes devices or processes together, before anything else is done with TensorFlow.
 
-    To be called before anything else is done with TensorFlow.
+    Arguments and errors are those of `distributed`.
     """
     if mode not in DISTRIBUTIONS:
         raise InputError(f"distribute must be {', '.join(DISTRIBUTIONS)}, not {mode!r}")
@@ -300,7 +296,7 @@ def _parts_of_processor(wanted: int | None) -> list[str]:
 
 
 def place_in_cluster(text: str | None) -> tuple[int, int]:
-    """This process's number, 0 for the chief, and how many there are, by a TF_CONFIG.
+    """This process's number, 0 for the chief, and the number of processes, by a TF_CONFIG.
 
     Raises:
         InputError: it does not say, or names tasks other than chief and workers.
@@ -347,7 +343,7 @@ def part(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
     rows = values.shape[axis] or tf.shape(values)[axis]
     if isinstance(rows, int) and rows % _present.replicas:
         raise InputError(
-            f"{rows} images cannot be shared evenly by {_present.replicas} replicas: choose a "
+            f"{rows} images cannot be divided evenly by {_present.replicas} replicas: choose a "
             "batch size that can"
         )
     each = rows // _present.replicas
@@ -360,16 +356,13 @@ def part(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
     return taken
 
 
-def share(number: int) -> int:
-    """How many of a number of images fall to one replica of a step, at least one.
-
-    All replicas together then make at least that many.
-    """
+def per_replica(number: int) -> int:
+    """One replica's part of a number of images, rounded up."""
     return -(-number // count())
 
 
 def primary(variable: Any) -> tf.Variable:
-    """The variable's copy that is read outside a step; a tape knows that one alone there."""
+    """The variable's copy that is read outside a step, the only one that a tape knows there."""
     return getattr(variable.value, "values", [variable.value])[0]
 
 
@@ -380,13 +373,13 @@ def part_drawn(
     *,
     axis: int = 0,
 ) -> tf.Tensor:
-    """This replica's part of random numbers that are drawn for all, the same on each.
+    """This replica's part of random numbers for all, which are the same on each.
 
     Args:
-        draw: of a shape and a seed, such as `dgm_tf.randomness.normal`.
+        draw: takes a shape and a seed, such as `dgm_tf.randomness.normal`.
         shape: of the part.
         seed: int32 [2].
-        axis: that which the replicas divide.
+        axis: the one that the replicas divide.
     """
     whole = [*shape[:axis], count() * shape[axis], *shape[axis + 1 :]]
     return part(draw(whole, seed), axis=axis)
@@ -408,13 +401,11 @@ def mean(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def differentiable_mean(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """The same with a gradient, and one of that, for use in a loss.
+    """The same with first and second gradients, for use in a loss.
 
     TensorFlow registers it for good, and with it the graph of the training step, tens of megabytes
-    for each task; on one device it is not used.
-
-    The gradient is that of the mean of all replicas' losses, times the number of replicas, like
-    that of each replica's own loss; the mean of the gradients is the right one.
+    for each task; on one device it is not used. The gradient is that of the mean of all replicas'
+    losses, times the number of replicas: the mean of the gradients is the right one.
     """
     return _as_vector(_mean_with_gradient, values) if count() > 1 else list(values)
 

@@ -65,7 +65,7 @@ class FullReplay:
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = randomness.fold(self._seed, step)
-        each = distribution.share(self._batch_size)
+        each = distribution.per_replica(self._batch_size)
         shape = [each, self._memory.latent_dim]
         classes = range(self._memory.classes)
         images = []
@@ -128,7 +128,7 @@ class BalancedReplay:
         with tf.control_dependencies([renewed]):
             # Evenly over the classes, beginning with another one each time.
             first = randomness.integers([], randomness.fold(seed, 1), self._classes)
-            rows = distribution.count() * distribution.share(self._batch_size)
+            rows = distribution.count() * distribution.per_replica(self._batch_size)
             positions = distribution.part((first + tf.range(rows)) % self._classes)
             slots = randomness.integers([rows], randomness.fold(seed, 2), self._slots)
             slots = distribution.part(slots)

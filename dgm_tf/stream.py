@@ -1,14 +1,12 @@
 """A data set cut into tasks, and the only door to training images.
 
-In class-incremental learning the classes arrive task by task, and the images of a finished task
-may not be kept. Here that is not a promise but a mechanism: the training images of the open task
-lie in one store which is destroyed when the stream moves on, so that neither the task, nor a
-dataset made from it earlier, nor an iterator that is already running can read them any longer.
+The images of a finished task may not be kept. The training images of the open task lie in a store
+which is destroyed when the stream moves on, so that neither the task, nor a dataset made from it
+earlier, nor an iterator that is already running can read them any longer.
 
-Three doors stay open, each named for what it is: `TaskStream.seen_test` (real test images, for
-evaluation only), `TaskStream.seen_validation` (held-out images, for a search for settings only) and
-`TaskStream.joint_batches` (real training images of all classes so far, for joint training, the
-upper reference).
+Three doors stay open: `TaskStream.seen_test` (real test images, for evaluation only),
+`TaskStream.seen_validation` (held-out images, for a search for settings only) and
+`TaskStream.joint_batches` (real training images of all classes so far, for joint training).
 """
 
 import functools
@@ -16,7 +14,7 @@ import operator
 import threading
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,8 @@ from dgm_tf import _checks, datasets, randomness
 from dgm_tf.errors import InputError
 
 _CPU = "CPU:0"
+
+_Images = tuple[np.ndarray, np.ndarray]  # uint8 [N, H, W, C], class ids int32 [N]
 
 
 class TaskClosed(InputError):
@@ -58,9 +58,9 @@ def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
 class _ImageStore:
     """Images and labels in TensorFlow's memory that can be taken away from everyone at once.
 
-    A dataset that captures arrays or tensors keeps them alive for as long as it lives itself.
-    This one captures a resource handle, and `close` destroys the resource behind it. The raw
-    operations stand in for `tf.Variable`, which a distribution strategy's scope would mirror.
+    A dataset keeps the arrays and tensors that it captures alive. This store lets it capture a
+    resource handle, and `close` destroys the resource behind it. The raw operations stand in for
+    `tf.Variable`, which a distribution strategy's scope would mirror.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, closed_text: str):
@@ -172,40 +172,34 @@ def _iterator_class() -> type:
 
 
 class Task:
-    """One task of a stream: the only thing that hands out training images.
-
-    Its images can be read until the stream moves on to the next task.
+    """One task of a stream, whose images can be read until the stream moves on.
 
     Attributes:
         index: position in the stream, from 1.
-        classes: data-set class ids that arrive with this task.
+        classes: class ids that arrive with this task, as the data set has them.
         class_names: their names.
         image_shape: (S, S, C) of the images that `batches` yields.
         train_size: training images, the validation part excluded.
         validation_size: images held out.
-        seen_classes: class ids in order of arrival, up to and including this task.
     """
 
     def __init__(
         self,
-        *,
+        name: str,
         index: int,
-        count: int,
-        classes: tuple[int, ...],
-        class_names: tuple[str, ...],
-        seen_classes: tuple[int, ...],
+        classes: Mapping[int, str],
         image_shape: tuple[int, int, int],
-        train: tuple[np.ndarray, np.ndarray],
-        validation: tuple[np.ndarray, np.ndarray],
+        *,
+        train: _Images,
+        validation: _Images,
     ):
         self.index = index
-        self.classes = classes
-        self.class_names = class_names
-        self.seen_classes = seen_classes
+        self.classes = tuple(classes)
+        self.class_names = tuple(classes.values())
         self.image_shape = image_shape
-        self._count = count
+        self._name = name
         closed = (
-            f"{self} is finished and its training images are gone: "
+            f"{name} is finished and its training images are gone: "
             "only the task the stream stands at can be read"
         )
         self._train = _ImageStore(*train, closed)
@@ -215,21 +209,20 @@ class Task:
         self._smallest_class = int(np.bincount(train[1])[list(classes)].min())
 
     def __str__(self) -> str:
-        return f"task {self.index} of {self._count}: {_class_list(self.classes)}"
+        return self._name
 
     __repr__ = __str__
 
     @property
     def is_open(self) -> bool:
-        """Whether the training images can still be read."""
+        """True while the training images can be read."""
         return self._train.is_open
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Full batches in one pass over the task: `train_size // batch_size`.
+        """Full batches in one pass over the task.
 
         Raises:
-            InputError: `batch_size` is no positive integer, or larger than the task's smallest
-                class.
+            InputError: `batch_size` is larger than the task's smallest class.
         """
         batch_size = _checks.integer(batch_size, "batch_size", low=1)
         if batch_size > self._smallest_class:
@@ -245,8 +238,8 @@ class Task:
     ) -> tf.data.Dataset:
         """Training batches in random order, `epochs` passes in one dataset.
 
-        The order of pass e is a pure function of (seed, e), so the same call with `start=k` goes
-        on exactly where an interrupted pass stopped.
+        The order of pass e depends only on (seed, e): the same call with `start=k` resumes an
+        interrupted pass exactly.
 
         Args:
             batch_size: images per batch B; a pass drops its last, incomplete batch.
@@ -263,24 +256,17 @@ class Task:
             InputError: an argument is out of range.
         """
         self._train.check_open()
-        steps = self.steps_per_epoch(batch_size)
-        epochs = _checks.integer(epochs, "epochs", low=1)
-        start = _checks.integer(start, "start", low=0, high=epochs * steps)
-        rows = _shuffled_rows(self.train_size, batch_size, steps, epochs, _seed(seed), start)
+        self.steps_per_epoch(batch_size)  # Refuses a batch that is too large.
+        rows = _shuffled_rows(self.train_size, batch_size, epochs, seed, start)
         return self._dataset(rows, self._train)
 
     def validation(self, batch_size: int = 256) -> tf.data.Dataset:
         """The task's own held-out images, in fixed order; the last batch may be smaller.
 
-        Returns:
-            Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B].
-
-        Raises:
-            TaskClosed: the stream has moved on. A dataset made before raises it too.
+        Pairs and errors are those of `batches`.
         """
         self._validation.check_open()
-        batch_size = _checks.integer(batch_size, "batch_size", low=1)
-        rows = tf.data.Dataset.range(self._validation.size).batch(batch_size)
+        rows = _rows_in_order(self.validation_size, batch_size)
         return self._dataset(rows, self._validation)
 
     def _dataset(self, rows: tf.data.Dataset, store: _ImageStore) -> tf.data.Dataset:
@@ -304,10 +290,19 @@ class Task:
         self._validation.close()
 
 
+def _rows_in_order(size: int, batch_size: int) -> tf.data.Dataset:
+    return tf.data.Dataset.range(size).batch(_checks.integer(batch_size, "batch_size", low=1))
+
+
 def _shuffled_rows(
-    size: int, batch_size: int, steps: int, epochs: int, seed: int, start: int
+    size: int, batch_size: int, epochs: int, seed: int, start: int
 ) -> tf.data.Dataset:
-    """Row numbers [B] of every batch, from batch `start` on; pass e depends on (seed, e) alone."""
+    """Row numbers [B] of every batch, from batch `start` on; pass e depends only on (seed, e)."""
+    batch_size = _checks.integer(batch_size, "batch_size", low=1, high=size)
+    steps = size // batch_size
+    epochs = _checks.integer(epochs, "epochs", low=1)
+    seed = _checks.integer(seed, "seed", low=-(2**63), high=2**63 - 1)
+    start = _checks.integer(start, "start", low=0, high=epochs * steps)
 
     def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
@@ -325,11 +320,11 @@ def _shuffled_rows(
 class TaskStream:
     """The tasks of one data set, in order, each readable until the next one begins.
 
-    Iterate over it once. `tasks(start=k)` goes on at task k, as a resumed run does.
+    Iterate over it once. `tasks(start=k)` begins at task k, as a resumed run does.
 
     Attributes:
         name: name of the data set.
-        source: where its images come from, one line.
+        source: origin of its images, one line.
         class_order: class ids in order of arrival.
         task_classes: class ids of each task.
         class_names: names of the classes, by class id.
@@ -371,16 +366,12 @@ class TaskStream:
         return self.tasks()
 
     def tasks(self, start: int = 1) -> Iterator[Task]:
-        """Yields the tasks from number `start` on; earlier ones are passed over unread.
+        """Yields the tasks from number `start` (1 to T + 1) on; earlier ones are never read.
 
-        Moving on closes the task before, and so does reaching the end.
-
-        Args:
-            start: first task to open, 1 to T; T + 1 yields nothing.
+        Each task is closed when the next one begins, the last one when the stream ends.
 
         Raises:
             TaskClosed: the stream is past that task.
-            InputError: there is no such task.
         """
         start = _checks.integer(start, "start", low=1, high=len(self) + 1)
         self._check_ahead(start)
@@ -388,7 +379,10 @@ class TaskStream:
 
     def _walk(self, start: int) -> Iterator[Task]:
         for index in range(start, len(self) + 1):
-            yield self._open(index)
+            self._check_ahead(index)
+            self._move_to(index + 1)
+            self._open_task = self._opened(index)
+            yield self._open_task
         self._move_to(len(self) + 1)
 
     def _check_ahead(self, index: int) -> None:
@@ -404,27 +398,23 @@ class TaskStream:
             self._open_task = None
         self._next_index = index
 
-    def _open(self, index: int) -> Task:
-        self._check_ahead(index)
-        self._move_to(index + 1)
+    def _opened(self, index: int) -> Task:
         classes = self.task_classes[index - 1]
-        self._open_task = Task(
-            index=index,
-            count=len(self),
-            classes=classes,
-            class_names=tuple(self.class_names[c] for c in classes),
-            seen_classes=self.seen_classes(index),
-            image_shape=self.image_shape,
+        noun = "class" if len(classes) == 1 else "classes"
+        return Task(
+            f"task {index} of {len(self)}: {noun} {', '.join(map(str, classes))}",
+            index,
+            {label: self.class_names[label] for label in classes},
+            self.image_shape,
             train=self._take(self._train_rows, classes),
             validation=self._take(self._validation_rows, classes),
         )
-        return self._open_task
 
-    def _take(self, rows: list[np.ndarray], classes: Sequence[int]):
+    def _take(self, rows: list[np.ndarray], classes: Sequence[int]) -> _Images:
         chosen = np.concatenate([rows[c] for c in classes])
         return self._data.train_images[chosen], self._data.train_labels[chosen].astype(np.int32)
 
-    def seen_classes(self, task: Task | int) -> tuple[int, ...]:
+    def _seen_classes(self, task: Task | int) -> tuple[int, ...]:
         """Class ids in order of arrival, up to and including `task`."""
         index = task.index if isinstance(task, Task) else task
         index = _checks.integer(index, "task", low=1, high=len(self))
@@ -433,7 +423,7 @@ class TaskStream:
         return tuple(c for classes in self.task_classes[:index] for c in classes)
 
     def seen_test(self, task: Task | int, batch_size: int = 256) -> tf.data.Dataset:
-        """Real test images of all classes seen up to and including `task`: for evaluation only.
+        """Real test images of all classes seen up to and including `task`, for evaluation only.
 
         Args:
             task: a task of this stream, or its number (from 1).
@@ -443,69 +433,56 @@ class TaskStream:
             Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B], class by
             class in order of arrival.
         """
-        batch_size = _checks.integer(batch_size, "batch_size", low=1)
-        chosen = np.concatenate([self._test_rows[c] for c in self.seen_classes(task)])
-        rows = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
-        return self._open_door(rows, *self._test_tensors)
+        chosen = np.concatenate([self._test_rows[c] for c in self._seen_classes(task)])
+        images, labels = self._data.test_images[chosen], self._data.test_labels[chosen]
+        return self._open_door(_rows_in_order(len(labels), batch_size), images, labels)
 
     def seen_validation(self, task: Task | int, batch_size: int = 256) -> tf.data.Dataset:
-        """Held-out images of ALL classes seen up to and including `task`: for a search only.
+        """Held-out images of ALL classes seen up to and including `task`, for a search only.
 
-        A search for settings compares them by these images, of finished tasks too. A run never
-        looks at them: there they are gone with their task, like its training images.
-
-        Args and result are those of `seen_test`.
+        A run never looks at those of finished tasks. Args and result are those of `seen_test`.
 
         Raises:
             InputError: `validation_fraction` is 0.
         """
-        batch_size = _checks.integer(batch_size, "batch_size", low=1)
-        images, labels = self._take(self._validation_rows, self.seen_classes(task))
+        images, labels = self._take(self._validation_rows, self._seen_classes(task))
         if not len(labels):
             raise InputError(
                 f"validation images were wanted, validation_fraction is {self.validation_fraction}:"
                 " hold some out"
             )
-        rows = tf.data.Dataset.range(len(labels)).batch(batch_size)
-        return self._open_door(rows, *_on_cpu(images, labels))
-
-    @functools.cached_property
-    def _test_tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
-        return _on_cpu(self._data.test_images, self._data.test_labels)
+        return self._open_door(_rows_in_order(len(labels), batch_size), images, labels)
 
     def joint_batches(
         self, task: Task | int, batch_size: int, *, epochs: int, seed: int, start: int = 0
     ) -> tf.data.Dataset:
-        """Real training images of ALL classes up to and including `task`: joint training.
+        """Real training images of ALL classes up to and including `task`.
 
-        The one named exception to the rule that a finished task's images cannot be read. It
-        exists for the upper reference (joint training) and for oracles that measure image
-        quality; a continual learner never gets it, since tasks do not lead here.
+        The one exception to the rule that a finished task's images cannot be read, for joint
+        training (the upper reference) and oracles. Tasks do not lead a continual learner here.
 
         Args and result are those of `Task.batches`; the validation parts are left out.
         """
-        images, labels = self._take(self._train_rows, self.seen_classes(task))
-        batch_size = _checks.integer(batch_size, "batch_size", low=1, high=len(labels))
-        epochs = _checks.integer(epochs, "epochs", low=1)
-        steps = len(labels) // batch_size
-        start = _checks.integer(start, "start", low=0, high=epochs * steps)
-        rows = _shuffled_rows(len(labels), batch_size, steps, epochs, _seed(seed), start)
-        return self._open_door(rows, *_on_cpu(images, labels))
+        images, labels = self._take(self._train_rows, self._seen_classes(task))
+        rows = _shuffled_rows(len(labels), batch_size, epochs, seed, start)
+        return self._open_door(rows, images, labels)
 
-    def _open_door(self, rows, images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
+    def _open_door(
+        self, rows: tf.data.Dataset, images: np.ndarray, labels: np.ndarray
+    ) -> tf.data.Dataset:
         size = self.image_shape[0]
+        with tf.init_scope(), tf.device(_CPU):
+            pixels, ids = tf.constant(images), tf.constant(labels, tf.int32)
 
         def load(batch):
-            return to_float(tf.gather(images, batch), size), tf.gather(labels, batch)
+            return to_float(tf.gather(pixels, batch), size), tf.gather(ids, batch)
 
         return rows.map(load).prefetch(2)
 
-    def anew(self, *, seed: int | None = None) -> "TaskStream":
-        """A stream of the same images and tasks that stands before its first task.
+    def fresh(self, *, seed: int | None = None) -> "TaskStream":
+        """A stream of the same images and tasks, before its first task.
 
-        Args:
-            seed: determines the validation part, the order of the classes stays; None for the
-                same.
+        Another seed changes the validation part, and not the order of the classes.
         """
         return TaskStream(
             self._data,
@@ -517,18 +494,21 @@ class TaskStream:
 
     @property
     def scenario(self) -> str:
-        """One line that belongs beside every number measured on this stream."""
+        """One line that belongs next to every number measured on this stream."""
         sizes = sorted({len(classes) for classes in self.task_classes})
         per_task = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
         noun = "class" if sizes == [1] else "classes"
         tasks = "task" if len(self) == 1 else "tasks"
+        order = ",".join(map(str, self.class_order))
+        if list(self.class_order) == list(range(len(self.class_order))):
+            order = f"0..{len(self.class_order) - 1}"
         return (
             f"class-incremental, {len(self)} {tasks} of {per_task} {noun}, "
-            f"order {_order_text(self.class_order)}, single head, {self.name} ({self.source})"
+            f"order {order}, single head, {self.name} ({self.source})"
         )
 
     def describe(self) -> dict[str, Any]:
-        """Everything that determines the stream, JSON-able."""
+        """All that determines the stream, JSON-able."""
         return {
             "name": self.name,
             "source": self.source,
@@ -570,7 +550,7 @@ def class_incremental(
         data: a data set's name (see `datasets.load`), an `ImageData`, or arrays (images, labels,
             test_images, test_labels) as `datasets.from_arrays` takes them.
         classes_per_task: a number, or one number per task where they differ.
-        class_order: None for ascending ids, "random" for an order drawn from `seed`, or a
+        class_order: None for ascending ids, "random" for an order that depends on `seed`, or a
             permutation of the class ids.
         image_size: side S of the square images that the networks see, a multiple of 8 and at
             least 16; None takes the data's own default (32; digits 16).
@@ -579,9 +559,6 @@ def class_incremental(
         seed: determines the validation part and a random class order.
         data_dir: folder of prepared data, for data sets given by name.
 
-    Returns:
-        A stream that is iterated once.
-
     Raises:
         InputError: the data cannot be had, or an argument does not fit it.
     """
@@ -589,7 +566,7 @@ def class_incremental(
     seed = _checks.integer(seed, "seed", low=0)
     if validation_fraction is None:
         validation_fraction = data.validation_fraction
-    validation_fraction = _checks.share(validation_fraction, "validation_fraction", zero=True)
+    validation_fraction = _checks.fraction(validation_fraction, "validation_fraction", zero=True)
     order = _class_order(class_order, len(data.class_names), seed)
     return TaskStream(
         data,
@@ -653,23 +630,3 @@ def _cut(order: tuple[int, ...], per_task: int | Sequence[int]) -> tuple[tuple[i
         sizes = [size] * (len(order) // size)
     ends = np.cumsum(sizes)
     return tuple(order[end - size : end] for size, end in zip(sizes, ends, strict=True))
-
-
-def _on_cpu(images: np.ndarray, labels: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-    with tf.init_scope(), tf.device(_CPU):
-        return tf.constant(images), tf.constant(labels, tf.int32)
-
-
-def _seed(seed: int) -> int:
-    return _checks.integer(seed, "seed", low=-(2**63), high=2**63 - 1)
-
-
-def _class_list(classes: Sequence[int]) -> str:
-    noun = "class" if len(classes) == 1 else "classes"
-    return f"{noun} {', '.join(str(c) for c in classes)}"
-
-
-def _order_text(order: Sequence[int]) -> str:
-    if list(order) == list(range(len(order))):
-        return f"0..{len(order) - 1}"
-    return ",".join(str(c) for c in order)

@@ -1,3 +1,8 @@
+"""Devices and processes learn together what one would, and bad requests are refused.
+
+The cases are those of `tests.replica_steps`.
+"""
+
 import json
 import os
 import subprocess
@@ -11,7 +16,6 @@ from benchmarks.local_cluster import tf_configs
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
 
-# What a case is: see `tests.replica_steps`.
 # The shared GAN's gradient penalty lies between other pairs of images where the images are divided.
 CASES = [
     "dgm:variant=w",
@@ -38,9 +42,16 @@ def program(*arguments, tf_config=None):
     return started("tests.replica_steps", *arguments, tf_config=tf_config)
 
 
-def finished(process):
+def ended(process):
+    """Its exit code and its output."""
     output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
+    return process.returncode, output
+
+
+def finished(process):
+    code, output = ended(process)
+    assert code == 0, output
+    return output
 
 
 def loaded(path, case):
@@ -162,7 +173,7 @@ def test_modes_and_replicas_that_do_not_go_together_are_refused():
 def test_outside_a_step_and_on_one_device_nothing_is_divided():
     values = np.arange(6.0).astype(np.float32)
     assert distribution.count() == 1
-    assert distribution.share(7) == 7
+    assert distribution.per_replica(7) == 7
     assert distribution.part(values) is values
     assert distribution.mean([values])[0] is values
 
@@ -182,14 +193,14 @@ class SecondOfTwo(distribution.Distribution):
 def test_a_replica_takes_its_part_of_a_batch_and_of_random_numbers():
     batch = np.arange(24.0).reshape(6, 2, 2).astype(np.float32)
     with distribution.used(SecondOfTwo()):
-        assert (distribution.count(), distribution.share(7)) == (2, 4)
+        assert (distribution.count(), distribution.per_replica(7)) == (2, 4)
         np.testing.assert_array_equal(distribution.part(tf.constant(batch)), batch[3:])
         second = distribution.part(tf.constant(batch), axis=1)
         np.testing.assert_array_equal(second, batch[:, 1:])
         whole = tf.range(6.0)
         drawn = distribution.part_drawn(lambda shape, seed: whole[: shape[0]], [3], None)
         np.testing.assert_array_equal(drawn, [3.0, 4.0, 5.0])
-        with pytest.raises(InputError, match="3 images cannot be shared evenly by 2 replicas"):
+        with pytest.raises(InputError, match="3 images cannot be divided evenly by 2 replicas"):
             distribution.part(tf.constant(batch[:3]))
 
 

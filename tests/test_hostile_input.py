@@ -19,6 +19,7 @@ from dgm_tf import datasets
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments.run_audit import audit_run
+from dgm_tf.image_folder import from_folder
 from dgm_tf.registry import load_state
 from dgm_tf.reporting import page
 from dgm_tf.reporting.run import read_run
@@ -101,7 +102,7 @@ def test_no_pickle_in_a_folder_of_data_is_loaded(tmp_path, bomb):
         (tmp_path / "data" / name).mkdir(parents=True)
         for number, content in enumerate([pickle.dumps(bomb), b"\x93NUMPY" + pickle.dumps(bomb)]):
             (tmp_path / "data" / name / f"{number}.png").write_bytes(content)
-    refused(datasets.from_folder, tmp_path / "data", wanted="cannot be read")
+    refused(from_folder, tmp_path / "data", wanted="cannot be read")
     for name in ("train_32x32.mat", "test_32x32.mat"):
         (tmp_path / name).write_bytes(pickle.dumps(bomb))
     refused(lambda: datasets.load("svhn_cropped", data_dir=tmp_path), wanted="not one of SVHN's")
@@ -197,18 +198,18 @@ def test_an_image_may_have_any_name(tmp_path):
     folder = image_folder(tmp_path / "data")
     for name in (b"line\nbreak.png", b"latin-\xe9.png", "日本.png".encode(), b"$(reboot).png"):
         shutil.copy(folder / "a" / "0.png", os.path.join(os.fsencode(folder), b"a", name))
-    data = datasets.from_folder(folder, image_size=16)
+    data = from_folder(folder, image_size=16)
     assert len(data.train_labels) + len(data.test_labels) == 8
     broken = os.path.join(os.fsencode(folder), b"a", b"line\nbreak-\xe9.png")
     with open(broken, "wb") as file:
         file.write(b"?")
-    refused(datasets.from_folder, folder, wanted="cannot be read")
+    refused(from_folder, folder, wanted="cannot be read")
 
 
 @pytest.mark.parametrize("name", [b"line\nbreak", b"latin-\xe9", b"escape\x1b[2J", b"\xe2\x80\xa8"])
 def test_a_class_is_called_by_a_line_of_text(tmp_path, name):
     folder = image_folder(tmp_path / "data", names=("a", os.fsdecode(name)))
-    refused(datasets.from_folder, folder, wanted="must be text of one line")
+    refused(from_folder, folder, wanted="must be text of one line")
 
 
 def test_a_link_may_not_lead_out_of_the_folder(tmp_path):
@@ -218,13 +219,13 @@ def test_a_link_may_not_lead_out_of_the_folder(tmp_path):
     os.symlink("0.png", folder / "a" / "inside.png")
     os.symlink(folder, tmp_path / "link")  # the folder itself may be one
     os.symlink("loop.png", folder / "a" / "loop.png")
-    assert len(datasets.from_folder(tmp_path / "link", image_size=16).train_labels) == 3
+    assert len(from_folder(tmp_path / "link", image_size=16).train_labels) == 3
     os.symlink("../../secret.png", folder / "a" / "outside.png")
-    refused(datasets.from_folder, folder, wanted="leaves the folder")
+    refused(from_folder, folder, wanted="leaves the folder")
     (folder / "a" / "outside.png").unlink()
     elsewhere = image_folder(tmp_path / "elsewhere")
     os.symlink(elsewhere / "b", folder / "c")
-    refused(datasets.from_folder, folder, wanted="leaves the folder")
+    refused(from_folder, folder, wanted="leaves the folder")
 
 
 def test_a_trainer_says_it_in_one_line(tmp_path, capsys):

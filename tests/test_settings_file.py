@@ -67,7 +67,7 @@ def test_a_runs_own_file_repeats_it(file, method):
 def test_a_preset_beside_a_file_that_leaves_nothing_to_it_is_refused(file):
     given = file(dataclasses.asdict(settings_for("digits", epochs=3)))
     assert parse(given) == settings_for("digits", epochs=3)
-    with pytest.raises(InputError, match="--preset means nothing beside .*best.json"):
+    with pytest.raises(InputError, match="--preset means nothing next to .*best.json"):
         parse(given, "--preset=paper")
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import gc
-import itertools
 import json
 import time
 import types
@@ -15,9 +14,8 @@ import tensorflow as tf
 
 from dgm_tf import stream as stream_module
 from dgm_tf.datasets import ImageData
-from dgm_tf.errors import InputError
 from dgm_tf.stream import TaskClosed, class_incremental, to_float
-from tests import tfds_fixture
+from tests.refusals import refused
 
 SIDE = 16
 COUNTS = (20, 31, 24, 27)  # training images of classes 0 to 3
@@ -73,30 +71,7 @@ def numbers_in(dataset):
     return [number for numbers, _ in read(dataset) for number in numbers]
 
 
-def one_line(error):
-    text = str(error.value)
-    assert text and "\n" not in text
-    return text
-
-
 # What the networks see.
-
-
-def bilinear_reference(image, size):
-    """Bilinear resize of [H, W], pixel centres at half-integers, edges repeated; plain loops."""
-    height, width = image.shape
-    out = np.empty((size, size))
-    for row in range(size):
-        for column in range(size):
-            y = np.clip((row + 0.5) * height / size - 0.5, 0, height - 1)
-            x = np.clip((column + 0.5) * width / size - 0.5, 0, width - 1)
-            top, left = int(y), int(x)
-            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-            v, u = y - top, x - left
-            out[row, column] = (1 - v) * (
-                (1 - u) * image[top, left] + u * image[top, right]
-            ) + v * ((1 - u) * image[bottom, left] + u * image[bottom, right])
-    return out
 
 
 def test_pixels_0_to_255_become_minus_1_to_1():
@@ -110,7 +85,11 @@ def test_pixels_0_to_255_become_minus_1_to_1():
 def test_a_smaller_image_is_enlarged_bilinearly():
     image = np.random.RandomState(0).randint(0, 256, (28, 28)).astype(np.uint8)
     result = to_float(image[None, :, :, None], 32)[0, :, :, 0]
-    np.testing.assert_allclose(result, bilinear_reference(image, 32) / 127.5 - 1, atol=1e-5)
+    # Pixel centres at half-integers, edges repeated.
+    places = np.clip((np.arange(32) + 0.5) * 28 / 32 - 0.5, 0, 27)
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(28)))
+    expected = weights @ image @ weights.T
+    np.testing.assert_allclose(result, expected / 127.5 - 1, atol=1e-5)
 
 
 def test_a_larger_image_is_averaged_not_thinned_out():
@@ -120,14 +99,6 @@ def test_a_larger_image_is_averaged_not_thinned_out():
     # Half of every window of four is white, its two middle pixels are black: without antialiasing
     # the image would be black.
     np.testing.assert_allclose(result[:, :, 1:-1], 0.0, atol=1e-6)
-
-
-def test_no_resize_leaves_the_range():
-    images = np.random.RandomState(1).choice([0, 255], (8, 23, 29, 3)).astype(np.uint8)
-    for size in (16, 24, 32, 64):
-        result = to_float(images, size).numpy()
-        assert result.shape == (8, size, size, 3)
-        assert result.min() >= -1.0 and result.max() <= 1.0
 
 
 # How classes are cut into tasks.
@@ -149,20 +120,9 @@ def test_classes_arrive_in_the_order_and_the_portions_asked_for(options, expecte
     assert stream.task_classes == expected
     assert stream.class_order == tuple(c for classes in expected for c in classes)
     assert len(stream) == len(expected)
-    seen = ()
     for index, task in enumerate(stream, start=1):
-        seen += expected[index - 1]
-        assert (task.index, task.classes, task.seen_classes) == (index, expected[index - 1], seen)
+        assert (task.index, task.classes) == (index, expected[index - 1])
         assert task.class_names == tuple(stream.class_names[c] for c in task.classes)
-
-
-def test_a_random_order_is_drawn_from_the_seed():
-    orders = [
-        class_incremental("digits", class_order="random", seed=seed).class_order
-        for seed in (0, 0, 1)
-    ]
-    assert orders[0] == orders[1] != orders[2]
-    assert sorted(orders[2]) == list(range(10))
 
 
 def test_a_seed_means_the_same_order_and_cut_for_ever():
@@ -191,17 +151,6 @@ def test_batches_are_float_images_of_the_tasks_classes_with_their_data_set_ids()
             assert set(batch_labels) <= set(task.classes)
 
 
-def test_the_image_size_asked_for_is_what_batches_have():
-    stream = class_incremental(numbered_data(), image_size=24)
-    task = next(iter(stream))
-    assert stream.image_shape == task.image_shape == (24, 24, 1)
-    for dataset in (
-        task.batches(4, epochs=1, seed=0), task.validation(), stream.seen_test(1),
-        stream.joint_batches(1, 4, epochs=1, seed=0),
-    ):  # fmt: skip
-        assert next(iter(dataset))[0].shape[1:] == (24, 24, 1)
-
-
 def test_a_pass_reads_every_image_at_most_once_in_full_batches():
     task = next(iter(numbered_stream(validation_fraction=0.0)))  # 20 images
     batches = read(task.batches(6, epochs=4, seed=0))
@@ -211,7 +160,7 @@ def test_a_pass_reads_every_image_at_most_once_in_full_batches():
         assert len(numbers) == len(set(numbers)) == 18
 
 
-def test_the_order_of_a_pass_depends_on_seed_and_pass_alone(task):
+def test_the_order_of_a_pass_depends_on_seed_and_pass_only(task):
     steps = task.steps_per_epoch(4)
     long = read(task.batches(4, epochs=5, seed=9))
     assert read(task.batches(4, epochs=2, seed=9)) == long[: 2 * steps]
@@ -230,32 +179,19 @@ def test_start_goes_on_exactly_where_an_interrupted_pass_stopped(task):
 
 
 def test_validation_is_cut_from_each_class_and_never_trained_on():
-    data = numbered_data()
-    for task in class_incremental(data, classes_per_task=2, validation_fraction=0.25):
+    data, options = numbered_data(), {"classes_per_task": 2, "validation_fraction": 0.25}
+    in_another_order = class_incremental(data, class_order=[1, 0, 2, 3], **options)
+    for task, same in zip(class_incremental(data, **options), in_another_order, strict=True):
         held_out = numbers_in(task.validation(batch_size=3))
+        assert sorted(numbers_in(same.validation())) == sorted(held_out)
         trained = set(numbers_in(task.batches(1, epochs=1, seed=0)))
         assert trained.isdisjoint(held_out)
         of_task = np.flatnonzero(np.isin(data.train_labels, task.classes))
         assert sorted([*trained, *held_out]) == of_task.tolist()
         assert len(held_out) == task.validation_size and len(trained) == task.train_size
         for class_id in task.classes:
-            share = np.sum(data.train_labels[held_out] == class_id)
-            assert share == round(0.25 * COUNTS[class_id])
-
-
-def test_the_validation_part_does_not_depend_on_the_order_of_the_classes():
-    def held_out(**options):
-        stream = numbered_stream(classes_per_task=2, **options)
-        return sorted(n for task in stream for n in numbers_in(task.validation()))
-
-    assert held_out() == held_out(class_order=[3, 0, 1, 2])
-    assert held_out() != held_out(seed=1)
-
-
-def test_no_validation_part_is_an_empty_dataset():
-    task = next(iter(numbered_stream(validation_fraction=0)))
-    assert task.train_size == COUNTS[0] and task.validation_size == 0
-    assert read(task.validation()) == []
+            count = np.sum(data.train_labels[held_out] == class_id)
+            assert count == round(0.25 * COUNTS[class_id])
 
 
 def test_seen_test_holds_the_test_images_of_all_classes_up_to_the_task():
@@ -342,10 +278,10 @@ def finished():
     ],
 )
 def test_a_finished_task_its_datasets_and_running_iterators_raise_one_clear_line(finished, reading):
-    with pytest.raises(TaskClosed) as error:
+    with refused("task 1 of 4: class 0 is finished", kind=TaskClosed):
         reading(finished)
-    assert "task 1 of 4: class 0 is finished" in one_line(error)
     assert not finished.task.is_open
+    assert not any(is_alive(handle) for handle in handles_of(finished.task))
 
 
 def test_what_was_derived_from_a_finished_tasks_dataset_yields_nothing_more(finished):
@@ -369,12 +305,6 @@ def test_a_batch_that_waits_in_a_buffer_when_the_task_ends_is_not_handed_out():
         compiled_next(iterator)
 
 
-def test_the_last_task_ends_with_the_stream():
-    *_, last = numbered_stream()
-    with pytest.raises(TaskClosed):
-        last.batches(2, epochs=1, seed=0)
-
-
 def is_alive(handle):
     return bool(tf.raw_ops.VarIsInitializedOp(resource=handle))
 
@@ -382,10 +312,6 @@ def is_alive(handle):
 def handles_of(task):
     stores = task._train, task._validation
     return [handle for store in stores for handle in (store._images, store._labels)]
-
-
-def test_the_memory_of_a_finished_task_is_given_back(finished):
-    assert not any(is_alive(handle) for handle in handles_of(finished.task))
 
 
 def test_a_task_can_end_while_a_graph_of_no_function_is_built(task):
@@ -479,21 +405,29 @@ def test_a_finished_task_dies_and_the_arrays_that_went_into_it(taken):
 # A stream goes forward once.
 
 
-def test_a_second_pass_is_refused():
+def test_a_stream_is_walked_once_and_its_last_task_ends_with_it():
     stream = numbered_stream()
-    assert len(list(stream)) == 4
-    with pytest.raises(TaskClosed) as error:
-        iter(stream)
-    assert "make a new stream" in one_line(error)
-
-
-def test_a_pass_that_was_begun_cannot_be_begun_again():
-    stream = numbered_stream()
-    early, late = iter(stream), iter(stream)
-    task = next(early)
+    late, (*_, last) = iter(stream), stream
+    for again in (lambda: iter(stream), lambda: next(late)):
+        with refused("make a new stream", kind=TaskClosed):
+            again()
     with pytest.raises(TaskClosed):
-        next(late)
-    assert task.is_open
+        last.batches(2, epochs=1, seed=0)
+
+
+def test_a_fresh_stream_hands_out_the_same_while_the_former_stays_closed():
+    stream = numbered_stream(classes_per_task=2, class_order="random", seed=3)
+    first = next(iter(stream))
+    expected = numbers_in(first.batches(4, epochs=2, seed=1))
+    again, other = stream.fresh(), stream.fresh(seed=4)
+    assert again.describe() == stream.describe()
+    assert numbers_in(next(iter(again)).batches(4, epochs=2, seed=1)) == expected
+    assert numbers_in(first.batches(4, epochs=2, seed=1)) == expected
+    with pytest.raises(TaskClosed):
+        stream.tasks(start=1)
+    assert other.task_classes == stream.task_classes and other.seed == 4
+    held_out = [numbers_in(cut.seen_validation(2)) for cut in (stream, other)]
+    assert sorted(held_out[0]) != sorted(held_out[1])
 
 
 def test_a_resumed_stream_hands_out_the_rest_of_a_whole_one_and_opens_nothing_else(taken):
@@ -514,12 +448,6 @@ def test_a_loop_that_was_left_goes_on_at_the_next_task():
     assert first.is_open
     second = next(stream.tasks(start=2))
     assert second.index == 2 and second.is_open and not first.is_open
-
-
-def test_a_task_outlives_its_stream_and_a_dataset_its_task():
-    dataset = next(iter(numbered_stream())).batches(4, epochs=2, seed=0)
-    gc.collect()
-    assert len(read(dataset)) == 2 * (17 // 4)
 
 
 def test_only_joint_training_judges_and_searches_pass_the_doors_to_finished_tasks():
@@ -553,17 +481,14 @@ def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():
     ("options", "text"),
     [
         ({"classes_per_task": 3}, "does not divide the 4 classes"),
-        ({"classes_per_task": 0}, "integer of at least 1, got 0"),
         ({"classes_per_task": True}, "got True"),
         ({"classes_per_task": "2"}, "got '2'"),
         ({"classes_per_task": 2.0}, "got 2.0"),
         ({"classes_per_task": (2, 1)}, "sum up to the 4 classes"),
         ({"classes_per_task": (4, 1)}, "sums up to 5"),
         ({"classes_per_task": (5, -1)}, "integer of at least 1, got -1"),
-        ({"classes_per_task": ()}, "sum up to the 4 classes"),
         ({"class_order": [0, 1, 2]}, "permutation of the class ids 0 to 3"),
         ({"class_order": [0, 1, 2, 2]}, "permutation"),
-        ({"class_order": [1, 2, 3, 4]}, "permutation"),
         ({"class_order": [0.0, 1.0, 2.0, 3.0]}, "permutation"),
         ({"class_order": "backwards"}, "permutation"),
         ({"class_order": 3}, "permutation"),
@@ -579,16 +504,8 @@ def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():
     ],
 )
 def test_arguments_that_do_not_fit_the_data_are_refused_in_one_line(options, text):
-    with pytest.raises(InputError) as error:
+    with refused(text):
         numbered_stream(**options)
-    assert text in one_line(error)
-
-
-@pytest.mark.parametrize("data", [None, 7, (1, 2, 3), {"images": 1}])
-def test_data_of_no_known_kind_is_refused(data):
-    with pytest.raises(InputError) as error:
-        class_incremental(data)
-    assert "data must be a data set's name" in one_line(error)
 
 
 @pytest.mark.parametrize(
@@ -603,40 +520,27 @@ def test_data_of_no_known_kind_is_refused(data):
         (lambda t: t.batches(4, epochs=1, seed=0, start=-1), "start must be an integer"),
         (lambda t: t.batches(4, epochs=1, seed=2**63), "seed must be an integer"),
         (lambda t: t.validation(0), "batch_size must be an integer"),
+        (lambda t: numbered_stream().seen_test(0), "task must be an integer from 1 to 4"),
+        (lambda t: numbered_stream().seen_test(5), "task must be an integer from 1 to 4"),
+        (lambda t: numbered_stream().seen_test("1"), "task must be an integer from 1 to 4"),
+        (lambda t: numbered_stream(class_order=[3, 2, 1, 0]).seen_test(t), "another stream"),
+        (lambda t: numbered_stream().tasks(start=0), "start must be an integer from 1 to 5"),
+        (lambda t: numbered_stream().tasks(start=6), "start must be an integer from 1 to 5"),
+        (
+            lambda t: numbered_stream(validation_fraction=0).seen_validation(1),
+            "validation_fraction is 0",
+        ),
+        (
+            lambda t: next(iter(numbered_stream(classes_per_task=2))).steps_per_epoch(18),
+            "class of 17 training images",
+        ),
+        (lambda t: class_incremental((1, 2, 3)), "data must be a data set's name"),
+        (lambda t: class_incremental(None), "data must be a data set's name"),
     ],
 )
-def test_a_tasks_arguments_out_of_range_are_refused_in_one_line(task, call, text):
-    with pytest.raises(InputError) as error:
+def test_other_arguments_out_of_range_are_refused_in_one_line(task, call, text):
+    with refused(text):
         call(task)
-    assert text in one_line(error)
-
-
-def test_the_smallest_class_limits_the_batch_of_a_task_with_several():
-    task = next(iter(numbered_stream(classes_per_task=2, validation_fraction=0)))
-    assert task.steps_per_epoch(20) == (20 + 31) // 20
-    with pytest.raises(InputError, match="class of 20 training images"):
-        task.steps_per_epoch(21)
-
-
-@pytest.mark.parametrize("number", [0, 5, 1.0, "1", None])
-def test_a_task_number_that_does_not_exist_is_refused(number):
-    stream = numbered_stream()
-    for call in (stream.seen_test, stream.seen_classes):
-        with pytest.raises(InputError) as error:
-            call(number)
-        assert "task must be an integer from 1 to 4" in one_line(error)
-
-
-def test_a_task_of_another_stream_is_refused():
-    foreign = next(iter(numbered_stream(class_order=[3, 2, 1, 0])))
-    with pytest.raises(InputError, match="belongs to another stream"):
-        numbered_stream().seen_test(foreign)
-
-
-@pytest.mark.parametrize("start", [0, 6, 1.5])
-def test_a_start_that_does_not_exist_is_refused(start):
-    with pytest.raises(InputError, match="start must be an integer from 1 to 5"):
-        numbered_stream().tasks(start=start)
 
 
 # What is said about a stream, and where its data come from.
@@ -665,40 +569,20 @@ def test_a_stream_describes_itself_in_json():
     assert described["test_images"] == list(TEST_COUNTS)
 
 
-def test_a_description_tells_other_images_apart():
-    changed = numbered_data()
-    changed.train_images[3, 5, 5, 0] += 1
-    assert class_incremental(changed).describe() != numbered_stream().describe()
-    assert class_incremental(numbered_data()).describe() == numbered_stream().describe()
-
-
-def test_arrays_make_a_stream():
+def test_digits_are_seen_at_16_pixels_and_everything_else_at_32_by_default():
+    assert class_incremental("digits").image_shape == (16, 16, 1)
     data = numbered_data()
     stream = class_incremental(
-        (data.train_images, data.train_labels, data.test_images, data.test_labels), image_size=16
+        (data.train_images, data.train_labels, data.test_images, data.test_labels)
     )
-    assert stream.task_classes == ((0,), (1,), (2,), (3,)) and stream.name == "arrays"
-
-
-def test_digits_are_seen_at_16_pixels_and_everything_else_at_32_by_default(tmp_path):
-    assert class_incremental("digits").image_shape == (16, 16, 1)
-    tfds_fixture.write_small("mnist", tmp_path)
-    assert class_incremental("mnist", data_dir=tmp_path).image_shape == (32, 32, 1)
-
-
-def test_a_data_set_in_tfds_format_becomes_a_stream_of_its_pixels(tmp_path):
-    written = tfds_fixture.write_small("svhn_cropped", tmp_path, train_per_class=6)
-    stream = class_incremental(
-        "svhn_cropped", classes_per_task=(1, 1, 8), data_dir=tmp_path, validation_fraction=0
-    )
-    for task in itertools.islice(stream, 2):
-        pixels, labels = written["train"]
-        expected = pixels[labels == task.classes[0]]
-        images = np.concatenate([x for x, _ in task.batches(3, epochs=1, seed=0)])
-        levels = np.round((images + 1) * 127.5).astype(np.uint8)
-        assert sorted(image.tobytes() for image in levels) == sorted(
-            image.tobytes() for image in expected
-        )
+    assert stream.image_shape == (32, 32, 1) and stream.name == "arrays"
+    stream = numbered_stream(image_size=24)
+    task = next(iter(stream))
+    for dataset in (
+        task.batches(4, epochs=1, seed=0), task.validation(), stream.seen_test(1),
+        stream.joint_batches(1, 4, epochs=1, seed=0),
+    ):  # fmt: skip
+        assert next(iter(dataset))[0].shape[1:] == stream.image_shape == (24, 24, 1)
 
 
 # The door of a search.
@@ -714,33 +598,6 @@ def test_seen_validation_holds_the_held_out_images_of_all_classes_up_to_the_task
     labels = [label for _, batch in read(stream.seen_validation(3)) for label in batch]
     assert list(dict.fromkeys(labels)) == [2, 0, 3]
     # Nothing to train on, and nothing to test on.
-    again = stream.anew()
+    again = stream.fresh()
     trained = {n for task in again for n in numbers_in(task.batches(1, epochs=1, seed=0))}
     assert not trained & set(held_out) and max(held_out) < TEST_OFFSET
-
-
-def test_a_search_needs_held_out_images():
-    with pytest.raises(InputError, match="validation_fraction is 0") as error:
-        numbered_stream(validation_fraction=0).seen_validation(1)
-    one_line(error)
-
-
-def test_a_stream_anew_hands_out_the_same_while_the_former_stays_closed():
-    stream = numbered_stream(classes_per_task=2, class_order=(2, 0, 3, 1))
-    first = next(iter(stream))
-    expected = numbers_in(first.batches(4, epochs=2, seed=1))
-    again = stream.anew()
-    assert again.describe() == stream.describe()
-    assert numbers_in(next(iter(again)).batches(4, epochs=2, seed=1)) == expected
-    assert first.is_open and numbers_in(first.batches(4, epochs=2, seed=1)) == expected
-    with pytest.raises(TaskClosed):
-        stream.tasks(start=1)
-
-
-def test_a_stream_anew_can_be_cut_by_another_seed_with_its_classes_in_order():
-    stream = numbered_stream(class_order="random", seed=3)
-    other = stream.anew(seed=4)
-    assert other.task_classes == stream.task_classes and other.seed == 4
-    held_out = [numbers_in(cut.seen_validation(4)) for cut in (stream, other)]
-    assert sorted(held_out[0]) != sorted(held_out[1])
-    assert other.describe() == stream.anew(seed=4).describe()

@@ -1,1 +1,1 @@
-"""How well a learner remembers: accuracy on real images, and the audit of its memory."""
+"""Accuracy on real images, the audit of the memory, and the judgement of generated images."""

@@ -1,7 +1,7 @@
 """Accuracy on the real test images of all classes seen, and what follows from it over tasks.
 
-Every mean is a mean over classes, never over images or batches, so that a class with few test
-images weighs as much as any other. A value that is not defined is None, never 0.
+Every mean is over classes, never over images or batches: a class with few test images weighs as
+much as any other. A value that is not defined is None, never 0.
 """
 
 import collections
@@ -21,12 +21,12 @@ from dgm_tf.storage.files import write_atomically
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a classifier made of a set of test images.
+    """Result of the classification of test images.
 
     Attributes:
-        class_accuracy: for each class in the set, the share of its images classified right, 0 to 1.
-        test_images: for each class in the set, its number of images.
-        predictions: for each class that was predicted, the number of images it was given to.
+        class_accuracy: fraction of the images of each class that are classified right.
+        test_images: number of images of each class.
+        predictions: number of images that each class was predicted for, where there are any.
     """
 
     class_accuracy: dict[int, float]
@@ -39,11 +39,10 @@ class Evaluation:
         return statistics.fmean(self.class_accuracy.values())
 
     def newest_class_share(self, classes: Iterable[int]) -> dict[str, float]:
-        """How often the given classes are predicted against how often they are there, 0 to 1.
+        """Fractions of the predictions and of the test images that are of the given classes.
 
         Only the newest classes have real images in training, so a critic that merely tells real
-        from generated gives them every real test image: `predictions` far above `test_set` is
-        how that looks.
+        from generated gives them every real test image: `predictions` is far above `test_set`.
         """
         classes = set(classes)
         images = sum(self.test_images.values())
@@ -63,7 +62,7 @@ class Evaluation:
 def evaluate(
     classify: Callable[[np.ndarray], Any], dataset: Iterable[tuple[Any, Any]]
 ) -> Evaluation:
-    """Classifies a data set batch by batch; only one batch is held at a time.
+    """Classifies a data set batch by batch.
 
     Args:
         classify: class ids, integers [N], of images float32 [N, H, W, C].
@@ -118,39 +117,16 @@ class AccuracyMatrix:
             matrix.add(row["task"], row["class_accuracy"])
         return matrix
 
-    @classmethod
-    def from_csv(cls, path: str | os.PathLike[str]) -> "AccuracyMatrix":
-        """Reads what `to_csv` wrote.
-
-        Raises:
-            InputError: the file cannot be read or is no accuracy matrix.
-        """
-        matrix = cls()
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                (_, *classes), *rows = csv.reader(file)
-            for task, *cells in rows:
-                row = zip(classes, cells, strict=True)
-                matrix.add(int(task), {int(c): float(cell) for c, cell in row if cell})
-        except (OSError, ValueError) as error:
-            why = " ".join(str(error).split())  # the line stays one line
-            raise InputError(
-                f"an accuracy matrix was wanted, {path} cannot be read as one ({why}); "
-                "give the accuracy_matrix.csv of a run"
-            ) from error
-        return matrix
-
     def add(self, task: int, class_accuracy: Mapping[Any, float]) -> None:
         """Adds the row of a finished task.
 
         Args:
-            task: index of the task, from 1; one more than the last one added.
-            class_accuracy: accuracy in 0..1 of every class seen so far. Keys that are not known
-                yet are the classes of this task; text such as JSON's keys counts as its number.
+            task: from 1; one more than the last one added.
+            class_accuracy: accuracy in 0..1 of every class seen so far; the new keys are the
+                classes of this task. Text such as JSON's keys counts as its number.
 
         Raises:
-            ValueError: a task out of turn, no new class, a known class left out, or a value
-                outside 0..1.
+            ValueError: the row does not follow the last one.
         """
         row = {int(label): float(value) for label, value in class_accuracy.items()}
         if task != len(self) + 1:
@@ -168,12 +144,11 @@ class AccuracyMatrix:
         self._rows.append({label: row[label] for label in self._arrival})
 
     def __len__(self) -> int:
-        """Number of tasks."""
         return len(self._rows)
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Class ids in order of arrival: the columns."""
+        """Class ids in order of arrival."""
         return tuple(self._arrival)
 
     def row(self, task: int) -> dict[int, float]:
@@ -186,39 +161,33 @@ class AccuracyMatrix:
         """A_t: mean accuracy over the classes seen after task `task`, 0 to 1."""
         return statistics.fmean(self.row(task).values())
 
-    def forgetting_by_class(self, task: int) -> dict[int, float]:
-        """For each class of an earlier task, its best accuracy so far less the one now.
+    def forgetting(self, task: int) -> float | None:
+        """Mean over the classes of earlier tasks of their best accuracy before minus that now.
 
         `f_j = max(a_lj for l < t) - a_tj` (Chaudhry et al. 2018), from -1 to 1: negative where
-        later tasks helped.
+        later tasks helped. None for the first task.
         """
         now = self.row(task)
-        return {
-            label: max(row[label] for row in self._rows[arrival - 1 : task - 1]) - now[label]
-            for label, arrival in self._earlier(task).items()
-        }
-
-    def forgetting(self, task: int) -> float | None:
-        """Mean of `forgetting_by_class`; None for the first task, which has no earlier class."""
-        return _mean(self.forgetting_by_class(task).values())
+        return _mean(
+            max(row[label] for row in self._rows[arrival - 1 : task - 1]) - now[label]
+            for label, arrival in self._earlier(task)
+        )
 
     def backward_transfer(self, task: int) -> float | None:
-        """Mean over the classes of earlier tasks of accuracy now less accuracy on arrival.
+        """Mean over the classes of earlier tasks of accuracy now minus accuracy on arrival.
 
         `BWT = mean(a_tj - a_jj)` (Lopez-Paz and Ranzato 2017), from -1 to 1: negative where
         classes were forgotten. None for the first task.
         """
         now = self.row(task)
         return _mean(
-            now[label] - self._rows[arrival - 1][label]
-            for label, arrival in self._earlier(task).items()
+            now[label] - self._rows[arrival - 1][label] for label, arrival in self._earlier(task)
         )
 
     def summary(self, task: int) -> dict[str, float | None]:
         """The measures after a task by name, as they stand in metrics.jsonl.
 
-        Forward transfer compares accuracy on a class before it is learnt; a single-head
-        classifier has no output for a class that has not come yet, so it is always None.
+        Forward transfer is not defined: a single head has no output for a class to come.
         """
         return {
             "average_accuracy": self.average(task),
@@ -228,22 +197,18 @@ class AccuracyMatrix:
         }
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the matrix, atomically: a column per class, a row per task, unseen cells empty.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
+        """Writes the matrix, atomically: a column per class, a row per task, unseen cells empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["task", *self.classes])
         for task, row in enumerate(self._rows, start=1):
-            # repr keeps every bit, so that from_csv gives the same matrix.
+            # repr keeps every bit.
             cells = (repr(row[label]) if label in row else "" for label in self.classes)
             writer.writerow([task, *cells])
         write_atomically(path, text.getvalue().encode())
 
-    def _earlier(self, task: int) -> dict[int, int]:
-        return {label: arrival for label, arrival in self._arrival.items() if arrival < task}
+    def _earlier(self, task: int) -> list[tuple[int, int]]:
+        return [(label, arrival) for label, arrival in self._arrival.items() if arrival < task]
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""The memory audit, which tells whether images of finished tasks are the same, bit for bit.
+"""The memory audit: proves that images of finished tasks stay the same, bit for bit.
 
 When a task ends, a fixed set of its images is generated and kept with its SHA-256. After every
 later task the same set is generated again and compared with what was kept.
@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,18 +23,16 @@ Generate = Callable[..., Any]
 
 # Part of what is audited: with other seeds the images of an old record would not come back.
 _FIRST_SEED = 20181
-IMAGES_PER_CLASS = 16
+_IMAGES_PER_CLASS = 16
 
 _REMEDY = "restore it or begin a new run folder"
-_SUFFIX = ".safetensors"
 
 
 class MemoryAudit:
     """Fixed images of every finished task, kept in a folder, one file per task.
 
-    What a task costs is fixed: `images_per_class` images per class on disk, nothing in memory, and
-    one call of the generator per class and check, always with the same number of images, so that a
-    traced generator need not be traced again.
+    The generator is called once per class and check, always with the same number of images, so
+    that a traced generator is not traced again.
 
     Example:
 
@@ -46,50 +43,33 @@ class MemoryAudit:
             audit.remember(task.index, task.classes, model.generate)
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        *,
-        finished_tasks: int | None = None,
-        images_per_class: int = IMAGES_PER_CLASS,
-    ) -> None:
-        """Opens the records in `folder`, which need not exist yet, and verifies each.
+    def __init__(self, folder: str | os.PathLike[str], *, finished_tasks: int = 0) -> None:
+        """Opens the records of the finished tasks and verifies each.
 
         Args:
-            folder: where the records are and go.
-            finished_tasks: how many tasks the learner has finished. Their records must all be
-                there; the record of a later task comes from an attempt that was cut short: it is
-                left out, and replaced when the task is remembered again. None takes every record.
-            images_per_class: images of each class in the records still to come.
+            folder: the records; it need not exist yet.
+            finished_tasks: tasks that the learner has finished. The record of a later task comes
+                from an attempt that was cut short, and is replaced.
 
         Raises:
             InputError: a record is missing, cannot be read, or is not what was written.
         """
         self._folder = pathlib.Path(folder)
-        self._images_per_class = images_per_class
-        found = {
-            int(match[1])
-            for path in self._folder.glob("task-*")
-            if (match := re.fullmatch(rf"task-(\d+)\{_SUFFIX}", path.name))
+        self._pixels = {
+            task: _pixels(read(record_path(folder, task)).images)
+            for task in range(1, finished_tasks + 1)
         }
-        wanted = found if finished_tasks is None else set(range(1, finished_tasks + 1))
-        if missing := wanted - found:
-            raise InputError(
-                f"an audit record of each of {finished_tasks} finished tasks was wanted, "
-                f"{self._path(min(missing))} is missing; {_REMEDY}"
-            )
-        self._pixels = {task: _pixels(read(self._path(task)).images) for task in sorted(wanted)}
 
     @property
     def pixels(self) -> dict[int, int]:
-        """For each task on record, how many pixels are compared."""
+        """Number of pixels that are compared, for each task on record."""
         return dict(self._pixels)
 
     def remember(self, task: int, classes: Sequence[int], generate: Generate) -> None:
         """Generates and keeps the fixed images of a task that has just ended.
 
         Args:
-            task: index of the task, from 1.
+            task: from 1.
             classes: ids of the classes that the task brought.
             generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
 
@@ -99,25 +79,21 @@ class MemoryAudit:
         """
         if task in self._pixels:
             raise ValueError(f"task {task} is on record already")
-        record = recorded(classes, generate, images_per_class=self._images_per_class)
-        write_atomically(self._path(task), pack({**vars(record), "sha256": _bytes(record)}))
+        record = recorded(classes, generate)
+        content = pack({**vars(record), "sha256": _bytes(record)})
+        write_atomically(record_path(self._folder, task), content)
         self._pixels[task] = _pixels(record.images)
 
     def check(self, generate: Generate) -> dict[int, int]:
-        """Differing pixels of each task on record; 0 means that its images are bit-identical.
-
-        See `compare`.
-
-        Args:
-            generate: as in `remember`.
+        """Number of differing pixels of each task on record; see `compare`.
 
         Raises:
             InputError: a record is no longer what was written.
         """
-        return {task: compare(read(self._path(task)), generate).pixels for task in self._pixels}
-
-    def _path(self, task: int) -> pathlib.Path:
-        return record_path(self._folder, task)
+        return {
+            task: compare(read(record_path(self._folder, task)), generate).pixels
+            for task in self._pixels
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +102,7 @@ class Record:
 
     classes: np.ndarray  # int32 [K]
     seeds: np.ndarray  # int64 [K]
-    images: np.ndarray  # float32 [K * images_per_class, H, W, C], class by class
+    images: np.ndarray  # float32 [K * images per class, H, W, C], class by class
 
     def digest(self) -> str:
         """SHA-256 over names, types, shapes and bytes of all fields."""
@@ -137,28 +113,20 @@ class Record:
         return sha.hexdigest()
 
     def images_digest(self) -> str:
-        """SHA-256 over the images' bytes alone, as little-endian float32."""
+        """SHA-256 over the bytes of the images only, as little-endian float32."""
         return hashlib.sha256(self.images.astype("<f4").tobytes()).hexdigest()
 
 
-def recorded(
-    classes: Sequence[int], generate: Generate, *, images_per_class: int = IMAGES_PER_CLASS
-) -> Record:
-    """The fixed images of a task; generated again, they must come out the same.
-
-    Args:
-        classes: ids of the classes that the task brought.
-        generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
-        images_per_class: images of each class.
-    """
+def recorded(classes: Sequence[int], generate: Generate) -> Record:
+    """The fixed images of a task with these classes; `generate` is as in `MemoryAudit.remember`."""
     classes = np.asarray(classes, dtype=np.int32)
     seeds = _FIRST_SEED + np.arange(len(classes), dtype=np.int64)
-    return Record(classes, seeds, _generate(generate, classes, seeds, images_per_class))
+    return Record(classes, seeds, _generate(generate, classes, seeds, _IMAGES_PER_CLASS))
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How images generated again differ from those on record.
+    """Difference of images generated again from those on record.
 
     Attributes:
         pixels: differing pixels, 0 for identical images.
@@ -175,10 +143,6 @@ def compare(record: Record, generate: Generate) -> Difference:
     """Generates the images of a record again and compares them bit by bit.
 
     Bits, not values: 0.0 and -0.0 differ. A pixel differs when any of its channels does.
-
-    Args:
-        record: of a task that the generator knows.
-        generate: as in `recorded`.
 
     Raises:
         ValueError: the generator's images have another type or shape.
@@ -201,16 +165,18 @@ def compare(record: Record, generate: Generate) -> Difference:
 
 
 def record_path(folder: str | os.PathLike[str], task: int) -> pathlib.Path:
-    """Where the record of a task (from 1) is kept in an audit's folder."""
-    return pathlib.Path(folder) / f"task-{task:02d}{_SUFFIX}"
+    """The file of a task (from 1) in an audit's folder."""
+    return pathlib.Path(folder) / f"task-{task:02d}.safetensors"
 
 
 def read(path: pathlib.Path) -> Record:
     """A task's record.
 
     Raises:
-        InputError: it cannot be read, or is not what was written.
+        InputError: it is missing, cannot be read, or is not what was written.
     """
+    if not path.exists():
+        raise InputError(f"the audit record {path} is missing; {_REMEDY}")
     try:
         stored = unpack(path.read_bytes())
         sha256 = stored.pop("sha256")

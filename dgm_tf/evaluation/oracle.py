@@ -26,7 +26,6 @@ _RECIPE = 2  # raised with every change to the network or its training: old cach
 _BATCH, _RATE = 128, 2e-3
 _EPOCHS, _STEPS = 40, 2400  # the fewer of both, but
 _LEAST_EPOCHS, _LEAST_STEPS = 4, 600
-_FEATURES = 64
 _CHUNK = 256
 IMAGES_PER_CLASS = 200
 _REAL_IMAGES = 2000  # neighbours are counted pair by pair
@@ -35,16 +34,15 @@ _SEED = 77
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What an oracle makes of generated images.
+    """An oracle's view of generated images; all but the distance are 0 to 1.
 
     Attributes:
-        class_accuracy: share of each class's generated images that the oracle recognises, 0 to 1.
-        class_share: share of all generated images that the oracle takes for each class, 0 to 1;
-            as many are asked for of each, so that in balance all are 1 / classes.
-        frechet_distance: between real test and generated images of all classes, in the oracle's
-            features.
-        precision: share of generated images near real ones, 0 to 1.
-        recall: share of real images near generated ones, 0 to 1.
+        class_accuracy: fraction of each class's generated images that the oracle recognises.
+        class_share: fraction of all generated images that the oracle takes for each class;
+            1 / classes in balance.
+        frechet_distance: between real test and generated images, in the oracle's features.
+        precision: fraction of generated images near real ones.
+        recall: fraction of real images near generated ones.
     """
 
     class_accuracy: dict[int, float]
@@ -79,32 +77,20 @@ class Oracle:
         )
 
     @classmethod
-    def of(cls, stream: TaskStream, *, cache: str | os.PathLike | None = None) -> "Oracle":
+    def of(cls, stream: TaskStream) -> "Oracle":
         """The oracle of a stream's data set, from the cache or newly trained.
 
-        Args:
-            stream: the data; however its classes are ordered and divided, the first oracle trained
-                on them serves all.
-            cache: folder, used where it can be written; None for $XDG_CACHE_HOME/dgm_tf/oracles,
-                ~/.cache without that.
+        The first oracle trained on the data serves every order and division of their classes. It
+        is kept in $XDG_CACHE_HOME/dgm_tf/oracles (without that, in ~/.cache), if it can be.
         """
-        folder = cls.kept_in(stream, cache=cache)
+        folder = cache_folder(stream)
         if folder.is_dir():
-            try:
+            with contextlib.suppress(InputError):  # unreadable: trained again, in its place
                 return cls._loaded(folder)
-            except InputError:
-                pass  # unreadable: trained anew, in its place
         oracle = cls.trained(stream)
         with contextlib.suppress(InputError):  # a cache that cannot be written
             checkpoint.save(folder, oracle._meta(), oracle._arrays())
         return oracle
-
-    @staticmethod
-    def kept_in(stream: TaskStream, *, cache: str | os.PathLike | None = None) -> Path:
-        """The folder of a stream's oracle in the cache, whether it is there or not."""
-        size, fingerprint = stream.image_shape[0], stream.describe()["fingerprint"]
-        name = f"{stream.name}-{size}-{fingerprint}-v{_RECIPE}"
-        return (Path(cache) if cache else default_cache()) / name
 
     @classmethod
     def trained(cls, stream: TaskStream) -> "Oracle":
@@ -164,7 +150,6 @@ class Oracle:
         classes: tuple[int, ...],
         real: Any,
         *,
-        features: Callable[[np.ndarray], np.ndarray] | None = None,
         images_per_class: int = IMAGES_PER_CLASS,
     ) -> Judgement:
         """Judges images generated for each class.
@@ -172,27 +157,25 @@ class Oracle:
         Args:
             generate: `generate(labels, seed=...)`, as a learner's.
             classes: class ids.
-            real: batches (images, class ids) of real test images of the same classes.
-            features: of images, for the distance, precision and recall; the oracle's own for None.
-            images_per_class: how many are generated of each class. Of real images at most 2,000
-                are compared with them, drawn at random where there are more.
+            real: batches (images, class ids) of real test images of the same classes; at most
+                2,000 of them, chosen at random, are compared with the generated ones.
+            images_per_class: images generated of each class.
         """
-        features = features or self.features
         accuracy, made, predicted = {}, [], []
         for label in classes:
             images = generate(np.full(images_per_class, label, np.int32), seed=_SEED)
             predicted.append(self.classify(images))
             accuracy[int(label)] = float(np.mean(predicted[-1] == label))
-            made.append(features(images))
+            made.append(self.features(images))
         found = np.concatenate([np.asarray(images) for images, _ in real])
         if len(found) > _REAL_IMAGES:
             rows = np.random.default_rng(_SEED).permutation(len(found))
             found = found[rows[:_REAL_IMAGES]]
-        found = features(found)
+        found = self.features(found)
         made, predicted = np.concatenate(made), np.concatenate(predicted)
-        share = {int(label): float(np.mean(predicted == label)) for label in classes}
+        fractions = {int(label): float(np.mean(predicted == label)) for label in classes}
         precision, recall = precision_recall(found, made)
-        return Judgement(accuracy, share, frechet_distance(found, made), precision, recall)
+        return Judgement(accuracy, fractions, frechet_distance(found, made), precision, recall)
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -212,14 +195,15 @@ class Oracle:
         return oracle
 
 
-def default_cache() -> Path:
-    """Where oracles are kept unless told otherwise."""
+def cache_folder(stream: TaskStream) -> Path:
+    """The folder of a stream's oracle in the cache."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "dgm_tf" / "oracles"
+    size, fingerprint = stream.image_shape[0], stream.describe()["fingerprint"]
+    return Path(root) / "dgm_tf/oracles" / f"{stream.name}-{size}-{fingerprint}-v{_RECIPE}"
 
 
 def training_steps(steps_per_epoch: int) -> int:
-    """Steps that train an oracle: 40 epochs or 2,400, but never less than 4 epochs or 600."""
+    """Steps that train an oracle: 40 epochs or 2,400, but never fewer than 4 epochs or 600."""
     fewer = min(_EPOCHS * steps_per_epoch, _STEPS)
     return max(fewer, _LEAST_EPOCHS * steps_per_epoch, _LEAST_STEPS)
 
@@ -237,6 +221,6 @@ def _network(image_shape: tuple[int, ...], classes: int) -> keras.Model:
         outputs = keras.layers.ReLU()(outputs)
     outputs = keras.layers.Flatten()(outputs)
     initializer = keras.initializers.GlorotUniform(seed=3)
-    features = keras.layers.Dense(_FEATURES, "relu", kernel_initializer=initializer)(outputs)
+    features = keras.layers.Dense(64, "relu", kernel_initializer=initializer)(outputs)
     logits = keras.layers.Dense(classes, kernel_initializer=initializer)(features)
     return keras.Model(inputs, [features, logits])

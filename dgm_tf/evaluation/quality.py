@@ -1,7 +1,7 @@
-"""How good and how varied generated images are, in the feature space of a classifier.
+"""Quality and variety of generated images, in the feature space of a classifier.
 
-Everything here compares two sets of feature vectors, so it is as good as the features are: name
-them beside the number. With an oracle's features a distance is no "FID", which means Inception's.
+All measures compare two sets of feature vectors: name the features next to the number. With an
+oracle's features a distance is no "FID", which means Inception's.
 """
 
 import numpy as np
@@ -35,9 +35,9 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
 def precision_recall(real: np.ndarray, generated: np.ndarray) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019), each 0 to 1.
 
-    Precision is the share of generated images within reach of a real one, recall the share of real
-    images within reach of a generated one; an image's reach is the distance to its third nearest
-    neighbour in its own set.
+    Precision is the fraction of generated images within reach of a real one, recall the fraction
+    of real images within reach of a generated one. An image's reach is the distance to its third
+    nearest neighbour in its own set.
 
     Args:
         real: features float [N, F], N >= 4.
@@ -48,7 +48,7 @@ def precision_recall(real: np.ndarray, generated: np.ndarray) -> tuple[float, fl
 
 
 def _covered(points: np.ndarray, support: np.ndarray) -> float:
-    """Share of `points` that lie within the reach of any of `support`."""
+    """Fraction of `points` that lie within the reach of any of `support`."""
     neighbours = NearestNeighbors(n_neighbors=_NEIGHBOURS + 1).fit(support)
     reach = neighbours.kneighbors(support)[0][:, -1]  # the first one is the point itself
     squared = (

@@ -16,12 +16,12 @@ def export_run(
     export_dir: str | Path | None = None,
     classifier: bool = False,
 ) -> Export:
-    """Exports the memory of a run as it was after a task, and repeats its memory audit before.
+    """Repeats a run's memory audit as it was after a task, and exports that memory.
 
     Args:
         run_dir: the run's folder.
         task: from 1; None for the last one finished.
-        export_dir: NAME, where the memory goes as NAME/<n>; None for `export` in the run's folder.
+        export_dir: NAME, which gets the memory as NAME/<n>; None for `export` in the run's folder.
         classifier: export the classifier, too.
 
     Raises:

@@ -1,13 +1,11 @@
 """Runs of several processes: the chief does what one process does, the others learn with it.
 
 Only the chief has a run folder, evaluates, generates images and reports. Before each task it tells
-the others everything that the task depends on, so that a process of which nothing was kept can take
-part, and none needs to see the chief's disk.
+the others all that the task depends on, so that a new process can take part without its disk.
 """
 
 import contextlib
 import dataclasses
-import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,6 +18,7 @@ from dgm_tf.errors import Diverged, InputError, PeerLost
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
+from dgm_tf.storage.arrays import pack, unpack
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import Task, TaskStream
 
@@ -27,11 +26,7 @@ State = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]
 
 
 class Crew:
-    """The processes of a run: here only one, which has nobody to tell anything.
-
-    Args:
-        place: the devices that the run learns on.
-    """
+    """The processes of a run: here only one, on the devices of `place`."""
 
     def __init__(self, place: Distribution) -> None:
         self._place = place
@@ -62,9 +57,7 @@ class Crew:
 class Leader(Crew):
     """The chief's part of a run of several processes.
 
-    Args:
-        place: the devices that the run learns on.
-        run: what all processes must have in common, a JSON-able dictionary.
+    All processes must have the JSON-able dictionary `run` in common.
     """
 
     def __init__(self, place: Distribution, run: Mapping[str, Any]) -> None:
@@ -101,7 +94,7 @@ class Assignment:
         task: the task to learn, from 1; 0 when there is nothing left to do.
         learner: the learner's dictionary and arrays; None before the first task.
         found: those of the checkpoint inside the task to resume from, if there is one.
-        run: what all processes must have in common, a JSON-able dictionary.
+        run: as in `Leader`.
     """
 
     task: int
@@ -113,21 +106,16 @@ class Assignment:
         """The assignment as bytes, floats and arrays to the bit."""
         states = {"learner": self.learner, "found": self.found}
         metas = {name: state and dict(state[0]) for name, state in states.items()}
-        arrays = {
-            f"{name}/{key}": np.asarray(value)
-            for name, state in states.items()
-            for key, value in (state[1] if state else {}).items()
-        }
         text = json.dumps([self.task, self.run, metas]).encode()
-        buffer = io.BytesIO()
-        np.savez(buffer, text=np.frombuffer(text, np.uint8), **arrays)
-        return buffer.getvalue()
+        arrays = {"text": np.frombuffer(text, np.uint8)}
+        for name, (_, named) in ((name, state) for name, state in states.items() if state):
+            arrays |= {f"{name}/{key}": value for key, value in named.items()}
+        return pack(arrays)
 
     @classmethod
     def unpacked(cls, data: bytes) -> "Assignment":
         """The assignment that gave these bytes."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = unpack(data)
         task, run, metas = json.loads(arrays.pop("text").tobytes())
         states: dict[str, State | None] = {}
         for name, meta in metas.items():
@@ -138,14 +126,7 @@ class Assignment:
 
 
 class Follower:
-    """A process that learns with the chief.
-
-    Args:
-        stream: the chief's, none of its tasks opened yet.
-        learner: like the chief's, and has learnt nothing.
-        place: this process among the others.
-        run: as in `Leader`.
-    """
+    """A process that learns with the chief, of the same run, stream and new learner."""
 
     def __init__(
         self, stream: TaskStream, learner: Learner, place: Distribution, run: Mapping[str, Any]
@@ -154,10 +135,10 @@ class Follower:
         self._run = json.loads(json.dumps(run))
 
     def run(self) -> None:
-        """Learns what the chief announces, until there is nothing left.
+        """Learns the tasks that the chief announces, until there is nothing left.
 
-        When it is asked to stop it lets the chief decide, who writes a checkpoint first: whoever
-        stops a run on many machines tends to tell all of them.
+        When it is asked to stop it lets the chief decide, who writes a checkpoint first: people who
+        stop a run on many machines tend to tell all of them.
 
         Raises:
             PeerLost: another process has ended.

@@ -1,7 +1,7 @@
 """The audit of a growing, masked generator from one finished task to a later one.
 
-Everything is computed in NumPy from the kernels and the tasks' mask bits; nothing is taken from
-what the generator itself believes to be reserved.
+All is computed in NumPy from the kernels and the tasks' mask bits, not from the generator's own
+record of what is reserved.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from dgm_tf.networks import Generator
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorFindings:
-    """What was found out about one generator.
+    """Findings about one generator.
 
     Attributes:
         gated: numbers that the generator before had reserved; None without one before.
-        moved: how many of them have other bits now.
+        moved: those of them that have other bits now.
         reserved: weights (w) or units (a) that the finished tasks have reserved.
-        free: the scarcest block's free capacity over what it had before task 1.
-        faults: what is wrong, a line each.
+        free: the scarcest block's free capacity over that before task 1.
+        faults: a line each.
     """
 
     gated: int | None
@@ -33,7 +33,7 @@ class GeneratorFindings:
 
 
 def inspect(now: Generator, before: Generator | None, size: int) -> GeneratorFindings:
-    """Checks the masks and the free capacity of a generator, and what an earlier one had reserved.
+    """Checks the masks, the free capacity and the reserved weights of a generator.
 
     Args:
         now: with a finished task.
@@ -74,10 +74,7 @@ def _mask_faults(generator: Generator) -> Iterator[str]:
 
 
 def _changed_masks(now: Generator, before: Generator) -> Iterator[str]:
-    """Masks of finished tasks that an earlier generator had otherwise.
-
-    Where there is none, accumulated masks can only have gained ones.
-    """
+    """Masks of finished tasks that differ; if none does, accumulated masks only gained ones."""
     for new, old in zip(now.blocks, before.blocks, strict=True):
         pairs = zip(old.finished_masks, new.finished_masks, strict=False)
         for task, (former, mask) in enumerate(pairs, start=1):
@@ -98,7 +95,7 @@ def _gated(now: Generator, before: Generator) -> tuple[int, int, list[str]]:
 
 
 def _parts(generator: Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """All that finished tasks are generated from: name, float32 numbers, and which must stay."""
+    """All that finished tasks are generated from: name, float32 numbers, mask of the fixed ones."""
     below = None
     for block in generator.blocks:
         accumulated = _accumulated(block)
@@ -120,7 +117,7 @@ def _parts(generator: Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]
 
 
 def _leading(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The part that a narrower array has become; zeros where this one is not as wide."""
+    """The leading part of an array that has grown; zeros where it is not as wide."""
     part = np.zeros(shape, array.dtype)
     corner = tuple(slice(min(sizes)) for sizes in zip(array.shape, shape, strict=True))
     part[corner] = array[corner]

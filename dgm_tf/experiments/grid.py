@@ -1,4 +1,4 @@
-"""Runs a grid of methods, data sets and seeds, one trainer process after another."""
+"""Grids of methods, data sets and seeds, a trainer process for each run."""
 
 import contextlib
 import dataclasses
@@ -47,7 +47,6 @@ class Planned:
         seed: the run's.
         root: the results folder.
         extra: further flags of the trainer.
-        tasks: how many are learnt, of as many as there are classes.
     """
 
     dataset: str
@@ -55,7 +54,6 @@ class Planned:
     seed: int
     root: str
     extra: tuple[str, ...] = ()
-    tasks: int = _TASKS
 
     @property
     def folder(self) -> str:
@@ -63,17 +61,16 @@ class Planned:
 
     @property
     def command(self) -> list[str]:
-        """The command without the interpreter's path; what the table shows."""
+        """The command as people type it, without the interpreter's path."""
         seed = [f"--seed={self.seed}"] if self.seed else []
-        tasks = [f"--max_tasks={self.tasks}"] if self.tasks < _TASKS else []
         return [
             "python", "-m", f"trainers.{TRAINERS[self.dataset]}", *METHODS[self.method], *seed,
-            *tasks, *self.extra, f"--run_dir={self.folder}",
+            *self.extra, f"--run_dir={self.folder}",
         ]  # fmt: skip
 
-    def finished_tasks(self) -> int:
+    def is_finished(self) -> bool:
         metrics = Path(self.folder) / "metrics.jsonl"
-        return len(metrics.read_text().splitlines()) if metrics.exists() else 0
+        return metrics.exists() and len(metrics.read_text().splitlines()) >= _TASKS
 
 
 def plan(
@@ -83,11 +80,7 @@ def plan(
     root: str,
     extra: Sequence[str] = (),
 ) -> list[Planned]:
-    """Every combination, data set by data set and seed by seed.
-
-    Raises:
-        InputError: an unknown data set or method.
-    """
+    """Every combination, data set by data set and seed by seed; unknown names are refused."""
     _checks.known("data set", datasets, TRAINERS)
     _checks.known("method", methods, METHODS)
     return [
@@ -101,15 +94,15 @@ def plan(
 def run_missing(
     planned: Sequence[Planned], *, say: Callable[[str], None], jobs: int = 1
 ) -> list[Planned]:
-    """Runs all that is not finished, and resumes what was cut.
+    """Runs all that is not finished, and resumes runs that were cut.
 
     A run that fails is named, and the others are still run.
 
     Args:
         planned: the grid.
         say: takes a line of progress.
-        jobs: runs at the same time, each with its part of the cores: small networks
-            leave cores idle, so that two runs side by side end before two in a row.
+        jobs: runs at the same time, each with its part of the cores: small networks leave cores
+            idle, so that two runs side by side end before two in a row.
 
     Returns:
         The runs that failed.
@@ -119,22 +112,19 @@ def run_missing(
         dgm_tf.stopping.Stopped: it was asked to stop, and so the runs have been.
     """
     parts = _core_parts(jobs)
-    todo = [run for run in planned if run.finished_tasks() < run.tasks]
+    todo = [run for run in planned if not run.is_finished()]
     say(f"{len(planned)} runs, {len(planned) - len(todo)} of them finished before")
-    failed, seconds, running = [], [], {}
+    failed, seconds = [], []
+    running: dict[tuple[int, ...], _Started] = {}
     waiting = list(enumerate(todo, start=1))
     with stopping.watched(), _stopped_together(running):
         while waiting or running:
             for part in parts:
                 if part not in running and waiting:
+                    left = _time_left(seconds, runs=len(waiting) + len(running), jobs=jobs)
                     index, run = waiting.pop(0)
-                    left = ""
-                    if seconds:
-                        rounds = (len(waiting) + 1 + len(running)) / jobs
-                        minutes = statistics.fmean(seconds) * rounds / 60
-                        left = f", about {max(1, round(minutes))} min to go"
                     say(f"[{index}/{len(todo)}{left}] {shlex.join(run.command)}")
-                    running[part] = _Started(run, part if jobs > 1 else None)
+                    running[part] = _Started(run, part)
             time.sleep(_LOOK_SECONDS)
             if stopping.requested():
                 raise stopping.Stopped(stopping.GOES_ON)
@@ -150,15 +140,17 @@ def run_missing(
     return failed
 
 
+def _time_left(seconds: Sequence[float], *, runs: int, jobs: int) -> str:
+    if not seconds:
+        return ""
+    minutes = statistics.fmean(seconds) * runs / jobs / 60
+    return f", about {max(1, round(minutes))} min to go"
+
+
 class _Started:
-    """A run in a process of its own.
+    """A run in a process of its own, on some cores, or on all where none are named."""
 
-    Args:
-        run: what is run.
-        cores: those that it may use; None for all.
-    """
-
-    def __init__(self, run: Planned, cores: tuple[int, ...] | None):
+    def __init__(self, run: Planned, cores: tuple[int, ...]):
         self.run = run
         self.since = time.monotonic()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
@@ -167,7 +159,7 @@ class _Started:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
         )
-        if cores is not None:
+        if cores:
             # It has a single thread yet, and all later ones inherit this.
             os.sched_setaffinity(self.process.pid, cores)
 
@@ -191,7 +183,7 @@ def _stopped_together(running: Mapping[Any, _Started]) -> Iterator[None]:
 
 
 def _stop(running: Collection[_Started], reason: BaseException) -> None:
-    """Asks runs to stop, which they do behind a checkpoint, and waits for them."""
+    """Asks runs to stop, which they do after a checkpoint, and waits for them."""
     by_hand = isinstance(reason, KeyboardInterrupt) or (
         isinstance(reason, stopping.Stopped)
         and reason.exit_code == stopping.exit_code(signal.SIGINT)
@@ -218,7 +210,7 @@ def _in_foreground() -> bool:
 
 
 def most_jobs(wanted: int) -> int:
-    """So many runs at the same time, or as many as this process has cores to divide."""
+    """`wanted` runs at the same time, or as many as this process has cores to divide."""
     return max(1, min(wanted, len(_own_cores())))
 
 
@@ -249,12 +241,11 @@ def write_tables(root: str | Path, out: str | Path) -> list[Path]:
     if not runs:
         raise InputError(f"no finished run in {root}: learn one first, or name another --results")
     texts = {
-        "table1.md": tables.markdown(runs) + "\n",
-        "table1.csv": tables.as_csv(runs),
-        "table1.tex": tables.latex(runs),
+        "md": tables.markdown(runs) + "\n",
+        "csv": tables.as_csv(runs),
+        "tex": tables.latex(runs),
     }
-    paths = []
-    for name, text in texts.items():
-        paths.append(Path(out) / name)
-        write_atomically(paths[-1], text.encode())
+    paths = [Path(out) / f"table1.{kind}" for kind in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_atomically(path, text.encode())
     return paths

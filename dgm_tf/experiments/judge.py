@@ -1,4 +1,4 @@
-"""Judges the generator of a run that has been learnt: by numbers, and by pictures side by side."""
+"""Judges the generator of a run by numbers, and by pictures next to real ones."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import _checks, datasets
+from dgm_tf import _checks, datasets, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
+from dgm_tf.experiments.options import FOLDER, StreamOptions
 from dgm_tf.learners.learner import Learner, largest_divisor
 from dgm_tf.registry import load_state
-from dgm_tf.reporting import pictures
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.stream import TaskStream, class_incremental, to_float
+from dgm_tf.stream import TaskStream, to_float
 
 _PAIRS = 5  # in a row of the sheet
 _SEED = 0
@@ -27,9 +27,9 @@ class Verdict:
 
     Attributes:
         oracle: the oracle's judgement.
-        oracle_test_accuracy: how good the oracle itself is on real test images, 0 to 1.
+        oracle_test_accuracy: the oracle's own accuracy on real test images, 0 to 1.
         class_names: by class id.
-        images_per_class: how many generated images it is about.
+        images_per_class: generated images of each class.
         sheet: PNG file with generated images, each next to the nearest real training image.
     """
 
@@ -55,8 +55,8 @@ class Verdict:
             f"{'mean (G_t)':>16}  {100 * found.accuracy:13.2f}",
             f"in the oracle's features: Frechet distance {found.frechet_distance:.2f}, precision "
             f"{100 * found.precision:.2f} %, recall {100 * found.recall:.2f} %",
+            f"generated images, each next to the nearest real one: {self.sheet}",
         ]
-        lines.append(f"generated images, each next to the nearest real one: {self.sheet}")
         return "\n".join(lines)
 
 
@@ -75,7 +75,7 @@ def judge_run(
         run_dir: the run's folder, with its checkpoints.
         task: from 1; None for the last one finished.
         images: the folder of images that it was learnt from, for a run of `split_folder`.
-        data_dir: where prepared data is.
+        data_dir: folder of prepared data.
         images_per_class: generated images of each class, at least 5.
         out: PNG file for the sheet; None for one among the run's samples.
 
@@ -104,20 +104,17 @@ def restored_generator(
     """
     description, meta, arrays = RunFolder(run_dir).state_after(task)
     described = description["stream"]
-    data, size = described["name"], described["image_shape"][0]
-    if images is not None:
-        data = datasets.from_folder(images, seed=described["seed"], image_size=size)
-    elif data not in datasets.NAMES:
+    if images is None and described["name"] not in datasets.NAMES:
         raise InputError(f"{run_dir} was learnt from a folder of images: name it by --images=DIR")
-    stream = class_incremental(
-        data,
+    stream = StreamOptions(
+        described["name"] if images is None else FOLDER,
+        images=images,
+        data_dir=data_dir,
         classes_per_task=[len(classes) for classes in described["task_classes"]],
         class_order=[label for classes in described["task_classes"] for label in classes],
         validation_fraction=described["validation_fraction"],
-        image_size=size,
-        seed=described["seed"],
-        data_dir=data_dir,
-    )
+        image_size=described["image_shape"][0],
+    ).open(described["seed"])
     if stream.describe()["fingerprint"] != described["fingerprint"]:
         raise InputError(
             f"{run_dir} was learnt from other data ({described['source']}) than these "

@@ -31,22 +31,17 @@ def option(
 
     Args:
         text: its help.
-        default: its value unless given; an option without one must be given.
+        default: an option without one must be given.
         shown: name of its values in the help text, such as "DIR".
         choices: the values allowed; empty for any.
-        parser: makes a value of a text, or raises ValueError; chosen by the field's type unless
-            given.
+        parser: makes a value of a text, or raises ValueError; by default the field's type decides.
     """
     metadata = {"help": text, "shown": shown, "choices": choices, "parser": parser}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def integers(text: str, wanted: str = "whole numbers such as 0,1,2") -> tuple[int, ...]:
-    """Numbers of a text such as "0,1,2".
-
-    Raises:
-        ValueError: it holds something else; the error says what is `wanted`.
-    """
+    """Numbers of a text such as "0,1,2", or a ValueError that says what is `wanted`."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
@@ -54,11 +49,7 @@ def integers(text: str, wanted: str = "whole numbers such as 0,1,2") -> tuple[in
 
 
 def texts(text: str) -> tuple[str, ...]:
-    """Parts of a text such as "3,7".
-
-    Raises:
-        ValueError: one of them is empty.
-    """
+    """Parts of a text such as "3,7", or a ValueError if one is empty."""
     parts = tuple(part.strip() for part in text.split(","))
     if not all(parts):
         raise ValueError("expected texts such as 3,7")
@@ -125,20 +116,20 @@ class StreamOptions:
         """The stream of these data, before its first task.
 
         Args:
-            seed: determines the validation images and a random class order, and which images of a
-                folder are test images.
+            seed: determines the validation images, a random class order, and the test images of a
+                folder.
 
         Raises:
             InputError: the data cannot be had or cannot be cut into such tasks.
         """
         # Imported here, so that a command line is checked before TensorFlow is loaded.
-        from dgm_tf import datasets
+        from dgm_tf import image_folder
         from dgm_tf.stream import class_incremental
 
         size = {} if self.image_size is None else {"image_size": self.image_size}
         data: Any = self.dataset
         if data == FOLDER:
-            data = datasets.from_folder(self.images, seed=seed, **size)
+            data = image_folder.from_folder(self.images, seed=seed, **size)
         return class_incremental(
             data,
             classes_per_task=self.classes_per_task,
@@ -200,7 +191,7 @@ class SettingsOptions:
         chosen.pop(settings_file.PRESET, None)
         if self.preset is not None and own <= set(chosen):
             raise InputError(
-                f"--preset means nothing beside {self.settings}, which names every setting: leave "
+                f"--preset means nothing next to {self.settings}, which names every setting: leave "
                 "one out"
             )
         known = None if dataset == FOLDER else dataset
@@ -215,7 +206,7 @@ class SettingsOptions:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Everything about a run that its numbers do not depend on. Each field's `help` describes it.
+    """Options that a run's numbers do not depend on. Each field's `help` describes it.
 
     Raises:
         InputError: options that do not go together.

@@ -19,10 +19,10 @@ _WIDTH_WITH_BAR = 100  # on a narrower terminal the figures are worth more than 
 class TaskProgress(keras.callbacks.Callback):
     """One live line while a task is learnt.
 
-    The line says how far the present call of `fit` is, the time that is left in it, the losses and
-    the mask sparsity. It stands only on a terminal: in a pipe, a file or a build service nothing is
-    written. Use it as a context manager, so that the line is gone before anything else is printed,
-    an error included.
+    The line shows the progress of the present call of `fit`, the time that is left in it, the
+    losses and the mask sparsity. It stands only on a terminal: in a pipe, a file or a build service
+    nothing is written. Use it as a context manager, so that the line is gone before anything else
+    is printed, an error included.
 
     Attributes:
         steps: training steps computed so far, over all calls of `fit`.
@@ -47,16 +47,16 @@ class TaskProgress(keras.callbacks.Callback):
         """Prepares the line, which appears when training begins.
 
         Args:
-            title: what the line begins with.
-            file: where it stands; by default standard error.
-            live: whether there is a live line; by default `file` decides.
+            title: the line's beginning.
+            file: gets the line; by default standard error.
+            live: show a live line; by default `file` decides.
             epoch_lines: print a line that stays after each epoch, on `file`.
         """
         super().__init__()
         self.steps = 0
         self._title = self._shown_title = title
         console = Console(stderr=True) if file is None else Console(file=file)
-        live = is_live(console.file) if live is None else live
+        live = _is_live(console.file) if live is None else live
         self._bar = _bar(console) if live else None
         self._epoch_lines = console if epoch_lines else None
         self._line = None
@@ -107,8 +107,8 @@ class TaskProgress(keras.callbacks.Callback):
         return params.get("steps"), params.get("epochs")
 
 
-def is_live(file: TextIO) -> bool:
-    """Returns whether `file` can show a live line: a terminal, and no build service behind it."""
+def _is_live(file: TextIO) -> bool:
+    """Returns whether `file` is a terminal, and no build service behind it."""
     return file.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 

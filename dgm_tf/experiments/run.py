@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, stopping
+from dgm_tf import distribution, pictures, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
@@ -24,7 +24,7 @@ from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.registry import new_learner, reading_state
-from dgm_tf.reporting import page, pictures, tables, tensorboard
+from dgm_tf.reporting import page, tables, tensorboard
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
@@ -39,7 +39,7 @@ _PICTURES_SEED = 0  # source of the pictures' randomness
 def prepare(
     stream: StreamOptions, method: str, settings: LearnerSettings, options: RunOptions
 ) -> "Run | Follower":
-    """A run as a command asks for it; whatever can be refused is refused before any work.
+    """A run as a command asks for it; bad requests are refused before any work.
 
     Args:
         stream: data and tasks.
@@ -48,10 +48,7 @@ def prepare(
         options: all that the numbers do not depend on.
 
     Returns:
-        The run; in a process that only learns with the chief, what follows the chief.
-
-    Raises:
-        InputError: something that was asked for cannot be done.
+        The run; in a process that only learns with the chief, a follower of the chief.
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -152,7 +149,7 @@ class Run:
         return self.rows
 
     def _restore(self) -> None:
-        """Takes over what the folder holds, and what the remaining tasks need."""
+        """Restores the folder's state, and opens audit and oracle for the remaining tasks."""
         if (restored := self._folder.restore()) is not None:
             self.rows, meta, arrays = restored
             with reading_state(), self._crew.devices():
@@ -173,7 +170,7 @@ class Run:
         """Learns one task, from its last checkpoint if there is one.
 
         Returns:
-            What training says, for the row of metrics.jsonl.
+            The row's part about training.
         """
         title = f"task {task.index} of {len(self.stream)}"
         found = self._folder.unfinished(task.index)
@@ -206,7 +203,7 @@ class Run:
         }
 
     def _measure(self, task: Task) -> dict[str, Any]:
-        """Returns what test images, audit, oracle and the generator's size say, for the row."""
+        """Returns the row's part about test images, audit, oracle and the generator's size."""
         start = time.monotonic()
         learner, test = self.learner, self.stream.seen_test(task)
         evaluation = evaluate(learner.classify, test)
@@ -254,7 +251,7 @@ class Run:
         _print(f"\n{text}\nPage: {self.path / page.PAGE}")
 
     def _write_page(self) -> None:
-        """Writes the run's page; whatever is wrong with a picture must not end a run of hours."""
+        """Writes the run's page; a picture that cannot be made must not end a run of hours."""
         try:
             page.write_page(self.path)
         except Exception as error:
@@ -291,7 +288,7 @@ class Run:
 
 
 def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
-    """Returns what two runs must have in common to be the same, JSON-able."""
+    """Returns all that makes two runs the same, JSON-able."""
     # The scenario is made of the other values: it would repeat what differs.
     described = {key: value for key, value in stream.describe().items() if key != "scenario"}
     settings = dataclasses.asdict(learner.settings)
@@ -305,10 +302,10 @@ def check_sizes(
     max_tasks: int | None = None,
     replicas: int = 1,
 ) -> None:
-    """Refuses now what is too large or too small for a class of the first `max_tasks` tasks.
+    """Refuses sizes that do not fit the classes of the first `max_tasks` tasks.
 
     Raises:
-        InputError: a batch is larger than a class, replicas cannot share it, or the latent vector
+        InputError: a batch is larger than a class, replicas cannot divide it, or the latent vector
             or the replay buffer is too small for the number of classes.
     """
     settings.check_replicas(replicas)
@@ -334,7 +331,7 @@ def check_sizes(
 
 
 def _check_options(options: RunOptions, method: str) -> None:
-    """Refuses what a run cannot write, or cannot do, whatever its data are."""
+    """Refuses what a run cannot write or do, before its data is known."""
     check_writable(options.run_dir or DEFAULT_RUNS)
     if options.tensorboard:
         tensorboard.check_installed()
@@ -348,7 +345,7 @@ def _check_options(options: RunOptions, method: str) -> None:
 
 
 def _short(values: Any) -> list[float]:
-    """To be plotted: six digits are more than a picture shows, and the rows go into checkpoints."""
+    """Rounds numbers for curves: rows go into checkpoints, and pictures show fewer digits."""
     return [float(f"{value:.6g}") for value in values]
 
 

@@ -1,8 +1,7 @@
 """The audit of a whole run folder: its memory, its reserved weights, its masks and its log.
 
-Everything is found out again from what lies in the folder. The images of each task's audit record
-are generated again from every checkpoint, checkpoints are compared with those before them, and the
-log with both.
+The images of each task's audit record are generated again from every checkpoint, checkpoints are
+compared with those before them, and the log with both.
 """
 
 import dataclasses
@@ -23,12 +22,10 @@ from dgm_tf.reporting import tables
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder
 
-_NOTHING = "-"
-
 
 @dataclasses.dataclass(frozen=True)
 class TaskFindings:
-    """What was found out about one finished task; None where it could not be.
+    """Findings about one finished task; None for a measure that could not be taken.
 
     Attributes:
         task: from 1.
@@ -46,14 +43,14 @@ class TaskFindings:
 
 @dataclasses.dataclass(frozen=True)
 class RunAudit:
-    """What the audit of a run found; as a text, a table and a line for each fault.
+    """Findings of the audit of a run; as a text, a table and a line for each fault.
 
     Attributes:
         path: the run's folder.
-        scenario: one line that says what was learnt, and the learner.
+        scenario: one line: the stream and the learner.
         findings: one per task with a checkpoint.
-        faults: what is wrong, a line each.
-        remarks: what could not be checked, and other things to know, a line each.
+        faults: a line each.
+        remarks: gaps of the audit and other things to know, a line each.
         verdict: one line.
     """
 
@@ -79,22 +76,16 @@ def audit_run(folder: str | Path) -> RunAudit:
     Raises:
         InputError: the folder holds no run.
     """
-    run = RunFolder(folder)
-    if not (run.path / "settings.json").is_file():
-        raise InputError(
-            f"expected the folder of a run, with settings.json in it, received {folder}; name a "
-            "folder that a trainer has written"
-        )
-    return _Inspection(run, run.description()).result()
+    return _Inspection(RunFolder(folder)).result()
 
 
 class _Inspection:
     """One audit under way."""
 
-    def __init__(self, run: RunFolder, description: Mapping[str, Any]) -> None:
+    def __init__(self, run: RunFolder) -> None:
         self._run = run
-        self._description = description
-        self._name = str(description.get("learner"))
+        self._description = run.description()
+        self._name = self._description["learner"]
         self._exact = self._name.startswith("dgm-")
         self._faults: list[str] = []
         self._remarks: list[str] = []
@@ -111,7 +102,7 @@ class _Inspection:
             self._remarks += self._elsewhere()
         return RunAudit(
             path=self._run.path,
-            scenario=f"{self._description.get('scenario')}; {self._name}",
+            scenario=f"{self._description['scenario']}; {self._name}",
             findings=tuple(findings),
             faults=tuple(self._faults),
             remarks=tuple(self._remarks),
@@ -129,27 +120,25 @@ class _Inspection:
 
     def _read_records(self) -> dict[int, memory_audit.Record]:
         records = {}
-        classes = {row["task"]: row.get("classes") for row in self._rows}
+        classes = {row["task"]: row["classes"] for row in self._rows}
         for task in sorted({*classes, *self._saved}):
             path = memory_audit.record_path(self._run.audit, task)
-            try:
-                if path.exists():
+            if path.exists() or (self._saved and self._name != "joint"):
+                try:
                     records[task] = memory_audit.read(path)
-                elif self._saved and self._name != "joint":
-                    self._faults.append(f"the audit record of task {task} is missing")
-            except InputError as error:
-                self._faults.append(str(error))
+                except InputError as error:
+                    self._faults.append(str(error))
         for task, record in records.items():
             if classes.get(task) not in (None, record.classes.tolist()):
                 self._faults.append(f"the audit record of task {task} is of other classes")
         return records
 
     def _check_logged_memory(self) -> None:
-        """What the log itself says, which stands where there are no checkpoints."""
+        """Looks for faults in the log itself, which may be all that is left of a run."""
         reserved: dict[str, int] = {}
         for row in self._rows if self._exact else ():
             task = row["task"]
-            if differing := {of: count for of, count in row.get("audit", {}).items() if count}:
+            if differing := {of: count for of, count in row["audit"].items() if count}:
                 self._faults.append(
                     f"after task {task} the log has differing pixels of task "
                     + ", ".join(f"{of}: {pixels}" for of, pixels in differing.items())
@@ -162,7 +151,7 @@ class _Inspection:
                         f"{layer['initial_free']} before task 1"
                     )
                 if layer["reserved"] < reserved.get(name, 0):
-                    self._faults.append(f"after task {task} the log has less reserved in {name}")
+                    self._faults.append(f"after task {task} the log has fewer reserved in {name}")
                 reserved[name] = layer["reserved"]
 
     # The checkpoints.
@@ -173,7 +162,7 @@ class _Inspection:
                 self._remarks.append(
                     "no checkpoints are here (they are not kept with committed results): whether "
                     "images, gated weights and masks kept their bits cannot be checked; the log "
-                    "was checked against itself alone"
+                    "was checked only against itself"
                 )
             return []
         if missing := sorted(set(range(1, self._saved[-1] + 1)) - set(self._saved)):
@@ -222,14 +211,17 @@ class _Inspection:
         if not isinstance(learner, DGM):
             return finding, before
         found = inspect(learner.generator, before, learner.settings.generator_size)
-        faults = [*found.faults, *self._misstated_growth(task, learner)]
-        self._faults += [f"task {task}: {fault}" for fault in faults]
+        self._faults += [f"task {task}: {fault}" for fault in found.faults]
+        row = self._row(task)
+        if wrong := [
+            key for key, value in learner.growth().items() if row.get(key, value) != value
+        ]:
+            self._faults.append(f"task {task}: the log's {', '.join(wrong)} are not as measured")
         return dataclasses.replace(finding, generator=found), learner.generator
 
     def _check_images(self, checkpoint: int, learner: Learner) -> Difference | None:
         """Generates the images of all tasks up to the checkpoint's and compares them."""
-        row = self._rows[checkpoint - 1] if checkpoint <= len(self._rows) else None
-        logged = {} if row is None else row.get("audit", {})
+        logged = self._row(checkpoint).get("audit", {})
         found = []
         for task in sorted(set(range(1, checkpoint + 1)) & set(self._records)):
             try:
@@ -245,17 +237,19 @@ class _Inspection:
                 checkpoints, worst = self._changed.get(task, ([], difference))
                 worst = max(worst, difference, key=lambda one: one.pixels)
                 self._changed[task] = [*checkpoints, checkpoint], worst
-            elif row and task < checkpoint and difference.pixels != logged.get(str(task)):
+            elif (
+                self._row(checkpoint)
+                and task < checkpoint
+                and difference.pixels != logged.get(str(task))
+            ):
                 self._faults.append(
                     f"task {checkpoint}: {difference.pixels} pixels of task {task} differ, the log "
                     f"has {logged.get(str(task))}"
                 )
         return _sum(found) if found else None
 
-    def _misstated_growth(self, task: int, learner: DGM) -> list[str]:
-        row = self._rows[task - 1] if task <= len(self._rows) else {}
-        wrong = [key for key, value in learner.growth().items() if row.get(key, value) != value]
-        return [f"the log's {', '.join(wrong)} are not as measured"] if wrong else []
+    def _row(self, task: int) -> Mapping[str, Any]:
+        return self._rows[task - 1] if task <= len(self._rows) else {}
 
     # The verdict.
 
@@ -283,7 +277,7 @@ class _Inspection:
 
     def _elsewhere(self) -> list[str]:
         """A line if this is another machine or build than the run's: they round differently."""
-        then = {**self._description.get("versions", {}), **self._description.get("machine", {})}
+        then = {**self._description["versions"], **self._description["machine"]}
         here = {**provenance.versions(), **provenance.machine()}
         other = [
             f"{key} {then[key]} then, {here[key]} here"
@@ -314,7 +308,7 @@ def _pixels(difference: Difference) -> str:
 
 def _cells(finding: TaskFindings) -> list[str]:
     images, generator = finding.images, finding.generator
-    same = gated = reserved = free = _NOTHING
+    same = gated = reserved = free = "-"
     if images is not None:
         same = f"{images.pixels} of {images.of} pixels differ" if images.pixels else "identical"
     if generator is not None:

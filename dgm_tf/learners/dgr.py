@@ -43,7 +43,7 @@ class Scholar:
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] of whatever class, and what the solver calls them."""
-        shape = [distribution.share(self._batch_size), self.latent_dim]
+        shape = [distribution.per_replica(self._batch_size), self.latent_dim]
         noise = distribution.part_drawn(randomness.normal, shape, randomness.fold(self._seed, step))
         images = self._generator.recall(0, noise)
         return images, tf.argmax(self._solver(images)[1], axis=1, output_type=tf.int32)

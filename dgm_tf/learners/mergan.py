@@ -28,7 +28,7 @@ class OldImages:
 
     @property
     def _each(self) -> int:
-        return distribution.share(self._wanted)
+        return distribution.per_replica(self._wanted)
 
     @property
     def scale(self) -> float:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dgm_tf import pictures
 from dgm_tf.errors import InputError
 from dgm_tf.registry import label_of
-from dgm_tf.reporting import paper, pictures
+from dgm_tf.reporting import paper
 from dgm_tf.runs.run_folder import RunFolder
 
 Row = Mapping[str, Any]
@@ -113,14 +114,8 @@ def read_run(folder: str | Path) -> Run:
     Raises:
         InputError: there is no run, or its files are damaged.
     """
-    path = Path(folder)
-    if not (path / "settings.json").is_file():
-        raise InputError(
-            f"expected the folder of a run, with settings.json in it, received {folder}; name a "
-            "folder that a trainer has written"
-        )
-    found = RunFolder(path)
-    return Run(path, found.description(), tuple(found.rows()))
+    run = RunFolder(folder)
+    return Run(run.path, run.description(), tuple(run.rows()))
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: its folder, the format of its files, and the chain of its log."""
+"""The folder of a run on disk, the format of its files, and the origin of its numbers."""

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, machine class and date."""
+"""Origin of a number: versions, machine class and date."""
 
 import datetime
 import importlib.metadata
@@ -13,7 +13,7 @@ import dgm_tf
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide about numbers."""
-    found = {"python": platform.python_version(), "dgm_tf": getattr(dgm_tf, "__version__", "none")}
+    found = {"python": platform.python_version(), "dgm_tf": dgm_tf.__version__}
     for package in ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn"):
         try:
             found[package] = importlib.metadata.version(package)
@@ -25,9 +25,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """The class of machine, without anything that names this one.
 
-    Returns:
-        `cores` this process may use, `cpu` model, whether TensorFlow computes by `onednn` there,
-        `memory_gib`, `gpus` (their models), `system`.
+    Its `onednn` tells whether TensorFlow computes by oneDNN, its `cores` are those of this process.
     """
     return {
         "cores": _cores(),
@@ -40,7 +38,7 @@ def machine() -> dict[str, Any]:
 
 
 def peak_memory_mib() -> float | None:
-    """The most memory this process has held so far, in MiB; None where it cannot be found out."""
+    """The most memory that this process has held, in MiB; None where it is not known."""
     try:
         import resource
     except ImportError:  # Windows.
@@ -62,7 +60,7 @@ def _cores() -> int:
 
 
 def _onednn() -> bool | None:
-    """Whether TensorFlow uses oneDNN, which rounds differently; None where it does not tell."""
+    """True if TensorFlow uses oneDNN, which rounds differently; None where it does not tell."""
     try:
         from tensorflow.python.util import _pywrap_util_port
     except ImportError:

@@ -1,8 +1,8 @@
-"""The folder of a run: what stands where, what it belongs to, and how it is continued.
+"""The folder of a run: its files, its identity, and what a resumed run finds in it.
 
 A task counts as finished once its checkpoint has its name; the checkpoint also holds the row of
 `metrics.jsonl` of every task so far. The tables are written again from these rows after each commit
-and before a run goes on, so that a run killed at any moment neither loses nor doubles a line.
+and when a run resumes, so that a run killed at any moment neither loses nor doubles a line.
 
 While a task is learnt its own checkpoints stand in `checkpoints/unfinished`, which goes when the
 task is finished. A checkpoint that is not whole is named and passed over for the one before.
@@ -30,10 +30,10 @@ from dgm_tf.storage.files import locked, refuse_links_out, write_atomically
 # A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
 _MIB_PER_TASK = 30
 
-# How many checkpoints inside a task are kept, the last ones.
+# The last checkpoints inside a task that are kept.
 _KEPT = 2
 
-# What a run must share with the folder that it continues.
+# The keys of a description that tell whether two runs are the same.
 _IDENTITY = ("learner", "settings", "stream")
 
 # The keys of a checkpoint's dictionary that are not the learner's.
@@ -43,46 +43,46 @@ _TASK = "task"
 
 
 class RunFolder:
-    """Paths, settings, tables and checkpoints of one run.
+    """Paths, settings, tables and checkpoints of one run; nothing is read or written yet.
 
     Attributes:
         path: the folder itself.
-        audit: where the memory audit keeps its records.
-        samples: where the pictures are.
+        audit: the folder of the memory audit's records.
+        samples: the folder of the pictures.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Names the folder; nothing is read or written yet."""
         self.path = Path(path)
         self.audit = self.path / "audit"
         self.samples = self.path / "samples"
-        self._identity: str | None = None
+        self._settings = self.path / "settings.json"
+        self._metrics = self.path / "metrics.jsonl"
         self._unfinished = self.path / "checkpoints" / "unfinished"
+        self._identity: str | None = None
 
     @contextlib.contextmanager
     def opened(self, description: Mapping[str, Any], *, tasks: int) -> Iterator["RunFolder"]:
-        """Takes the folder for a run, or makes sure that it is this run's already.
-
-        Within the block the folder is this process's alone.
+        """A block in which the folder belongs to one run and to this process only.
 
         Args:
-            description: what goes to `settings.json`. Its `learner`, `settings` and `stream` tell
-                whether a run is the same; everything else may differ when it is continued, and
-                then stays as the first start wrote it.
+            description: content of `settings.json`. Its `learner`, `settings` and `stream` are the
+                run's identity; a resumed run keeps the other values of the first start.
             tasks: tasks still to be learnt at most, for the space they take.
 
         Raises:
             InputError: the folder holds a run with other settings or something else, is in use,
                 cannot be written, or has too little space.
         """
-        missing = [key for key in _IDENTITY if key not in description]
-        if missing:
-            raise ValueError(f"a run is described by {_IDENTITY}, {missing} is missing")
         description = _plain(description)
         refuse_links_out(self.path)
-        self._identity = _digest(identity(description))
+        self._identity = _digest_of_identity(description)
         if self._settings.exists():
-            self._compare(description)
+            found = self.description()
+            if differences := _checks.differences(found, description, _IDENTITY):
+                raise InputError(
+                    f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
+                    "choose another --run_dir or delete that one"
+                )
         elif self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
@@ -99,16 +99,21 @@ class RunFolder:
         """The state after the last finished task with a whole checkpoint; brings the tables to it.
 
         Returns:
-            The rows of metrics.jsonl and the learner's dictionary and arrays, or None if no task is
-            finished.
+            The rows of metrics.jsonl and the learner's dictionary and arrays; None without a
+            finished task.
 
         Raises:
-            InputError: no checkpoint of a finished task is whole, the last one is not this
-                run's, or there are results without one.
+            InputError: no checkpoint is whole, the last one is not this run's, or there is none
+                and there are results.
         """
         found = _newest_whole([self._checkpoint(task) for task in reversed(self.saved_tasks())])
         if found is None:
-            self._check_without_results()
+            # Results are written after their checkpoint: where there is none, it was left out.
+            if self._metrics.exists() and self._metrics.stat().st_size:
+                raise InputError(
+                    f"{self.path} holds results and no checkpoint that a run could go on from; to "
+                    "repeat the run choose another --run_dir, or delete that one"
+                )
             self._tidy(1)
             self._write_tables([])
             return None
@@ -137,33 +142,21 @@ class RunFolder:
             arrays: the learner's arrays.
 
         Returns:
-            The rows as JSON has them, the way `restore` gives them.
-
-        Raises:
-            InputError: the folder cannot be written; the task is not finished then.
+            The rows as `restore` gives them.
         """
-        if taken := {_ROWS, _RUN} & set(meta):
-            raise ValueError(f"the keys {sorted(taken)} of a checkpoint are taken by the run")
         rows = _plain(rows)
         kept = {**meta, _ROWS: rows, _RUN: self._identity}
         checkpoint.save(self._checkpoint(len(rows)), kept, arrays)
         self._write_tables(rows)
-        self.drop_unfinished()
+        shutil.rmtree(self._unfinished, ignore_errors=True)
         return rows
 
     def keep_unfinished(
         self, task: int, steps: int, meta: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> None:
-        """Writes a checkpoint inside a task and removes those of it that are too many.
+        """Writes a checkpoint inside a task after `steps` steps, and removes those before the last.
 
-        Args:
-            task: the task that is being learnt, from 1.
-            steps: its steps so far.
-            meta: a JSON-able dictionary, floats that are no numbers included.
-            arrays: by name.
-
-        Raises:
-            InputError: the folder cannot be written; the checkpoints before are still whole.
+        If the folder cannot be written, the checkpoints before are still whole.
         """
         folder = self._unfinished / f"{_task_name(task)}-step-{steps:08d}"
         checkpoint.save(folder, {**meta, _TASK: task, _RUN: self._identity}, arrays)
@@ -179,16 +172,12 @@ class RunFolder:
             try:
                 meta, arrays = checkpoint.load(folder)
             except checkpoint.DamagedError as error:
-                warn(f"{error}; the one before is looked for")
+                _warn(f"{error}; the one before is looked for")
                 continue
             if (meta.pop(_TASK, None), meta.pop(_RUN, None)) == (task, self._identity):
                 return meta, arrays
-            warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
+            _warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
         return None
-
-    def drop_unfinished(self) -> None:
-        """Removes all checkpoints inside tasks."""
-        shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _tidy(self, task: int) -> None:
         """Removes what a killed process left, but for checkpoints inside the task that is next."""
@@ -200,10 +189,7 @@ class RunFolder:
     def state_after(
         self, task: int | None = None
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """What is needed to use the learner as it was after a task; nothing is written.
-
-        Args:
-            task: from 1; None for the last one finished.
+        """The learner as it was after a task, by default the last one finished.
 
         Returns:
             The run's description, the learner's dictionary and its arrays.
@@ -225,12 +211,17 @@ class RunFolder:
         return description, meta, arrays
 
     def description(self) -> dict[str, Any]:
-        """What `settings.json` holds.
+        """The content of `settings.json`.
 
         Raises:
             InputError: there is none, it cannot be read or is not what a run writes, or a link in
                 the folder leads out of it.
         """
+        if not self._settings.is_file():
+            raise InputError(
+                f"expected the folder of a run, with settings.json in it, received {self.path}; "
+                "name a folder that a trainer has written"
+            )
         refuse_links_out(self.path)
         try:
             return read_description(self._settings)
@@ -241,11 +232,7 @@ class RunFolder:
             ) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """What `metrics.jsonl` holds: a row per finished task, in order.
-
-        Raises:
-            InputError: it cannot be read or is not what a run writes.
-        """
+        """The rows of `metrics.jsonl`, one per finished task, in order."""
         try:
             return read_rows(self._metrics)
         except (OSError, ValueError, RecursionError) as error:
@@ -268,20 +255,12 @@ class RunFolder:
             InputError: it is missing, damaged, or of another run than `settings.json`.
         """
         meta, arrays = checkpoint.load(self._checkpoint(task))
-        self._check_run(self._checkpoint(task), meta, _digest(identity(self.description())))
+        self._check_run(self._checkpoint(task), meta, _digest_of_identity(self.description()))
         return meta.pop(_ROWS, []), meta, arrays
 
     def sample_file(self, task: int) -> Path:
-        """Where the pictures made after a task (from 1) go."""
+        """The file of the pictures made after a task (from 1)."""
         return self.samples / f"task-{task:02d}.png"
-
-    @property
-    def _settings(self) -> Path:
-        return self.path / "settings.json"
-
-    @property
-    def _metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
 
     def _checkpoint(self, task: int) -> Path:
         return self.path / "checkpoints" / _task_name(task)
@@ -289,14 +268,6 @@ class RunFolder:
     def _unfinished_checkpoints(self, task: int) -> list[Path]:
         """Checkpoints inside a task, the last one first."""
         return sorted(self._unfinished.glob(f"{_task_name(task)}-step-*"), reverse=True)
-
-    def _check_without_results(self) -> None:
-        """Results are written after their checkpoint: where there is none, it was left out."""
-        if self._metrics.exists() and self._metrics.stat().st_size:
-            raise InputError(
-                f"{self.path} holds results and no checkpoint that a run could go on from; to "
-                "repeat the run choose another --run_dir, or delete that one"
-            )
 
     @staticmethod
     def _check_run(folder: Path, meta: dict[str, Any], wanted: str | None) -> None:
@@ -306,28 +277,21 @@ class RunFolder:
                 "or begin a new run folder"
             )
 
-    def _compare(self, wanted: Mapping[str, Any]) -> None:
-        if differences := _checks.differences(self.description(), wanted, _IDENTITY):
-            raise InputError(
-                f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
-                "choose another --run_dir or delete that one"
-            )
-
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self._metrics, lines.encode())
         AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv")
 
 
-def identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a run's description that tells whether two runs are the same."""
-    return {key: description.get(key) for key in _IDENTITY}
+def _digest_of_identity(description: Mapping[str, Any]) -> str:
+    identity = {key: description[key] for key in _IDENTITY}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _newest_whole(
     folders: Sequence[Path],
 ) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
-    """The first checkpoint that is whole, and what it holds; None if there are none.
+    """The first checkpoint that is whole, and its content; None if there are none.
 
     Raises:
         checkpoint.DamagedError: there are some, and none is whole.
@@ -341,7 +305,7 @@ def _newest_whole(
             first = first or error
             continue
         if first is not None:
-            warn(f"{first}; going on after {folder.name}")
+            _warn(f"{first}; going on after {folder.name}")
         return folder, meta, arrays
     if first is not None:
         raise first
@@ -352,12 +316,12 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir
     """Tries to write where a folder is or would be made, and looks at the space left.
 
     Args:
-        folder: the folder. It is not made: a run that is refused later leaves nothing behind.
+        folder: is not made, so that a run that is refused later leaves nothing behind.
         mib: space that will be needed, in MiB.
-        flag: what names the folder.
+        flag: its name on the command line.
 
     Raises:
-        InputError: the folder cannot be made or written, or has less space.
+        InputError: the folder cannot be made or written, or has too little space.
     """
     there = Path(folder)
     while not there.exists() and there != there.parent:
@@ -384,17 +348,12 @@ def _task_name(task: int) -> str:
     return f"task-{task:02d}"
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def warn(text: str) -> None:
-    """Says something that a user should know on standard error, in one line."""
+def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:
-    """What JSON makes of a value, with null for numbers that JSON does not have."""
+    """The value as JSON reads it back, with null for numbers that JSON does not have."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 """The format of `settings.json` and of the rows of `metrics.jsonl`.
 
-Both can come from anyone. What is checked is what readers rely on: kinds, finite numbers, lists of
-one length. Whether the content is true is for `dgm_tf.experiments.run_audit` to say.
+Both can come from anyone. Readers rely on kinds, finite numbers and lists of one length: only these
+are checked, not the truth of the content.
 """
 
 import json

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, determinism, randomness
+from dgm_tf import _checks, determinism, pictures, randomness
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import pictures
 from dgm_tf.serving import export
 from dgm_tf.storage import schema
 from dgm_tf.storage.files import refuse_links_out

@@ -20,7 +20,7 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     # In C order: safetensors would write the memory of any other as it lies.
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     if unfit := [name for name, array in arrays.items() if array.dtype.kind not in _KINDS]:
-        raise TypeError(f"plain numbers can be saved alone; no such are in {', '.join(unfit)}")
+        raise TypeError(f"only plain numbers can be saved; there are others in {', '.join(unfit)}")
     return safetensors.numpy.save(arrays)
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: a folder of a JSON file and an array file, written whole or not at all.
 
 Nothing in a checkpoint is ever unpickled. `state.json` holds a JSON-able dictionary and a SHA-256
-of it and of `arrays.safetensors`, beside it.
+of it and of `arrays.safetensors`.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _MAX_STATE_BYTES = 64 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Every:
-    """How often a task writes checkpoints while it is learnt; never, unless one is given.
+    """Interval of the checkpoints inside a task; none unless one of the two is given.
 
     Attributes:
         steps: training steps between two.
@@ -65,7 +65,7 @@ DEFAULT_EVERY = Every(seconds=300)
 
 
 class DamagedError(InputError):
-    """What stands there is not a whole checkpoint; another one may be."""
+    """The checkpoint is missing or not whole; another one may be."""
 
 
 def save(
@@ -74,16 +74,16 @@ def save(
     """Writes a checkpoint, which takes the place of one that is there; see `whole_folder`.
 
     Args:
-        folder: Where the checkpoint goes.
-        meta: A JSON-able dictionary with string keys (tuples come back as lists).
-        arrays: Arrays by name, of any shape, of boolean, integer or floating type.
+        folder: the checkpoint.
+        meta: a JSON-able dictionary with string keys (tuples come back as lists).
+        arrays: by name, of any shape, of boolean, integer or floating type.
 
     Returns:
         The folder, as a `Path`.
 
     Raises:
-        TypeError: If `meta` is not JSON-able, or an array would need pickle.
-        InputError: If the folder cannot be written; what was at `folder` is still there then.
+        TypeError: `meta` is not JSON-able, or an array would need pickle.
+        InputError: the folder cannot be written; a checkpoint that was there still is.
     """
     folder = Path(folder)
     content, text = pack(arrays), _dumps(meta)
@@ -102,15 +102,12 @@ def save(
 def load(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Reads a checkpoint and checks it against its own record.
 
-    Args:
-        folder: A folder written by `save`.
-
     Returns:
         The dictionary and the arrays by name, equal to those saved.
 
     Raises:
-        DamagedError: If the folder is missing, damaged or no checkpoint.
-        InputError: If it is of another format.
+        DamagedError: the folder is missing, damaged or no checkpoint.
+        InputError: it is of another format.
     """
     folder = Path(folder)
     state = _read_state(folder)

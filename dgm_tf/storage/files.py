@@ -17,8 +17,8 @@ _BLOCK = 2**20
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Puts `content` at `path`, whole or not at all; missing folders are made.
 
-    The bytes go to a hidden file beside the target, which then takes the target's name in one
-    step: a run that is killed while it writes leaves the former file as it was.
+    The bytes go to a hidden file, which then takes the target's name in one step: a process that
+    is killed while it writes leaves the former file as it was.
 
     Raises:
         InputError: the place cannot be written (no right, no space, a file where a folder is
@@ -84,17 +84,17 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[pathlib.Path]:
-    """A hidden folder beside `path` that takes its name once the block has filled it.
+    """A hidden folder next to `path` that takes its name once the block has filled it.
 
     If the block raises, or the process is killed, nothing new is at `path`. If it raises, the
-    folders that were made on the way there are gone, too. What a killed process left hidden goes
+    folders that were made on the way there are gone, too. Hidden leftovers of a killed process go
     when the same folder is written again. Two processes must not write one folder at a time; see
     `locked`.
 
     Args:
         path: the folder.
-        replace: let it take the place of a folder that is there. Between the two renames that this
-            takes, a crash leaves both folders under hidden names.
+        replace: let it take the place of a folder that is there. A crash between the two renames
+            leaves both folders under hidden names.
 
     Raises:
         InputError: there is something at `path` already, or the place cannot be written.
@@ -157,8 +157,7 @@ def _sync(path: pathlib.Path) -> None:
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps every other process out of a folder that asks in the same way.
 
-    The lock is the system's and ends with the process, however that ends. The hidden file that it
-    lies on stays behind and blocks nobody.
+    The lock is the system's and ends with the process. Its hidden file stays and blocks nobody.
 
     Args:
         folder: made where it does not exist.

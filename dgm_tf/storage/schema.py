@@ -1,4 +1,4 @@
-"""Schemas of JSON that anyone can have written: what its readers rely on, and nothing more.
+"""Schemas of JSON that anyone can have written.
 
 A schema is a `Leaf`; a list of one schema, for a list of any length; or a dictionary, for an object
 that has these keys. A key that ends in `?` may be missing, and `ANY` stands for all the others.
@@ -20,7 +20,7 @@ _LARGEST = 2**63 - 1  # anything counted or measured is smaller
 
 
 class Leaf(NamedTuple):
-    """A kind of value: what it is called in an error, and whether a value is of it."""
+    """A kind of value: its name in an error, and a test for it."""
 
     text: str
     fits: Callable[[Any], bool]
@@ -66,11 +66,7 @@ def read(path: str | os.PathLike[str], schema: Any, *, limit: int) -> Any:
 
 
 def check(content: Any, schema: Any) -> None:
-    """Makes sure that what JSON has given fits a schema.
-
-    Raises:
-        ValueError: it does not; the text says where.
-    """
+    """Refuses a content that does not fit a schema with a ValueError that says where."""
     # What JSON can say and UTF-8 cannot: half of a surrogate pair.
     json.dumps(content, ensure_ascii=False).encode()
     _check(content, schema, "")

@@ -80,7 +80,7 @@ def search(
     trials = results.ranked(_ended(tuner))
     _write(folder, trials, stream.scenario)
     for seed in plan.fresh_seeds:
-        _learn_again(folder, trials[0], stream.anew(seed=seed), tuner)
+        _learn_again(folder, trials[0], stream.fresh(seed=seed), tuner)
     print(_report(folder, trials), flush=True)
     return trials
 

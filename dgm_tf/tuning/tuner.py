@@ -141,7 +141,7 @@ class DGMTuner(base_tuner.BaseTuner):
         with TaskProgress(title, live=False if self._quiet else None) as progress:
             return self.hypermodel.metrics(
                 self.hypermodel.learner(settings),
-                stream.anew(),
+                stream.fresh(),
                 tasks=self._tasks,
                 callbacks=[progress],
             )

@@ -1,5 +1,6 @@
+"""Every changed bit of a finished task's images is found, and no record can be replaced."""
+
 import hashlib
-import pickle
 
 import numpy as np
 import pytest
@@ -37,11 +38,17 @@ def memory():
 
 @pytest.fixture
 def audit(tmp_path, memory):
-    """Two finished tasks: classes 3 and 1, then class 8; four images of each."""
-    audit = MemoryAudit(tmp_path / "audit", images_per_class=4)
+    """Two finished tasks: classes 3 and 1, then class 8."""
+    audit = MemoryAudit(tmp_path / "audit")
     audit.remember(1, (3, 1), memory.generate)
     audit.remember(2, [8], memory.generate)
     return audit
+
+
+@pytest.fixture
+def path(audit, tmp_path):
+    """The record of task 1."""
+    return tmp_path / "audit" / "task-01.safetensors"
 
 
 def one_bit_up(images):
@@ -51,151 +58,139 @@ def one_bit_up(images):
     return images
 
 
-class TestCheck:
-    def test_an_unchanged_memory_is_identical(self, audit, memory):
-        assert audit.check(memory.generate) == {1: 0, 2: 0}
-
-    def test_the_last_bit_of_one_value_is_one_differing_pixel_of_its_task(self, audit, memory):
-        memory.changes[8] = one_bit_up
-        assert audit.check(memory.generate) == {1: 0, 2: 1}
-
-    def test_a_pixel_counts_once_however_many_of_its_channels_differ(self, audit, memory):
-        def all_channels(images):
-            images[0, 0, 0, :] += 1
-            images[3, 2, 1, 1:] += 1
-            return images
-
-        memory.changes[1] = all_channels
-        assert audit.check(memory.generate) == {1: 2, 2: 0}
-
-    def test_bits_are_compared_so_that_minus_zero_differs_and_nan_equals_itself(
-        self, tmp_path, memory
-    ):
-        audit = MemoryAudit(tmp_path, images_per_class=2)
-        memory.changes[0] = lambda images: np.where(images < 0, np.float32("nan"), np.float32(0))
-        audit.remember(1, [0], memory.generate)
-        assert audit.check(memory.generate) == {1: 0}
-        memory.changes[0] = lambda images: np.where(images < 0, np.float32("nan"), -np.float32(0))
-        assert audit.check(memory.generate)[1] > 0
-
-    def test_the_pixels_compared_are_counted(self, audit):
-        assert audit.pixels == {1: 2 * 4 * 4 * 5, 2: 4 * 4 * 5}
-
-    def test_the_same_calls_are_made_at_every_check_one_class_at_a_time(self, audit, memory):
-        first = memory.calls.copy()
-        audit.check(memory.generate)
-        assert memory.calls[len(first) :] == first
-        assert [labels for labels, _ in first] == [[3] * 4, [1] * 4, [8] * 4]
-
-    def test_the_images_of_a_record_stay_in_its_file(self, audit, memory):
-        audit.check(memory.generate)
-        image_bytes = 4 * 4 * np.prod(SHAPE)  # of task 2 alone
-        assert len(pickle.dumps(vars(audit))) < image_bytes / 2
-
-    def test_images_rounded_from_another_type_are_refused(self, audit, memory):
-        with pytest.raises(ValueError, match="float64"):
-            audit.check(lambda labels, seed: memory.generate(labels, seed=seed).astype(float))
-
-    def test_images_of_another_size_are_refused(self, audit, memory):
-        with pytest.raises(ValueError, match=r"\(8, 3, 5, 3\).*\(8, 4, 5, 3\)"):
-            audit.check(lambda labels, seed: memory.generate(labels, seed=seed)[:, :3])
+def two_pixels(images):
+    images[0, 0, 0, :] += 1
+    images[3, 2, 1, 1:] += 1
+    return images
 
 
-class TestRecords:
-    def test_a_new_process_goes_on_with_the_records_on_disk(self, audit, memory, tmp_path):
-        again = MemoryAudit(tmp_path / "audit", finished_tasks=2)
-        assert again.pixels == audit.pixels
-        memory.changes[3] = one_bit_up
-        assert again.check(memory.generate) == {1: 1, 2: 0}
+def test_the_last_bit_of_one_value_is_one_differing_pixel_of_its_task(audit, memory):
+    assert audit.check(memory.generate) == {1: 0, 2: 0}
+    memory.changes[8] = one_bit_up
+    assert audit.check(memory.generate) == {1: 0, 2: 1}
 
-    def test_a_record_keeps_its_own_number_of_images(self, audit, memory, tmp_path):
-        again = MemoryAudit(tmp_path / "audit", images_per_class=9)
-        assert again.check(memory.generate) == {1: 0, 2: 0}
 
-    def test_a_task_on_record_cannot_be_remembered_again(self, audit, memory):
-        with pytest.raises(ValueError, match="task 1 is on record"):
-            audit.remember(1, [3, 1], memory.generate)
+def test_a_pixel_counts_once_however_many_of_its_channels_differ(audit, memory):
+    memory.changes[1] = two_pixels
+    assert audit.check(memory.generate) == {1: 2, 2: 0}
+    assert audit.pixels == {1: 2 * 16 * 4 * 5, 2: 16 * 4 * 5}
 
-    def test_the_record_of_an_attempt_that_was_cut_short_is_replaced(self, audit, memory, tmp_path):
-        again = MemoryAudit(tmp_path / "audit", finished_tasks=1, images_per_class=4)
-        assert again.check(memory.generate) == {1: 0}
-        memory.changes[8] = one_bit_up  # the second attempt learnt something else
-        again.remember(2, [8], memory.generate)
-        assert again.check(memory.generate) == {1: 0, 2: 0}
 
-    def test_a_missing_record_is_an_input_error(self, audit, tmp_path):
-        (tmp_path / "audit" / "task-01.safetensors").unlink()
-        with pytest.raises(InputError, match="task-01.safetensors is missing"):
-            MemoryAudit(tmp_path / "audit", finished_tasks=2)
+def test_minus_zero_differs_and_nan_equals_itself(tmp_path, memory):
+    audit = MemoryAudit(tmp_path)
+    memory.changes[0] = lambda images: np.where(images < 0, np.float32("nan"), np.float32(0))
+    audit.remember(1, [0], memory.generate)
+    assert audit.check(memory.generate) == {1: 0}
+    memory.changes[0] = lambda images: np.where(images < 0, np.float32("nan"), -np.float32(0))
+    assert audit.check(memory.generate)[1] > 0
 
-    def test_a_folder_that_does_not_exist_yet_holds_no_record(self, tmp_path, memory):
-        assert MemoryAudit(tmp_path / "none").check(memory.generate) == {}
 
-    def test_records_are_plain_arrays_with_a_hash_that_anyone_can_compute(self, audit, tmp_path):
-        arrays = load_file(tmp_path / "audit" / "task-01.safetensors")
-        assert arrays["classes"].tolist() == [3, 1]
-        text = hashlib.sha256()
-        for name, dtype, shape in [
-            ("classes", "<i4", "(2,)"),
-            ("seeds", "<i8", "(2,)"),
-            ("images", "<f4", "(8, 4, 5, 3)"),
-        ]:
-            text.update(f"{name} {dtype} {shape} ".encode() + arrays[name].tobytes())
-        assert arrays["sha256"].tobytes() == text.digest()
+def test_the_same_calls_are_made_at_every_check_one_class_at_a_time(audit, memory):
+    first = memory.calls.copy()
+    audit.check(memory.generate)
+    assert memory.calls[len(first) :] == first
+    assert [labels for labels, _ in first] == [[3] * 16, [1] * 16, [8] * 16]
 
-    def test_a_folder_that_cannot_be_made_is_an_input_error(self, tmp_path, memory):
-        (tmp_path / "file").write_text("")
-        with pytest.raises(InputError, match="cannot write"):
-            MemoryAudit(tmp_path / "file" / "audit").remember(1, [0], memory.generate)
+
+def test_images_of_another_type_or_size_are_refused(audit, memory):
+    with pytest.raises(ValueError, match="float64"):
+        audit.check(lambda labels, seed: memory.generate(labels, seed=seed).astype(float))
+    with pytest.raises(ValueError, match=r"\(32, 3, 5, 3\).*\(32, 4, 5, 3\)"):
+        audit.check(lambda labels, seed: memory.generate(labels, seed=seed)[:, :3])
+
+
+# Records.
+
+
+def test_a_new_process_goes_on_with_the_records_on_disk(audit, memory, tmp_path):
+    again = MemoryAudit(tmp_path / "audit", finished_tasks=2)
+    assert again.pixels == audit.pixels
+    memory.changes[3] = one_bit_up
+    assert again.check(memory.generate) == {1: 1, 2: 0}
+
+
+def test_a_task_on_record_cannot_be_remembered_again(audit, memory):
+    with pytest.raises(ValueError, match="task 1 is on record"):
+        audit.remember(1, [3, 1], memory.generate)
+
+
+def test_the_record_of_an_attempt_that_was_cut_short_is_replaced(audit, memory, tmp_path):
+    again = MemoryAudit(tmp_path / "audit", finished_tasks=1)
+    assert again.check(memory.generate) == {1: 0}
+    memory.changes[8] = one_bit_up  # the second attempt learnt something else
+    again.remember(2, [8], memory.generate)
+    assert again.check(memory.generate) == {1: 0, 2: 0}
+
+
+def test_records_are_plain_arrays_with_a_hash_that_anyone_can_compute(path):
+    arrays = load_file(path)
+    assert arrays["classes"].tolist() == [3, 1]
+    text = hashlib.sha256()
+    for name, dtype, shape in [
+        ("classes", "<i4", "(2,)"),
+        ("seeds", "<i8", "(2,)"),
+        ("images", "<f4", "(32, 4, 5, 3)"),
+    ]:
+        text.update(f"{name} {dtype} {shape} ".encode() + arrays[name].tobytes())
+    assert arrays["sha256"].tobytes() == text.digest()
+
+
+def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path, memory):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        MemoryAudit(tmp_path / "file" / "audit").remember(1, [0], memory.generate)
+
+
+# Tampering.
 
 
 def rewrite(path, **changes):
     save_file(load_file(path) | changes, path)
 
 
-class TestTampering:
-    @pytest.fixture
-    def path(self, audit, tmp_path):
-        return tmp_path / "audit" / "task-01.safetensors"
+def refused(path, match):
+    """Makes sure that a record is refused in one line as the audit is opened."""
+    with pytest.raises(InputError, match=match) as caught:
+        MemoryAudit(path.parent, finished_tasks=2)
+    assert "\n" not in str(caught.value)
 
-    def test_images_that_do_not_match_their_hash_are_reported_on_opening(self, path):
-        rewrite(path, images=np.zeros((8, *SHAPE), np.float32))
-        with pytest.raises(InputError, match="task-01.safetensors does not match") as caught:
-            MemoryAudit(path.parent)
-        assert "\n" not in str(caught.value)
 
-    def test_and_at_the_next_check(self, audit, memory, path):
-        """Images put in place of the remembered ones must not make a drifted memory look exact."""
-        memory.changes[3] = one_bit_up
-        drifted = np.concatenate(
-            [memory.generate([c] * 4, seed=20181 + i) for i, c in [(0, 3), (1, 1)]]
-        )
-        rewrite(path, images=drifted)
-        with pytest.raises(InputError, match="does not match"):
-            audit.check(memory.generate)
+def test_a_missing_record_is_an_input_error(path):
+    path.unlink()
+    refused(path, "task-01.safetensors is missing")
 
-    @pytest.mark.parametrize("field", ["classes", "seeds"])
-    def test_what_the_images_were_made_from_is_hashed_too(self, path, field):
-        changed = load_file(path)[field][::-1].copy() + 1
-        rewrite(path, **{field: changed})
-        with pytest.raises(InputError, match="does not match"):
-            MemoryAudit(path.parent)
 
-    @pytest.mark.parametrize("content", [b"", b"not a record", b"\x02\0\0\0\0\0\0\0{}"])
-    def test_a_file_that_is_no_record_is_an_input_error_of_one_line(self, path, content):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match="cannot be read") as caught:
-            MemoryAudit(path.parent)
-        assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("field", ["classes", "seeds", "images"])
+def test_what_does_not_match_its_hash_is_reported_on_opening(path, field):
+    rewrite(path, **{field: load_file(path)[field][::-1].copy() + 1})
+    refused(path, "task-01.safetensors does not match")
 
-    def test_a_damaged_byte_never_gives_another_error_or_other_images(self, path, memory):
-        whole = path.read_bytes()
-        for position in range(0, len(whole), 23):
-            damaged = bytearray(whole)
-            damaged[position] ^= 0x55
-            path.write_bytes(damaged)
-            try:
-                differing = MemoryAudit(path.parent).check(memory.generate)
-            except InputError:
-                continue
-            assert differing == {1: 0, 2: 0}  # a byte that carries nothing
+
+def test_images_put_in_place_of_the_remembered_ones_are_found_at_the_next_check(
+    audit, memory, path
+):
+    """They must not make a drifted memory look exact."""
+    memory.changes[3] = one_bit_up
+    drifted = [memory.generate([c] * 16, seed=20181 + i) for i, c in [(0, 3), (1, 1)]]
+    rewrite(path, images=np.concatenate(drifted))
+    with pytest.raises(InputError, match="does not match"):
+        audit.check(memory.generate)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a record", b"\x02\0\0\0\0\0\0\0{}"])
+def test_a_file_that_is_no_record_is_an_input_error_of_one_line(path, content):
+    path.write_bytes(content)
+    refused(path, "cannot be read")
+
+
+def test_a_damaged_byte_never_gives_another_error_or_other_images(path, memory):
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 83):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x55
+        path.write_bytes(damaged)
+        try:
+            differing = MemoryAudit(path.parent, finished_tasks=2).check(memory.generate)
+        except InputError:
+            continue
+        assert differing == {1: 0, 2: 0}  # a byte that carries nothing

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from dgm_tf.evaluation.oracle import Oracle, training_steps
+from dgm_tf.evaluation.oracle import Oracle, cache_folder, training_steps
 from dgm_tf.stream import class_incremental
 
 
@@ -41,15 +41,16 @@ def test_it_is_trained_once(oracle, stream, monkeypatch):
     assert again.test_accuracy == oracle.test_accuracy
 
 
-def test_a_damaged_oracle_is_trained_anew(stream, oracle, tmp_path, monkeypatch):
-    kept = Oracle.kept_in(stream, cache=tmp_path)
-    shutil.copytree(Oracle.kept_in(stream), kept)
-    (arrays,) = kept.glob("arrays.*")
+def test_a_damaged_oracle_is_trained_again(stream, oracle, tmp_path, monkeypatch):
+    there = cache_folder(stream)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shutil.copytree(there, cache_folder(stream))
+    (arrays,) = cache_folder(stream).glob("arrays.*")
     arrays.write_bytes(b"nothing")
     monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
-    assert Oracle.of(stream, cache=tmp_path) is oracle
+    assert Oracle.of(stream) is oracle
     monkeypatch.setattr(Oracle, "trained", lambda *_: 1 / 0)
-    assert Oracle.of(stream, cache=tmp_path).test_accuracy == oracle.test_accuracy
+    assert Oracle.of(stream).test_accuracy == oracle.test_accuracy
 
 
 def test_real_images_are_judged_good_and_noise_bad(oracle, stream):
@@ -73,7 +74,7 @@ def test_real_images_are_judged_good_and_noise_bad(oracle, stream):
     assert good.accuracy == pytest.approx(np.mean(list(good.class_accuracy.values())))
 
 
-def test_a_class_that_takes_over_shows_in_the_shares(oracle, stream):
+def test_a_class_that_takes_over_shows_in_the_balance(oracle, stream):
     images, labels = real_images(stream)
 
     def twos_and_threes(wanted, seed):
@@ -81,9 +82,9 @@ def test_a_class_that_takes_over_shows_in_the_shares(oracle, stream):
         return kept[np.random.default_rng(seed).integers(len(kept), size=len(wanted))]
 
     found = oracle.judge(twos_and_threes, tuple(range(10)), stream.seen_test(2))
-    share = found.class_share
-    assert share[2] == pytest.approx(0.9, abs=0.05) and share[3] == pytest.approx(0.1, abs=0.05)
-    assert sum(share.values()) == pytest.approx(1.0)
+    taken = found.class_share
+    assert taken[2] == pytest.approx(0.9, abs=0.05) and taken[3] == pytest.approx(0.1, abs=0.05)
+    assert sum(taken.values()) == pytest.approx(1.0)
     assert min(found.class_accuracy[2], found.class_accuracy[3]) > 0.95
 
 
@@ -96,5 +97,6 @@ def test_small_data_sets_get_more_epochs_and_none_too_few(per_epoch, steps):
 
 def test_a_cache_that_cannot_be_written_does_not_end_a_run(stream, oracle, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
-    assert Oracle.of(stream, cache=tmp_path / "file") is oracle
+    assert Oracle.of(stream) is oracle

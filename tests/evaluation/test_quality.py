@@ -1,4 +1,4 @@
-"""Distances and shares against values known in closed form or found the slow way."""
+"""Distances and fractions against values known in closed form or found the slow way."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_a_constant_feature_does_no_harm():
     assert frechet_distance(points, points + 1.0) == pytest.approx(5.0, rel=1e-6)
 
 
-def test_precision_and_recall_are_the_shares_within_reach():
+def test_precision_and_recall_are_the_fractions_within_reach():
     real, generated = draws(60, 4, seed=1), draws(50, 4, seed=2, shift=0.4, scale=0.7)
 
     def covered(points, support):

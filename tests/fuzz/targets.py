@@ -70,7 +70,7 @@ def record(content: bytes) -> None:
 
 def image(content: bytes) -> None:
     """An image of a folder of images, beside one that is whole."""
-    from dgm_tf import datasets
+    from dgm_tf import image_folder
 
     with _folder() as folder:
         for name in "ab":
@@ -78,7 +78,7 @@ def image(content: bytes) -> None:
             for number in range(2):
                 (folder / name / f"{number}.ppm").write_bytes(b"P5 1 1 255\n\x50")
         (folder / "a" / "2.png").write_bytes(content)
-        found = datasets.from_folder(folder, image_size=16)
+        found = image_folder.from_folder(folder, image_size=16)
         assert len(found.train_images) + len(found.test_images) == 5
 
 

@@ -12,6 +12,7 @@ from dgm_tf.storage import checkpoint
 from tests.damages import flip_a_bit, resealed
 
 META = {"widths": [80, 40, 20], "name": "dgm-w", "rate": 0.1 + 0.2, "nested": {"none": None}}
+NUMPY = {"n": np.int64(3), "x": np.float32(0.5)}
 ARRAYS = {
     "block/0/kernel:0": np.random.RandomState(0).randn(3, 2, 4).astype(np.float32),
     "file": np.arange(5),
@@ -28,12 +29,12 @@ ARRAYS = {
 
 @pytest.fixture
 def saved(tmp_path):
-    return checkpoint.save(tmp_path / "task-01", META, ARRAYS)
+    return checkpoint.save(tmp_path / "task-01", {**META, **NUMPY}, ARRAYS)
 
 
 def test_what_is_saved_comes_back_bit_for_bit(saved):
     meta, arrays = checkpoint.load(saved)
-    assert meta == META and set(arrays) == set(ARRAYS)
+    assert meta == {**META, "n": 3, "x": 0.5} and set(arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
         assert arrays[name].dtype == array.dtype and arrays[name].shape == array.shape
         assert arrays[name].tobytes() == array.tobytes()
@@ -41,19 +42,11 @@ def test_what_is_saved_comes_back_bit_for_bit(saved):
 
 
 def test_the_same_state_makes_the_same_files(saved):
-    again = checkpoint.save(saved.with_name("again"), META, dict(reversed(ARRAYS.items())))
-    for name in ("state.json", "arrays.safetensors"):
-        assert (again / name).read_bytes() == (saved / name).read_bytes()
-
-
-def test_a_folder_holds_exactly_two_files_and_nothing_is_left_beside_it(saved):
+    reversed_arrays = dict(reversed(ARRAYS.items()))
+    again = checkpoint.save(saved.with_name("again"), {**META, **NUMPY}, reversed_arrays)
     assert sorted(os.listdir(saved)) == ["arrays.safetensors", "state.json"]
-    assert os.listdir(saved.parent) == ["task-01"]
-
-
-def test_numbers_of_numpy_become_json_numbers(tmp_path):
-    folder = checkpoint.save(tmp_path / "c", {"n": np.int64(3), "x": np.float32(0.5)}, {})
-    assert checkpoint.load(folder) == ({"n": 3, "x": 0.5}, {})
+    for name in os.listdir(saved):
+        assert (again / name).read_bytes() == (saved / name).read_bytes()
 
 
 def test_a_checkpoint_is_replaced_whole(saved):
@@ -65,22 +58,18 @@ def test_a_checkpoint_is_replaced_whole(saved):
 
 @pytest.mark.parametrize("bad", [np.array([{}, None]), np.array(["a text"])])
 def test_what_is_no_plain_number_is_refused_instead_of_pickled(tmp_path, bad):
-    with pytest.raises(TypeError, match="plain numbers can be saved alone; no such are in bad"):
+    with pytest.raises(TypeError, match="only plain numbers can be saved; there are others in bad"):
         checkpoint.save(tmp_path / "c", {}, {"bad": bad})
     with pytest.raises(TypeError, match="JSON-able, found set"):
         checkpoint.save(tmp_path / "c", {"bad": {1}}, {})
     assert os.listdir(tmp_path) == []
 
 
-def edit_state(folder, **changes):
+def edit_state(folder, edit):
     path = folder / "state.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def no_digest(folder):
-    content = json.loads((folder / "state.json").read_text())
-    del content["sha256"]
-    (folder / "state.json").write_text(json.dumps(content))
+    state = json.loads(path.read_text())
+    edit(state)
+    path.write_text(json.dumps(state))
 
 
 @pytest.mark.parametrize(
@@ -92,10 +81,13 @@ def no_digest(folder):
         lambda folder: (folder / "state.json").write_text('{"format": "dgm_tf ch'),
         lambda folder: (folder / "state.json").write_bytes(b"\xff\xfe\x00"),
         lambda folder: (folder / "state.json").write_text("[" * 100_000),
-        lambda folder: edit_state(folder, meta={**META, "rate": 0.4}),
-        lambda folder: edit_state(folder, meta=[1, 2]),
-        lambda folder: edit_state(folder, sha256=None),
-        no_digest,
+        lambda folder: edit_state(folder, lambda state: state["meta"].update(rate=0.4)),
+        lambda folder: edit_state(folder, lambda state: state.update(meta=[1, 2])),
+        lambda folder: edit_state(folder, lambda state: state.pop("sha256")),
+        # The arrays of another checkpoint.
+        lambda folder: shutil.copy(
+            checkpoint.save(folder.with_name("b"), META, {}) / "arrays.safetensors", folder
+        ),
         lambda folder: resealed(folder, arrays=b"\xff" * 100),
     ],
 )
@@ -106,32 +98,22 @@ def test_damage_is_named_with_the_folder(saved, damage):
     assert str(saved) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_arrays_of_another_checkpoint_are_found_out(saved):
-    other = ARRAYS | {"step": np.array(8, np.int64)}
-    checkpoint.save(saved.with_name("task-02"), META, other)
-    shutil.copy(saved.with_name("task-02") / "arrays.safetensors", saved)
-    with pytest.raises(InputError, match="not those that were saved together"):
-        checkpoint.load(saved)
-
-
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
         ('{"format": "another program"}', "holds something else"),
         ("[1, 2]", "holds something else"),
         ('{"format": "dgm_tf checkpoint", "version": 99}', "has format 99"),
+        (None, "found none at .*task-01"),
     ],
 )
 def test_what_is_no_checkpoint_of_this_format_is_refused(saved, content, wanted):
-    (saved / "state.json").write_text(content)
+    (saved / "state.json").unlink()
+    if content:
+        (saved / "state.json").write_text(content)
     with pytest.raises(InputError, match=wanted) as error:
         checkpoint.load(saved)
     assert str(saved) in str(error.value)
-
-
-def test_a_missing_folder_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="found none at .*nowhere"):
-        checkpoint.load(tmp_path / "nowhere")
 
 
 def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
@@ -149,7 +131,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(saved, monkeypatch, functi
     with pytest.raises(InputError, match="No space left on device"):
         checkpoint.save(saved, {"task": 2}, {"a": np.ones(3)})
     monkeypatch.undo()
-    assert checkpoint.load(saved)[0] == META
+    assert checkpoint.load(saved)[0]["name"] == "dgm-w"
     assert os.listdir(saved.parent) == ["task-01"]
 
 
@@ -165,7 +147,7 @@ def test_a_last_rename_that_fails_brings_the_old_checkpoint_back(saved, monkeypa
     monkeypatch.setattr(os, "rename", fail_at_second)
     with pytest.raises(InputError, match="Input/output error"):
         checkpoint.save(saved, {"task": 2}, {"a": np.ones(3)})
-    assert checkpoint.load(saved)[0] == META
+    assert checkpoint.load(saved)[0]["name"] == "dgm-w"
     assert os.listdir(saved.parent) == ["task-01"]
 
 

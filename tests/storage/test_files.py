@@ -1,3 +1,5 @@
+"""Files and folders are there whole or not at all, and locked folders are one process's."""
+
 import os
 
 import pytest
@@ -6,19 +8,14 @@ from dgm_tf.errors import InputError
 from dgm_tf.storage.files import locked, whole_folder, write_atomically
 
 
-def test_writes_the_content_and_makes_the_folders(tmp_path):
-    write_atomically(tmp_path / "a" / "b" / "file.bin", b"content")
-    assert (tmp_path / "a" / "b" / "file.bin").read_bytes() == b"content"
-    assert len(list((tmp_path / "a" / "b").iterdir())) == 1
-
-
 def test_who_reads_the_former_file_reads_it_whole(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_bytes(b"former")
+    path = tmp_path / "a" / "b" / "file.txt"
+    write_atomically(path, b"former")
     with open(path, "rb") as reader:
         write_atomically(path, b"new and longer")
         assert reader.read() == b"former"
     assert path.read_bytes() == b"new and longer"
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("step", ["os.fsync", "os.replace"])
@@ -45,24 +42,21 @@ def test_a_folder_takes_its_name_once_it_is_filled(tmp_path):
     assert [child.name for child in path.parent.iterdir()] == ["b"]
 
 
-def test_a_folder_that_is_not_filled_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("before", [[], ["a"]])
+def test_a_folder_that_is_not_filled_leaves_only_the_folders_that_were_there(tmp_path, before):
+    for name in before:
+        (tmp_path / name).mkdir()
     with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "a" / "b" / "c") as aside:
         (aside / "file").write_bytes(b"half")
         raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_is_not_filled_leaves_the_folders_that_were_there(tmp_path):
-    (tmp_path / "a").mkdir()
-    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "a" / "b" / "c"):
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+    assert [path.name for path in tmp_path.rglob("*")] == before
 
 
 @pytest.mark.parametrize("content", [[], ["file"]])
 def test_a_folder_that_is_there_is_not_replaced(tmp_path, content):
-    for name in ("b", *content):
-        (tmp_path / "b" / name if name != "b" else tmp_path / "b").mkdir()
+    (tmp_path / "b").mkdir()
+    for name in content:
+        (tmp_path / "b" / name).touch()
     with pytest.raises(InputError, match="cannot write .*there already"):
         with whole_folder(tmp_path / "b"):
             pass
@@ -88,9 +82,6 @@ def test_a_folder_that_is_locked_lets_nobody_else_in(tmp_path):
                         pass
                 assert "\n" not in str(error.value)
     assert os.listdir(tmp_path / "a") == [".lock"]
-
-
-def test_a_folder_that_cannot_be_locked_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to .*file/a: "):
         with locked(tmp_path / "file" / "a"):

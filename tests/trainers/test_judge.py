@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from dgm_tf import datasets
+from dgm_tf import datasets, pictures
 from dgm_tf.datasets import ImageData
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judge as judging
-from dgm_tf.reporting import pictures
 from dgm_tf.stream import class_incremental
 from trainers import judge
 

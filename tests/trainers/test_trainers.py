@@ -21,6 +21,8 @@ from tests.trainers.moved import TINY, train
 from trainers import split_digits, split_folder
 
 ROOT = Path(__file__).parents[2]
+
+
 def numbers(folder):
     """Everything that a run measured or made, by file; not its pages and its own command."""
     left_out = ("report.html", "settings.json")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dgm_tf import pictures
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import pictures
-from dgm_tf.reporting.pictures import sample_grid, to_uint8
+from dgm_tf.pictures import sample_grid, to_uint8
 
 WHITE = 255
 SIDE = 2 * 8 + 2  # of a picture of 8 x 8 and the gap behind it

@@ -1,0 +1,199 @@
+"""A folder of images, one subfolder per class, as a data set."""
+
+import collections
+import concurrent.futures
+import functools
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dgm_tf import _checks
+from dgm_tf.datasets import DEFAULT_SIZE, ImageData, counted, stratified_cut
+from dgm_tf.errors import InputError
+
+_IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+)
+# Pillow recognises a file by its content, whatever it is called, and knows formats that are
+# programs (EPS starts Ghostscript). Only these are opened.
+_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_MAX_PIXELS = 64_000_000
+
+
+def from_folder(
+    path: str | os.PathLike[str],
+    *,
+    image_size: int = DEFAULT_SIZE,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> ImageData:
+    """Reads a folder that has one subfolder of images per class.
+
+    Classes take their ids from the subfolders' names in ascending order. An image is turned
+    upright (EXIF), cut to its central square and resized. Of an animation the first frame is
+    taken, transparent parts become white, 16-bit grey is scaled to 8 bits, every other colour
+    model is converted to RGB. If all images are grey, one channel is kept.
+
+    Args:
+        path: the folder. Files in it, hidden entries, and files in the subfolders that are not
+            called like images are passed over.
+        image_size: side of the images, a multiple of 8 and at least 16.
+        test_fraction: fraction of each class's images that becomes the test split.
+        seed: determines that split.
+
+    Raises:
+        InputError: no folder, fewer than two classes, a class with fewer than two images, a name
+            that is no text, a link out of the folder, or an image that cannot be read.
+    """
+    image_size = _checks.image_size(image_size)
+    test_fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
+    seed = _checks.integer(seed, "seed", low=0)
+    folder = pathlib.Path(path).expanduser()
+    files_by_class = _list_classes(folder)
+    files = [file for files in files_by_class.values() for file in files]
+    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
+    images = _read_images(files, image_size)
+    train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
+    name = _text(folder.resolve().name or "folder")
+    return ImageData(
+        name=name,
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        class_names=tuple(files_by_class),
+        source=counted(f"folder {name} cut with seed {seed}", train, test),
+        image_size=image_size,
+    )
+
+
+def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    try:
+        if not folder.is_dir():
+            raise InputError(
+                f"{str(folder)!r} is no folder: name one that has a subfolder of images per class"
+            )
+        classes = {
+            _text(entry.name): sorted(
+                _within(file, folder) for file in entry.iterdir() if _is_image(file)
+            )
+            for entry in sorted(folder.iterdir())
+            if entry.is_dir() and not _is_passed_over(entry)
+        }
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise InputError(f"{str(folder)!r} cannot be listed: {_checks.reason(error)}") from error
+    if len(classes) < 2:
+        raise InputError(
+            f"{str(folder)!r} must have at least two subfolders, one per class, got {len(classes)}"
+        )
+    for name, files in classes.items():
+        if len(files) < 2:
+            raise InputError(
+                f"class folder {str(folder / name)!r} must hold at least two images (one to "
+                f"train, one to test), got {len(files)}; images are files called "
+                f"{', '.join(sorted(_IMAGE_SUFFIXES))}"
+            )
+    return classes
+
+
+def _text(name: str) -> str:
+    """A folder's name, fit to be that of a class or of the data in reports and in JSON."""
+    if not _checks.is_line(name):
+        raise InputError(
+            f"the name of folder {name!r} must be text of one line of at most "
+            f"{_checks.LINE_LIMIT} characters: rename it"
+        )
+    return name
+
+
+def _within(file: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{_checks.one_line(repr(str(file)))} is a link that leaves the folder "
+            f"{str(folder)!r}: put a copy in its place"
+        )
+    return file
+
+
+def _is_passed_over(entry: pathlib.Path) -> bool:
+    return entry.name.startswith(".") or entry.name in ("__MACOSX", "__pycache__")
+
+
+def _is_image(file: pathlib.Path) -> bool:
+    return file.suffix.lower() in _IMAGE_SUFFIXES and not _is_passed_over(file) and file.is_file()
+
+
+def _read_images(files: Sequence[pathlib.Path], size: int) -> np.ndarray:
+    """uint8 [N, size, size, 3], or one channel if every image is grey."""
+    images = np.empty((len(files), size, size, 3), np.uint8)
+    # Pillow decodes without holding Python's lock.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        reading = collections.deque(pool.submit(_read_image, file, size) for file in files)
+        try:
+            for row in range(len(files)):
+                images[row] = reading.popleft().result()
+        finally:
+            for waiting in reading:
+                waiting.cancel()
+    if (images[..., :1] == images).all():
+        return np.ascontiguousarray(images[..., :1])
+    return images
+
+
+def _read_image(file: pathlib.Path, size: int) -> np.ndarray:
+    """One image as uint8 [size, size, 3]."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file, formats=_pillow_formats()) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise ValueError(
+                    f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}"
+                )
+            # A large JPEG is decoded at a fraction of its size, still twice what is needed.
+            image.draft(image.mode, (2 * size, 2 * size))
+            upright = ImageOps.exif_transpose(image)
+            square = _central_square(_to_rgb(upright))
+            return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    # Decoders of damaged files raise nearly anything.
+    except Exception as error:
+        raise InputError(
+            f"image {_checks.one_line(repr(str(file)))} cannot be read: {_checks.reason(error)}; "
+            "repair or remove it"
+        ) from error
+
+
+def _central_square(image: Any) -> Any:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+@functools.cache
+def _pillow_formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in _PILLOW_FORMATS if name in Image.OPEN)
+
+
+def _to_rgb(image: Any) -> Any:
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if image.mode.startswith("I"):
+        # Pillow's own conversion cuts 16-bit values off at 255.
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError("its pixels are wider than 16 bits")
+        grey = np.round(levels / 257).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image)
+    return image.convert("RGB")
