@@ -45,10 +45,11 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PART = TEXT.partition("## Export and serving\n")[2].partition("\n## ")[0]
-TINY = [
-    "--classes_per_task=5", "--epochs=1", "--batch_size=60", "--generator_size=2",
-    "--critic_size=4", "--consolidation_steps=2", "--replay_buffer=64", "--quiet",
-]  # fmt: skip
+SETTINGS = {
+    "batch_size": 60, "generator_size": 2, "critic_size": 4, "consolidation_steps": 2,
+    "replay_buffer": 64,
+}  # fmt: skip
+TINY = ["--classes_per_task=5", "--epochs=1", f"--settings={json.dumps(SETTINGS)}", "--quiet"]
 UNTRIED = ("make demo", "pip install -r requirements.txt -r requirements-serving.txt", "docker run")
 
 
