@@ -49,7 +49,7 @@ SETTINGS = {
     "batch_size": 60, "generator_size": 2, "critic_size": 4, "consolidation_steps": 2,
     "replay_buffer": 64,
 }  # fmt: skip
-TINY = ["--classes_per_task=5", "--epochs=1", f"--settings={json.dumps(SETTINGS)}", "--quiet"]
+TINY = ["--classes_per_task=5", "--epochs=1", f"--settings={json.dumps(SETTINGS)}", "--verbosity=0"]
 UNTRIED = ("make demo", "pip install -r requirements.txt -r requirements-serving.txt", "docker run")
 
 
