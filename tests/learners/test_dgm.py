@@ -608,7 +608,9 @@ def test_a_task_that_cannot_be_learnt_is_refused_and_leaves_no_trace(
         np.testing.assert_equal(learner.state()[1], arrays)
 
 
-@pytest.mark.parametrize("phase", ["adversarial", "consolidation"])
+@pytest.mark.parametrize(
+    "phase", [pytest.param("adversarial", marks=pytest.mark.slow), "consolidation"]
+)
 def test_a_task_that_was_broken_off_is_learnt_again_as_if_it_had_not_been(run_w, phase):
     meta, arrays = run_w[1][1].state
     learner = load_state(meta, arrays)

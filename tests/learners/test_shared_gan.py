@@ -72,8 +72,15 @@ def cross_entropy(logits, positions):
 # Every method through the contract; `test_bits` has what they learn, save and resume.
 
 
-@pytest.mark.parametrize("phase", ["adversarial", "consolidation"])
-@pytest.mark.parametrize("method", ["ewc", "mergan_ra"])
+@pytest.mark.parametrize(
+    "method, phase",
+    [
+        ("ewc", "consolidation"),
+        ("mergan_ra", "adversarial"),
+        pytest.param("ewc", "adversarial", marks=pytest.mark.slow),
+        pytest.param("mergan_ra", "consolidation", marks=pytest.mark.slow),
+    ],
+)
 def test_a_task_that_was_broken_off_leaves_the_learner_as_it_was(method, phase):
     tasks = digits().tasks()
     model = learner(method, None)
