@@ -1,5 +1,7 @@
 """What all learners share: their making, their budget, and what their classifier begins with."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import FEWEST_STEPS
 from dgm_tf.presets import settings_for
 from dgm_tf.registry import METHODS, label_of, load_state, new_learner
+from tests import tiny_run
 from tests.serving import tiny_export
 from tests.tiny_phases import Counted
 
@@ -114,3 +117,19 @@ def test_a_task_of_too_few_steps_is_said_in_a_line(caplog):
 def test_a_generator_learns_from_at_least_two_images_at_a_time(method):
     with pytest.raises(InputError, match="batch_size must be an integer of at least 2"):
         settings_for(None, method, batch_size=1)
+
+
+def test_a_state_is_taken_over_in_place_of_what_was_learnt():
+    model, states, images = tiny_run.MovedDGM(), [], []
+    first = next(iter(tiny_run.stream())).classes[0]
+    for task in itertools.islice(tiny_run.stream(), 2):
+        model.learn(task)
+        states.append(model.state())
+        images.append(model.generate([first] * 3))
+    test = np.random.default_rng(0).uniform(-1, 1, [20, 16, 16, 1])
+    assert set(model.classify(test)) - {first}  # what was traced for two tasks must not stay
+    model.load(*states[0])
+    assert model.finished_tasks == 1 and set(model.classify(test)) == {first}
+    np.testing.assert_array_equal(model.generate([first] * 3), images[0])
+    with pytest.raises(InputError, match="have not been learnt"):
+        model.generate([task.classes[0]])
