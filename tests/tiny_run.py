@@ -20,7 +20,7 @@ class MovedDGM(DGM):
     """
 
     def __init__(self, settings=None, *, gates=True, grows=True, **changes):
-        super().__init__(settings, **({} if settings else SIZES), **changes)
+        super().__init__(settings, **({} if settings else SIZES | changes))
         self._gates, self._grows = gates, grows
 
     def learn(self, task, *, callbacks=()):
