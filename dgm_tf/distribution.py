@@ -176,7 +176,7 @@ class Processes(Distribution):
         except _LOST as error:
             raise PeerLost(
                 "another process of this run has ended or cannot be reached "
-                f"({type(error).__name__}); start all of them again, and the run goes on from its "
+                f"({type(error).__name__}); start all of them again, and the run resumes from its "
                 "last checkpoint"
             ) from error
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 
 # What a command of several runs ends with.
-GOES_ON = "stopped; the same command goes on with what is missing"
+RESUMES = "stopped; the same command resumes what is missing"
 
 # Signals belong to the process, and so does this.
 _requested: int | None = None
@@ -16,7 +16,7 @@ class Stopped(BaseException):
     """A run that was asked to stop has written where it stands.
 
     Like `KeyboardInterrupt` it is no `Exception`: nothing on the way may take it for a failure.
-    `str(stopped)` is one line on how to go on.
+    `str(stopped)` is one line on how to resume.
 
     Attributes:
         exit_code: what a shell reports for the signal: 130 for SIGINT, 143 for SIGTERM.

@@ -70,7 +70,7 @@ def _leave_pipe() -> None:
 
 @contextlib.contextmanager
 def _signals_end_process(line: str) -> Iterator[None]:
-    """Ends the process on Ctrl-C and SIGTERM, with a line that says how to go on.
+    """Ends the process on Ctrl-C and SIGTERM, with a line that says how to resume.
 
     A run that is learning a task is asked to stop at its next step; at any other time, and when
     asked a second time, the process ends at once.

@@ -54,7 +54,7 @@ def define() -> Flags:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    with command.outcome(stopping.GOES_ON) as outcome:
+    with command.outcome(stopping.RESUMES) as outcome:
         wanted = define().parse(arguments).of(Options)
         datasets, root, extra, jobs = wanted.datasets, wanted.results, (), wanted.jobs
         if wanted.quick:

@@ -43,7 +43,7 @@ def define(name: str, dataset: str, about: str) -> Flags:
 
 def main(name: str, dataset: str, about: str, arguments: Sequence[str] | None = None) -> int:
     """Runs a trainer and returns its exit code, one of those of `trainers.command`."""
-    with command.outcome("stopped; the same command goes on from the last checkpoint") as outcome:
+    with command.outcome("stopped; the same command resumes from the last checkpoint") as outcome:
         given = define(name, dataset, about).parse(arguments)
         stream = given.of(StreamOptions, dataset=dataset)
         chosen = given.of(SettingsOptions)

@@ -152,7 +152,7 @@ class Follower:
                 if not stopping.requested():
                     raise
             if stopping.requested():
-                raise stopping.Stopped("stopped with the chief, who says how to go on")
+                raise stopping.Stopped("stopped with the chief, who says how to resume")
 
     def _follow(self) -> None:
         tasks, task = None, None

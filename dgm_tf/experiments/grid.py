@@ -127,7 +127,7 @@ def run_missing(
                     running[part] = _Started(run, part)
             time.sleep(_LOOK_SECONDS)
             if stopping.requested():
-                raise stopping.Stopped(stopping.GOES_ON)
+                raise stopping.Stopped(stopping.RESUMES)
             for part, started in list(running.items()):
                 if (code := started.process.poll()) is None:
                     continue

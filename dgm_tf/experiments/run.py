@@ -155,7 +155,7 @@ class Run:
             with reading_state(), self._crew.devices():
                 self.learner.load(meta, arrays)
         finished = len(self.rows)
-        resumed = f", going on after task {finished}" if finished else ""
+        resumed = f", resumed after task {finished}" if finished else ""
         if finished >= self._last:
             resumed = ", finished before"
             self._write_page()  # The run may have been killed before it could.
@@ -177,7 +177,7 @@ class Run:
         save = functools.partial(self._folder.keep_unfinished, task.index)
         checkpoint = TaskCheckpoint(save, self.options.checkpoint_every, found=found)
         if checkpoint.found_steps:
-            self._say(f"{task}: going on at step {checkpoint.found_steps}")
+            self._say(f"{task}: resumed at step {checkpoint.found_steps}")
         verbosity = self.options.verbosity
         live = False if verbosity == QUIET else None
         progress = TaskProgress(title, live=live, epoch_lines=verbosity == EPOCHS)
@@ -244,7 +244,7 @@ class Run:
     def _stop_between_tasks(self, task: Task) -> None:
         if stopping.requested() and len(self.rows) < self._last:
             self._crew.ends()
-            raise stopping.Stopped(f"stopped; the same command goes on after task {task.index}")
+            raise stopping.Stopped(f"stopped; the same command resumes after task {task.index}")
 
     def _report(self) -> None:
         text = tables.run_report(read_run(self.path))

@@ -111,7 +111,7 @@ class RunFolder:
             # Results are written after their checkpoint: where there is none, it was left out.
             if self._metrics.exists() and self._metrics.stat().st_size:
                 raise InputError(
-                    f"{self.path} holds results and no checkpoint that a run could go on from; to "
+                    f"{self.path} holds results and no checkpoint that a run could resume from; to "
                     "repeat the run choose another --run_dir, or delete that one"
                 )
             self._tidy(1)
@@ -305,7 +305,7 @@ def _newest_whole(
             first = first or error
             continue
         if first is not None:
-            _warn(f"{first}; going on after {folder.name}")
+            _warn(f"{first}; resuming after {folder.name}")
         return folder, meta, arrays
     if first is not None:
         raise first

@@ -367,7 +367,7 @@ class Asked(NearestMean):
 
 
 def test_a_run_that_is_asked_to_stop_does_so_after_the_task(finished, tmp_path):
-    with pytest.raises(stopping.Stopped, match="goes on after task 2") as stopped:
+    with pytest.raises(stopping.Stopped, match="resumes after task 2") as stopped:
         run(tmp_path, learner=Asked(2), command="python -m trainers.toy --seed=3")
     assert stopped.value.exit_code == 143 and not stopping.requested()
     # Asked in its last task, it ends as it would.
@@ -439,7 +439,7 @@ def checkpoint_of_another_run(copy):
     [
         (without_settings, "without settings.json"),
         (lambda copy: (copy / "settings.json").write_text("[]"), "settings.json"),
-        (without_checkpoints, "no checkpoint that a run could go on from.*choose another --run_d"),
+        (without_checkpoints, "no checkpoint that a run could resume from.*choose another --run_d"),
         (damaged_checkpoints, "checkpoints/task-03"),
         (foreign_checkpoint, "does not hold the results of tasks 1 to 3"),
         (checkpoint_of_another_run, "task-03 is of a run with other settings"),

@@ -68,9 +68,9 @@ def test_a_run_stopped_by_a_signal_goes_on_with_the_same_numbers(
     monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
     arguments = (f"--run_dir={tmp_path}", "--oracle")
     assert train(monkeypatch, *arguments, disturb=disturb) == 143
-    assert capsys.readouterr().err == "stopped; the same command goes on after task 1\n"
+    assert capsys.readouterr().err == "stopped; the same command resumes after task 1\n"
     assert train(monkeypatch, *arguments) == 0
-    assert "going on after task 1" in capsys.readouterr().out
+    assert "resumed after task 1" in capsys.readouterr().out
     assert numbers(tmp_path) == numbers(finished / "run")
 
 
@@ -163,8 +163,8 @@ def test_a_pipe_gets_no_control_characters_and_no_log_of_tensorflow(trained):
     assert not re.search(r"^[IWEF]\d{4} |absl::InitializeLog", done.stderr, re.MULTILINE)
 
 
-BETWEEN = "stopped; the same command goes on after task 1"
-OUTSIDE = "stopped; the same command goes on from the last checkpoint"  # nothing is being learnt
+BETWEEN = "stopped; the same command resumes after task 1"
+OUTSIDE = "stopped; the same command resumes from the last checkpoint"  # nothing is being learnt
 INSIDE = r"stopped at step \d+ of a task; the same command .* from there"
 
 
@@ -197,7 +197,7 @@ def test_a_process_stopped_by_a_signal_goes_on_with_the_same_numbers(
 
     resumed = call(*arguments)
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on after task 1" in resumed.stdout
+    assert "resumed after task 1" in resumed.stdout
     if every == "1":
-        assert re.search(r"task 2 of 2: .*: going on at step \d+", resumed.stdout)
+        assert re.search(r"task 2 of 2: .*: resumed at step \d+", resumed.stdout)
     assert numbers(tmp_path) == numbers(trained[0])
