@@ -117,7 +117,7 @@ def fine_tuned():
     [
         ("ewc", {"ewc_strength": 0.0}),
         ("mergan_ra", {"alignment": 0.0}),
-        ("mergan_jtr", {"replay_batch": 0}),
+        pytest.param("mergan_jtr", {"replay_batch": 0}, marks=pytest.mark.slow),
     ],
 )
 def test_a_method_whose_term_is_switched_off_is_fine_tuning_bit_for_bit(method, off, fine_tuned):
