@@ -1,5 +1,6 @@
 """Checks of user input, which raise `InputError` with one line, and text for such lines."""
 
+import difflib
 import json
 import numbers
 import operator
@@ -48,6 +49,14 @@ def known(kind: str, given: Sequence[str], names: Collection[str]) -> None:
     """Refuses what is none of `names`."""
     if unknown := [name for name in given if name not in names]:
         raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(names)}")
+
+
+def one_of(kind: str, name: Any, names: Collection[str]) -> None:
+    """Refuses a name that is none of `names`, and suggests the closest one."""
+    if name not in names:
+        close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(f"unknown {kind} {name!r}{hint}: choose one of {', '.join(names)}")
 
 
 def image_size(value: Any) -> int:

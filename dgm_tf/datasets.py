@@ -5,7 +5,6 @@ training and for test. Only the splits `train` and `test` are ever read.
 """
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import http.client
@@ -158,10 +157,7 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> ImageD
     """
     if name == "digits":
         return _load_digits()
-    if name not in NAMES:
-        close = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.5)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise InputError(f"unknown data set {name!r}{hint}: choose one of {', '.join(NAMES)}")
+    _checks.one_of("data set", name, NAMES)
     if data_dir is None:
         return _load_tfds(name, None)
     folder = pathlib.Path(data_dir).expanduser()

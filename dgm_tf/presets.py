@@ -5,10 +5,10 @@ Rows are named by data set and by what is trained: `dgm-w`, `dgm-a`, `joint` (jo
 classifier) and `gan` (the conditional GAN that all other methods share).
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.registry import METHODS
 from dgm_tf.settings import VARIANTS, LearnerSettings, setting_names
@@ -235,9 +235,9 @@ def settings_for(
             not have, or a value out of range.
     """
     if dataset is not None:
-        _check_name("data set", dataset, TUNED)
-    _check_name("method", method, METHODS)
-    _check_name("preset", preset, PRESETS)
+        _checks.one_of("data set", dataset, TUNED)
+    _checks.one_of("method", method, METHODS)
+    _checks.one_of("preset", preset, PRESETS)
     kind = METHODS[method].settings
     names = setting_names(kind)
     if variant is not None:
@@ -257,10 +257,3 @@ def settings_for(
     # A row of the shared GAN names what only some of its methods have.
     chosen = {name: value for name, value in chosen.items() if name in names}
     return kind(**{**chosen, **overrides})
-
-
-def _check_name(what: str, name: str, known: Any) -> None:
-    if name not in known:
-        close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise InputError(f"unknown {what} {name!r}{hint}: choose one of {', '.join(known)}")

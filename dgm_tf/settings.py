@@ -328,12 +328,3 @@ class AlignedSettings(MeRGANSettings):
 def setting_names(kind: type[LearnerSettings]) -> set[str]:
     """The names of a method's settings."""
     return {field.name for field in dataclasses.fields(kind)}
-
-
-def typed(values: Mapping[str, Any], kind: type[LearnerSettings]) -> dict[str, Any]:
-    """Values as JSON has them, with whole numbers made floats where a setting is one."""
-    types = {field.name: field.type for field in dataclasses.fields(kind)}
-    return {
-        name: float(value) if types.get(name) is float and type(value) is int else value
-        for name, value in values.items()
-    }

@@ -9,6 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dgm_tf import registry
+from dgm_tf.registry import label_of
+from dgm_tf.settings import VARIANTS
+
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "results" / "runs.csv"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -23,17 +27,9 @@ COLUMNS = (
     "machine", "date", "tasks_learnt", *MEASURES,
 )  # fmt: skip
 
-# By method and variant, in the order of the table.
-METHODS = {
-    ("joint", ""): "joint training",
-    ("joint_gan", ""): "joint training of the GAN",
-    ("fine_tune", ""): "fine-tuning",
-    ("ewc", ""): "EWC",
-    ("dgr", ""): "DGR",
-    ("mergan_jtr", ""): "MeRGAN-JTR",
-    ("mergan_ra", ""): "MeRGAN-RA",
-    ("dgm", "w"): "DGMw",
-    ("dgm", "a"): "DGMa",
+# By method and variant, in the order of the table: DGM last.
+METHODS = {(name, ""): label_of(name) for name in registry.METHODS if name != "dgm"} | {
+    ("dgm", variant): label_of(f"dgm-{variant}") for variant in VARIANTS
 }
 # Groups of whole runs by the defaults, as the table marks them.
 DEFAULTS = {

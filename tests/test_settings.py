@@ -7,7 +7,7 @@ import pytest
 from dgm_tf.errors import InputError
 from dgm_tf.presets import PAPER, PRESETS, TUNED, settings_for
 from dgm_tf.registry import METHODS
-from dgm_tf.settings import RECIPES, DGMSettings, Recipe, setting_names, typed
+from dgm_tf.settings import RECIPES, DGMSettings, Recipe, setting_names
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", None)
 # The paper's experiments: g, d, epochs per task, batch, rate of both networks, s_max, lambda, gp.
@@ -173,10 +173,6 @@ def test_nothing_is_a_value_where_it_means_something(field):
 def test_a_classifier_that_nothing_else_trains_needs_steps(method):
     with pytest.raises(InputError, match="consolidation_steps must be an integer of at least 1"):
         settings_for("digits", method, consolidation_steps=0)
-
-
-def test_whole_numbers_of_json_stand_for_real_ones():
-    assert repr(typed({"s_max": 10, "epochs": 3}, DGMSettings)) == "{'s_max': 10.0, 'epochs': 3}"
 
 
 def test_replicas_share_batches_evenly():

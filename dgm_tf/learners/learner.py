@@ -40,10 +40,12 @@ class Learner(abc.ABC):
 
     Attributes:
         method: its name in `dgm_tf.registry`.
+        settings: its `LearnerSettings`, which a run records.
         generates: whether it has a generator, to be audited and measured.
     """
 
     method: str
+    settings: Any
     generates = True
 
     @property
