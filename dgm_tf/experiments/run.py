@@ -291,7 +291,7 @@ def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
     """Returns all that makes two runs the same, JSON-able."""
     # The scenario is made of the other values: it would repeat what differs.
     described = {key: value for key, value in stream.describe().items() if key != "scenario"}
-    settings = dataclasses.asdict(learner.settings)
+    settings = learner.settings.as_json()
     return {"learner": learner.name, "settings": settings, "stream": described}
 
 

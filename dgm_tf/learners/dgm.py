@@ -157,10 +157,9 @@ class DGM(GeneratingLearner):
         )
 
     def _first_generator(self, image_shape: tuple[int, ...]) -> Generator:
-        size = self.settings.generator_size
         generator = Generator(
             image_shape,
-            (4 * size, 2 * size, size),
+            self.settings.first_widths(image_shape[0]),
             variant=self.settings.variant,
             latent_dim=self.settings.latent_dim,
             seed=randomness.derive(self.settings.seed, "generator"),

@@ -194,7 +194,7 @@ class ClassifierLearner(Learner):
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta = {
             "method": self.method,
-            "settings": dataclasses.asdict(self.settings),
+            "settings": self.settings.as_json(),
             "tasks": [list(classes) for classes in self._tasks],
             "class_names": list(self._class_names),
             "critic": self.classifier.get_config(),
