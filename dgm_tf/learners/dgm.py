@@ -13,7 +13,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.learner import GeneratingLearner, position_table
-from dgm_tf.networks import Critic, Generator
+from dgm_tf.networks import Critic, Generator, OwnClassifier
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
@@ -65,6 +65,8 @@ class DGM(GeneratingLearner):
     Args:
         settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
             suit data without a preset.
+        classifier: a function that makes the classifier, in place of one of the critic's shape; see
+            `dgm_tf.learners.learner.ClassifierLearner`.
         **changes: settings that replace those, such as `variant="a"` or `steps=1000`; see
             `dgm_tf.settings.DGMSettings`.
 
@@ -104,7 +106,7 @@ class DGM(GeneratingLearner):
 
     def train_classifier(
         self, generator: Generator, task: Task, critic: Critic, callbacks: Sequence[Any] = ()
-    ) -> tuple[Critic, dict[str, list[float]]]:
+    ) -> tuple[Critic | OwnClassifier, dict[str, list[float]]]:
         """Returns the classifier of all classes seen, and what its training logged.
 
         Args:

@@ -122,14 +122,18 @@ class Critic(keras.Model):
         features = self._features(images, training)
         return self.source_head(features)[:, 0], self.class_head(features)
 
-    def class_logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Class logits only, float32 [B, classes], as inference has them."""
-        return self.class_head(self._features(images, training=False))
+    def class_logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Class logits only, float32 [B, classes]; arguments as in `call`."""
+        return self.class_head(self._features(images, training))
 
     def class_variables(self) -> list[keras.Variable]:
         """Returns the variables that `class_logits` depends on."""
         layers = [*self.convolutions, *filter(None, self.norms), self.class_head]
         return [variable for layer in layers for variable in layer.weights]
+
+    def random_variables(self) -> list[keras.Variable]:
+        """Returns the states of its random numbers: it draws none."""
+        return []
 
     def trainable_class_variables(self) -> list[keras.Variable]:
         """Returns all trainable variables but those of the source head."""
