@@ -115,7 +115,7 @@ class TinyLearner(Learner):
     classes_seen = property(lambda self: tuple(self._classes))
     finished_tasks = property(lambda self: self._tasks)
 
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         number = self._tasks + 1
         classes = len(self._classes) + len(task.classes)
         table = self.grown(int(np.prod(task.image_shape)), classes)

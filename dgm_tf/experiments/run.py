@@ -184,7 +184,7 @@ class Run:
         callbacks = [progress, *([log] if log else []), checkpoint, NumbersWatch()]
         try:
             with progress, self._crew.learning(task, self.learner, found):
-                history = self.learner.learn(task, callbacks=callbacks)
+                history = self.learner.learn(task, callbacks=callbacks, verbose=0)
         except Diverged as error:
             self._crew.ends()
             text = f"{title}: the last good state is kept in {self.path}; {error.what}"

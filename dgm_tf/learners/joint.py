@@ -36,7 +36,7 @@ class JointClassifier(ClassifierLearner):
         super().__init__(settings)
         self._stream = stream
 
-    def learn(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+    def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         stream = _readable(self._stream)
         settings, number = self.settings, self.finished_tasks + 1
         classes = self.classes_with(task)

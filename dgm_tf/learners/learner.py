@@ -63,11 +63,30 @@ class Learner(abc.ABC):
     def finished_tasks(self) -> int:
         """Number of tasks learnt so far."""
 
-    @abc.abstractmethod
-    def learn(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+    def learn(
+        self, data: Any, *, callbacks: Sequence[Any] = (), verbose: str | int = "auto"
+    ) -> dict[str, list[float]]:
         """Learns one task.
 
         A task that is broken off, by an error or Ctrl-C, leaves the learner as it was.
+
+        Args:
+            data: the open task of a stream.
+            callbacks: Keras callbacks of all its training phases.
+            verbose: as in Keras.
+
+        Returns:
+            The logged quantities, one value per epoch.
+        """
+        del verbose  # nothing is shown yet
+        return self.learn_task(data, callbacks=callbacks)
+
+    @abc.abstractmethod
+    def learn_task(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+        """Learns one task: what a method does; `learn` is its public door.
+
+        It takes over what it has learnt in its last statements, so that a task that is broken off
+        leaves the learner as it was.
 
         Args:
             task: the open task of a stream.
