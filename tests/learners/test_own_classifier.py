@@ -204,7 +204,8 @@ def test_a_damaged_state_is_refused_without_making_what_it_describes(change):
 
 
 def taught(model, tasks=2, callbacks=()):
-    for task in stream().tasks():
+    source = getattr(model, "_stream", None) or stream()
+    for task in source.tasks():
         model.learn(task, callbacks=callbacks)
         if task.index == tasks:
             return model
@@ -283,7 +284,7 @@ def test_what_its_layers_add_to_the_loss_is_trained(monkeypatch):
 def test_a_warm_start_carries_the_weights_over():
     model = joint(consolidation_start="previous")
     first = values(taught(model, 1).classifier)
-    second = next(model._stream.fresh().tasks(start=2))
+    second = next(stream().tasks(start=2))
     begun = model._own_classifier(second)
     np.testing.assert_array_equal(values(begun)[0], first[0])
 
@@ -298,7 +299,7 @@ def test_a_task_cut_short_is_resumed_to_the_same_bits():
     def learnt(found=None):
         model = taught(joint(consolidation_steps=9), 1)
         checkpoint = TaskCheckpoint(keep, Every(steps=3), found=found)
-        model.learn(next(stream().tasks(start=2)), callbacks=[checkpoint])
+        model.learn_task(next(model._stream.tasks(start=2)), callbacks=[checkpoint])
         return values(model.classifier)
 
     whole = learnt()
@@ -318,7 +319,7 @@ def test_it_is_tried_before_the_generator_is_trained(monkeypatch):
     model = MovedDGM(classifier=then(lambda: keras.layers.Dense(5)))
     monkeypatch.setattr(dgm_tf.DGM, "adversarial_phase", lambda *args, **sizes: 1 / 0)
     with refused("must give logits"):
-        dgm_tf.DGM.learn(model, next(noise_stream().tasks()))
+        dgm_tf.DGM.learn_task(model, next(noise_stream().tasks()))
     assert model.finished_tasks == 0
 
 
