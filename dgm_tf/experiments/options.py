@@ -148,7 +148,8 @@ class SettingsOptions:
 
     method: str = option(
         "dgm, or a method to compare it with: joint and joint_gan (the upper bounds, trained on "
-        "all real images seen), fine_tune, ewc, dgr, mergan_jtr, mergan_ra",
+        "all real images seen), experience_replay (stores real images), nearest_mean, fine_tune, "
+        "ewc, dgr, mergan_jtr, mergan_ra",
         default=next(iter(METHODS)),
         choices=tuple(METHODS),
     )

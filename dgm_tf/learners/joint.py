@@ -4,8 +4,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.classifier import ClassifierPhase
@@ -32,7 +30,6 @@ class JointClassifier(ClassifierLearner):
     """
 
     method = "joint"
-    generates = False
 
     def __init__(
         self,
@@ -70,12 +67,6 @@ class JointClassifier(ClassifierLearner):
         history = phase.run(batches, epochs=1, steps_per_epoch=steps, callbacks=callbacks)
         self.task_learnt(task, classifier)
         return history
-
-    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
-        raise InputError("joint training of a classifier has no generator")
-
-    def growth(self) -> dict[str, Any]:
-        return {}
 
 
 class JointGAN(SharedGANLearner):
