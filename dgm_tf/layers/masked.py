@@ -17,11 +17,14 @@ VARIANTS = ("w", "a")
 
 
 class FinishedLayer(NamedTuple):
-    """The parameters of a finished task's outputs of one layer; see `recall`."""
+    """The parameters of a finished task's outputs of one layer; see `recall`.
 
-    kernel: tf.Tensor  # on the inputs and units used; variant w: masked
-    affine: tf.Tensor | None  # float32 [2, units used], scale and shift; None: no normalisation
-    mask: tf.Tensor | None  # bool [units used], variant a only
+    NumPy arrays, or tensors inside a graph.
+    """
+
+    kernel: Any  # float32, on the inputs and units used; variant w: masked
+    affine: Any | None  # float32 [2, units used], scale and shift; None: no normalisation
+    mask: Any | None  # bool [units used], variant a only
 
 
 class MaskedLayer(keras.layers.Layer):
@@ -107,16 +110,11 @@ class MaskedLayer(keras.layers.Layer):
             dtype="uint8",
             name="reserved",
         )
-        self.finished_masks = [
-            self.add_weight(
-                shape=(masks.packed_size(self._mask_shape(*widths)),),
-                initializer="zeros",
-                trainable=False,
-                dtype="uint8",
-                name=f"mask_{task}",
-            )
-            for task, widths in enumerate(self.finished, start=1)
-        ]
+        # No variables: nothing trains them, and a thousand tasks would make thousands of them.
+        self.finished_masks = tuple(
+            np.zeros(masks.packed_size(self._mask_shape(*widths)), np.uint8)
+            for widths in self.finished
+        )
         self.norm = None
         if self.normalize:
             self.norm = TaskBatchNormalization(
@@ -200,18 +198,16 @@ class MaskedLayer(keras.layers.Layer):
         inputs_then, units_then = self._widths_of(task)
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
         used_units = np.arange(units_then) if used_units is None else used_units
-        kernel = self._taken(tf.convert_to_tensor(self.kernel), used_inputs, used_units)
-        mask = self.finished_mask(task) > 0
+        with tf.init_scope():  # the value, also while a graph is traced
+            kernel = self._taken(to_numpy(self.kernel), used_inputs, used_units)
+        mask = self.finished_mask(task)
         # Selections, not products: what later tasks made of a weight leaves no trace, be it the
         # sign of a zero or a NaN.
         if self.variant == "w":
             mask = self._taken(mask, used_inputs, used_units)
-            kernel = tf.where(mask, kernel, tf.zeros_like(kernel))
-        affine = None
-        if self.norm is not None:
-            affine = tf.gather(self.norm.affine_of(task), used_units, axis=1)
-        mask = tf.gather(mask, used_units) if self.variant == "a" else None
-        return FinishedLayer(kernel, affine, mask)
+            kernel = np.where(mask, kernel, np.float32(0.0))
+        affine = None if self.norm is None else self.norm.affine_of(task)[:, used_units]
+        return FinishedLayer(kernel, affine, mask[used_units] if self.variant == "a" else None)
 
     def finished_outputs(self, inputs: tf.Tensor, finished: FinishedLayer) -> tf.Tensor:
         """Outputs float32 [..., units used] for inputs [..., inputs used]."""
@@ -225,9 +221,8 @@ class MaskedLayer(keras.layers.Layer):
             return tf.where(finished.mask, outputs, tf.zeros_like(outputs))
         return outputs
 
-    def _taken(self, kernel: tf.Tensor, inputs: np.ndarray, units: np.ndarray) -> tf.Tensor:
-        kernel = tf.gather(kernel, inputs, axis=self._in_axis)
-        return tf.gather(kernel, units, axis=self._out_axis)
+    def _taken(self, kernel: np.ndarray, inputs: np.ndarray, units: np.ndarray) -> np.ndarray:
+        return kernel.take(inputs, axis=self._in_axis).take(units, axis=self._out_axis)
 
     def _widths_of(self, task: int) -> tuple[int, int]:
         if not 1 <= task <= len(self.finished):
@@ -244,10 +239,35 @@ class MaskedLayer(keras.layers.Layer):
         embedding = tf.convert_to_tensor(self.embedding)
         return masks.binary_mask(embedding) if scale is None else masks.soft_mask(embedding, scale)
 
-    def finished_mask(self, task: int) -> tf.Tensor:
-        """Binary mask float32 of a finished task (from 1), in its own widths."""
+    def finished_mask(self, task: int) -> np.ndarray:
+        """Binary mask, bool, of a finished task (from 1), in its own widths."""
         shape = self._mask_shape(*self._widths_of(task))
         return masks.unpack_bits(self.finished_masks[task - 1], shape)
+
+    def union_of_masks(self) -> np.ndarray:
+        """What all finished tasks have reserved by their bits, bool in the present widths."""
+        union = np.zeros(self.embedding.shape, bool)
+        for task in range(1, len(self.finished) + 1):
+            mask = self.finished_mask(task)
+            union[tuple(slice(size) for size in mask.shape)] |= mask
+        return union
+
+    def weights_between(self, reserved: np.ndarray, inputs: np.ndarray | None) -> np.ndarray:
+        """Which weights are fixed where this much is reserved; see `reserved_weights`.
+
+        Args:
+            reserved: of the masks' shape, in the present widths or earlier ones.
+            inputs: the layer below's reserved units; variant a only, None for all inputs.
+
+        Returns:
+            bool of a kernel's shape in these widths.
+        """
+        reserved = reserved.astype(bool)
+        if self.variant == "w":
+            return reserved
+        inputs = np.ones(self.inputs, bool) if inputs is None else inputs.astype(bool)
+        between = np.expand_dims(inputs, self._out_axis) & np.expand_dims(reserved, self._in_axis)
+        return np.broadcast_to(between, self._kernel_shape(len(inputs), len(reserved)))
 
     def reserved_weights(self, reserved_inputs: tf.Tensor | None = None) -> tf.Tensor:
         """Returns which weights finished tasks have reserved, bool of the kernel's shape.
@@ -343,16 +363,27 @@ class MaskedLayer(keras.layers.Layer):
         mask_corner = tuple(slice(size) for size in old.embedding.shape)
         _assign_part(self.kernel, corner, to_numpy(old.kernel))
         _assign_part(self.reserved, mask_corner, to_numpy(old.reserved))
-        for mine, its in zip(self.finished_masks, old.finished_masks, strict=False):
-            mine.assign(its)
+        self.finished_masks = old.finished_masks
         if len(self.finished) > len(old.finished):
             mask = (to_numpy(old.embedding) >= 0.0).astype(np.uint8)
-            self.finished_masks[-1].assign(masks.pack_bits(mask))
+            self.finished_masks = (*old.finished_masks, masks.pack_bits(mask))
             _assign_part(self.reserved, mask_corner, np.maximum(mask, to_numpy(old.reserved)))
         else:
             _assign_part(self.embedding, mask_corner, to_numpy(old.embedding))
         if self.norm is not None:
             self.norm.inherit(old.norm)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Adds the finished tasks' masks to what a `.keras` file holds."""
+        super().save_own_variables(store)
+        for task, mask in enumerate(self.finished_masks, start=1):
+            store[f"mask_{task}"] = mask
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads what `save_own_variables` wrote."""
+        names = [f"mask_{task}" for task in range(1, len(self.finished) + 1)]
+        self.finished_masks = tuple(np.array(store[name]) for name in names)
+        super().load_own_variables({key: store[key] for key in store if key not in names})
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)

@@ -56,10 +56,8 @@ class TaskBatchNormalization(keras.layers.Layer):
         moving = {"trainable": False, "aggregation": "only_first_replica"}
         self.moving_mean = self._vector(shape, "moving_mean", **moving)
         self.moving_variance = self._vector(shape, "moving_variance", initializer="ones", **moving)
-        self.affines = [
-            self._vector((2, units), f"affine_{task}", trainable=False)
-            for task, units in enumerate(self.finished, start=1)
-        ]
+        # No variables: nothing trains them, and a thousand tasks would make thousands of them.
+        self.affines = tuple(np.zeros((2, units), np.float32) for units in self.finished)
 
     def _vector(
         self, shape: tuple[int, ...], name: str, *, initializer: str = "zeros", **options: Any
@@ -96,8 +94,8 @@ class TaskBatchNormalization(keras.layers.Layer):
             values, mean, variance, self.beta, self.gamma, self.epsilon
         )
 
-    def affine_of(self, task: int) -> keras.Variable:
-        """Scale and shift [2, units then] of a finished task, from 1."""
+    def affine_of(self, task: int) -> np.ndarray:
+        """Scale and shift float32 [2, units then] of a finished task, from 1."""
         if not 1 <= task <= len(self.finished):
             raise InputError(
                 f"task must be one of the {len(self.finished)} finished tasks, counted from 1, "
@@ -124,11 +122,10 @@ class TaskBatchNormalization(keras.layers.Layer):
 
     def inherit(self, old: "TaskBatchNormalization") -> None:
         """Takes over the state of a layer with the same tasks, or with one less (now finished)."""
-        for mine, its in zip(self.affines, old.affines, strict=False):
-            mine.assign(its)
         if len(self.finished) > len(old.finished):
-            self.affines[-1].assign(old.folded())
+            self.affines = (*old.affines, old.folded())
             return
+        self.affines = old.affines
         units = old.gamma.shape[0]
         for name in ("gamma", "beta", "moving_mean", "moving_variance"):
             value = to_numpy(getattr(self, name))
@@ -143,6 +140,18 @@ class TaskBatchNormalization(keras.layers.Layer):
         )
         scale = gamma / np.sqrt(variance + np.float32(self.epsilon))
         return np.stack([scale, beta - mean * scale])
+
+    def save_own_variables(self, store: Any) -> None:
+        """Adds the finished tasks' vectors to what a `.keras` file holds."""
+        super().save_own_variables(store)
+        for task, affine in enumerate(self.affines, start=1):
+            store[f"affine_{task}"] = affine
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads what `save_own_variables` wrote."""
+        names = [f"affine_{task}" for task in range(1, len(self.finished) + 1)]
+        self.affines = tuple(np.array(store[name]) for name in names)
+        super().load_own_variables({key: store[key] for key in store if key not in names})
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return tuple(input_shape)

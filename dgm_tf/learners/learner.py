@@ -284,7 +284,7 @@ class GeneratingLearner(ClassifierLearner):
     def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
         super().__init__(settings, **changes)
         self._generator: Any = None
-        self._recall: Any = None
+        self._memory: Memory | None = None
 
     @property
     def generator(self) -> Any:
@@ -317,36 +317,30 @@ class GeneratingLearner(ClassifierLearner):
             raise InputError(
                 f"classes {unknown} have not been learnt; known are {sorted(self.classes_seen)}"
             )
-        memory = self.memory()
-        if self._recall is None:
-            self._recall = traced(
-                memory.recall,
-                tf.TensorSpec([], tf.int32),
-                tf.TensorSpec([None, memory.latent_dim]),
-            )
+        if self._memory is None:
+            self._memory = self.memory()
+        memory = self._memory
         positions = position_table(self.classes_seen).numpy()[labels]
         noise = randomness.normal(
             [len(labels), memory.latent_dim], randomness.pair(seed, "generate")
         )
         images = np.empty((len(labels), *self.classifier.image_shape), np.float32)
-        for position in np.unique(positions):
+        for position in np.unique(positions).tolist():
             rows = np.flatnonzero(positions == position)
             for first in range(0, len(rows), _CHUNK):
                 part = rows[first : first + _CHUNK]
-                images[part] = self._recall(
-                    tf.constant(position, tf.int32), tf.gather(noise, part)
-                ).numpy()
+                images[part] = memory.recall(position, tf.gather(noise, part))
         return images
 
     # For subclasses.
 
     def task_learnt(self, task: Any, classifier: Critic) -> None:
         super().task_learnt(task, classifier)
-        self._recall = None
+        self._memory = None
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         super().load(meta, arrays)
-        self._recall = None
+        self._memory = None
 
     def balanced_replay(
         self, memory: Memory, use: str, *, batch_size: int = CONSOLIDATION_BATCH
