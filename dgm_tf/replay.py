@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import distribution, randomness
-from dgm_tf.errors import InputError
 
 _LEVELS = 127.5
 # Each image is drawn about this often before a new one takes its place, and they are made this many
 # steps' worth at a time: cutting a task's weights out of the generator costs as much as ten images.
 _USES = 4
 _STEPS_PER_RENEWAL = 8
+_FEWEST_SLOTS = 8
 
 
 class Memory(Protocol):
@@ -111,16 +111,16 @@ class FullReplay:
 class BalancedReplay:
     """A fixed number of replayed images per step, spread evenly over all old classes.
 
-    A buffer of fixed size holds equally many images of each class, as uint8. Every few steps the
-    oldest ones of one class are renewed, the classes taking turns, so that each image is drawn
-    about four times and the cost of a step depends on neither the number of tasks nor that of
-    classes. uint8 also rounds away what a network's tanh leaves beside the 256 levels of real
-    images. Every replica of a step has the same images, in a buffer of its own.
+    A buffer holds equally many images of each class, as uint8. Every few steps the oldest ones of a
+    class are renewed, the classes taking turns, so that each image is drawn about four times and
+    the cost of a step depends on neither the number of tasks nor that of classes. uint8 also rounds
+    away what a network's tanh leaves beside the 256 levels of real images. Every replica of a step
+    has the same images, in a buffer of its own.
 
     Args:
         memory: with at least one class.
         batch_size: images drawn per step.
-        size: images in the buffer, at least one per class.
+        size: images in the buffer; more where that leaves a class with fewer than eight.
         seed: int32 [2].
     """
 
@@ -129,13 +129,10 @@ class BalancedReplay:
         self._batch_size = batch_size
         self._seed = seed
         self._classes = memory.classes
-        self._slots = size // self._classes
-        if not self._slots:
-            raise InputError(
-                f"the replay buffer must hold at least one image of each of the {self._classes} "
-                f"old classes; it holds {size}: raise replay_buffer"
-            )
-        self._fresh = min(-(-batch_size * _STEPS_PER_RENEWAL // _USES), self._slots)
+        self._slots = max(size // self._classes, _FEWEST_SLOTS)
+        wanted = -(-batch_size * _STEPS_PER_RENEWAL // _USES)
+        self._fresh = min(wanted, self._slots)
+        self._turns = min(-(-wanted // self._fresh), self._classes)  # classes in a renewal
         self._images = tf.Variable(self._first_images(), trainable=False)
         self.variables = (self._images,)
 
@@ -150,17 +147,22 @@ class BalancedReplay:
         return tf.concat(images, axis=0)
 
     def refresh(self, step: int) -> None:
-        """Every few steps: new images in place of a class's oldest ones."""
+        """Every few steps: new images in place of the oldest of the classes whose turn it is."""
         if step % _STEPS_PER_RENEWAL:
             return
-        turn, position = step // _STEPS_PER_RENEWAL, step // _STEPS_PER_RENEWAL % self._classes
         seed = randomness.fold(self._step_seed(step), 0)
-        noise = randomness.normal([self._fresh, self._memory.latent_dim], seed)
-        images = to_levels(self._memory.recall(position, noise))
-        oldest = (turn // self._classes) * self._fresh + np.arange(self._fresh)
-        rows = position * self._slots + oldest % self._slots
+        noise = randomness.normal([self._turns * self._fresh, self._memory.latent_dim], seed)
+        images, rows = [], []
+        for index, own in enumerate(tf.split(noise, self._turns)):
+            cycle, position = divmod(
+                step // _STEPS_PER_RENEWAL * self._turns + index, self._classes
+            )
+            images.append(to_levels(self._memory.recall(position, own)))
+            oldest = (cycle * self._fresh + np.arange(self._fresh)) % self._slots
+            rows.append(position * self._slots + oldest)
+        update = tf.IndexedSlices(tf.concat(images, axis=0), tf.constant(np.concatenate(rows)))
         for copy in distribution.copies(self._images):
-            copy.scatter_update(tf.IndexedSlices(images, tf.constant(rows)))
+            copy.scatter_update(update)
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = self._step_seed(step)

@@ -11,6 +11,7 @@ from keras.ops import convert_to_numpy as to_numpy
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers import masks
+from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.task_batch_norm import TaskBatchNormalization
 
 VARIANTS = ("w", "a")
@@ -27,7 +28,7 @@ class FinishedLayer(NamedTuple):
     mask: Any | None  # bool [units used], variant a only
 
 
-class MaskedLayer(keras.layers.Layer):
+class MaskedLayer(KeptArrays, keras.layers.Layer):
     """Base class of `MaskedDense`, `MaskedConv2D` and `MaskedConv2DTranspose`.
 
     `y = mask_a(activation(norm((mask_w * kernel) x)))`, where variant `w` masks the kernel (Eq. 1)
@@ -49,6 +50,7 @@ class MaskedLayer(keras.layers.Layer):
         finished: `(inputs, units)` of each finished task; set by `finish_task`, seldom by hand.
     """
 
+    kept: ClassVar[str] = "finished_masks"
     _in_axis: ClassVar[int] = -2
     _out_axis: ClassVar[int] = -1
 
@@ -372,18 +374,6 @@ class MaskedLayer(keras.layers.Layer):
             _assign_part(self.embedding, mask_corner, to_numpy(old.embedding))
         if self.norm is not None:
             self.norm.inherit(old.norm)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Adds the finished tasks' masks to what a `.keras` file holds."""
-        super().save_own_variables(store)
-        for task, mask in enumerate(self.finished_masks, start=1):
-            store[f"mask_{task}"] = mask
-
-    def load_own_variables(self, store: Any) -> None:
-        """Reads what `save_own_variables` wrote."""
-        names = [f"mask_{task}" for task in range(1, len(self.finished) + 1)]
-        self.finished_masks = tuple(np.array(store[name]) for name in names)
-        super().load_own_variables({key: store[key] for key in store if key not in names})
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)

@@ -1,7 +1,7 @@
 """Batch normalisation whose parameters and statistics belong to one task each."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -10,10 +10,11 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
+from dgm_tf.layers.kept_arrays import KeptArrays
 
 
 @keras.saving.register_keras_serializable("dgm_tf")
-class TaskBatchNormalization(keras.layers.Layer):
+class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
     """Batch norm over the last axis with a scale, an offset and statistics per task.
 
     The task being learnt has trainable `gamma` and `beta` and moving statistics. A finished task is
@@ -34,6 +35,8 @@ class TaskBatchNormalization(keras.layers.Layer):
     >>> later(images, task=1).shape
     TensorShape([8, 4, 4, 3])
     """
+
+    kept: ClassVar[str] = "affines"
 
     def __init__(
         self,
@@ -140,18 +143,6 @@ class TaskBatchNormalization(keras.layers.Layer):
         )
         scale = gamma / np.sqrt(variance + np.float32(self.epsilon))
         return np.stack([scale, beta - mean * scale])
-
-    def save_own_variables(self, store: Any) -> None:
-        """Adds the finished tasks' vectors to what a `.keras` file holds."""
-        super().save_own_variables(store)
-        for task, affine in enumerate(self.affines, start=1):
-            store[f"affine_{task}"] = affine
-
-    def load_own_variables(self, store: Any) -> None:
-        """Reads what `save_own_variables` wrote."""
-        names = [f"affine_{task}" for task in range(1, len(self.finished) + 1)]
-        self.affines = tuple(np.array(store[name]) for name in names)
-        super().load_own_variables({key: store[key] for key in store if key not in names})
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return tuple(input_shape)

@@ -73,9 +73,9 @@ def in_groups(latent: tf.Tensor, finished: FinishedGenerator) -> np.ndarray:
     rows.
     """
     rows = latent.shape[0]
-    padded = tf.pad(latent, [[0, -rows % GROUP], [0, 0]])
-    groups = [drawn(group, finished) for group in tf.split(padded, len(padded) // GROUP)]
-    return np.concatenate(groups)[:rows]
+    count = max(1, -(-rows // GROUP))
+    padded = tf.pad(latent, [[0, count * GROUP - rows], [0, 0]])
+    return np.concatenate([drawn(group, finished) for group in tf.split(padded, count)])[:rows]
 
 
 def _form(finished: FinishedGenerator) -> tuple[tuple[int, bool], ...]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras.ops import convert_to_numpy as to_numpy
 from dgm_tf import _checks, determinism, growth, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedConv2DTranspose
+from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.masks import EMBEDDING_LIMIT
 from dgm_tf.networks import drawing
 from dgm_tf.networks.drawing import FinishedGenerator
@@ -23,7 +24,7 @@ _CUT_BYTES = 256 * 2**20
 
 
 @keras.saving.register_keras_serializable("dgm_tf")
-class Generator(keras.Model):
+class Generator(KeptArrays, keras.Model):
     """Noise and label to image, by three masked blocks and an output layer per task.
 
     z [B, latent] -> transposed convolution to S/8 x S/8 x n1 -> 4x4, stride 2 -> n2 -> 4x4,
@@ -45,6 +46,8 @@ class Generator(keras.Model):
         finished: number of classes of each finished task.
         finished_widths: widths of the blocks at the end of each finished task.
     """
+
+    kept: ClassVar[str] = "finished_heads"
 
     def __init__(
         self,
@@ -427,18 +430,6 @@ class Generator(keras.Model):
                 part = mask[tuple(slice(size) for size in other.shape)]
                 counts[earlier - 1] += int(np.count_nonzero(part & other))
         return counts
-
-    def save_own_variables(self, store: Any) -> None:
-        """Adds the finished tasks' output layers to what a `.keras` file holds."""
-        super().save_own_variables(store)
-        for task, head in enumerate(self.finished_heads, start=1):
-            store[f"head_{task}"] = head
-
-    def load_own_variables(self, store: Any) -> None:
-        """Reads what `save_own_variables` wrote."""
-        names = [f"head_{task}" for task in range(1, len(self.finished) + 1)]
-        self.finished_heads = tuple(np.array(store[name]) for name in names)
-        super().load_own_variables({key: store[key] for key in store if key not in names})
 
     def get_config(self) -> dict[str, Any]:
         return {
