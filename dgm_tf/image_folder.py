@@ -40,7 +40,7 @@ def from_folder(
     Args:
         path: the folder. Files in it, hidden entries, and files in the subfolders that are not
             called like images are passed over.
-        image_size: side of the images, a multiple of 8 and at least 16.
+        image_size: side of the images, a multiple of 4 and at least 16.
         test_fraction: fraction of each class's images that becomes the test split.
         seed: determines that split.
 
@@ -52,10 +52,7 @@ def from_folder(
     test_fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
     seed = _checks.integer(seed, "seed", low=0)
     folder = pathlib.Path(path).expanduser()
-    files_by_class = _list_classes(folder)
-    files = [file for files in files_by_class.values() for file in files]
-    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
-    images = _read_images(files, image_size)
+    class_names, images, labels = _read_classes(folder, image_size, least=2)
     train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
     name = _text(folder.resolve().name or "folder")
     return ImageData(
@@ -64,13 +61,44 @@ def from_folder(
         train_labels=labels[train],
         test_images=images[test],
         test_labels=labels[test],
-        class_names=tuple(files_by_class),
+        class_names=class_names,
         source=counted(f"folder {name} cut with seed {seed}", train, test),
         image_size=image_size,
     )
 
 
-def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+def read_classes(
+    path: str | os.PathLike[str], *, image_size: int = DEFAULT_SIZE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads all images of a folder that has a subfolder per class, one class or more.
+
+    Args:
+        path: as in `from_folder`, whose rules hold for classes and images.
+        image_size: as there.
+
+    Returns:
+        uint8 [N, image_size, image_size, 1 or 3] and the classes' names str [N].
+
+    Raises:
+        InputError: as in `from_folder`, but for the number of classes and images.
+    """
+    size = _checks.image_size(image_size)
+    names, images, labels = _read_classes(pathlib.Path(path).expanduser(), size, least=1)
+    return images, np.array(names)[labels]
+
+
+def _read_classes(
+    folder: pathlib.Path, size: int, *, least: int
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Names of the classes, images, and labels int64 [N] by the place of the names."""
+    files_by_class = _list_classes(folder, least)
+    files = [file for files in files_by_class.values() for file in files]
+    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
+    return tuple(files_by_class), _read_images(files, size), labels
+
+
+def _list_classes(folder: pathlib.Path, least: int) -> dict[str, list[pathlib.Path]]:
+    """Image files by class; at least so many classes, and so many files of each."""
     try:
         if not folder.is_dir():
             raise InputError(
@@ -85,16 +113,17 @@ def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         }
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise InputError(f"{str(folder)!r} cannot be listed: {_checks.reason(error)}") from error
-    if len(classes) < 2:
+    wanted, reason = ("two", " (one to train, one to test)") if least == 2 else ("one", "")
+    if len(classes) < least:
         raise InputError(
-            f"{str(folder)!r} must have at least two subfolders, one per class, got {len(classes)}"
+            f"{str(folder)!r} must have at least {wanted} subfolders, one per class, "
+            f"got {len(classes)}"
         )
     for name, files in classes.items():
-        if len(files) < 2:
+        if len(files) < least:
             raise InputError(
-                f"class folder {str(folder / name)!r} must hold at least two images (one to "
-                f"train, one to test), got {len(files)}; images are files called "
-                f"{', '.join(sorted(_IMAGE_SUFFIXES))}"
+                f"class folder {str(folder / name)!r} must hold at least {wanted} images{reason}, "
+                f"got {len(files)}; images are files called {', '.join(sorted(_IMAGE_SUFFIXES))}"
             )
     return classes
 

@@ -32,13 +32,15 @@ class GeneratorFindings:
     faults: tuple[str, ...]
 
 
-def inspect(now: Generator, before: Generator | None, size: int) -> GeneratorFindings:
+def inspect(
+    now: Generator, before: Generator | None, first_widths: Sequence[int]
+) -> GeneratorFindings:
     """Checks the masks, the free capacity and the reserved weights of a generator.
 
     Args:
         now: with a finished task.
         before: the same generator after an earlier task; None where there is none.
-        size: g; before task 1 the blocks have 4g, 2g and g units.
+        first_widths: units of its blocks before task 1.
     """
     faults = list(_mask_faults(now))
     gated, moved = None, 0
@@ -49,7 +51,7 @@ def inspect(now: Generator, before: Generator | None, size: int) -> GeneratorFin
     reserved, fractions = 0, []
     for layer, block in enumerate(now.blocks):
         mask = block.union_of_masks()
-        initial = now.capacity(layer, (4 * size, 2 * size, size))
+        initial = now.capacity(layer, first_widths)
         free = mask.size - int(mask.sum())
         reserved += int(mask.sum())
         fractions.append(free / initial)

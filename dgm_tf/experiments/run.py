@@ -19,10 +19,11 @@ from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.followers import Follower, crew
 from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
-from dgm_tf.experiments.progress import TaskProgress, task_summary
+from dgm_tf.experiments.summary import task_summary
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
+from dgm_tf.progress import TaskProgress
 from dgm_tf.registry import new_learner, reading_state
 from dgm_tf.reporting import page, tables, tensorboard
 from dgm_tf.reporting.run import read_run
@@ -184,7 +185,7 @@ class Run:
         callbacks = [progress, *([log] if log else []), checkpoint, NumbersWatch()]
         try:
             with progress, self._crew.learning(task, self.learner, found):
-                history = self.learner.learn(task, callbacks=callbacks)
+                history = self.learner.learn(task, callbacks=callbacks, verbose=0)
         except Diverged as error:
             self._crew.ends()
             text = f"{title}: the last good state is kept in {self.path}; {error.what}"
@@ -291,7 +292,7 @@ def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
     """Returns all that makes two runs the same, JSON-able."""
     # The scenario is made of the other values: it would repeat what differs.
     described = {key: value for key, value in stream.describe().items() if key != "scenario"}
-    settings = dataclasses.asdict(learner.settings)
+    settings = learner.settings.as_json()
     return {"learner": learner.name, "settings": settings, "stream": described}
 
 

@@ -13,7 +13,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.learner import GeneratingLearner, position_table
-from dgm_tf.networks import Critic, Generator, drawing
+from dgm_tf.networks import Critic, Generator, OwnClassifier, drawing
 from dgm_tf.networks.generator_state import generator_arrays, keep_finished, restored_generator
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
@@ -52,6 +52,8 @@ class DGM(GeneratingLearner):
     Args:
         settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
             suit data without a preset.
+        classifier: a function that makes the classifier, in place of one of the critic's shape; see
+            `dgm_tf.learners.learner.ClassifierLearner`.
         **changes: settings that replace those, such as `variant="a"` or `steps=1000`; see
             `dgm_tf.settings.DGMSettings`.
 
@@ -72,7 +74,7 @@ class DGM(GeneratingLearner):
 
     # Learning.
 
-    def learn(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+    def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         settings, number = self.settings, self.finished_tasks + 1
         budget = self.budget(task)
         phase = self.adversarial_phase(task, **budget)
@@ -91,7 +93,7 @@ class DGM(GeneratingLearner):
 
     def train_classifier(
         self, generator: Generator, task: Task, critic: Critic, callbacks: Sequence[Any] = ()
-    ) -> tuple[Critic, dict[str, list[float]]]:
+    ) -> tuple[Critic | OwnClassifier, dict[str, list[float]]]:
         """Returns the classifier of all classes seen, and what its training logged.
 
         Args:
@@ -144,10 +146,9 @@ class DGM(GeneratingLearner):
         )
 
     def _first_generator(self, image_shape: tuple[int, ...]) -> Generator:
-        size = self.settings.generator_size
         generator = Generator(
             image_shape,
-            (4 * size, 2 * size, size),
+            self.settings.first_widths(image_shape[0]),
             variant=self.settings.variant,
             latent_dim=self.settings.latent_dim,
             seed=randomness.derive(self.settings.seed, "generator"),

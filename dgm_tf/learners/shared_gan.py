@@ -11,7 +11,7 @@ from dgm_tf import randomness
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.gan_phase import GANPhase, Protection
 from dgm_tf.learners.learner import GeneratingLearner, position_table
-from dgm_tf.networks import ConditionalGenerator, Critic
+from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.replay import Memory, TracedMemory
 from dgm_tf.settings import LearnerSettings
@@ -29,8 +29,8 @@ class SharedGANLearner(GeneratingLearner):
 
     conditional: ClassVar[bool] = True
 
-    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
-        super().__init__(settings, **changes)
+    def __init__(self, settings: LearnerSettings | None = None, **options: Any):
+        super().__init__(settings, **options)
         self._gan_critic: Critic | None = None
 
     # What a subclass adds.
@@ -57,7 +57,7 @@ class SharedGANLearner(GeneratingLearner):
 
     def train_classifier(
         self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
-    ) -> tuple[Critic, dict[str, list[float]]]:
+    ) -> tuple[Critic | OwnClassifier, dict[str, list[float]]]:
         """Returns the classifier of all classes seen, and what its training logged."""
         classifier = self.initial_classifier(task)
         images = ConsolidationImages(
@@ -67,7 +67,7 @@ class SharedGANLearner(GeneratingLearner):
 
     # Learning.
 
-    def learn(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+    def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         settings, number = self.settings, self.finished_tasks + 1
         budget = self.budget(task)
         phase = self.gan_phase(task, **budget)

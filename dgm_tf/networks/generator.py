@@ -25,18 +25,18 @@ _CUT_BYTES = 256 * 2**20
 
 @keras.saving.register_keras_serializable("dgm_tf")
 class Generator(KeptArrays, keras.Model):
-    """Noise and label to image, by three masked blocks and an output layer per task.
+    """Noise and label to image, by n masked blocks and an output layer per task.
 
-    z [B, latent] -> transposed convolution to S/8 x S/8 x n1 -> 4x4, stride 2 -> n2 -> 4x4,
-    stride 2 -> n3 -> (per task, unmasked) 4x4, stride 2 -> S x S x channels, tanh. Batch norm per
-    task and ReLU in each block, no biases.
+    z [B, latent] -> transposed convolution to S/2^n x S/2^n x n1 -> 4x4, stride 2 -> n2 -> ... ->
+    (per task, unmasked) 4x4, stride 2 -> S x S x channels, tanh. Batch norm per task and ReLU in
+    each block, no biases. The paper's has n = 3 for S = 32.
 
     Like its layers, a generator never changes its shape: `finish_task` and `widen` return a new
     one. Where TensorFlow has a GPU, building one turns `enable_op_determinism` on for the process.
 
     Args:
-        image_shape: (S, S, channels), S a multiple of 8.
-        widths: units of the three blocks now.
+        image_shape: (S, S, channels), S a multiple of 2^n.
+        widths: units of the n blocks now; see `dgm_tf.sizes` for an n that fits a size.
         initial_widths: units before the first task; None when these are they.
         variant: `"w"` or `"a"`.
         latent_dim: length of the input vector.
@@ -63,8 +63,9 @@ class Generator(KeptArrays, keras.Model):
         **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)  # the blocks do
-        self.image_shape = _checks.square_images(image_shape)
         self.widths = tuple(int(units) for units in widths)
+        self.image_shape = _checks.square_images(image_shape, len(self.widths))
+        self._side = self.image_shape[0] >> len(self.widths)
         self.initial_widths = tuple(int(units) for units in initial_widths or widths)
         self.variant = variant
         self.latent_dim = int(latent_dim)
@@ -98,7 +99,7 @@ class Generator(KeptArrays, keras.Model):
         first = layer == 0
         return MaskedConv2DTranspose(
             self.widths[layer],
-            self.image_shape[0] // 8 if first else _KERNEL,
+            self._side if first else _KERNEL,
             strides=1 if first else 2,
             padding="valid" if first else "same",
             variant=self.variant,

@@ -413,17 +413,20 @@ def test_overlaps_are_those_of_the_masks_by_position(variant):
     assert reserved == len(set.union(*used))
 
 
-@pytest.mark.parametrize("widths", [(5, 4, 3), (120, 40, 29)])
-def test_a_recalled_image_depends_on_its_own_row_alone(widths):
+@pytest.mark.parametrize(
+    ("side", "widths"),
+    [(32, (5, 4, 3)), (32, (120, 40, 29)), (28, (24, 12)), (64, (96, 48, 24, 12))],
+)
+def test_a_recalled_image_depends_on_its_own_row_alone(side, widths):
     """To the last bit: products sum in another order for another number of rows."""
-    generator = made("w", widths=widths, image_shape=(32, 32, 3), latent_dim=128)
+    generator = made("w", widths=widths, image_shape=(side, side, 3), latent_dim=128)
     generator = generator.finish_task(1)
     latent = tf.constant(np.random.RandomState(0).normal(size=(37, 128)), tf.float32)
     together = bits(generator.recall(latent, 1))
     for cuts in ([0, 1, 3, 10, 26, 37], [0, 16, 36, 37]):
         parts = [bits(generator.recall(latent[a:b], 1)) for a, b in itertools.pairwise(cuts)]
         np.testing.assert_array_equal(np.concatenate(parts), together)
-    assert generator.recall(latent[:0], 1).shape == (0, 32, 32, 3)
+    assert generator.recall(latent[:0], 1).shape == (0, side, side, 3)
 
 
 def test_one_graph_draws_the_images_of_every_task_and_width():
