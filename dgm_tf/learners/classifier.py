@@ -96,6 +96,10 @@ class ClassifierPhase(Phase):
     def networks(self) -> Mapping[str, Any]:
         return {"classifier": self.classifier}
 
+    def before_step(self, step: int) -> None:
+        if self._images is not None:
+            self._images.replay.refresh(step)
+
     def own_variables(self) -> Mapping[str, Sequence[Any]]:
         return {
             **super().own_variables(),

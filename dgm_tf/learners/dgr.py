@@ -11,13 +11,14 @@ from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
+from dgm_tf.replay import Memory, TracedMemory
 from dgm_tf.stream import Task
 
 _TRIES = 32
 
 
 class Scholar:
-    """A generator that knows no classes and a solver that tells them: a `Memory` and a `Replay`.
+    """A generator that knows no classes and a solver that tells them: a `Replay`.
 
     Args:
         generator: of one class, which stands for all.
@@ -40,6 +41,9 @@ class Scholar:
         self._batch_size, self._seed = batch_size, seed
         self.classes = solver.classes
         self.latent_dim = generator.latent_dim
+
+    def refresh(self, step: int) -> None:
+        """Nothing is kept from step to step."""
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] of whatever class, and what the solver calls them."""
@@ -104,8 +108,8 @@ class DGR(SharedGANLearner):
     method = "dgr"
     conditional = False
 
-    def memory(self) -> Scholar:
-        return Scholar(self.generator, self.classifier)
+    def memory(self) -> Memory:
+        return TracedMemory(Scholar(self.generator, self.classifier))
 
     def protection(self, task: Task) -> Protection:
         return Mixed(self.generator, self._new_fraction())

@@ -451,7 +451,7 @@ class GeneratingLearner(ClassifierLearner):
     def __init__(self, settings: LearnerSettings | None = None, **options: Any):
         super().__init__(settings, **options)
         self._generator: Any = None
-        self._recall: Any = None
+        self._memory: Memory | None = None
         self._audit: list[dict[str, Any]] = []
 
     @property
@@ -472,27 +472,21 @@ class GeneratingLearner(ClassifierLearner):
         """
 
     def generate(self, labels: Any, *, seed: int = 0) -> np.ndarray:
-        memory = self.memory()
+        if self._memory is None:
+            self._memory = self.memory()
+        memory = self._memory
         labels = inputs.class_ids(labels, self._named_classes())
         seed = _checks.integer(seed, "seed", low=0)
-        if self._recall is None:
-            self._recall = traced(
-                memory.recall,
-                tf.TensorSpec([], tf.int32),
-                tf.TensorSpec([None, memory.latent_dim]),
-            )
         positions = position_table(self.classes_seen).numpy()[labels]
         noise = randomness.normal(
             [len(labels), memory.latent_dim], randomness.pair(seed, "generate")
         )
         images = np.empty((len(labels), *self.classifier.image_shape), np.float32)
-        for position in np.unique(positions):
+        for position in np.unique(positions).tolist():
             rows = np.flatnonzero(positions == position)
             for first in range(0, len(rows), _CHUNK):
                 part = rows[first : first + _CHUNK]
-                images[part] = self._recall(
-                    tf.constant(position, tf.int32), tf.gather(noise, part)
-                ).numpy()
+                images[part] = memory.recall(position, tf.gather(noise, part))
         return images
 
     def audit(self) -> dict[int, bool]:
@@ -513,7 +507,7 @@ class GeneratingLearner(ClassifierLearner):
 
     def task_learnt(self, task: Any, classifier: Critic | OwnClassifier) -> None:
         super().task_learnt(task, classifier)
-        self._recall = None
+        self._memory = None
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta, arrays = super().state()
@@ -521,7 +515,7 @@ class GeneratingLearner(ClassifierLearner):
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         super().load(meta, arrays)
-        self._recall = None
+        self._memory = None
         self._audit = [self._checked(entry) for entry in meta["audit"]]
 
     def _checked(self, entry: Mapping[str, Any]) -> dict[str, Any]:

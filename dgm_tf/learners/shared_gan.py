@@ -13,7 +13,7 @@ from dgm_tf.learners.gan_phase import GANPhase, Protection
 from dgm_tf.learners.learner import GeneratingLearner, position_table
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
 from dgm_tf.networks.state import network_arrays, restored_network
-from dgm_tf.replay import Memory
+from dgm_tf.replay import Memory, TracedMemory
 from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task
 
@@ -41,7 +41,7 @@ class SharedGANLearner(GeneratingLearner):
         return Protection()
 
     def memory(self) -> Memory:
-        return self.generator
+        return TracedMemory(self.generator)
 
     def drawn(self, task: Task) -> Sequence[int]:
         """Returns positions of the classes that the generator makes while `task` is learnt."""
@@ -60,7 +60,9 @@ class SharedGANLearner(GeneratingLearner):
     ) -> tuple[Critic | OwnClassifier, dict[str, list[float]]]:
         """Returns the classifier of all classes seen, and what its training logged."""
         classifier = self.initial_classifier(task)
-        images = ConsolidationImages(self.balanced_replay(generator, "consolidation replay"))
+        images = ConsolidationImages(
+            self.balanced_replay(TracedMemory(generator), "consolidation replay")
+        )
         return classifier, self.consolidate(classifier, task, callbacks, images=images)
 
     # Learning.
