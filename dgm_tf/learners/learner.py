@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, inputs, presets, progress, randomness, saved
+from dgm_tf import (
+    _checks,
+    arguments,
+    distribution,
+    inputs,
+    presets,
+    progress,
+    randomness,
+    saved,
+)
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.image_classifier import ImageClassifier
@@ -23,6 +32,7 @@ from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.networks import Critic
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.own_data import LAST_CLASS, task_of
+from dgm_tf.registry import METHODS
 from dgm_tf.replay import BalancedReplay, Memory
 from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task
@@ -198,10 +208,16 @@ class ClassifierLearner(Learner):
 
     Args:
         settings: of the method; None for those of data without a preset.
-        **changes: settings that replace those; only without `settings`.
+        **changes: settings that replace those; None stands for what is there.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if (method := METHODS.get(getattr(cls, "method", ""))) is not None:
+            cls.__signature__ = arguments.signature(cls.__init__, method.settings)
+
     def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
+        changes = arguments.given(changes)
         if settings is None:
             settings = presets.settings_for(None, self.method, **changes)
         elif changes:
@@ -219,11 +235,13 @@ class ClassifierLearner(Learner):
         Args:
             dataset: its name, such as "digits" or "mnist".
             preset: `"tuned"` or `"paper"`; see `dgm_tf.presets`.
-            **changes: settings that replace those of the preset, and for DGM its `variant`.
+            **changes: settings that replace those of the preset, and for DGM its `variant`; None
+                stands for the preset's.
 
         Raises:
             InputError: an unknown data set, preset or setting, or a value out of range.
         """
+        changes = arguments.given(changes)
         return cls(presets.settings_for(dataset, cls.method, preset=preset, **changes))
 
     @property
