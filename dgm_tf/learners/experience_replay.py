@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,12 @@ from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
 from dgm_tf.replay import to_levels
 from dgm_tf.stream import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dgm_tf.arguments import ExperienceReplayArguments
+    from dgm_tf.settings import ExperienceReplaySettings
 
 
 class StoredReplay:
@@ -60,7 +66,11 @@ class ExperienceReplay(ClassifierLearner):
 
     method = "experience_replay"
 
-    def __init__(self, settings: Any = None, **options: Any):
+    def __init__(
+        self,
+        settings: "ExperienceReplaySettings | None" = None,
+        **options: "Unpack[ExperienceReplayArguments]",
+    ):
         super().__init__(settings, **options)
         self._images: np.ndarray | None = None  # uint8 [N, S, S, C], class by class
         self._counts: list[int] = []  # images of each class, in order of arrival

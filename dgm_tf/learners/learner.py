@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, inputs, presets, progress, randomness, saved
+from dgm_tf import (
+    _checks,
+    arguments,
+    distribution,
+    inputs,
+    presets,
+    progress,
+    randomness,
+    saved,
+)
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.image_classifier import ImageClassifier
@@ -24,6 +33,7 @@ from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.networks.own_classifier import MakeClassifier
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.own_data import LAST_CLASS, task_of
+from dgm_tf.registry import METHODS
 from dgm_tf.replay import BalancedReplay, Memory
 from dgm_tf.settings import LearnerSettings, MethodSettings
 from dgm_tf.stream import Task
@@ -57,14 +67,20 @@ class Learner(ImageClassifier):
 
     Args:
         settings: of the method; None for those of data without a preset.
-        **changes: settings that replace those.
+        **changes: settings that replace those; None stands for what is there.
     """
 
     method: str
     settings: Any
     generates = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if (method := METHODS.get(getattr(cls, "method", ""))) is not None:
+            cls.__signature__ = arguments.signature(cls.__init__, method.settings)
+
     def __init__(self, settings: MethodSettings | None = None, **changes: Any):
+        changes = arguments.given(changes)
         if settings is None:
             settings = presets.settings_for(None, self.method, **changes)
         elif changes:
@@ -80,11 +96,13 @@ class Learner(ImageClassifier):
         Args:
             dataset: its name, such as "digits" or "mnist".
             preset: `"tuned"` or `"paper"`; see `dgm_tf.presets`.
-            **changes: settings that replace those of the preset, and for DGM its `variant`.
+            **changes: settings that replace those of the preset, and for DGM its `variant`; None
+                stands for the preset's.
 
         Raises:
             InputError: an unknown data set, preset or setting, or a value out of range.
         """
+        changes = arguments.given(changes)
         return cls(presets.settings_for(dataset, cls.method, preset=preset, **changes))
 
     @property
@@ -272,7 +290,7 @@ class ClassifierLearner(Learner):
             makes a Keras model of images float32 [B, S, S, channels] in [-1, 1] to logits
             [B, classes]. It is called for each task, with all classes up to then. It takes the
             place of the classifier; a critic that judges a generator stays.
-        **changes: settings that replace those; only without `settings`.
+        **changes: settings that replace those; None stands for what is there.
 
     Raises:
         InputError: a setting is out of range, or would make a classifier of the critic.
@@ -303,6 +321,7 @@ class ClassifierLearner(Learner):
         **changes: Any,
     ) -> Any:
         """As `Learner.from_preset`, with a function that makes the `classifier`."""
+        changes = arguments.given(changes)
         settings = presets.settings_for(dataset, cls.method, preset=preset, **changes)
         return cls(settings, classifier=classifier)
 
