@@ -196,7 +196,7 @@ def test_xla_goes_with_one_device():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "nearest_mean"])
 def test_all_methods_are_measured_by_the_same_classifier(method, preset):
     for dataset in DATASETS:
         mine, dgms = (settings_for(dataset, name, preset=preset) for name in (method, "dgm"))

@@ -41,6 +41,9 @@ class StoredReplay:
         self._first = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int32)
         self._batch_size, self._seed = batch_size, seed
 
+    def refresh(self, step: int) -> None:
+        """All that is drawn from is there."""
+
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = [distribution.per_replica(self._batch_size), 2]
         chance = distribution.part_drawn(
