@@ -126,7 +126,7 @@ METHODS: dict[str, Method] = {
 
 
 def register_method(method: Method) -> None:
-    """Adds a method of one's own: to presets, to saved learners, and to commands imported later.
+    """Adds a method of one's own, for presets, saved learners and commands.
 
     Its learner is a `dgm_tf.Learner` whose `method` is the record's name.
 

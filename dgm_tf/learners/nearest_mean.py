@@ -47,13 +47,20 @@ class NearestMean(Learner):
         return scipy.special.softmax(closeness, axis=1)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return super().state()[0], {"means": self._means}
+        ends = np.cumsum([len(classes) for classes in self.task_classes])[:-1]
+        parts = enumerate(np.split(self._means, ends), start=1)
+        return super().state()[0], {_array_name(task): means for task, means in parts}
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         super().load(meta, arrays)
-        self._means = arrays["means"]
-        if self._means.ndim != 4 or len(self._means) != len(self.classes_seen):
+        parts = [arrays[_array_name(task)] for task in range(1, self.finished_tasks + 1)]
+        if [len(means) for means in parts] != [len(classes) for classes in self.task_classes]:
             raise InputError(
-                f"the saved state must hold a mean image of each of its {len(self.classes_seen)} "
-                f"classes, it holds means of shape {self._means.shape}; use another checkpoint"
+                f"the saved state must hold a mean image of each class of {self.task_classes}, it "
+                f"holds {[len(means) for means in parts]}; use another checkpoint"
             )
+        self._means = np.concatenate(parts)
+
+
+def _array_name(task: int) -> str:
+    return f"finished/{task:05d}/means"  # where a run writes it once, with its own task

@@ -160,7 +160,7 @@ def test_a_saved_learner_predicts_and_learns_on_the_same(method, tmp_path):
 @methods
 def test_a_damaged_state_is_refused(method):
     meta, arrays = taught(MAKERS[method](), tasks=1).state()
-    name = "means" if method == "nearest_mean" else "stored_images"
+    name = "finished/00001/means" if method == "nearest_mean" else "stored_images"
     with refused("the saved state must hold"):
         load_state(meta, {**arrays, name: arrays[name][:0]})
     with refused("the saved state"):
