@@ -1,6 +1,7 @@
 """The methods without a generator: nearest mean, experience replay, and one registered by hand."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 import dgm_tf
 from dgm_tf import registry
 from dgm_tf.errors import InputError
-from dgm_tf.experiments.options import QUIET, RunOptions
+from dgm_tf.experiments.options import QUIET, RunOptions, SettingsOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.experience_replay import ExperienceReplay, StoredReplay
@@ -238,6 +239,21 @@ def test_a_registered_method_is_made_saved_and_loaded_like_any_other(always, tmp
     assert registry.label_of("always") == "always the first"
     with refused("there is a method always already"):
         register_method(always)
+
+
+def test_a_registered_methods_own_settings_are_set_like_any_others():
+    @dataclasses.dataclass(frozen=True)
+    class Deep(dgm_tf.MethodSettings):
+        depth: int = dgm_tf.setting(2, "how deep", low=1)
+
+    register_method(dgm_tf.Method("deep", "deep", Deep, "nowhere:Deep", ""))
+    try:
+        chosen = SettingsOptions("deep", settings='{"depth": 3}').resolve("digits", {"seed": 5})
+        with refused("depth must be an integer of at least 1"):
+            dgm_tf.settings_for(None, "deep", depth=0)
+    finally:
+        del METHODS["deep"]
+    assert chosen == Deep(depth=3, seed=5)
 
 
 def test_a_record_that_does_not_fit_its_learner_is_refused():
