@@ -9,11 +9,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
+from dgm_tf.networks.own_classifier import MakeClassifier
 from dgm_tf.settings import LearnerSettings
 
 
 class LearnerArguments(TypedDict, total=False):
-    """Settings of every method."""
+    """Settings of every method, and a classifier of one's own."""
+
+    classifier: MakeClassifier
 
     epochs: int
     steps: int
@@ -42,13 +45,15 @@ class _ReplayArguments(TypedDict, total=False):
 
 
 class DGMArguments(_ReplayArguments, total=False):
-    """Settings of Dynamic Generative Memory."""
+    """Settings of Dynamic Generative Memory, and a classifier of one's own."""
 
+    classifier: MakeClassifier
     variant: Literal["w", "a"]
     epochs: int
     steps: int
     batch_size: int
     critic_size: int
+    generator_widths: tuple[int, ...]
     s_max: float
     sparsity: float
     sparsity_follows_size: bool
@@ -105,7 +110,11 @@ def signature(function: Callable[..., Any], kind: type[LearnerSettings]) -> insp
     fixed = [each for each in own if each.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(fixed) == len(own):
         return inspect.Signature(own)
+    fixed = [each for each in fixed if each.name != "classifier"]
     names = {each.name for each in fixed}
+    classifier = inspect.Parameter(
+        "classifier", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="MakeClassifier"
+    )
     settings = [
         inspect.Parameter(
             field.name,
@@ -116,4 +125,4 @@ def signature(function: Callable[..., Any], kind: type[LearnerSettings]) -> insp
         for field in dataclasses.fields(kind)
         if field.name not in names
     ]
-    return inspect.Signature([*fixed, *settings])
+    return inspect.Signature([*fixed, classifier, *settings])

@@ -52,6 +52,7 @@ class JointClassifier(_OfStream):
     Args:
         settings: of the method; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
+        classifier: see `ClassifierLearner`.
         **changes: settings that replace those.
     """
 
@@ -81,8 +82,8 @@ class JointClassifier(_OfStream):
         stream = _readable(self._stream, task)
         settings, number = self.settings, self.finished_tasks + 1
         classes = self.classes_with(task)
-        classifier = self.initial_classifier(task)
         budget = self.budget(task)
+        classifier = self.initial_classifier(task)
         steps = budget["epochs"] * budget["steps_per_epoch"] + settings.consolidation_steps
         phase = ClassifierPhase(
             classifier,
@@ -119,6 +120,7 @@ class JointGAN(_OfStream, SharedGANLearner):
     Args:
         settings: of the method; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
+        classifier: see `ClassifierLearner`.
         **changes: settings that replace those.
     """
 
