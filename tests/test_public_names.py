@@ -51,6 +51,13 @@ def test_every_name_is_there_and_an_editor_finds_it_in_the_same_place():
     assert learners <= set(dgm_tf.__all__)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+def test_the_pages_name_what_is_there(page):
+    named = re.findall(r"\bdgm_tf\.([A-Za-z]\w*)", (ROOT / page).read_text())
+    modules = {path.stem for path in (ROOT / "dgm_tf").iterdir()}
+    assert named and set(named) <= {*dgm_tf.__all__, *modules}
+
+
 def test_type_checkers_are_told_that_the_package_is_typed():
     assert (ROOT / "dgm_tf" / "py.typed").exists()
     assert '"dgm_tf" = ["py.typed"]' in (ROOT / "pyproject.toml").read_text()
