@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
+from dgm_tf.networks.own_classifier import MakeClassifier
 from dgm_tf.settings import LearnerSettings, MethodSettings
 
 
@@ -19,15 +20,10 @@ class MethodArguments(TypedDict, total=False):
     seed: int
 
 
-class _OwnParts(TypedDict, total=False):
-    """What is no setting: a function, which cannot be saved."""
+class LearnerArguments(MethodArguments, total=False):
+    """Settings of a method with a classifier of the critic's shape, or one of your own."""
 
-    classifier: Callable[[tuple[int, int, int], int], Any]
-
-
-class LearnerArguments(MethodArguments, _OwnParts, total=False):
-    """Settings of a method with a classifier of the critic's shape."""
-
+    classifier: MakeClassifier
     epochs: int
     steps: int
     critic_size: int
@@ -58,14 +54,15 @@ class _ReplayArguments(TypedDict, total=False):
     replay_buffer: int
 
 
-class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
-    """Settings of Dynamic Generative Memory."""
+class DGMArguments(MethodArguments, _ReplayArguments, total=False):
+    """Settings of Dynamic Generative Memory, and a classifier of one's own."""
 
+    classifier: MakeClassifier
     variant: Literal["w", "a"]
-    generator_widths: tuple[int, ...] | list[int]
     epochs: int
     steps: int
     critic_size: int
+    generator_widths: tuple[int, ...] | list[int]
     s_max: float
     sparsity: float
     sparsity_follows_size: bool
@@ -121,13 +118,11 @@ def signature(function: Callable[..., Any], kind: type[MethodSettings]) -> inspe
     fixed = [each for each in own if each.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(fixed) == len(own):
         return inspect.Signature(own)
-    if issubclass(kind, LearnerSettings) and "classifier" not in {each.name for each in fixed}:
-        fixed.append(
-            inspect.Parameter(
-                "classifier", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Any"
-            )
-        )
+    fixed = [each for each in fixed if each.name != "classifier"]
     names = {each.name for each in fixed}
+    classifier = inspect.Parameter(
+        "classifier", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="MakeClassifier"
+    )
     settings = [
         inspect.Parameter(
             field.name,
@@ -138,4 +133,5 @@ def signature(function: Callable[..., Any], kind: type[MethodSettings]) -> inspe
         for field in dataclasses.fields(kind)
         if field.name not in names
     ]
-    return inspect.Signature([*fixed, *settings])
+    own_parts = [classifier] if issubclass(kind, LearnerSettings) else []
+    return inspect.Signature([*fixed, *own_parts, *settings])
