@@ -62,7 +62,7 @@ class DGMArguments(MethodArguments, _ReplayArguments, total=False):
     epochs: int
     steps: int
     critic_size: int
-    generator_widths: tuple[int, ...] | list[int]
+    generator_widths: tuple[int, ...]
     s_max: float
     sparsity: float
     sparsity_follows_size: bool

@@ -256,7 +256,7 @@ def test_only_with_the_function_a_saved_learner_learns_on(dgm):
 
 def test_another_generating_learner_judges_with_it_too():
     model = taught(DGR(classifier=with_dropout, **TINY))
-    assert isinstance(model.memory()._solver, OwnClassifier)
+    assert isinstance(model.classifier, OwnClassifier)
     assert model.generate([1, 2]).shape == (2, *SHAPE)
 
 
