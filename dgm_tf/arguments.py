@@ -10,28 +10,43 @@ from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 from dgm_tf.networks.own_classifier import MakeClassifier
-from dgm_tf.settings import LearnerSettings
+from dgm_tf.settings import LearnerSettings, MethodSettings
 
 
-class LearnerArguments(TypedDict, total=False):
-    """Settings of every method, and a classifier of one's own."""
+class MethodArguments(TypedDict, total=False):
+    """Settings of every method."""
+
+    batch_size: int
+    seed: int
+
+
+class _OwnParts(TypedDict, total=False):
+    """What is no setting: a function, which cannot be saved."""
 
     classifier: MakeClassifier
 
+
+class LearnerArguments(MethodArguments, _OwnParts, total=False):
+    """Settings of a method with a classifier of the critic's shape."""
+
     epochs: int
     steps: int
-    batch_size: int
     critic_size: int
     consolidation_steps: int
     consolidation_start: Literal["new", "previous"]
     augmentation: Literal["none", "photo"]
     recipe: str
-    seed: int
     jit_compile: bool
 
 
 class JointArguments(LearnerArguments, total=False):
     """Settings of joint training."""
+
+
+class ExperienceReplayArguments(JointArguments, total=False):
+    """Settings of experience replay."""
+
+    buffer_bytes: int
 
 
 class _ReplayArguments(TypedDict, total=False):
@@ -44,16 +59,14 @@ class _ReplayArguments(TypedDict, total=False):
     replay_buffer: int
 
 
-class DGMArguments(_ReplayArguments, total=False):
-    """Settings of Dynamic Generative Memory, and a classifier of one's own."""
+class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
+    """Settings of Dynamic Generative Memory."""
 
-    classifier: MakeClassifier
     variant: Literal["w", "a"]
+    generator_widths: tuple[int, ...] | list[int]
     epochs: int
     steps: int
-    batch_size: int
     critic_size: int
-    generator_widths: tuple[int, ...]
     s_max: float
     sparsity: float
     sparsity_follows_size: bool
@@ -64,7 +77,6 @@ class DGMArguments(_ReplayArguments, total=False):
     real_margins: float
     augmentation: Literal["none", "photo"]
     recipe: str
-    seed: int
     jit_compile: bool
 
 
@@ -104,17 +116,22 @@ def given(changes: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if value is not None}
 
 
-def signature(function: Callable[..., Any], kind: type[LearnerSettings]) -> inspect.Signature:
+def signature(function: Callable[..., Any], kind: type[MethodSettings]) -> inspect.Signature:
     """Returns a constructor's signature with each setting in place of `**changes`."""
     _, *own = inspect.signature(function).parameters.values()
     fixed = [each for each in own if each.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(fixed) == len(own):
         return inspect.Signature(own)
-    fixed = [each for each in fixed if each.name != "classifier"]
+    if issubclass(kind, LearnerSettings) and "classifier" not in {each.name for each in fixed}:
+        fixed.append(
+            inspect.Parameter(
+                "classifier",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation="MakeClassifier",
+            )
+        )
     names = {each.name for each in fixed}
-    classifier = inspect.Parameter(
-        "classifier", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="MakeClassifier"
-    )
     settings = [
         inspect.Parameter(
             field.name,
@@ -125,4 +142,4 @@ def signature(function: Callable[..., Any], kind: type[LearnerSettings]) -> insp
         for field in dataclasses.fields(kind)
         if field.name not in names
     ]
-    return inspect.Signature([*fixed, classifier, *settings])
+    return inspect.Signature([*fixed, *settings])

@@ -4,8 +4,6 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.classifier import ClassifierPhase
@@ -57,7 +55,6 @@ class JointClassifier(_OfStream):
     """
 
     method = "joint"
-    generates = False
 
     if TYPE_CHECKING:
 
@@ -104,12 +101,6 @@ class JointClassifier(_OfStream):
         history = phase.run(batches, epochs=1, steps_per_epoch=steps, callbacks=callbacks)
         self.task_learnt(task, classifier)
         return history
-
-    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
-        raise InputError("joint training of a classifier has no generator")
-
-    def growth(self) -> dict[str, Any]:
-        return {}
 
 
 class JointGAN(_OfStream, SharedGANLearner):
