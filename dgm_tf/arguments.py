@@ -63,7 +63,7 @@ class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
     """Settings of Dynamic Generative Memory."""
 
     variant: Literal["w", "a"]
-    generator_widths: tuple[int, ...] | list[int]
+    generator_widths: tuple[int, ...]
     epochs: int
     steps: int
     critic_size: int
