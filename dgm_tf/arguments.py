@@ -20,10 +20,15 @@ class MethodArguments(TypedDict, total=False):
     seed: int
 
 
-class LearnerArguments(MethodArguments, total=False):
-    """Settings of a method with a classifier of the critic's shape, or one of your own."""
+class _OwnParts(TypedDict, total=False):
+    """What is no setting: a function, which cannot be saved."""
 
     classifier: MakeClassifier
+
+
+class LearnerArguments(MethodArguments, _OwnParts, total=False):
+    """Settings of a method with a classifier of the critic's shape."""
+
     epochs: int
     steps: int
     critic_size: int
@@ -54,15 +59,14 @@ class _ReplayArguments(TypedDict, total=False):
     replay_buffer: int
 
 
-class DGMArguments(MethodArguments, _ReplayArguments, total=False):
-    """Settings of Dynamic Generative Memory, and a classifier of one's own."""
+class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
+    """Settings of Dynamic Generative Memory."""
 
-    classifier: MakeClassifier
     variant: Literal["w", "a"]
+    generator_widths: tuple[int, ...]
     epochs: int
     steps: int
     critic_size: int
-    generator_widths: tuple[int, ...]
     s_max: float
     sparsity: float
     sparsity_follows_size: bool
@@ -118,11 +122,16 @@ def signature(function: Callable[..., Any], kind: type[MethodSettings]) -> inspe
     fixed = [each for each in own if each.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(fixed) == len(own):
         return inspect.Signature(own)
-    fixed = [each for each in fixed if each.name != "classifier"]
+    if issubclass(kind, LearnerSettings) and "classifier" not in {each.name for each in fixed}:
+        fixed.append(
+            inspect.Parameter(
+                "classifier",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation="MakeClassifier",
+            )
+        )
     names = {each.name for each in fixed}
-    classifier = inspect.Parameter(
-        "classifier", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="MakeClassifier"
-    )
     settings = [
         inspect.Parameter(
             field.name,
@@ -133,5 +142,4 @@ def signature(function: Callable[..., Any], kind: type[MethodSettings]) -> inspe
         for field in dataclasses.fields(kind)
         if field.name not in names
     ]
-    own_parts = [classifier] if issubclass(kind, LearnerSettings) else []
-    return inspect.Signature([*fixed, *own_parts, *settings])
+    return inspect.Signature([*fixed, *settings])

@@ -63,15 +63,15 @@ class DGM(GeneratingLearner):
     Args:
         settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
             suit data without a preset.
-        classifier: a function that makes the classifier, in place of one of the critic's shape; see
-            `dgm_tf.learners.learner.ClassifierLearner`.
-        **changes: settings that replace those, by name:
+        **changes: by name, the classifier, and settings that replace those:
+            classifier: a function that makes the classifier, in place of one of the critic's shape;
+                see `dgm_tf.learners.learner.ClassifierLearner`.
             variant: masks on weights, "w" (DGMw), or on units, "a" (DGMa).
             epochs: passes over a task's images; 0 makes as many as `steps` takes.
             steps: training steps for each class of a task.
             batch_size: real images in a training step.
             generator_size: g; the generator starts with ..., 4g, 2g and g units.
-            generator_widths: units of each of its blocks, instead of those by g.
+            generator_widths: units of each of its blocks, instead.
             critic_size: d; critic and classifier have d, 2d, 4d, ... channels.
             latent_dim: length of the generator's input vector.
             learning_rate: Adam's rate for the generator.
