@@ -63,9 +63,9 @@ class DGM(GeneratingLearner):
     Args:
         settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
             suit data without a preset.
-        **changes: by name, the classifier, and settings that replace those:
-            classifier: a function that makes the classifier, in place of one of the critic's shape;
-                see `dgm_tf.learners.learner.ClassifierLearner`.
+        classifier: a function that makes the classifier, in place of one of the critic's shape; see
+            `dgm_tf.learners.learner.ClassifierLearner`.
+        **changes: settings that replace those, by name:
             variant: masks on weights, "w" (DGMw), or on units, "a" (DGMa).
             epochs: passes over a task's images; 0 makes as many as `steps` takes.
             steps: training steps for each class of a task.
