@@ -10,7 +10,12 @@ import tensorflow as tf
 from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
-from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
+from dgm_tf.learners.learner import (
+    CONSOLIDATION_BATCH,
+    ClassifierLearner,
+    largest_divisor,
+    position_table,
+)
 from dgm_tf.replay import to_levels
 from dgm_tf.stream import Task
 
@@ -132,7 +137,8 @@ class ExperienceReplay(ClassifierLearner):
     def _buffer_with(self, task: Task, quota: int) -> tuple[np.ndarray, list[int]]:
         seed = randomness.derive(self.settings.seed, "buffer", self.finished_tasks + 1)
         new: dict[int, list[np.ndarray]] = {label: [] for label in task.classes}
-        batches = task.batches(self.settings.batch_size, epochs=1, seed=seed)
+        batch = largest_divisor(task.train_size, at_most=self.settings.batch_size)  # drops none
+        batches = task.batches(batch, epochs=1, seed=seed)
         for images, labels in batches.as_numpy_iterator():
             for image, label in zip(to_levels(images).numpy(), labels.tolist(), strict=True):
                 if len(new[label]) < quota:
