@@ -425,7 +425,7 @@ def damaged_checkpoints(copy):
 
 
 def foreign_checkpoint(copy):
-    checkpoint.save(copy / "checkpoints" / "task-03", {"rows": [{"task": 1}]}, {})
+    checkpoint.save(copy / "checkpoints" / "task-03", {"row": {"task": 1}}, {})
 
 
 def checkpoint_of_another_run(copy):
