@@ -224,13 +224,13 @@ def _as_text(value: Any) -> str:
 
 def _identity(run: Run) -> dict[str, Any]:
     """All that a group's runs have in common, by which one is told from others of its method."""
-    classes = [len(task) for task in run.stream["task_classes"]]
+    classes = [len(task) for task in run.task_classes]
     sizes = f"{classes[0]} each" if len(set(classes)) == 1 else str(classes)
     return {
         "method": run.method,
         "data": run.dataset,
         # The same name may stand for other images; whatever the seed, the fingerprint is the same.
-        "images": run.stream["fingerprint"],
+        "images": run.fingerprint,
         "image shape": run.stream["image_shape"],
         "validation fraction": run.stream["validation_fraction"],
         "tasks": f"{run.tasks} of {sizes}",

@@ -68,6 +68,10 @@ class RunFolder:
         self._identity: str | None = None
         self._finished_digest: tuple[int, str] | None = None  # of the tasks up to one
 
+    def exists(self) -> bool:
+        """Whether a run has been here, which has left its settings."""
+        return self._settings.exists()
+
     @contextlib.contextmanager
     def opened(self, description: Mapping[str, Any], *, tasks: int) -> Iterator["RunFolder"]:
         """A block in which the folder belongs to one run and to this process only.
@@ -96,12 +100,23 @@ class RunFolder:
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
                 "they belong to this run; choose another --run_dir"
             )
-        check_writable(self.path, mib=self._mib_needed(tasks))
+        self.check_space(tasks)
         with locked(self.path):
             if not self._settings.exists():
                 text = json.dumps(description, indent=2, ensure_ascii=False)
                 write_atomically(self._settings, f"{text}\n".encode())
             yield self
+
+    def check_space(self, tasks: int) -> None:
+        """Refuses a place that cannot be written, or is too small for the tasks that are missing.
+
+        Args:
+            tasks: that the run has in the end.
+
+        Raises:
+            InputError: as `check_writable` does.
+        """
+        check_writable(self.path, mib=self._mib_needed(tasks))
 
     def restore(self) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]] | None:
         """The state after the last finished task with a whole checkpoint; brings the tables to it.
@@ -388,7 +403,12 @@ class RunFolder:
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self._metrics, lines.encode())
-        AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv")
+        # A memory's class ids are only the order of arrival.
+        named = [row for row in rows if "fingerprints" in row]
+        pairs = [pair for row in named for pair in zip(row["classes"], row["class_names"])]
+        AccuracyMatrix.from_rows(rows).to_csv(
+            self.path / "accuracy_matrix.csv", names=dict(pairs)
+        )
 
 
 def _digest_of_identity(description: Mapping[str, Any]) -> str:

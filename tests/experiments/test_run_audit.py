@@ -174,7 +174,7 @@ def test_a_committed_run_without_checkpoints_says_what_was_not_checked(run, caps
 def test_a_learner_without_a_gate_is_found_out(tmp_path):
     found = faults(tiny_run.run(tmp_path / "run", tiny_run.MovedDGM(gates=False), tasks=2))
     assert "gated numbers of block_2's kernel have moved" in found
-    assert "images of task 1 differ in the checkpoint of task 2: " in found
+    assert "images of task 1 (0 a) differ in the checkpoint of task 2: " in found
 
 
 @pytest.mark.parametrize("variant", ["w", "a"])
@@ -202,8 +202,8 @@ def other_record(folder):
 
 
 LOG = {
-    "a number of a row": (change_row(steps=99), "task 2: the rows in the checkpoint are not those"),
-    "a time of a row": (change_row(seconds=1e-3), "task 3: the rows in the checkpoint are not"),
+    "a number of a row": (change_row(steps=99), "task 2: the row in the checkpoint is not that"),
+    "a time of a row": (change_row(seconds=1e-3), "task 2: the row in the checkpoint is not"),
     "the last row removed": (
         lambda folder: write_rows(folder, rows_of(folder)[:2]),
         "newest checkpoint is that of task 3, metrics.jsonl has 2 rows",
@@ -347,7 +347,7 @@ def test_images_that_no_gate_explains_are_still_compared(run):
     edit_state(run, 3, filled("head_3/kernel", 1))
     found = audit_run(run)
     (fault,) = found.faults
-    assert fault.startswith("images of task 3 differ in the checkpoint of task 3: ")
+    assert fault.startswith("images of task 3 (3 d) differ in the checkpoint of task 3: ")
     # Another processor rounds differently: that is for the reader to weigh.
     assert any("cpu Setun then" in remark for remark in found.remarks)
 
