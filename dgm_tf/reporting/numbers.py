@@ -44,10 +44,11 @@ def accuracy_matrix(
         Class ids in order of arrival, and percent [tasks, classes], NaN where a row has none.
     """
     classes = list(AccuracyMatrix.from_rows(rows).classes)
+    place = {label: index for index, label in enumerate(classes)}
     table = np.full((len(rows), len(classes)), np.nan)
     for task, row in enumerate(rows):
         for label, value in by_class(row, key).items():
-            table[task, classes.index(label)] = 100.0 * value
+            table[task, place[label]] = 100.0 * value
     return classes, table
 
 

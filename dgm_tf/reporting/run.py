@@ -14,7 +14,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.registry import label_of
 from dgm_tf.reporting import paper
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.runs.run_format import OPEN
+from dgm_tf.runs.run_format import OPEN, memory_names
 
 Row = Mapping[str, Any]
 
@@ -112,10 +112,9 @@ class Run:
 
     @functools.cached_property
     def _class_names(self) -> dict[int, str]:
-        if not self.is_open:
-            return dict(enumerate(self.stream["class_names"]))
-        pairs = [zip(row["classes"], row["class_names"], strict=True) for row in self.rows]
-        return {label: name for each in pairs for label, name in each}
+        if self.is_open:
+            return memory_names(self.rows)
+        return dict(enumerate(self.stream["class_names"]))
 
     def task_name(self, task: int) -> str:
         """A task (from 1) by its number and the names of its classes, in one short line."""

@@ -26,7 +26,7 @@ from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.runs import finished_arrays
-from dgm_tf.runs.run_format import check_rows, read_description, read_rows
+from dgm_tf.runs.run_format import check_rows, memory_names, read_description, read_rows
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import locked, refuse_links_out, write_atomically
 
@@ -403,11 +403,8 @@ class RunFolder:
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self._metrics, lines.encode())
-        # A memory's class ids are only the order of arrival.
-        named = [row for row in rows if "fingerprints" in row]
-        pairs = [pair for row in named for pair in zip(row["classes"], row["class_names"])]
         AccuracyMatrix.from_rows(rows).to_csv(
-            self.path / "accuracy_matrix.csv", names=dict(pairs)
+            self.path / "accuracy_matrix.csv", names=memory_names(rows)
         )
 
 

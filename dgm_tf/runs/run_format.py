@@ -6,6 +6,7 @@ are checked, not the truth of the content.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in text.splitlines()]
     check_rows(rows, tasks=len(rows))
     return rows
+
+
+def memory_names(rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Names of a memory's classes by id, from its rows; empty for a run of another stream.
+
+    The ids of a memory's classes are only their order of arrival.
+    """
+    return {
+        label: name
+        for row in rows
+        if "fingerprints" in row
+        for label, name in zip(row["classes"], row["class_names"], strict=True)
+    }
 
 
 def check_rows(rows: Any, *, tasks: int) -> None:
