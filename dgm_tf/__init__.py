@@ -5,30 +5,74 @@ line can be checked before TensorFlow is loaded.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from dgm_tf._quiet import hushed
+
+if TYPE_CHECKING:  # the same names again, for editors and type checkers
+    from dgm_tf.datasets import ImageData as ImageData
+    from dgm_tf.datasets import from_arrays as from_arrays
+    from dgm_tf.datasets import load_data as load_data
+    from dgm_tf.distribution import distributed as distributed
+    from dgm_tf.errors import InputError as InputError
+    from dgm_tf.image_folder import from_folder as from_folder
+    from dgm_tf.layers import MaskedConv2D as MaskedConv2D
+    from dgm_tf.layers import MaskedConv2DTranspose as MaskedConv2DTranspose
+    from dgm_tf.layers import MaskedDense as MaskedDense
+    from dgm_tf.layers import TaskBatchNormalization as TaskBatchNormalization
+    from dgm_tf.learners.dgm import DGM as DGM
+    from dgm_tf.learners.dgr import DGR as DGR
+    from dgm_tf.learners.ewc import EWC as EWC
+    from dgm_tf.learners.joint import JointClassifier as JointClassifier
+    from dgm_tf.learners.joint import JointGAN as JointGAN
+    from dgm_tf.learners.learner import Learner as Learner
+    from dgm_tf.learners.mergan import MeRGANJTR as MeRGANJTR
+    from dgm_tf.learners.mergan import MeRGANRA as MeRGANRA
+    from dgm_tf.learners.shared_gan import FineTune as FineTune
+    from dgm_tf.presets import settings_for as settings_for
+    from dgm_tf.progress import TaskProgress as TaskProgress
+    from dgm_tf.saved import load as load
+    from dgm_tf.serving.loading import ExportedModel as ExportedModel
+    from dgm_tf.serving.loading import load_exported as load_exported
+    from dgm_tf.settings import DGMSettings as DGMSettings
+    from dgm_tf.stream import Task as Task
+    from dgm_tf.stream import TaskClosed as TaskClosed
+    from dgm_tf.stream import TaskStream as TaskStream
+    from dgm_tf.stream import class_incremental as class_incremental
+    from dgm_tf.tuning.hypermodel import HyperDGM as HyperDGM
 
 __version__ = "0.2.0"
 
 _HOMES = {
     "DGM": "dgm_tf.learners.dgm",
     "DGMSettings": "dgm_tf.settings",
+    "DGR": "dgm_tf.learners.dgr",
+    "EWC": "dgm_tf.learners.ewc",
+    "ExportedModel": "dgm_tf.serving.loading",
+    "FineTune": "dgm_tf.learners.shared_gan",
     "HyperDGM": "dgm_tf.tuning.hypermodel",
     "ImageData": "dgm_tf.datasets",
     "InputError": "dgm_tf.errors",
+    "JointClassifier": "dgm_tf.learners.joint",
+    "JointGAN": "dgm_tf.learners.joint",
+    "Learner": "dgm_tf.learners.learner",
     "MaskedConv2D": "dgm_tf.layers",
     "MaskedConv2DTranspose": "dgm_tf.layers",
     "MaskedDense": "dgm_tf.layers",
+    "MeRGANJTR": "dgm_tf.learners.mergan",
+    "MeRGANRA": "dgm_tf.learners.mergan",
     "Task": "dgm_tf.stream",
     "TaskBatchNormalization": "dgm_tf.layers",
     "TaskClosed": "dgm_tf.stream",
-    "TaskProgress": "dgm_tf.experiments.progress",
+    "TaskProgress": "dgm_tf.progress",
     "TaskStream": "dgm_tf.stream",
     "class_incremental": "dgm_tf.stream",
     "distributed": "dgm_tf.distribution",
     "from_arrays": "dgm_tf.datasets",
     "from_folder": "dgm_tf.image_folder",
-    "load": "dgm_tf.datasets",
-    "load_generator": "dgm_tf.serving.loading",
+    "load": "dgm_tf.saved",
+    "load_data": "dgm_tf.datasets",
+    "load_exported": "dgm_tf.serving.loading",
     "settings_for": "dgm_tf.presets",
 }
 
@@ -38,7 +82,8 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dgm_tf' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    with hushed():
+        value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

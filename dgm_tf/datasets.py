@@ -141,7 +141,7 @@ def _check_classes(what: str, labels: np.ndarray, class_names: Sequence[str]) ->
         )
 
 
-def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
+def load_data(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
     """Loads one of the data sets that the library knows by name.
 
     Args:

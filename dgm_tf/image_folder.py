@@ -58,10 +58,7 @@ def from_folder(
     test_fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
     seed = _checks.integer(seed, "seed", low=0)
     folder = pathlib.Path(path).expanduser()
-    files_by_class = _checked(folder, list_classes(folder))
-    files = [file for files in files_by_class.values() for file in files]
-    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
-    images = _read_images(files, image_size)
+    class_names, images, labels = _read_classes(folder, image_size, least=2)
     train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
     name = _text(folder.resolve().name or "folder")
     return ImageData(
@@ -70,10 +67,40 @@ def from_folder(
         train_labels=labels[train],
         test_images=images[test],
         test_labels=labels[test],
-        class_names=tuple(files_by_class),
+        class_names=class_names,
         source=counted(f"folder {name} cut with seed {seed}", train, test),
         image_size=image_size,
     )
+
+
+def read_classes(
+    path: str | os.PathLike[str], *, image_size: int = DEFAULT_SIZE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads all images of a folder that has a subfolder per class, one class or more.
+
+    Args:
+        path: as in `from_folder`, whose rules hold for classes and images.
+        image_size: as there.
+
+    Returns:
+        uint8 [N, image_size, image_size, 1 or 3] and the classes' names str [N].
+
+    Raises:
+        InputError: as in `from_folder`, but for the number of classes and images.
+    """
+    size = _checks.image_size(image_size)
+    names, images, labels = _read_classes(pathlib.Path(path).expanduser(), size, least=1)
+    return images, np.array(names)[labels]
+
+
+def _read_classes(
+    folder: pathlib.Path, size: int, *, least: int
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Names of the classes, images, and labels int64 [N] by the place of the names."""
+    files_by_class = _checked(folder, list_classes(folder), least)
+    files = [file for files in files_by_class.values() for file in files]
+    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
+    return tuple(files_by_class), _read_images(files, size), labels
 
 
 def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
@@ -100,18 +127,20 @@ def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
 
 
 def _checked(
-    folder: pathlib.Path, classes: dict[str, list[pathlib.Path]]
+    folder: pathlib.Path, classes: dict[str, list[pathlib.Path]], least: int
 ) -> dict[str, list[pathlib.Path]]:
-    if len(classes) < 2:
+    """Classes, of which there must be so many, with so many files each."""
+    wanted, reason = ("two", " (one to train, one to test)") if least == 2 else ("one", "")
+    if len(classes) < least:
         raise InputError(
-            f"{str(folder)!r} must have at least two subfolders, one per class, got {len(classes)}"
+            f"{str(folder)!r} must have at least {wanted} subfolders, one per class, "
+            f"got {len(classes)}"
         )
     for name, files in classes.items():
-        if len(files) < 2:
+        if len(files) < least:
             raise InputError(
-                f"class folder {str(folder / name)!r} must hold at least two images (one to "
-                f"train, one to test), got {len(files)}; images are files called "
-                f"{', '.join(sorted(_IMAGE_SUFFIXES))}"
+                f"class folder {str(folder / name)!r} must hold at least {wanted} images{reason}, "
+                f"got {len(files)}; images are files called {', '.join(sorted(_IMAGE_SUFFIXES))}"
             )
     return classes
 

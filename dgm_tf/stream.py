@@ -25,7 +25,8 @@ from dgm_tf.errors import InputError
 
 _CPU = "CPU:0"
 
-_Images = tuple[np.ndarray, np.ndarray]  # uint8 [N, H, W, C], class ids int32 [N]
+# uint8 or, in [-1, 1], float32 [N, H, W, C]; class ids int32 [N]
+_Images = tuple[np.ndarray, np.ndarray]
 
 
 class TaskClosed(InputError):
@@ -35,24 +36,40 @@ class TaskClosed(InputError):
 def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
     """Turns stored pixels into what the networks see.
 
-    Bilinear resize (to a square, whatever the image's aspect ratio), with antialiasing where the
-    image shrinks, then `x / 127.5 - 1`.
+    The central square is cut out and resized bilinearly, with antialiasing where it shrinks; the
+    levels of uint8 become `x / 127.5 - 1`. The one rule for images of any size: streams, folders,
+    learners and exported models keep to it.
 
     Args:
-        images: uint8 [B, H, W, C]; H and W may be unknown in a graph.
+        images: uint8 or, in [-1, 1], float32 [B, H, W, C]; H and W may be unknown in a graph.
         size: side S of the square images that are wanted.
 
     Returns:
         float32 [B, S, S, C] in [-1, 1].
     """
-    images = tf.convert_to_tensor(images)
-    height, width = images.shape[1], images.shape[2]
+    images = _central_square(tf.convert_to_tensor(images))
     pixels = tf.cast(images, tf.float32)
-    if (height, width) != (size, size):
+    side = images.shape[1]
+    if side != size:
         # In a graph for any size: antialiasing changes nothing where an image grows.
-        shrinks = None in (height, width) or height > size or width > size
+        shrinks = side is None or side > size
         pixels = tf.image.resize(pixels, (size, size), method="bilinear", antialias=shrinks)
-    return tf.clip_by_value(pixels / 127.5 - 1.0, -1.0, 1.0)
+    if images.dtype == tf.uint8:
+        pixels = pixels / 127.5 - 1.0
+    return tf.clip_by_value(pixels, -1.0, 1.0)
+
+
+def _central_square(images: tf.Tensor) -> tf.Tensor:
+    height, width = images.shape[1], images.shape[2]
+    if None in (height, width):
+        height, width = tf.unstack(tf.shape(images)[1:3])
+        side = tf.minimum(height, width)
+    elif height == width:
+        return images
+    else:
+        side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[:, top : top + side, left : left + side]
 
 
 class _ImageStore:
@@ -67,8 +84,9 @@ class _ImageStore:
         self.size = len(labels)
         self.closed_text = closed_text
         self._image_shape = images.shape[1:]
+        self._dtype = tf.as_dtype(images.dtype)
         with tf.init_scope(), tf.device(_CPU):
-            self._images = _new_resource(images, tf.uint8)
+            self._images = _new_resource(images, self._dtype)
             self._labels = _new_resource(labels, tf.int32)
         self.close = weakref.finalize(self, _destroy, self._images, self._labels)
         # When the process ends TensorFlow may be gone before this runs, and frees it anyway.
@@ -83,9 +101,11 @@ class _ImageStore:
             raise TaskClosed(self.closed_text)
 
     def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows [B] -> (uint8 [B, H, W, C], int32 [B]), for use in a tf.data graph."""
+        """Rows [B] -> (pixels [B, H, W, C], int32 [B]), for use in a tf.data graph."""
         with tf.control_dependencies([self._assert_open()]):
-            images = tf.raw_ops.ResourceGather(resource=self._images, indices=rows, dtype=tf.uint8)
+            images = tf.raw_ops.ResourceGather(
+                resource=self._images, indices=rows, dtype=self._dtype
+            )
             labels = tf.raw_ops.ResourceGather(resource=self._labels, indices=rows, dtype=tf.int32)
         images = tf.ensure_shape(images, [rows.shape[0], *self._image_shape])
         return images, tf.ensure_shape(labels, rows.shape)
@@ -285,7 +305,8 @@ class Task:
         guarded = rows.map(load).prefetch(2).map(store.guard).with_options(options)
         return _TaskDataset(guarded, store)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Destroys the images; whoever has a dataset of them cannot read it any longer."""
         self._train.close()
         self._validation.close()
 
@@ -362,6 +383,14 @@ class TaskStream:
     def __len__(self) -> int:
         return len(self.task_classes)
 
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        left = len(self) + 1 - self._next_index
+        return (
+            f"TaskStream({self.name}: {len(self)} tasks, {left} to come, "
+            f"{len(self.class_order)} classes, images {height}x{width}x{channels})"
+        )
+
     def __iter__(self) -> Iterator[Task]:
         return self.tasks()
 
@@ -385,6 +414,10 @@ class TaskStream:
             yield self._open_task
         self._move_to(len(self) + 1)
 
+    def stands_at(self, task: Task) -> bool:
+        """Returns whether `task` is this stream's open one."""
+        return task is self._open_task
+
     def _check_ahead(self, index: int) -> None:
         if index < self._next_index:
             raise TaskClosed(
@@ -394,7 +427,7 @@ class TaskStream:
 
     def _move_to(self, index: int) -> None:
         if self._open_task is not None:
-            self._open_task._close()
+            self._open_task.close()
             self._open_task = None
         self._next_index = index
 
@@ -547,8 +580,8 @@ def class_incremental(
     ```
 
     Args:
-        data: a data set's name (see `datasets.load`), an `ImageData`, or arrays (images, labels,
-            test_images, test_labels) as `datasets.from_arrays` takes them.
+        data: a data set's name (see `datasets.load_data`), an `ImageData`, or arrays (images,
+            labels, test_images, test_labels) as `datasets.from_arrays` takes them.
         classes_per_task: a number, or one number per task where they differ.
         class_order: None for ascending ids, "random" for an order that depends on `seed`, or a
             permutation of the class ids.
@@ -581,7 +614,7 @@ def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
     if isinstance(data, datasets.ImageData):
         return data
     if isinstance(data, str):
-        return datasets.load(data, data_dir=data_dir)
+        return datasets.load_data(data, data_dir=data_dir)
     if isinstance(data, tuple | list) and len(data) == 4:
         images, labels, test_images, test_labels = data
         return datasets.from_arrays(

@@ -14,7 +14,7 @@ import sklearn.datasets
 import tensorflow_datasets as tfds
 
 from dgm_tf import datasets
-from dgm_tf.datasets import ImageData, from_arrays, load, stratified_cut
+from dgm_tf.datasets import ImageData, from_arrays, load_data, stratified_cut
 from tests import tfds_fixture
 from tests.refusals import refused
 
@@ -147,7 +147,7 @@ def test_a_cut_depends_on_seed_and_use_and_on_no_other_class():
 
 
 def test_digits_are_scikit_learns_scaled_to_8_bits_and_cut_for_good():
-    data = load("digits")
+    data = load_data("digits")
     assert data.train_images.shape == (1438, 8, 8, 1) and data.test_images.shape == (359, 8, 8, 1)
     bundle = sklearn.datasets.load_digits()
     levels = np.floor(bundle.images * 255 / 16 + 0.5).astype(np.uint8)
@@ -190,7 +190,7 @@ def test_prepared_data_is_what_was_written_in_few_reads_or_many(name, prepared, 
     if name == "fashion_mnist":
         monkeypatch.setitem(datasets._OFFICIAL_COUNTS, name, (60, 20))
     monkeypatch.setattr(datasets, "_RECORDS_PER_READ", 7 if name == "mnist" else 1000)
-    data = load(name, data_dir=folder)
+    data = load_data(name, data_dir=folder)
     for images, labels, split in (
         (data.train_images, data.train_labels, "train"),
         (data.test_images, data.test_labels, "test"),
@@ -209,10 +209,10 @@ def test_the_splits_train_and_test_are_read_and_no_other(tmp_path):
     folder = tfds_fixture.write("svhn_cropped", tmp_path, splits)
     for file in folder.glob("*extra*"):
         file.unlink()
-    assert len(load("svhn_cropped", data_dir=tmp_path).train_labels) == 10
+    assert len(load_data("svhn_cropped", data_dir=tmp_path).train_labels) == 10
     tfds_fixture.write("mnist", tmp_path, {"train": tfds_fixture.small_split("mnist", 1, seed=0)})
     with refused("mnist", "no split 'test'"):
-        load("mnist", data_dir=tmp_path)
+        load_data("mnist", data_dir=tmp_path)
 
 
 def records(folder, split="train"):
@@ -239,7 +239,7 @@ DAMAGES = {
 def test_damaged_data_is_refused_in_one_line(damage, mnist, tmp_path, caplog):
     DAMAGES[damage](mnist)
     with refused("mnist", "again"):
-        load("mnist", data_dir=tmp_path)
+        load_data("mnist", data_dir=tmp_path)
     assert not caplog.records
 
 
@@ -247,7 +247,7 @@ def test_data_in_another_file_format_is_refused(mnist, tmp_path):
     description = mnist / "dataset_info.json"
     description.write_text(description.read_text().replace('"tfrecord"', '"array_record"'))
     with refused("mnist", "stored as array_record", "prepare it as tfrecord"):
-        load("mnist", data_dir=tmp_path)
+        load_data("mnist", data_dir=tmp_path)
 
 
 @pytest.fixture
@@ -266,11 +266,11 @@ def no_network(monkeypatch):
 @pytest.mark.usefixtures("no_network")
 def test_without_a_network_one_line_says_what_to_do(tmp_path, caplog):
     with refused("mnist is not in", str(tmp_path), "cannot be reached", "--data_dir", "'digits'"):
-        load("mnist", data_dir=tmp_path)
+        load_data("mnist", data_dir=tmp_path)
     assert not caplog.records and not list(tmp_path.iterdir())
     (tmp_path / "train_32x32.mat").touch()
     with refused("svhn_cropped is not in", "train_32x32.mat and test_32x32.mat", "--data_dir"):
-        load("svhn_cropped", data_dir=tmp_path)
+        load_data("svhn_cropped", data_dir=tmp_path)
 
 
 def test_the_size_of_svhns_download_is_said_before_it_begins(tmp_path, monkeypatch, caplog):
@@ -281,7 +281,7 @@ def test_the_size_of_svhns_download_is_said_before_it_begins(tmp_path, monkeypat
     monkeypatch.setattr(datasets, "_unreachable", lambda url: None)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
     with caplog.at_level(logging.WARNING), refused("svhn_cropped", "No space left on device"):
-        load("svhn_cropped", data_dir=tmp_path)
+        load_data("svhn_cropped", data_dir=tmp_path)
 
 
 def test_missing_data_is_downloaded_into_the_folder_that_was_named(prepared, tmp_path, monkeypatch):
@@ -292,7 +292,7 @@ def test_missing_data_is_downloaded_into_the_folder_that_was_named(prepared, tmp
 
     monkeypatch.setattr(datasets, "_unreachable", lambda url: None)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
-    assert len(load("mnist", data_dir=tmp_path).train_labels) == 60
+    assert len(load_data("mnist", data_dir=tmp_path).train_labels) == 60
 
 
 def test_a_host_counts_as_reachable_when_it_answers_whatever_it_says(monkeypatch):
@@ -316,14 +316,14 @@ def test_a_host_counts_as_reachable_when_it_answers_whatever_it_says(monkeypatch
 )
 def test_an_unknown_name_is_refused_with_the_names_there_are(name, texts):
     with refused(*texts):
-        load(name)
+        load_data(name)
 
 
 def test_a_data_dir_that_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for place in (tmp_path / "typo", tmp_path / "file"):
         with refused("data_dir", "is no folder"):
-            load("mnist", data_dir=place)
+            load_data("mnist", data_dir=place)
 
 
 # SVHN's original files.
@@ -343,7 +343,7 @@ def write_svhn_files(folder, *, seed=0):
 def test_svhns_original_files_are_read_directly(place, tmp_path, no_network):
     (tmp_path / place).mkdir(exist_ok=True)
     (train_pixels, _), (test_pixels, _) = write_svhn_files(tmp_path / place)
-    data = load("svhn_cropped", data_dir=tmp_path)
+    data = load_data("svhn_cropped", data_dir=tmp_path)
     assert data.train_images.shape == (20, 32, 32, 3)
     np.testing.assert_array_equal(data.train_images[4], train_pixels[:, :, :, 4])
     np.testing.assert_array_equal(data.test_images[9], test_pixels[:, :, :, 9])
@@ -372,4 +372,4 @@ def test_other_files_of_svhns_names_are_refused(content, tmp_path):
     else:
         scipy.io.savemat(tmp_path / "test_32x32.mat", content)
     with refused("test_32x32.mat", "is not one of SVHN's original files"):
-        load("svhn_cropped", data_dir=tmp_path)
+        load_data("svhn_cropped", data_dir=tmp_path)

@@ -46,12 +46,12 @@ def test_so_does_one_that_keras_builds_again(asked, gpu):
 def test_so_does_an_exported_memory_that_is_loaded(asked, gpu):
     path = exported().path
     asked.clear()
-    memory = dgm_tf.load_generator(path)
+    memory = dgm_tf.load_exported(path)
     assert asked
     assert set(memory.audit().values()) == {True}
 
 
 def test_without_a_gpu_nothing_is_changed(asked, no_gpu):
     made()
-    dgm_tf.load_generator(exported().path)
+    dgm_tf.load_exported(exported().path)
     assert not asked

@@ -129,8 +129,8 @@ def test_a_task_cut_short_is_resumed(run, monkeypatch, capsys):
 
 
 def test_an_export_is_loaded():
-    memory = dgm_tf.load_generator(GOLDEN / "export")
-    assert memory.classes == (0,) and memory.audit().keys() == {1}
+    memory = dgm_tf.load_exported(GOLDEN / "export")
+    assert memory.classes_seen == (0,) and memory.audit().keys() == {1}
     assert_recorded(memory.generate)
 
 

@@ -105,7 +105,8 @@ def test_no_pickle_in_a_folder_of_data_is_loaded(tmp_path, bomb):
     refused(from_folder, tmp_path / "data", wanted="cannot be read")
     for name in ("train_32x32.mat", "test_32x32.mat"):
         (tmp_path / name).write_bytes(pickle.dumps(bomb))
-    refused(lambda: datasets.load("svhn_cropped", data_dir=tmp_path), wanted="not one of SVHN's")
+    wanted = "not one of SVHN's"
+    refused(lambda: datasets.load_data("svhn_cropped", data_dir=tmp_path), wanted=wanted)
 
 
 # Sizes that a file only says it has.
@@ -245,7 +246,7 @@ def test_a_file_of_svhn_is_measured_before_it_is_read(tmp_path, monkeypatch):
     for name in ("train_32x32.mat", "test_32x32.mat"):
         scipy.io.savemat(tmp_path / name, {"X": pixels, "y": np.ones((3, 1), np.uint8)})
     monkeypatch.setattr(scipy.io, "loadmat", lambda *_, **__: pytest.fail("it was read"))
-    refused(lambda: datasets.load("svhn_cropped", data_dir=tmp_path), wanted="X would be")
+    refused(lambda: datasets.load_data("svhn_cropped", data_dir=tmp_path), wanted="X would be")
 
 
 # Paths that leave the run folder.

@@ -23,7 +23,7 @@ class MovedDGM(DGM):
         super().__init__(settings, **({} if settings else SIZES | changes))
         self._gates, self._grows = gates, grows
 
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         number = self.finished_tasks + 1
         generator = self._generator or self._first_generator(task.image_shape)
         train(generator, seed=number)
@@ -44,7 +44,7 @@ class MovedFineTune(FineTune):
     def __init__(self, **changes):
         super().__init__(**SIZES, **changes)
 
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         phase = self.gan_phase(task, **self.budget(task))
         random = np.random.RandomState(self.finished_tasks)
         for variable in phase.generator.trainable_variables:

@@ -5,11 +5,11 @@ import dataclasses
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from dgm_tf import stopping
+from dgm_tf._quiet import hushed as hushed
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from trainers.flags import HelpAsked
 
@@ -97,29 +97,3 @@ def _signals_end_process(line: str) -> Iterator[None]:
         for each, handler in former.items():
             signal.signal(each, handler)
         os.close(stderr)
-
-
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Keeps TensorFlow quiet while it is imported and later, unless the user set its log level.
-
-    While it is imported it writes to the descriptor of standard error whatever its log level is;
-    what it wrote is shown after all if the import fails.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as written:
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            written.seek(0)
-            os.write(kept, written.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

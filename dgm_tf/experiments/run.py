@@ -20,10 +20,11 @@ from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.followers import Follower, State, crew
 from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
-from dgm_tf.experiments.progress import TaskProgress, task_summary
+from dgm_tf.experiments.summary import task_summary
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
+from dgm_tf.progress import TaskProgress
 from dgm_tf.registry import new_learner, reading_state
 from dgm_tf.reporting import page, tables, tensorboard
 from dgm_tf.reporting.run import read_run
@@ -195,7 +196,7 @@ class Run:
         callbacks = [progress, *([log] if log else []), checkpoint, NumbersWatch()]
         try:
             with progress, self._crew.learning(task, self.learner, found):
-                history = self.learner.learn(task, callbacks=callbacks)
+                history = self.learner.learn(task, callbacks=callbacks, verbose=0)
         except Diverged as error:
             self._crew.ends()
             text = f"{title}: the last good state is kept in {self.path}; {error.what}"

@@ -36,8 +36,8 @@ class JointClassifier(ClassifierLearner):
         super().__init__(settings)
         self._stream = stream
 
-    def learn(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
-        stream = _readable(self._stream)
+    def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+        stream = _readable(self._stream, task)
         settings, number = self.settings, self.finished_tasks + 1
         classes = self.classes_with(task)
         classifier = self.initial_classifier(task)
@@ -92,12 +92,18 @@ class JointGAN(SharedGANLearner):
     def batches(self, task: Task, *, epochs: int, seed: int, start: int) -> Any:
         # More passes than needed: the phase stops at its last step.
         steps = epochs * task.steps_per_epoch(self.settings.batch_size)
-        return _readable(self._stream).joint_batches(
+        return _readable(self._stream, task).joint_batches(
             task.index, self.settings.batch_size, epochs=steps, seed=seed, start=start
         )
 
 
-def _readable(stream: TaskStream | None) -> TaskStream:
+def _readable(stream: TaskStream | None, task: Task) -> TaskStream:
+    """The stream, if the task is the one it stands at: old images are read from it, too."""
     if stream is None:
         raise InputError("joint training reads old images: give the stream that it is to learn")
+    if not stream.stands_at(task):
+        raise InputError(
+            f"joint training reads old images from its own stream: {task} is not the task that "
+            "this stream stands at"
+        )
     return stream

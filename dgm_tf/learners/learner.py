@@ -1,23 +1,31 @@
 """The contract of a learner, and what learners with a classifier and a generator share."""
 
 import abc
+import contextlib
+import copy
 import dataclasses
 import functools
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, presets, randomness
+from dgm_tf import _checks, distribution, inputs, presets, progress, randomness, saved
 from dgm_tf.errors import InputError
-from dgm_tf.evaluation.accuracy import Evaluation, evaluate
+from dgm_tf.evaluation import memory_audit
+from dgm_tf.image_classifier import ImageClassifier
+from dgm_tf.learners import described
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.networks import Critic
 from dgm_tf.networks.state import network_arrays, restored_network
+from dgm_tf.own_data import LAST_CLASS, task_of
 from dgm_tf.replay import BalancedReplay, Memory
 from dgm_tf.settings import LearnerSettings
+from dgm_tf.stream import Task
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +36,9 @@ CONSOLIDATION_BATCH = 128  # generated images in a step; real ones in joint trai
 
 _CHUNK = 256
 _CONSOLIDATION_EPOCHS = 10
-_LAST_CLASS = 2**20  # a table by class id is made
 
 
-class Learner(abc.ABC):
+class Learner(ImageClassifier):
     """Base class of all methods: learns classes task by task and classifies among all seen.
 
     Class labels are the data set's own ids, in every argument and result. All randomness derives
@@ -55,22 +62,59 @@ class Learner(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def classes_seen(self) -> tuple[int, ...]:
-        """Classes of the finished tasks, in order of arrival."""
-
-    @property
-    @abc.abstractmethod
     def finished_tasks(self) -> int:
         """Number of tasks learnt so far."""
 
-    @abc.abstractmethod
-    def learn(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
-        """Learns one task.
+    def learn(
+        self, data: Any, *, callbacks: Sequence[Any] = (), verbose: str | int = "auto"
+    ) -> dict[str, list[float]]:
+        """Learns new classes, as one task.
 
-        A task that is broken off, by an error or Ctrl-C, leaves the learner as it was.
+        Broken off at any moment, by an error or Ctrl-C, it leaves the learner as it was.
 
         Args:
-            task: the open task of a stream.
+            data: one of
+                - an open task of a stream;
+                - a pair (images, labels): images uint8 or floats in [-1, 1], [N, H, W, C] or grey
+                  [N, H, W], of any one size; labels [N], integers, which are the class ids, or
+                  texts, whose classes get the next free ids;
+                - a `tf.data.Dataset` of such pairs, with batches or single images;
+                - the path of a folder with a subfolder of images for each class.
+            callbacks: Keras callbacks of all training phases.
+            verbose: 0 shows nothing, 1 a live line, 2 a line per epoch; "auto" is 1 on a terminal
+                and in a notebook, and 2 elsewhere.
+
+        Returns:
+            The logged quantities, one value per epoch.
+
+        Raises:
+            InputError: the data cannot be used, or a class has been learnt before.
+        """
+        learnt = copy.copy(self)
+        with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
+            history = learnt.learn_task(task, callbacks=[*shown, *callbacks])
+            learnt.remember(task)
+        # One statement, so that nothing can come between.
+        self.__dict__ = learnt.__dict__
+        return history
+
+    def _task_of(self, data: Any) -> contextlib.AbstractContextManager[Task]:
+        return task_of(
+            data,
+            number=self.finished_tasks + 1,
+            known=self._named_classes(),
+            image_shape=self.image_shape if self.finished_tasks else None,
+        )
+
+    @abc.abstractmethod
+    def learn_task(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+        """Learns one task: the part that a method brings; `learn` is its public door.
+
+        What the learner has of earlier tasks is replaced, not changed in place: `learn` calls this
+        on a copy that has the same objects, and keeps the copy's.
+
+        Args:
+            task: an open task, of classes that have not been learnt.
             callbacks: Keras callbacks of all its training phases.
 
         Returns:
@@ -78,20 +122,51 @@ class Learner(abc.ABC):
         """
 
     @abc.abstractmethod
-    def classify(self, images: np.ndarray) -> np.ndarray:
-        """Returns class ids int32 [N] of float32 images [N, H, W, C] in [-1, 1], among all seen."""
+    def generate(self, labels: Any, *, seed: int = 0) -> np.ndarray:
+        """Returns images float32 [N, S, S, C] in [-1, 1] of the given classes.
 
-    @abc.abstractmethod
-    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
-        """Returns images float32 [N, H, W, C] in [-1, 1] of the given class ids [N]."""
-
-    def evaluate(self, dataset: Any) -> Evaluation:
-        """Returns the accuracy of `classify`.
+        The same `labels` and `seed` give bit-identical images from the same generator.
 
         Args:
-            dataset: batches of images and class ids, such as a stream's `seen_test(task)`.
+            labels: class ids or names [N], or a single one.
+            seed: from 0.
+
+        Raises:
+            InputError: a class has not been learnt, or the learner generates no images.
         """
-        return evaluate(self.classify, dataset)
+
+    def remember(self, task: Task) -> None:
+        """Called when a task has been learnt: keeps what `audit` compares with."""
+
+    def audit(self) -> dict[int, bool]:
+        """Returns by task whether its fixed images have the bits that they had at its end.
+
+        Raises:
+            InputError: the learner generates no images.
+        """
+        raise InputError(f"{self.name} generates no images, so that there is nothing to audit")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes all that later tasks depend on, whole or not at all; `dgm_tf.load` reads it.
+
+        Args:
+            path: a folder, which is made. An earlier save there is replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: nothing has been learnt, the folder holds something else, or it cannot be
+                written.
+        """
+        return saved.save(self, path)
+
+    def summary(self) -> None:
+        """Prints tasks, classes, the generator's size and free capacity, and bytes."""
+        print(described.summary(self))
+
+    def __repr__(self) -> str:
+        return described.line(self)
 
     @abc.abstractmethod
     def growth(self) -> dict[str, Any]:
@@ -135,7 +210,7 @@ class ClassifierLearner(Learner):
         self._tasks: list[tuple[int, ...]] = []
         self._class_names: list[str] = []
         self._classifier: Critic | None = None
-        self._classify: Any = None
+        self._probabilities: Any = None
 
     @classmethod
     def from_preset(cls, dataset: str, *, preset: str = "tuned", **changes: Any) -> Any:
@@ -178,18 +253,18 @@ class ClassifierLearner(Learner):
         """
         return _learnt(self._classifier)
 
-    def classify(self, images: np.ndarray) -> np.ndarray:
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.classifier.image_shape
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
         classifier = self.classifier
-        if self._classify is None:
-            self._classify = traced(
-                lambda batch: tf.argmax(classifier(batch)[1], axis=1, output_type=tf.int32),
+        if self._probabilities is None:
+            self._probabilities = traced(
+                lambda batch: tf.nn.softmax(classifier(batch)[1]),
                 tf.TensorSpec([None, *classifier.image_shape]),
             )
-        parts = [
-            self._classify(tf.cast(images[first : first + _CHUNK], tf.float32)).numpy()
-            for first in range(0, len(images), _CHUNK)
-        ]
-        return np.asarray(self.classes_seen, np.int32)[np.concatenate(parts)]
+        return self._probabilities(tf.constant(images)).numpy()
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta = {
@@ -203,12 +278,12 @@ class ClassifierLearner(Learner):
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self._tasks = [
-            tuple(_checks.integer(label, "a class", low=0, high=_LAST_CLASS) for label in classes)
+            tuple(_checks.integer(label, "a class", low=0, high=LAST_CLASS) for label in classes)
             for classes in meta["tasks"]
         ]
         self._class_names = list(meta["class_names"])
         self._classifier = restored_network(Critic, meta["critic"], arrays)
-        self._classify = None
+        self._probabilities = None
         seen = self.classes_seen
         counts = len(seen), len(set(seen)), len(self._class_names), self._classifier.classes
         if not all(self._tasks) or len(set(counts)) > 1:
@@ -272,10 +347,11 @@ class ClassifierLearner(Learner):
 
     def task_learnt(self, task: Any, classifier: Critic) -> None:
         """Counts the task as finished; `classifier` predicts from now on."""
-        self._tasks.append(tuple(task.classes))
-        self._class_names += task.class_names
+        # New lists: a copy of the learner may have the old ones.
+        self._tasks = [*self._tasks, tuple(task.classes)]
+        self._class_names = [*self._class_names, *task.class_names]
         self._classifier = classifier
-        self._classify = None
+        self._probabilities = None
 
 
 class GeneratingLearner(ClassifierLearner):
@@ -285,6 +361,7 @@ class GeneratingLearner(ClassifierLearner):
         super().__init__(settings, **changes)
         self._generator: Any = None
         self._recall: Any = None
+        self._audit: list[dict[str, Any]] = []
 
     @property
     def generator(self) -> Any:
@@ -303,21 +380,10 @@ class GeneratingLearner(ClassifierLearner):
             InputError: nothing has been learnt.
         """
 
-    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
-        """Returns images float32 [N, H, W, C] in [-1, 1] of the given class ids [N].
-
-        The same `labels` and `seed` give bit-identical images from the same generator.
-
-        Raises:
-            InputError: a class that has not been learnt.
-        """
-        labels = np.asarray(labels, np.int64)
-        unknown = sorted(set(labels.tolist()) - set(self.classes_seen))
-        if unknown:
-            raise InputError(
-                f"classes {unknown} have not been learnt; known are {sorted(self.classes_seen)}"
-            )
+    def generate(self, labels: Any, *, seed: int = 0) -> np.ndarray:
         memory = self.memory()
+        labels = inputs.class_ids(labels, self._named_classes())
+        seed = _checks.integer(seed, "seed", low=0)
         if self._recall is None:
             self._recall = traced(
                 memory.recall,
@@ -338,15 +404,44 @@ class GeneratingLearner(ClassifierLearner):
                 ).numpy()
         return images
 
+    def audit(self) -> dict[int, bool]:
+        return {
+            entry["task"]: _digest(entry["classes"], self.generate) == entry["sha256"]
+            for entry in self._audit
+        }
+
     # For subclasses.
+
+    def remember(self, task: Task) -> None:
+        entry = {
+            "task": self.finished_tasks,
+            "classes": list(task.classes),
+            "sha256": _digest(task.classes, self.generate),
+        }
+        self._audit = [*self._audit, entry]
 
     def task_learnt(self, task: Any, classifier: Critic) -> None:
         super().task_learnt(task, classifier)
         self._recall = None
 
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        meta, arrays = super().state()
+        return meta | {"audit": list(self._audit)}, arrays
+
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         super().load(meta, arrays)
         self._recall = None
+        self._audit = [self._checked(entry) for entry in meta["audit"]]
+
+    def _checked(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        task = _checks.integer(entry["task"], "an audited task", low=1, high=len(self._tasks))
+        classes = list(self._tasks[task - 1])
+        if entry["classes"] != classes or not isinstance(entry["sha256"], str):
+            raise InputError(
+                f"the saved state has an audit of task {task} that is not of its classes; use "
+                "another checkpoint"
+            )
+        return {"task": task, "classes": classes, "sha256": entry["sha256"]}
 
     def balanced_replay(
         self, memory: Memory, use: str, *, batch_size: int = CONSOLIDATION_BATCH
@@ -427,7 +522,11 @@ def traced(function: Callable[..., tf.Tensor], *signature: tf.TensorSpec) -> Cal
     return tf.function(function, autograph=False).get_concrete_function(*signature)
 
 
+def _digest(classes: Sequence[int], generate: Callable[..., np.ndarray]) -> str:
+    return memory_audit.recorded(classes, generate).digest()
+
+
 def _learnt(part: Any) -> Any:
     if part is None:
-        raise InputError("nothing has been learnt yet: call learn(task) first")
+        raise InputError("nothing has been learnt yet: call learn(data) first")
     return part

@@ -65,7 +65,7 @@ class SharedGANLearner(GeneratingLearner):
 
     # Learning.
 
-    def learn(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+    def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         settings, number = self.settings, self.finished_tasks + 1
         budget = self.budget(task)
         phase = self.gan_phase(task, **budget)

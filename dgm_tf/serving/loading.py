@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, determinism, pictures, randomness
+from dgm_tf import _checks, determinism, inputs, pictures, randomness
 from dgm_tf.errors import InputError
+from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.serving import export
 from dgm_tf.storage import schema
 from dgm_tf.storage.files import refuse_links_out
@@ -46,23 +47,28 @@ _DESCRIPTION = {
 _COLUMNS = 16
 
 
-class LoadedGenerator:
-    """An exported memory.
+class ExportedModel(ImageClassifier):
+    """An exported memory: it generates images and, if it has its classifier, classifies some.
 
     Attributes:
         path: the folder of the version.
-        classes: class ids in order of arrival.
+        classes_seen: class ids in order of arrival.
         class_names: their names.
         class_tasks: the task (from 1) of each.
-        image_shape: (H, W, C) of the images.
+        image_shape: (S, S, C) of the images.
         noise_length: numbers in a row of noise.
         versions: of the packages that exported it, by name.
     """
 
+    # Replaced by attributes of the same names.
+    classes_seen: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+    image_shape: tuple[int, int, int] = (0, 0, 0)
+
     def __init__(self, path: Path, description: dict[str, Any], model: Any):
         classes = description["classes"]
         self.path = path
-        self.classes = tuple(entry["label"] for entry in classes)
+        self.classes_seen = tuple(entry["label"] for entry in classes)
         self.class_names = tuple(entry["name"] for entry in classes)
         self.class_tasks = tuple(entry["task"] for entry in classes)
         self.image_shape = tuple(description["image"]["shape"])
@@ -71,29 +77,33 @@ class LoadedGenerator:
         self._audit = description["audit"]
         self._model = model  # only a reference to the model keeps its variables alive
 
-    def generate(
-        self, labels: Sequence[int] | np.ndarray, *, seed: int = 0, first: int = 0
-    ) -> np.ndarray:
-        """Images float32 [N, H, W, C] in [-1, 1] of the class ids [N].
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        return (
+            f"<ExportedModel {self.path}: {len(self.classes_seen)} classes of "
+            f"{len(self._audit)} tasks, images {height}x{width}x{channels}>"
+        )
+
+    def generate(self, labels: Any, *, seed: int = 0, first: int = 0) -> np.ndarray:
+        """Images float32 [N, S, S, C] in [-1, 1] of classes.
 
         On the machine and build that exported it they are bit for bit what the learner's own
         `generate(labels, seed=seed)` gives.
 
         Args:
-            labels: class ids.
+            labels: class ids or names [N], or a single one.
             seed: from 0.
             first: number of the first image; the second half of a batch of 8 has `first=4`.
 
         Raises:
-            InputError: a class that the model has not learnt, or no such first image.
+            InputError: a class that the model has not learnt, or no such seed or first image.
         """
+        seed = _checks.integer(seed, "seed", low=0)
         first = _checks.integer(first, "first", low=0, high=export.ROWS_END - 1)
-        return self._from_seed(labels, [randomness.key(seed, "generate"), first])
+        return self._from_seed(self._known(labels), [randomness.key(seed, "generate"), first])
 
-    def generate_from_noise(
-        self, labels: Sequence[int] | np.ndarray, noise: np.ndarray
-    ) -> np.ndarray:
-        """Images float32 [N, H, W, C] in [-1, 1] of class ids [N] and noise [N, noise_length].
+    def generate_from_noise(self, labels: Any, noise: np.ndarray) -> np.ndarray:
+        """Images float32 [N, S, S, C] in [-1, 1] of classes [N] and noise [N, noise_length].
 
         Raises:
             InputError: a class that the model has not learnt, noise of another shape, or far from
@@ -108,16 +118,20 @@ class LoadedGenerator:
             )
         return self._generated("generate_from_noise", labels, noise=tf.constant(noise))
 
-    def classify(self, images: np.ndarray) -> np.ndarray:
-        """Class ids int32 [N] of images float32 [N, H, W, C] in [-1, 1], or uint8 of any size.
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """See `ImageClassifier`.
 
         Raises:
             InputError: the model was exported without its classifier.
         """
         if "classify" not in self._model.signatures:
-            raise InputError(f"{self.path} was exported without its classifier")
-        kind = "classify_uint8" if images.dtype == np.uint8 else "classify"
-        return self._model.signatures[kind](images=tf.constant(images))["label"].numpy()
+            raise InputError(
+                f"{self.path} was exported without its classifier; export it by "
+                "model.export(path, classifier=True)"
+            )
+        return self._model.signatures["classify"](images=tf.constant(images))[
+            "probabilities"
+        ].numpy()
 
     def audit(self) -> dict[int, bool]:
         """By task, True if its fixed images still have the bits that they had at the export.
@@ -133,14 +147,13 @@ class LoadedGenerator:
         Raises:
             InputError: there is no such class.
         """
-        if text in self.class_names:
-            return self.classes[self.class_names.index(text)]
-        if text in map(str, self.classes):
+        known = self._named_classes()
+        if text not in self.class_names and text in map(str, known):
             return int(text)
-        raise self._unknown(text)
+        return int(inputs.class_ids(text, known)[0])
 
-    def _from_seed(self, labels: Sequence[int] | np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        return self._generated("generate", self._known(labels), seed=tf.constant(seed, tf.int64))
+    def _from_seed(self, labels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
+        return self._generated("generate", labels, seed=tf.constant(seed, tf.int64))
 
     def _generated(self, signature: str, labels: np.ndarray, **inputs: tf.Tensor) -> np.ndarray:
         generate = self._model.signatures[signature]
@@ -152,23 +165,14 @@ class LoadedGenerator:
                 "names; export again"
             ) from error
 
-    def _known(self, labels: Sequence[int] | np.ndarray) -> np.ndarray:
-        labels = np.asarray(labels)
-        for label in set(labels.tolist()) - set(self.classes):
-            raise self._unknown(label)
-        return labels.astype(np.int32)
-
-    def _unknown(self, label: Any) -> InputError:
-        known = ", ".join(
-            str(label) if name == str(label) else f"{label} ({name})"
-            for label, name in zip(self.classes, self.class_names, strict=True)
-        )
-        return InputError(f"class {label} has not been learnt; {self.path} knows {known}")
+    def _known(self, labels: Any) -> np.ndarray:
+        return inputs.class_ids(labels, self._named_classes()).astype(np.int32)
 
     def _unchanged(self, entry: dict[str, Any]) -> bool:
         digest = hashlib.sha256()
         for label, seed in zip(entry["labels"], entry["seeds"], strict=True):
-            images = self._from_seed([label] * entry["images_per_label"], seed)
+            labels = np.full(entry["images_per_label"], label, np.int32)
+            images = self._from_seed(labels, seed)
             digest.update(images.astype("<f4").tobytes())
         return digest.hexdigest() == entry["sha256_of_images"]
 
@@ -190,8 +194,8 @@ def newest_version(path: str | Path) -> Path:
     return path
 
 
-def load_generator(path: str | Path) -> LoadedGenerator:
-    """Loads an exported memory.
+def load_exported(path: str | Path) -> ExportedModel:
+    """Loads an exported memory, and its classifier if it was exported, too.
 
     Where TensorFlow has a GPU this turns `enable_op_determinism` on for the process.
 
@@ -214,7 +218,7 @@ def load_generator(path: str | Path) -> LoadedGenerator:
             f"{export.DESCRIPTION} of {folder} is of another model: it says noise and images of "
             f"shapes {wanted}, the model next to it has {found}; export again"
         )
-    return LoadedGenerator(folder, description, model)
+    return ExportedModel(folder, description, model)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -275,7 +279,7 @@ def sample(
     """Generates images of some classes into a PNG file.
 
     Args:
-        model: as in `load_generator`.
+        model: as in `load_exported`.
         labels: class ids or names; None for all classes.
         count: images of each class.
         out: the file to write.
@@ -289,9 +293,11 @@ def sample(
     """
     count = _checks.integer(count, "--count", low=1)
     seed = _checks.integer(seed, "--seed", low=0)
-    generator = load_generator(model)
-    wanted = generator.classes if labels is None else [generator.label(text) for text in labels]
-    names = dict(zip(generator.classes, generator.class_names, strict=True))
+    generator = load_exported(model)
+    wanted = (
+        generator.classes_seen if labels is None else [generator.label(text) for text in labels]
+    )
+    names = dict(zip(generator.classes_seen, generator.class_names, strict=True))
     rows = np.repeat(wanted, count)
     images = generator.generate(rows, seed=seed)
     pictures.sample_grid(

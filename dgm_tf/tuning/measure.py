@@ -63,7 +63,7 @@ def measure(
     accuracies = []
     for task in itertools.islice(stream, tasks):
         try:
-            learner.learn(task, callbacks=[NumbersWatch(), *callbacks])
+            learner.learn_task(task, callbacks=[NumbersWatch(), *callbacks])
             seen = list(stream.seen_validation(task))
             _check_generated(learner, task, seen)
             accuracies.append(learner.evaluate(seen).average_accuracy)

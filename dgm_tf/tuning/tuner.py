@@ -17,7 +17,7 @@ from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 
 from dgm_tf import _checks
-from dgm_tf.experiments.progress import TaskProgress
+from dgm_tf.progress import TaskProgress
 from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import TaskStream

@@ -44,7 +44,9 @@ class Retrained(dgm_tf.DGM):
         super().__init__(settings)
         self._generator_after = generator_after
 
-    def learn(self, task: dgm_tf.Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+    def learn_task(
+        self, task: dgm_tf.Task, *, callbacks: Sequence[Any] = ()
+    ) -> dict[str, list[float]]:
         generator = self._generator_after(self.finished_tasks + 1)
         unused = self.new_critic(task.image_shape, len(self.classes_with(task)))
         classifier, history = self.train_classifier(generator, task, unused, callbacks)

@@ -24,7 +24,7 @@ _FONTS = "STIXGeneral STIXGeneralBol STIXGeneralItalic cmr10 cmss10 cmtt10 cmb10
 
 def photographs() -> dgm_tf.TaskStream:
     """A folder of 32x32 colour photographs: 390 a class to learn, 210 held out, 400 to test."""
-    data = dgm_tf.load("cifar10")
+    data = dgm_tf.load_data("cifar10")
     with tempfile.TemporaryDirectory() as root:
         for name in _PHOTOGRAPHS:
             folder = pathlib.Path(root, name)
@@ -74,7 +74,7 @@ def _letter(text: str, fonts: list, random: np.random.Generator) -> np.ndarray:
 
 def garments() -> dgm_tf.TaskStream:
     """Five of Fashion-MNIST's classes: 80 images each to learn, 240 held out, 300 to test."""
-    data = dgm_tf.load("fashion_mnist")
+    data = dgm_tf.load_data("fashion_mnist")
 
     def some(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         rows = [np.flatnonzero(labels == label)[:count] for label in _GARMENTS]

@@ -76,9 +76,9 @@ class Watched(NearestMean):
         super().__init__()
         self._seen = seen
 
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         self._seen.append((task.index, self.finished_tasks))
-        return super().learn(task)
+        return super().learn_task(task)
 
 
 RUN = {"settings": {"seed": 0}}
@@ -121,9 +121,9 @@ def test_a_follower_of_another_run_is_refused():
 
 def test_a_follower_leaves_it_to_the_chief_to_stop():
     class Asked(Watched):
-        def learn(self, task, **options):
+        def learn_task(self, task, **options):
             assert stopping.request(signal.SIGTERM)
-            return super().learn(task, **options)
+            return super().learn_task(task, **options)
 
     seen = []
     told = Told(*(Assignment(task, run=RUN) for task in (1, 0)))

@@ -43,7 +43,7 @@ class NearestMean(Learner):
     classes_seen = property(lambda self: tuple(self._means))
     finished_tasks = property(lambda self: self._tasks)
 
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         epochs, steps = self.settings.epochs, task.steps_per_epoch(4)
         seen = {label: [] for label in task.classes}
         for callback in callbacks:
@@ -61,11 +61,12 @@ class NearestMean(Learner):
         self._tasks += 1
         return {"critic_loss": [float(epoch) for epoch in range(epochs)], "broken": [np.nan]}
 
-    def classify(self, images):
-        labels = np.array(self.classes_seen, np.int32)
+    image_shape = (16, 16, 1)
+
+    def probabilities(self, images):
         means = np.stack(list(self._means.values()))  # [K, H, W, C]
         distances = np.square(images[:, None] - means).sum(axis=(2, 3, 4))  # [N, K]
-        return labels[distances.argmin(axis=1)]
+        return np.eye(len(means), dtype=np.float32)[distances.argmin(axis=1)]
 
     def generate(self, labels, *, seed=0):
         means = np.stack([self._means[int(label)] for label in labels])
@@ -180,10 +181,10 @@ def test_the_page_is_written_after_each_task(tmp_path):
     seen = []
 
     class Watched(NearestMean):
-        def learn(self, task, *, callbacks=()):
+        def learn_task(self, task, *, callbacks=()):
             file = tmp_path / "report.html"
             seen.append(file.read_bytes() if file.exists() else None)
-            return super().learn(task, callbacks=callbacks)
+            return super().learn_task(task, callbacks=callbacks)
 
     run(tmp_path, learner=Watched())
     assert seen == [None, b"tasks: 1", b"tasks: 2"]
@@ -312,7 +313,7 @@ def test_metrics_beyond_the_last_checkpoint_are_cut(finished, tmp_path):
 
 
 class Untaught(NearestMean):
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         raise AssertionError("this run is finished")
 
 
@@ -341,10 +342,10 @@ def test_generated_images_are_scored_where_that_is_asked_for(tmp_path, monkeypat
 
 def test_a_learner_that_forgets_is_found_out(tmp_path):
     class Drifting(NearestMean):
-        def learn(self, task, *, callbacks=()):
+        def learn_task(self, task, *, callbacks=()):
             for mean in self._means.values():
                 mean[0, 0] = np.nextafter(mean[0, 0], np.float32(2))
-            return super().learn(task, callbacks=callbacks)
+            return super().learn_task(task, callbacks=callbacks)
 
     rows = run(tmp_path, learner=Drifting(), max_tasks=2).rows
     assert rows[1]["audit"]["1"] > 0
@@ -360,10 +361,10 @@ class Asked(NearestMean):
         super().__init__()
         self._at = at
 
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         if task.index == self._at:
             assert stopping.request(signal.SIGTERM)
-        return super().learn(task, callbacks=callbacks)
+        return super().learn_task(task, callbacks=callbacks)
 
 
 def test_a_run_that_is_asked_to_stop_does_so_after_the_task(finished, tmp_path):
@@ -377,10 +378,10 @@ def test_a_run_that_is_asked_to_stop_does_so_after_the_task(finished, tmp_path):
 
 def test_training_that_goes_wrong_ends_the_run_with_the_place_of_what_is_good(tmp_path):
     class Diverging(NearestMean):
-        def learn(self, task, *, callbacks=()):
+        def learn_task(self, task, *, callbacks=()):
             if task.index == 2:
                 raise Diverged("loss is no finite number (nan)", "epoch 1 of toys")
-            return super().learn(task, callbacks=callbacks)
+            return super().learn_task(task, callbacks=callbacks)
 
     with pytest.raises(Diverged) as error:
         run(tmp_path, learner=Diverging())

@@ -84,14 +84,15 @@ def image(content: bytes) -> None:
 
 def description(content: bytes) -> None:
     """`model.json` of an exported model, read and used; no model is beside it."""
-    from dgm_tf.serving.loading import LoadedGenerator, read_description
+    from dgm_tf.serving.loading import ExportedModel, read_description
 
     with _folder() as folder:
         (folder / "assets").mkdir()
         (folder / "assets" / "model.json").write_bytes(content)
-        found = LoadedGenerator(folder, read_description(folder), None)
-        assert all(found.label(str(label)) in found.classes for label in found.classes)
-        assert len(found.class_names) == len(set(found.classes)) and min(found.class_tasks) == 1
+        found = ExportedModel(folder, read_description(folder), None)
+        classes = found.classes_seen
+        assert all(found.label(str(label)) in classes for label in classes)
+        assert len(found.class_names) == len(set(classes)) and min(found.class_tasks) == 1
         for text in (*found.class_names, *found.versions.values()):
             assert len(text.encode().splitlines()) < 2
         assert min(found.image_shape) * found.noise_length > 0

@@ -562,11 +562,10 @@ def test_nothing_can_be_asked_before_anything_is_learnt():
         lambda: tiny().classify(np.zeros([1, 16, 16, 1], np.float32)),
         lambda: tiny().growth(),
         lambda: tiny().state(),
+        lambda: tiny().generate([0]),
     ):
         with pytest.raises(InputError, match="call learn"):
             ask()
-    with pytest.raises(InputError, match="not been learnt"):
-        tiny().generate([0])
 
 
 def test_a_class_not_yet_learnt_cannot_be_generated(run_w):

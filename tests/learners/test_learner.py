@@ -142,5 +142,5 @@ def test_a_state_is_taken_over_in_place_of_what_was_learnt():
     after = model.generate([first] * 3)
     np.testing.assert_array_equal(after, other.generate([first] * 3))
     assert np.any(after != before)
-    with pytest.raises(InputError, match="have not been learnt"):
+    with pytest.raises(InputError, match="has not been learnt"):
         model.generate([task.classes[0]])

@@ -23,7 +23,7 @@ import tensorflow as tf
 from dgm_tf import randomness
 from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.serving import export as exporting
-from dgm_tf.serving.loading import load_generator
+from dgm_tf.serving.loading import load_exported
 from tests.faults import Moments, forked
 from tests.networks.tiny_generator import after
 
@@ -78,7 +78,7 @@ def exported_again(name, moments, delay=None):
     done = exporting.export(memory, name)
     assert done.path == name / str(max(before, default=0) + 1), done.path
     for version in (*before[-1:], done.path.name):
-        assert load_generator(name / str(version)).audit() == {1: True}, version
+        assert load_exported(name / str(version)).audit() == {1: True}, version
     assert abandoned(name) == []
     # So that clearing away has its moments, too.
     left = name / f".{int(done.path.name) + 1}.writing" / "variables"

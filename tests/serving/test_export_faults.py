@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dgm_tf.errors import InputError
 from dgm_tf.serving.export import export, version_folder, versions_in
-from dgm_tf.serving.loading import load_generator
+from dgm_tf.serving.loading import load_exported
 from dgm_tf.storage.files import locked
 from tests.fault_driver import found_by
 from tests.serving.export_faults import Memory
@@ -113,7 +113,7 @@ def test_the_next_export_clears_away_what_a_killed_one_left(memory, name):
     assert versions_in(name) == [1] and version_folder(name) == name / "2"
     done = export(memory, name)
     assert sorted(os.listdir(name)) == [".lock", "1", "2"]
-    assert load_generator(name).path == done.path and load_generator(name).audit() == {1: True}
+    assert load_exported(name).path == done.path and load_exported(name).audit() == {1: True}
 
 
 @pytest.mark.parametrize("into", [".", "7"])

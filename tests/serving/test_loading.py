@@ -30,12 +30,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def generator(folder):
-    return dgm_tf.load_generator(folder)
+    return dgm_tf.load_exported(folder)
 
 
 def test_the_newest_version_is_loaded_unless_another_is_named(folder, generator, tmp_path):
     assert generator.path == folder / "2"
-    assert dgm_tf.load_generator(folder / "1").path == folder / "1"
+    assert dgm_tf.load_exported(folder / "1").path == folder / "1"
     for number in (2, 10):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "saved_model.pb").write_bytes(b"")
@@ -44,7 +44,7 @@ def test_the_newest_version_is_loaded_unless_another_is_named(folder, generator,
 
 
 def test_it_knows_what_it_holds(generator):
-    assert generator.classes == CLASSES and generator.class_tasks == (1, 1, 2, 3, 3)
+    assert generator.classes_seen == CLASSES and generator.class_tasks == (1, 1, 2, 3, 3)
     assert generator.class_names == tuple(NAMES[label] for label in CLASSES)
     assert generator.image_shape == (16, 16, 1) and generator.noise_length == LATENT
     assert generator.versions["dgm_tf"] == dgm_tf.__version__
@@ -66,12 +66,12 @@ def test_it_classifies_if_it_was_exported_so(folder, generator):
     np.testing.assert_array_equal(generator.classify(images), expected)
     np.testing.assert_array_equal(generator.classify(pixels), expected)
     with pytest.raises(InputError, match="exported without its classifier"):
-        dgm_tf.load_generator(folder / "1").classify(images)
+        dgm_tf.load_exported(folder / "1").classify(images)
 
 
 def test_the_audit_notices_other_images(generator, copy):
     assert generator.audit() == {1: True, 2: True, 3: True}
-    other = dgm_tf.load_generator(changed(copy, put([[1, 0]], "audit", 1, "seeds")))
+    other = dgm_tf.load_exported(changed(copy, put([[1, 0]], "audit", 1, "seeds")))
     assert other.audit() == {1: True, 2: False, 3: True}
 
 
@@ -137,7 +137,7 @@ def changed(copy, *changes):
 
 def refused(copy, wanted):
     with pytest.raises(InputError) as error:
-        dgm_tf.load_generator(copy)
+        dgm_tf.load_exported(copy)
     line = str(error.value)
     assert wanted in line and len(line.splitlines()) == 1 and len(line) < 1000
     assert line.endswith("; export again")
@@ -184,12 +184,12 @@ def test_a_link_may_not_lead_out_of_the_version(copy, unloaded, tmp_path):
     shutil.move(copy / "assets", tmp_path / "outside")
     os.symlink(tmp_path / "outside", copy / "assets")
     with pytest.raises(InputError, match="is a link that leaves the folder"):
-        dgm_tf.load_generator(copy)
+        dgm_tf.load_exported(copy)
 
 
 def test_a_version_may_be_a_link(copy, tmp_path):
     os.symlink(copy, tmp_path / "2")
-    assert dgm_tf.load_generator(tmp_path).path == tmp_path / "2"
+    assert dgm_tf.load_exported(tmp_path).path == tmp_path / "2"
 
 
 @pytest.mark.parametrize("path, content", [(("noise",), 11), (("image", "shape"), [32, 32, 1])])
@@ -198,7 +198,7 @@ def test_a_description_of_another_model_is_refused(copy, path, content):
 
 
 def test_a_class_that_only_the_description_knows_is_an_input_error(copy):
-    other = dgm_tf.load_generator(
+    other = dgm_tf.load_exported(
         changed(copy, put(7, *FIRST, "label"), put(7, "audit", 0, "labels", 0))
     )
     for generate in (other.audit, lambda: other.generate([7])):
@@ -207,8 +207,8 @@ def test_a_class_that_only_the_description_knows_is_an_input_error(copy):
 
 
 def test_a_class_is_not_known_because_another_has_its_id_as_name(copy):
-    other = dgm_tf.load_generator(changed(copy, put("4", *FIRST, "name")))
-    with pytest.raises(InputError, match=r"class 4 has not been learnt; .* knows 3 \(4\), 0"):
+    other = dgm_tf.load_exported(changed(copy, put("4", *FIRST, "name")))
+    with pytest.raises(InputError, match=r"class 4 has not been learnt; known are 3 \(4\), 0"):
         other.generate([4])
 
 
@@ -232,7 +232,7 @@ def test_a_name_that_would_not_be_read_is_not_written(tmp_path, name):
 def test_a_name_in_any_script_is_written_and_read(tmp_path):
     name = "三 – trois 🙂" + "a" * 900
     done = export.export(Named(name), tmp_path / "m")
-    assert dgm_tf.load_generator(done.path).class_names[0] == name
+    assert dgm_tf.load_exported(done.path).class_names[0] == name
 
 
 def test_a_model_without_the_signatures_is_refused(copy):
@@ -268,13 +268,13 @@ def test_a_first_image_that_cannot_be_is_an_input_error(generator, first):
 
 def test_what_is_no_exported_model_is_an_input_error(copy, tmp_path):
     with pytest.raises(InputError, match="holds none"):
-        dgm_tf.load_generator(tmp_path / "nowhere")
+        dgm_tf.load_exported(tmp_path / "nowhere")
     (copy / "variables" / "variables.index").unlink()
     with pytest.raises(InputError, match="damaged"):
-        dgm_tf.load_generator(copy)
+        dgm_tf.load_exported(copy)
     (copy / "assets" / "model.json").unlink()
     with pytest.raises(InputError, match="exported by dgm_tf"):
-        dgm_tf.load_generator(copy)
+        dgm_tf.load_exported(copy)
 
 
 def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path):

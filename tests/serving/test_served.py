@@ -187,7 +187,7 @@ def test_every_command_is_tried_but_those_that_cannot_be(desk):
 def test_the_example_for_a_desk_runs(desk, monkeypatch, capsys):
     monkeypatch.chdir(desk.folder)
     names = {}
-    exec(example("load_generator"), names)
+    exec(example("load_exported"), names)
     assert names["images"].shape == (3, 16, 16, 1)
     assert capsys.readouterr().out.endswith("{1: True, 2: True}\n")
 
@@ -254,7 +254,7 @@ def classified(desk):
 
 
 def test_mlserver_classifies(desk, server):
-    memory = dgm_tf.load_generator(desk.folder / "served" / "memory" / "1")
+    memory = dgm_tf.load_exported(desk.folder / "served" / "memory" / "1")
     found = classified(desk)
     assert found["label"] == memory.classify(np.zeros([1, 8, 8, 1], np.uint8)).tolist()
     assert found["class_name"] == [str(label) for label in found["label"]]
@@ -335,7 +335,7 @@ def answered_during(desk, expected, work):
 
 def test_readmes_client_speaks_tensorflow_servings_protocol(desk):
     folder = desk.folder / "served" / "memory" / "1"
-    memory = dgm_tf.load_generator(folder)
+    memory = dgm_tf.load_exported(folder)
     with served("memory", folder) as address:
         names = {}
         exec(example("predict_pb2").replace("localhost:8500", address), names)

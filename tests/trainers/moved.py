@@ -20,10 +20,10 @@ def train(patch, *arguments, disturb=None):
     """
 
     class Disturbed(MovedDGM):
-        def learn(self, task, *, callbacks=()):
+        def learn_task(self, task, *, callbacks=()):
             if disturb is not None:
                 disturb(task.index)
-            return super().learn(task, callbacks=callbacks)
+            return super().learn_task(task, callbacks=callbacks)
 
     patch.setattr(run_module, "new_learner", lambda method, settings, stream: Disturbed(settings))
     return split_digits.main([*TINY, "--nooracle", *map(str, arguments)])

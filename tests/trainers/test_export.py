@@ -27,9 +27,9 @@ def recorded(run, tasks):
 
 
 def test_a_trainer_exports_at_the_end(run):
-    memory = dgm_tf.load_generator(run / "memory")
+    memory = dgm_tf.load_exported(run / "memory")
     assert memory.path == run / "memory" / "1"
-    assert memory.classes == tuple(range(10)) and memory.class_tasks == (1,) * 5 + (2,) * 5
+    assert memory.classes_seen == tuple(range(10)) and memory.class_tasks == (1,) * 5 + (2,) * 5
     assert hashes(memory.path) == recorded(run, 2) and all(memory.audit().values())
 
 
@@ -40,9 +40,9 @@ def test_the_memory_after_any_task_can_be_exported_later(run, tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("all images identical")
     assert said[1].startswith("exported 1 task to ") and "less than the learner's" in said[1]
-    memory = dgm_tf.load_generator(tmp_path / "later")
-    assert memory.classes == tuple(range(5)) and hashes(memory.path) == recorded(run, 1)
-    assert memory.classify(np.zeros([1, 8, 8, 1], np.uint8))[0] in memory.classes
+    memory = dgm_tf.load_exported(tmp_path / "later")
+    assert memory.classes_seen == tuple(range(5)) and hashes(memory.path) == recorded(run, 1)
+    assert memory.classify(np.zeros([1, 8, 8, 1], np.uint8))[0] in memory.classes_seen
     assert {path: path.stat().st_mtime_ns for path in (run / "run").rglob("*")} == before
 
 

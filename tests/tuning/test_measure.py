@@ -19,7 +19,7 @@ class Toy:
     def __init__(self):
         self.means = {}
 
-    def learn(self, task, *, callbacks=()):
+    def learn_task(self, task, *, callbacks=()):
         (label,) = task.classes
         images, _ = next(iter(task.batches(14, epochs=1, seed=0)))  # all that a class has
         self.means[label] = np.mean(images, axis=0)
@@ -64,7 +64,7 @@ def test_it_is_the_accuracy_on_the_validation_images_of_all_classes_seen(monkeyp
     monkeypatch.setattr(TaskStream, "seen_test", closed)
     cut, learner, expected = stream(), Toy(), []
     for number, task in enumerate(stream().tasks(), start=1):
-        learner.learn(task)
+        learner.learn_task(task)
         expected.append(validation_accuracy(learner, cut, number))
     found = measure(Toy(), cut, tasks=3)
     assert found.accuracies == pytest.approx(expected[:3])
@@ -118,7 +118,7 @@ def test_images_of_a_class_that_are_alike_or_no_numbers_fail_the_trial(left):
 )
 def test_exhausted_memory_fails_the_trial_and_any_other_error_is_one(error, raised):
     class Failing(Toy):
-        def learn(self, task, **_):
+        def learn_task(self, task, **_):
             raise error
 
     with pytest.raises(raised):

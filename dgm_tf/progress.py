@@ -1,28 +1,56 @@
-"""Output of a run while it works: one live line per task, and a few lines when it ends."""
+"""What shows how far the learning of a task has come: a live line, or a line per epoch."""
 
+import contextlib
+import io
 import os
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dgm_tf.reporting.tables import duration
+from dgm_tf.errors import InputError
 
 # Logged quantities that the live line shows, and how it calls them.
 _SHOWN = {"critic_loss": "critic", "generator_loss": "generator", "mask_sparsity": "sparsity"}
 
 _WIDTH_WITH_BAR = 100  # on a narrower terminal the figures are worth more than the bar
+_SECONDS = 0.25  # between two states of the line
+
+
+@contextlib.contextmanager
+def shown(verbose: str | int, title: str) -> Iterator[list[keras.callbacks.Callback]]:
+    """A block that learns a task, with the callbacks that show it as Keras' `fit` would.
+
+    Args:
+        verbose: 0 shows nothing, 1 a live line, 2 a line per epoch; "auto" is 1 on a terminal and
+            in a notebook, and 2 elsewhere.
+        title: what is learnt.
+
+    Raises:
+        InputError: `verbose` is none of these.
+    """
+    if verbose not in ("auto", 0, 1, 2):
+        raise InputError(f'verbose must be "auto", 0, 1 or 2, got {verbose!r}')
+    if verbose == "auto":
+        verbose = 1 if _can_redraw(sys.stdout) else 2
+    if not verbose:
+        yield []
+        return
+    with TaskProgress(title, file=sys.stdout, live=verbose == 1, epoch_lines=verbose == 2) as line:
+        yield [line]
 
 
 class TaskProgress(keras.callbacks.Callback):
     """One live line while a task is learnt.
 
     The line shows the progress of the present call of `fit`, the time that is left in it, the
-    losses and the mask sparsity. It stands only on a terminal: in a pipe, a file or a build service
-    nothing is written. Use it as a context manager, so that the line is gone before anything else
-    is printed, an error included.
+    losses and the mask sparsity. It stands on a terminal and in a notebook: in a pipe, a file or a
+    build service nothing is written. Use it as a context manager, so that the line is gone before
+    anything else is printed, an error included.
 
     Attributes:
         steps: training steps computed so far, over all calls of `fit`.
@@ -49,15 +77,21 @@ class TaskProgress(keras.callbacks.Callback):
         Args:
             title: the line's beginning.
             file: gets the line; by default standard error.
-            live: show a live line; by default `file` decides.
+            live: show a live line; by default where one can be redrawn.
             epoch_lines: print a line that stays after each epoch, on `file`.
         """
         super().__init__()
         self.steps = 0
         self._title = self._shown_title = title
-        console = Console(stderr=True) if file is None else Console(file=file)
-        live = _is_live(console.file) if live is None else live
-        self._bar = _bar(console) if live else None
+        # In a notebook rich would want widgets.
+        terminal = True if live else None
+        console = Console(
+            stderr=file is None, file=file, force_terminal=terminal, force_jupyter=False
+        )
+        live = _can_redraw(console.file) if live is None else live
+        self._bar = None
+        if live:
+            self._bar = NotebookBar() if _in_notebook() else _bar(console)
         self._epoch_lines = console if epoch_lines else None
         self._line = None
         self._epoch = 0
@@ -107,61 +141,64 @@ class TaskProgress(keras.callbacks.Callback):
         return params.get("steps"), params.get("epochs")
 
 
+class NotebookBar:
+    """The live line as text in the output of a notebook's cell: as rich's `Progress`, redrawn."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=io.StringIO(), width=_WIDTH_WITH_BAR, force_jupyter=False)
+        self._bar = _bar(self._console)
+        self._handle: Any = None
+        self._shown_at = 0.0
+
+    def start(self) -> None:
+        """Makes the line."""
+        if self._handle is None:
+            from IPython.display import display
+
+            self._handle = display(self._line(), raw=True, display_id=True)
+
+    def add_task(self, *args: Any, **fields: Any) -> Any:
+        return self._bar.add_task(*args, **fields)
+
+    def remove_task(self, task: Any) -> None:
+        self._bar.remove_task(task)
+
+    def update(self, *args: Any, **fields: Any) -> None:
+        """Redraws the line, four times a second at most."""
+        self._bar.update(*args, **fields)
+        if self._handle is not None and time.monotonic() - self._shown_at >= _SECONDS:
+            self._shown_at = time.monotonic()
+            self._handle.update(self._line(), raw=True)
+
+    def stop(self) -> None:
+        """Clears the line."""
+        if self._handle is not None:
+            self._handle.update({"text/plain": ""}, raw=True)
+
+    def _line(self) -> dict[str, str]:
+        with self._console.capture() as written:
+            self._console.print(self._bar.get_renderable())
+        return {"text/plain": written.get().rstrip()}
+
+
+def _can_redraw(file: TextIO) -> bool:
+    """Returns whether a live line can stand in `file`: a terminal, or a notebook's output."""
+    return _is_live(file) or _in_notebook()
+
+
 def _is_live(file: TextIO) -> bool:
     """Returns whether `file` is a terminal, and no build service behind it."""
     return file.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
-def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | None = None) -> str:
-    """The lines printed when a task is finished.
-
-    Args:
-        row: the task's row of metrics.jsonl (see `dgm_tf.reporting.tables`).
-        title: the task by name, such as "task 3 of 10: class 2".
-        seconds_left: a guess at the time that the remaining tasks will take.
-    """
-    left = f", about {duration(seconds_left)} to go" if seconds_left else ""
-    lines = [f"{title}: learnt in {duration(row['seconds'])}, {row['steps']} steps{left}"]
-    measures = f"A{row['task']} {_percent(row['average_accuracy'])}"
-    if row.get("oracle_accuracy") is not None:
-        measures += f", G{row['task']} {_percent(row['oracle_accuracy'])}"
-    if row["forgetting"] is not None:
-        fraction = {name: _percent(value) for name, value in row["newest_class_share"].items()}
-        measures += f", forgetting {_percent(row['forgetting'])}"
-        measures += f", newest classes {fraction['predictions']} of predictions"
-        measures += f", {fraction['test_set']} of images"
-    lines.append(measures)
-    if row["audit"]:
-        lines.append(f"memory audit: {_audit(row['audit'])}")
-    if row.get("layer_widths"):
-        lines.append(
-            f"generator: {', '.join(map(str, row['layer_widths']))} units, "
-            f"{row['generator_parameters']:,} parameters, {_percent(row['free_fraction'])} free"
-        )
-    broken = [name for name, value in row["last_epoch"].items() if value is None]
-    if broken:
-        lines.append(f"warning: not a finite number at the end: {', '.join(broken)}")
-    return "\n  ".join(lines)
-
-
-def _audit(differing_pixels: Mapping[Any, int]) -> str:
-    differing = [
-        f"task {task}: {pixels} pixels" for task, pixels in differing_pixels.items() if pixels
-    ]
-    if differing:
-        return f"images differ ({', '.join(differing)})"
-    count = len(differing_pixels)
-    return f"images of {count} earlier task{'s' if count > 1 else ''} identical"
+def _in_notebook() -> bool:
+    return Console().is_jupyter
 
 
 def _values(logs: Mapping[str, Any] | None) -> list[str]:
     logs = logs or {}
     names = [name for name in _SHOWN if name in logs] or list(logs)[:3]
     return [f"{_SHOWN.get(name, name)} {float(logs[name]):.2g}" for name in names]
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
 
 
 def _bar(console: Console) -> Progress:
@@ -173,4 +210,4 @@ def _bar(console: Console) -> Progress:
     ]
     if console.width >= _WIDTH_WITH_BAR:
         columns.insert(0, BarColumn(bar_width=16))
-    return Progress(*columns, console=console, transient=True, refresh_per_second=4)
+    return Progress(*columns, console=console, transient=True, refresh_per_second=1 / _SECONDS)

@@ -5,7 +5,8 @@ import types
 
 import pytest
 
-from dgm_tf.experiments.progress import TaskProgress, task_summary
+from dgm_tf.experiments.summary import task_summary
+from dgm_tf.progress import TaskProgress
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,111 @@
+"""What a learner and an exported model have in common: images in, classes out."""
+
+import abc
+from typing import Any
+
+import numpy as np
+
+from dgm_tf import inputs
+from dgm_tf.errors import InputError
+from dgm_tf.evaluation.accuracy import Evaluation, evaluate
+from dgm_tf.stream import to_float
+
+_CHUNK = 256
+
+
+class ImageClassifier(abc.ABC):
+    """Base class of what tells the classes of images.
+
+    Images are one or many: uint8 [N, H, W, C] or [H, W, C] of any height and width, or floats in
+    [-1, 1] of the network's own size. Of grey images the axis of channels may be missing. Images
+    of another size are cut to their central square, which is resized. Anything else is refused by
+    an `InputError` that says what was wanted and what came.
+    """
+
+    @property
+    @abc.abstractmethod
+    def classes_seen(self) -> tuple[int, ...]:
+        """Ids of the classes learnt, in order of arrival."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of `classes_seen`."""
+        return tuple(map(str, self.classes_seen))
+
+    @property
+    @abc.abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """(S, S, C) of the images that the networks see.
+
+        Raises:
+            InputError: nothing has been learnt.
+        """
+
+    @abc.abstractmethod
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities float32 [N, classes] of images float32 [N, S, S, C] in [-1, 1].
+
+        The part that a method brings; `predict` is its public door. N is 256 at most.
+        """
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Returns the probability of each class, float32 [N, classes], in order of arrival.
+
+        Args:
+            images: one or many, as the class says.
+
+        Raises:
+            InputError: they cannot be used, or nothing has been learnt.
+        """
+        pixels, size = inputs.images(images, self.image_shape), self.image_shape[0]
+        parts = [
+            np.asarray(self.probabilities(to_float(pixels[first : first + _CHUNK], size).numpy()))
+            for first in range(0, len(pixels), _CHUNK)
+        ]
+        return np.concatenate(parts)
+
+    def classify(self, images: Any, *, names: bool = False) -> np.ndarray:
+        """Returns the most probable class of each image: ids int32 [N], or names str [N].
+
+        Args:
+            images: one or many, as the class says.
+            names: give the names.
+
+        Raises:
+            InputError: the images cannot be used, or nothing has been learnt.
+        """
+        best = self.predict(images).argmax(axis=1)
+        classes = np.array(self.class_names) if names else np.asarray(self.classes_seen, np.int32)
+        return classes[best]
+
+    def evaluate(self, images: Any, labels: Any = None) -> Evaluation:
+        """Returns the accuracy of `classify`.
+
+        Args:
+            images: as above, with `labels`; or a data set of pairs (images, labels), with batches
+                or single images, such as a stream's `seen_test(task)`.
+            labels: class ids or names [N].
+
+        Raises:
+            InputError: images or labels cannot be used, or are of classes not learnt.
+        """
+        if labels is None and isinstance(images, tuple) and len(images) == 2:
+            images, labels = images
+        if labels is not None:
+            batches = [(inputs.images(images, self.image_shape), labels)]
+        else:
+            batches = inputs.labelled_batches(images)
+        return evaluate(self.classify, map(self._with_ids, batches))
+
+    def _with_ids(self, batch: tuple[np.ndarray, Any]) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = batch
+        ids = inputs.class_ids(labels, self._named_classes())
+        if len(ids) != len(images):
+            raise InputError(
+                f"expected a label for each image; received {len(images)} images and "
+                f"{len(ids)} labels"
+            )
+        return images, ids
+
+    def _named_classes(self) -> dict[int, str]:
+        return dict(zip(self.classes_seen, self.class_names, strict=True))

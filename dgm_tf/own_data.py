@@ -1,0 +1,175 @@
+"""Data of a user's own as a task: arrays, a `tf.data.Dataset` or a folder of images."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import _checks, image_folder, inputs
+from dgm_tf.errors import InputError
+from dgm_tf.stream import Task
+
+LAST_CLASS = 2**20  # tables by class id are made
+
+_DEFAULT_SIDES = 16, 128
+
+
+@contextlib.contextmanager
+def task_of(
+    data: Any,
+    *,
+    number: int,
+    known: Mapping[int, str],
+    image_shape: Sequence[int] | None,
+) -> Iterator[Task]:
+    """A block in which data can be learnt as a task; what was made for it is gone at its end.
+
+    Integer labels are class ids, and their texts are the names. Texts are names, whose classes get
+    the next ids above all known ones, in the order of the names. Of a folder each subfolder is a
+    class, named like it.
+
+    Args:
+        data: an open `Task`, which is taken as it is; a pair (images, labels) as
+            `dgm_tf.inputs` takes them; a finite `tf.data.Dataset` of such pairs, with batches or
+            single images; or the path of a folder.
+        number: of the task, from 1.
+        known: names of the classes learnt before, by id.
+        image_shape: (S, S, C) of the images learnt before; None if there are none. Then S is the
+            smaller side of the images, rounded up to a multiple of 8, from 16 to 128; of a folder
+            it is 32.
+
+    Raises:
+        InputError: the data cannot be used, has a class that is known, or has other channels.
+    """
+    if isinstance(data, Task):
+        _check_new(dict(zip(data.classes, data.class_names, strict=True)), known)
+        if image_shape is not None and tuple(data.image_shape) != tuple(image_shape):
+            raise InputError(
+                f"expected images of shape {tuple(image_shape)}, as were learnt before; {data} has "
+                f"{tuple(data.image_shape)}: make the stream with that image_size"
+            )
+        yield data
+        return
+    images, labels = _arrays(data, image_shape)
+    if len(images) != len(labels):
+        raise InputError(
+            f"expected a label for each image; received {len(images)} images and "
+            f"{len(labels)} labels"
+        )
+    classes = _named(labels, known)
+    _check_new(classes, known)
+    task = _made(images, _ids(labels, classes), classes, number, image_shape)
+    try:
+        yield task
+    finally:
+        task.close()
+
+
+def _arrays(data: Any, image_shape: Sequence[int] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Images as `inputs.training_images` gives them and labels as `inputs.labels` does."""
+    channels = inputs.CHANNELS if image_shape is None else image_shape[-1:]
+    if isinstance(data, str | os.PathLike):
+        size = image_folder.DEFAULT_SIZE if image_shape is None else image_shape[0]
+        images, labels = image_folder.read_classes(data, image_size=size)
+        if tuple(channels) == (3,) and images.shape[-1] == 1:
+            images = np.repeat(images, 3, axis=-1)  # all of them happen to be grey
+    elif isinstance(data, tf.data.Dataset):
+        images, labels = _joined(data)
+    elif isinstance(data, tuple | list) and len(data) == 2:
+        images, labels = data
+    else:
+        raise InputError(
+            "expected a task of a stream, a pair (images, labels), a tf.data.Dataset of such pairs "
+            f"or the path of a folder; received {_received(data)}"
+        )
+    return inputs.training_images(images, channels), inputs.labels(labels)
+
+
+def _received(data: Any) -> str:
+    shape = getattr(data, "shape", None)
+    kind = type(data).__name__
+    return kind if shape is None else f"{kind} of shape {tuple(shape)} without labels"
+
+
+def _joined(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    batches = list(inputs.labelled_batches(dataset))
+    if not batches:
+        raise InputError("expected pairs of images and labels; received an empty data set")
+    shapes = {pixels.shape[1:] for pixels, _ in batches}
+    if len(shapes) > 1:
+        raise InputError(
+            f"expected images of one size; received {_checks.one_line(sorted(shapes), 100)}: "
+            "resize them by dataset.map, or write them to a folder, where sizes may differ"
+        )
+    images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
+    return images, labels
+
+
+def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
+    """Names of the labels' classes by id, in ascending order of ids."""
+    found = np.unique(labels).tolist()
+    if labels.dtype.kind == "U":
+        first = max(known, default=-1) + 1
+        classes = dict(enumerate(found, start=first))
+    else:
+        classes = {label: str(label) for label in found}
+    if min(classes) < 0 or max(classes) > LAST_CLASS:
+        raise InputError(
+            f"expected class ids from 0 to {LAST_CLASS}; received {min(classes)} to {max(classes)}"
+        )
+    for name in classes.values():
+        if not name or not _checks.is_line(name):
+            raise InputError(
+                f"expected names of classes that are one line of 1 to {_checks.LINE_LIMIT} "
+                f"characters; received {name!a:.100}"
+            )
+    return classes
+
+
+def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
+    names = {name: label for label, name in known.items()}
+    again = [label for label, name in classes.items() if label in known or name in names]
+    if again:
+        shown = ", ".join(classes[label] for label in again)
+        raise InputError(
+            f"classes {_checks.one_line(shown, 200)} have been learnt before, and each is learnt "
+            "once: leave their images out, or give these images names of their own, such as "
+            f"{classes[again[0]] + ' 2'!r}"
+        )
+
+
+def _ids(labels: np.ndarray, classes: Mapping[int, str]) -> np.ndarray:
+    if labels.dtype.kind != "U":
+        return labels.astype(np.int32)
+    by_name = {name: label for label, name in classes.items()}
+    return np.array([by_name[name] for name in labels.tolist()], np.int32)
+
+
+def _made(
+    images: np.ndarray,
+    ids: np.ndarray,
+    classes: Mapping[int, str],
+    number: int,
+    image_shape: Sequence[int] | None,
+) -> Task:
+    if image_shape is None:
+        side = _default_side(*images.shape[1:3])
+        image_shape = (side, side, images.shape[-1])
+    rows = np.argsort(ids, kind="stable")  # class by class, as a stream has them
+    noun = "class" if len(classes) == 1 else "classes"
+    return Task(
+        f"task {number}: {noun} {_checks.one_line(', '.join(classes.values()), 80)}",
+        number,
+        classes,
+        tuple(image_shape),
+        train=(images[rows], ids[rows]),
+        validation=(images[:0], ids[:0]),
+    )
+
+
+def _default_side(height: int, width: int) -> int:
+    low, high = _DEFAULT_SIDES
+    return min(max(-(-min(height, width) // 8) * 8, low), high)

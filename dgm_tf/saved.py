@@ -1,0 +1,95 @@
+"""Learners in folders: written whole, read back from a save or from the folder of a run."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dgm_tf import registry
+from dgm_tf.errors import InputError
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.storage import checkpoint
+from dgm_tf.storage.files import read_text, refuse_links_out
+
+_SAVED = "saved"  # the key that tells a save from a run's checkpoint
+_MAX_STATE_BYTES = 64 * 2**20
+
+
+def save(learner: Any, path: str | os.PathLike[str]) -> Path:
+    """Writes a learner into a folder; see `Learner.save`."""
+    folder = Path(path)
+    if not learner.finished_tasks:
+        raise InputError("nothing has been learnt yet, so that there is nothing to save")
+    if os.path.lexists(folder) and not _may_be_replaced(folder):
+        raise InputError(
+            f"{folder} exists and is no saved learner, so it is not replaced: name another folder"
+        )
+    meta, arrays = learner.state()
+    return checkpoint.save(folder, {**meta, _SAVED: True}, arrays)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    task: int | None = None,
+    stream: Any = None,
+    classifier: Callable[..., Any] | None = None,
+) -> Any:
+    """Returns a learner from where it was written, to be used and to learn on.
+
+    It has the bits that were written: on a machine of the same class it generates the same images,
+    and learns on exactly as the learner that was saved would have.
+
+    Args:
+        path: what `Learner.save` has written, or the folder of a run.
+        task: of a run, the task (from 1) after which; by default the last one finished.
+        stream: of joint training that is to learn on, the stream that it reads.
+        classifier: the function that made the learner's own classifier, if it has one and is to
+            learn on.
+
+    Raises:
+        InputError: there is no learner, it is damaged, or the run has not finished that task.
+    """
+    folder = Path(path)
+    if (folder / checkpoint.STATE_FILE).is_file():
+        meta, arrays = _saved(folder, task)
+    elif (folder / "settings.json").is_file():
+        _, meta, arrays = RunFolder(folder).state_after(task)
+    else:
+        raise InputError(
+            f"expected the folder of a saved learner or of a run, {folder} is neither: name one "
+            "that model.save or a trainer has written"
+        )
+    options = {} if classifier is None else {"classifier": classifier}
+    return registry.load_state(meta, arrays, stream=stream, **options)
+
+
+def _saved(folder: Path, task: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    refuse_links_out(folder)
+    meta, arrays = checkpoint.load(folder)
+    if not meta.pop(_SAVED, False):
+        raise InputError(
+            f"{folder} is a checkpoint in the folder of a run: load that folder, with task= for "
+            "a task of it"
+        )
+    if task is not None:
+        raise InputError(
+            f"{folder} is a saved learner, as it was after its last task; task={task} can be asked "
+            "of the folder of a run"
+        )
+    return meta, arrays
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    """Returns whether there is a save, damaged or not, or an empty folder."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        text = read_text(folder / checkpoint.STATE_FILE, limit=_MAX_STATE_BYTES)
+        state = json.loads(text)
+        return state["format"] == checkpoint.FORMAT and bool(state["meta"][_SAVED])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
