@@ -203,7 +203,7 @@ class OpenStream:
         for index in range(start, len(self) + 1):
             task = self._opened(index)
             yield task
-            task._close()
+            task.close()
             for name in task.class_names:
                 self._read.pop(name, None)
 

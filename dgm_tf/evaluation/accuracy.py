@@ -192,9 +192,8 @@ class AccuracyMatrix:
             for label, arrival in self._arrival.items()
             if arrival < task
         }
-        return _mean(
-            now[label] - value for label, value in then.items() if value is not None and label in now
-        )
+        known = {label: value for label, value in then.items() if value is not None}
+        return _mean(now[label] - value for label, value in known.items() if label in now)
 
     def summary(self, task: int) -> dict[str, float | None]:
         """The measures after a task by name, as they stand in metrics.jsonl.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FOLDER = "folder"  # name of the data set whose images come from a folder
 IMAGES = "a folder with one subfolder of images per class"
+MEMORY = "folder of a memory or of another run"
 QUIET, TASKS, EPOCHS = 0, 1, 2  # how much a run prints
 
 

@@ -339,13 +339,14 @@ class RunFolder:
 
     def _damaged_part(self, task: int) -> Path:
         """The first file of finished arrays that its own checkpoint does not know."""
-        digest = ""
-        for each, folder in self._checkpoints_to(task).items():
-            digest = finished_arrays.chain(digest, (folder / finished_arrays.FILE).read_bytes())
+        digest, path = "", Path()
+        for folder in self._checkpoints_to(task).values():
+            path = folder / finished_arrays.FILE
+            digest = finished_arrays.chain(digest, path.read_bytes())
             with contextlib.suppress(InputError):
                 if checkpoint.load(folder)[0].get(_FINISHED) != digest:
-                    return folder / finished_arrays.FILE
-        return self._checkpoint(each) / finished_arrays.FILE
+                    break
+        return path
 
     def _finished_before(self, task: int) -> str:
         """The digest of the arrays that the tasks before one have left."""

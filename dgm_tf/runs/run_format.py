@@ -81,9 +81,9 @@ _ROW = {
     ),
     **dict.fromkeys(
         (
-            "average_accuracy", "forgetting", "backward_transfer", "forward_transfer?", "peak_memory_mib?",
-            "oracle_accuracy?", "oracle_test_accuracy?", "oracle_frechet_distance?",
-            "oracle_precision?", "oracle_recall?",
+            "average_accuracy", "forgetting", "backward_transfer", "forward_transfer?",
+            "peak_memory_mib?", "oracle_accuracy?", "oracle_test_accuracy?",
+            "oracle_frechet_distance?", "oracle_precision?", "oracle_recall?",
         ),
         _MEASURE,
     ),

@@ -119,7 +119,7 @@ def test_damaged_finished_arrays_are_named_and_the_run_resumes_before_them(run, 
 
 def test_a_missing_part_of_the_first_task_is_one_line(run):
     (run / "checkpoints/task-01/finished.safetensors").unlink()
-    with pytest.raises(InputError, match="task-01/finished.safetensors .* task 1 has left") as error:
+    with pytest.raises(InputError, match="task-01/finished.safetensors .* task 1 has") as error:
         restored(run)
     assert "\n" not in str(error.value)
 
