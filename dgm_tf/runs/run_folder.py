@@ -93,12 +93,12 @@ class RunFolder:
             if differences := _checks.differences(found, description, _IDENTITY):
                 raise InputError(
                     f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
-                    "choose another --run_dir or delete that one"
+                    "choose another folder or delete that one"
                 )
         elif self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
-                "they belong to this run; choose another --run_dir"
+                "they belong to this run; choose another folder"
             )
         self.check_space(tasks)
         with locked(self.path):
@@ -135,7 +135,7 @@ class RunFolder:
             if self._metrics.exists() and self._metrics.stat().st_size:
                 raise InputError(
                     f"{self.path} holds results and no checkpoint that a run could resume from; to "
-                    "repeat the run choose another --run_dir, or delete that one"
+                    "repeat the run choose another folder, or delete that one"
                 )
             self._tidy(1)
             self._write_tables([])
@@ -252,7 +252,7 @@ class RunFolder:
         finished = self.saved_tasks()
         if not finished:
             raise InputError(
-                f"expected a run with a finished task, {self.path} holds none; name its --run_dir"
+                f"expected a run with a finished task, {self.path} holds none; name its folder"
             )
         if task is not None and task not in finished:
             raise InputError(
@@ -280,7 +280,7 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"cannot read {self._settings} as the settings of a run "
-                f"({_checks.one_line(error)}); restore it or choose another --run_dir"
+                f"({_checks.one_line(error)}); restore it or choose another folder"
             ) from error
 
     def rows(self) -> list[dict[str, Any]]:
@@ -419,7 +419,7 @@ def _digest_of_rows(rows: Sequence[Any]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir") -> None:
+def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") -> None:
     """Tries to write where a folder is or would be made, and looks at the space left.
 
     Args:
