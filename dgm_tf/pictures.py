@@ -29,13 +29,13 @@ def shown_classes(seen: Sequence[int], newest: Sequence[int]) -> list[int]:
         newest: those of the last one.
 
     Returns:
-        All of up to 40; of more the newest ones, up to 20, and some of the others, the first among
-        them.
+        All of up to 40. Of more there are 40: of the newest ones at least 20, if there are so many,
+        and some of the others, the first among them.
     """
     if len(seen) <= MOST_CLASSES:
         return list(seen)
-    chosen = some_of(newest, MOST_CLASSES // 2, seed=0)
     earlier = seen[: len(seen) - len(newest)]
+    chosen = some_of(newest, MOST_CLASSES - min(len(earlier), MOST_CLASSES // 2), seed=0)
     return [*some_of(earlier, MOST_CLASSES - len(chosen), seed=0), *chosen]
 
 

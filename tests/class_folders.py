@@ -1,4 +1,4 @@
-"""Folders of photographs as people have them: PNG and JPEG, of all sizes, some grey, some turned."""
+"""Folders of pictures as people have them: PNG and JPEG, of all sizes, some grey, some turned."""
 
 import numpy as np
 from PIL import Image

@@ -4,7 +4,6 @@ import hashlib
 import shutil
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from dgm_tf import image_folder
@@ -15,9 +14,7 @@ from tests.refusals import refused
 
 
 def opened(images, rows=(), **options):
-    stream = OpenStream(
-        images, name="m", seed=0, **{"image_size": 16, "colours": GREY, **options}
-    )
+    stream = OpenStream(images, name="m", seed=0, **{"image_size": 16, "colours": GREY, **options})
     stream.begin(rows)
     return stream
 

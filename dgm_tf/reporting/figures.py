@@ -231,9 +231,7 @@ def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: boo
     return figure
 
 
-def within_tasks(
-    points: Points, tasks: int, *, title: str, ylabel: str, first: int = 1
-) -> Figure:
+def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str, first: int = 1) -> Figure:
     """A quantity over the epochs of tasks, a line per task; see `numbers.within_tasks`.
 
     Args:

@@ -411,8 +411,11 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
         title, unit = QUANTITIES.get(name, (name.replace("_", " "), "value"))
         made = [
             figures.within_tasks(
-                each[name], group.learnt, first=max(1, group.learnt - _MOST_TASKS + 1),
-                title=title, ylabel=unit,
+                each[name],
+                group.learnt,
+                first=max(1, group.learnt - _MOST_TASKS + 1),
+                title=title,
+                ylabel=unit,
             )
             if name in each
             else None

@@ -165,7 +165,9 @@ def test_a_later_command_killed_inside_its_task_resumes_to_the_same_bits(zoo, im
     with pytest.MonkeyPatch.context() as patch:
         resumed = OpenRun._unfinished
         patch.setattr(
-            OpenRun, "_unfinished", lambda self, task: begun.append(resumed(self, task)) or begun[-1]
+            OpenRun,
+            "_unfinished",
+            lambda self, task: begun.append(resumed(self, task)) or begun[-1],
         )
         learn(folder, images / "week2", every=3)
     assert begun[0] is not None and unfinished.name.startswith("task-03")
@@ -254,5 +256,3 @@ def test_a_second_learn_at_once_is_refused(zoo, images, tmp_path):
         with pytest.raises(InputError, match="another process is at work in") as error:
             learn(copy, images / "week2")
     assert "\n" not in str(error.value) and content(copy) == before
-
-

@@ -75,8 +75,8 @@ def test_a_setting_out_of_range_is_an_input_error():
 def test_a_flag_that_is_missing_is_named(capsys):
     assert [each.main([]) for each in (export, judge, sample, audit, report)] == [2] * 5
     error = capsys.readouterr().err
-    assert error.count("expected --run_dir=DIR, folder of the run") == 2
-    assert error.count("expected --model=DIR") == 1 and error.count("expected one RUN or more") == 2
+    assert error.count("expected --memory=DIR, folder of a memory or of another run") == 3
+    assert error.count("expected one RUN or more") == 2
 
 
 # What is read.

@@ -1,0 +1,208 @@
+"""Twenty classes by twenty processes, against one process that learns the same stream.
+
+    python -m studies.twenty.twenty --folder=runs/twenty --train=500 --test=200 --steps=600
+
+Ten digits of MNIST, then ten garments of Fashion-MNIST, go into folders of PNG files. A process of
+`trainers.learn` learns each class, and is given the images of this class only; `trainers.audit`
+follows each. The seventh process is killed by SIGKILL inside its task, and its command given again.
+Then one process learns all twenty from a single stream, with the same images, order and settings.
+Flags that are not this program's go to `trainers.learn`. A program that was stopped resumes.
+"""
+
+import argparse
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dgm_tf.datasets import ImageData, load_data
+from dgm_tf.experiments.options import RunOptions, SettingsOptions
+from dgm_tf.experiments.run import Run
+from dgm_tf.open_stream import ClassImages
+from dgm_tf.registry import new_learner
+from dgm_tf.runs import provenance
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.stream import class_incremental
+from trainers import learn
+
+SIZE = 32
+_SHOWN = (2, 10, 20)  # classes after which seconds and memory stand in the row
+
+
+def write_images(folder: Path, *, train: int, test: int) -> list[str]:
+    """Writes the first images of each class, and returns the classes' names in order.
+
+    `images/07/6/00000.png` is the first training image of the seventh class, called 6, and
+    `tests/6/00000.png` its first test image.
+    """
+    names = []
+    for dataset in ("mnist", "fashion_mnist"):
+        data = load_data(dataset)
+        for label, name in enumerate(data.class_names):
+            names.append(name.replace("/", " or "))
+            place = folder / "images" / f"{len(names):02d}" / names[-1]
+            _write(place, data.train_images[data.train_labels == label][:train])
+            _write(folder / "tests" / names[-1], data.test_images[data.test_labels == label][:test])
+    return names
+
+
+def _write(folder: Path, images: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, pixels in enumerate(images):
+        Image.fromarray(pixels[..., 0]).save(folder / f"{index:05d}.png")
+
+
+def measured(arguments: Sequence[str], *, killed_in: Path | None = None) -> dict[str, float]:
+    """Runs a Python module in a process; returns its exit code, seconds and peak memory in MiB.
+
+    Args:
+        arguments: the module's name and its arguments.
+        killed_in: folder of checkpoints inside a task; when the first is there the process is
+            killed.
+    """
+    start = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.DEVNULL)
+    while killed_in is not None and process.poll() is None:
+        if list(killed_in.glob("task-*")):
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.05)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return {
+        "code": process.returncode,
+        "seconds": round(time.monotonic() - start, 1),
+        "peak_mib": round(usage.ru_maxrss / 1024, 1),
+    }
+
+
+def learn_in_processes(folder: Path, names: Sequence[str], given: argparse.Namespace) -> None:
+    """Learns the classes one by one; what each took goes to processes.jsonl."""
+    log = folder / "processes.jsonl"
+    done = len(log.read_text().splitlines()) if log.exists() else 0
+    memory = f"--memory={folder}/memory"
+    for number in range(done + 1, len(names) + 1):
+        command = [
+            "trainers.learn", memory, f"--images={folder}/images/{number:02d}",
+            f"--test_images={folder}/tests", f"--image_size={SIZE}", "--checkpoint_every=50",
+            *given.flags,
+        ]  # fmt: skip
+        entry: dict[str, Any] = {"task": number, "class": names[number - 1]}
+        if number == given.kill_at:
+            unfinished = folder / "memory" / "checkpoints" / "unfinished"
+            entry["killed"] = measured(command, killed_in=unfinished)
+        entry["learn"] = measured(command)
+        entry["audit"] = measured(["trainers.audit", memory])
+        print(json.dumps(entry), flush=True)
+        if entry["learn"]["code"] or entry["audit"]["code"]:
+            sys.exit(f"the process of class {number} failed: {entry}")
+        with open(log, "a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def single_stream(folder: Path, names: Sequence[str], flags: Sequence[str]) -> None:
+    """Learns the same images of all classes from one stream of twenty tasks."""
+    parsed = learn.define().parse([f"--memory={folder}", f"--images={folder}", *flags])
+    chosen = SettingsOptions(**parsed.among(SettingsOptions))
+    settings = chosen.resolve("folder", parsed.among(*learn.SETTINGS))
+    places = [folder / "images" / f"{n:02d}" / name for n, name in enumerate(names, start=1)]
+    train, labels = _read(places)
+    test, test_labels = _read([folder / "tests" / name for name in names])
+    data = ImageData(
+        name="twenty", train_images=train, train_labels=labels, test_images=test,
+        test_labels=test_labels, class_names=tuple(names), source="MNIST, then Fashion-MNIST",
+        image_size=SIZE,
+    )  # fmt: skip
+    stream = class_incremental(data, validation_fraction=0.0)
+    learner = new_learner(chosen.method, settings, stream)
+    Run(stream, learner, RunOptions(run_dir=str(folder / "single"), oracle=False)).run()
+
+
+def _read(places: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [N, 32, 32, 1], as a memory reads them, and class ids int64 [N]."""
+    parts = [ClassImages.read(sorted(place.iterdir()), SIZE).images[..., :1] for place in places]
+    labels = np.repeat(np.arange(len(parts)), [*map(len, parts)])
+    return np.concatenate(parts), labels
+
+
+def compared(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """The row: accuracies, whether the bits are the same, the audits, seconds and memory."""
+    entries = [json.loads(line) for line in (folder / "processes.jsonl").read_text().splitlines()]
+    finished = {name: _state(folder / name, len(entries)) for name in ("memory", "single")}
+    accuracy = {name: 100 * row["average_accuracy"] for name, (row, _) in finished.items()}
+    arrays, others = (found for _, found in finished.values())
+    row: dict[str, Any] = {
+        "train": given.train,
+        "test": given.test,
+        "flags": " ".join(given.flags),
+        "killed_in_task": given.kill_at,
+        "classes": len(entries),
+        "A_processes": round(accuracy["memory"], 2),
+        "A_single": round(accuracy["single"], 2),
+        "difference": round(accuracy["memory"] - accuracy["single"], 2),
+        "same_bits": arrays == others,
+        "clean_audits": sum(entry["audit"]["code"] == 0 for entry in entries),
+    }
+    for number in (number for number in _SHOWN if number <= len(entries)):
+        entry = entries[number - 1]
+        row[f"seconds_{number}"] = entry["learn"]["seconds"]
+        row[f"audit_seconds_{number}"] = entry["audit"]["seconds"]
+        row[f"peak_mib_{number}"] = entry["learn"]["peak_mib"]
+    machine = provenance.machine()
+    row["machine"] = f"{machine['cores']} cores, {machine['cpu']}"
+    return row | {"date": provenance.today()}
+
+
+def _state(run: Path, task: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run's row of a task, and everything that its learner is made of then."""
+    row, meta, arrays = RunFolder(run).saved(task)
+    found = {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
+    return row, {**found, "meta": meta}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("runs/twenty"))
+    parser.add_argument("--train", type=int, default=500, help="training images of each class")
+    parser.add_argument("--test", type=int, default=200, help="test images of each class")
+    parser.add_argument("--classes", type=int, default=20, help="for trials: the first so many")
+    parser.add_argument("--kill_at", type=int, default=7, help="task to kill once; 0 for none")
+    parser.add_argument("--part", choices=("all", "single"), default="all", help=argparse.SUPPRESS)
+    given, given.flags = parser.parse_known_args()
+    folder, listed = given.folder, given.folder / "classes.json"
+    if not listed.exists():
+        names = write_images(folder, train=given.train, test=given.test)
+        listed.write_text(json.dumps(names))
+    names = json.loads(listed.read_text())[: given.classes]
+    if given.part == "single":
+        single_stream(folder, names, given.flags)
+        return
+    learn_in_processes(folder, names, given)
+    alone = measured(
+        [
+            "studies.twenty.twenty", f"--folder={folder}", "--part=single",
+            f"--classes={given.classes}", *given.flags,
+        ]
+    )  # fmt: skip
+    if alone["code"]:
+        sys.exit(f"the single stream failed with exit code {alone['code']}")
+    row = compared(folder, given) | {"seconds_single": alone["seconds"]}
+    (folder / "twenty.json").write_text(json.dumps(row, indent=1) + "\n")
+    with open(folder / "twenty.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(row)
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
