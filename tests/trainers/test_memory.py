@@ -158,8 +158,15 @@ def command(*arguments):
     return [sys.executable, "-m", "trainers.learn", *map(str, arguments)]
 
 
+def environment():
+    """A user's: what the tests set to keep TensorFlow quiet is not there."""
+    return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
 def call(*arguments, code=0):
-    done = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command(*arguments), cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == code, done.stderr
     return done
 
@@ -183,10 +190,12 @@ def test_a_learn_killed_inside_its_task_resumes_to_the_same_bits_and_has_no_seco
     while running.poll() is None and not list(unfinished.glob("task-02-step-*")):
         time.sleep(0.01)
     os.kill(running.pid, signal.SIGSTOP)  # in the midst of its task
-    second = call(*again, code=2)
-    assert second.stderr.count("\n") == 1 and "another process is at work in" in second.stderr
-    running.kill()
+    try:
+        second = call(*again, code=2)
+    finally:
+        running.kill()
     assert running.wait() == -signal.SIGKILL
+    assert second.stderr.count("\n") == 1 and "another process is at work in" in second.stderr
     assert "resumed at step" in call(*again).stdout
     left_out = ("report.html", "settings.json")  # times, and the path in the command
     found, wanted = (
