@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from dgm_tf import sizes
 from dgm_tf.errors import InputError
 
 LINE_LIMIT = 1000
@@ -60,10 +61,10 @@ def one_of(kind: str, name: Any, names: Collection[str]) -> None:
 
 
 def image_size(value: Any) -> int:
-    """The side of square images that generator and critic can halve three times."""
-    number = integer(value, "image_size", low=16)
-    if number % 8:
-        raise InputError(f"image_size must be a multiple of 8, got {number}")
+    """The side of square images that generator and critic can halve."""
+    number = integer(value, "image_size", low=sizes.SMALLEST)
+    if number % sizes.MULTIPLE:
+        raise InputError(f"image_size must be a multiple of {sizes.MULTIPLE}, got {number}")
     return number
 
 
@@ -112,11 +113,12 @@ def _differing(name: str, found: Any, wanted: Any) -> list[str]:
     return [f"{name} is {there} there, {here} here"]
 
 
-def square_images(shape: Sequence[int]) -> tuple[int, ...]:
-    """`shape` as (S, S, channels), S a multiple of 8, which three doublings need."""
-    sizes = tuple(int(size) for size in shape)
-    if sizes[0] != sizes[1] or sizes[0] % 8:
+def square_images(shape: Sequence[int], doublings: int) -> tuple[int, ...]:
+    """`shape` as (S, S, channels), S a side that so many doublings end at."""
+    height, width, channels = (int(size) for size in shape)
+    if height != width or height % 2**doublings:
         raise InputError(
-            f"image_shape must be (S, S, channels) with S a multiple of 8, not {shape}"
+            f"image_shape must be (S, S, channels) with S a multiple of {2**doublings}, which "
+            f"{doublings} doublings need, not {shape}"
         )
-    return sizes
+    return height, width, channels

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from dgm_tf import _checks, randomness
+from dgm_tf import _checks, randomness, sizes
 from dgm_tf.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -181,6 +181,9 @@ def from_arrays(
 ) -> ImageData:
     """Takes images that are in memory, without a copy.
 
+    The networks then see squares of their smaller side, rounded up to a multiple of 4, between 16
+    and 128 pixels, unless another size is asked for.
+
     Args:
         images: uint8 [N, H, W, C] or [N, H, W], C 1 or 3.
         labels: integers [N] or [N, 1], class ids from 0.
@@ -200,7 +203,10 @@ def from_arrays(
         # that many names must not be built for it.
         class_names = range(min(highest, train[1].size) + 1)
     names = tuple(str(text) for text in class_names)
-    return ImageData(name, *train, *test, names, counted("arrays", train[1], test[1]))
+    source = counted("arrays", train[1], test[1])
+    sides = train[0].shape[1:3]
+    size = sizes.default_side(*sides) if len(sides) == 2 else DEFAULT_SIZE
+    return ImageData(name, *train, *test, names, source, size)
 
 
 def _as_array(values: ArrayLike, name: str) -> np.ndarray:

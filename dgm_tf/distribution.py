@@ -70,6 +70,10 @@ class Distribution:
         """The mean over replicas of one float32 vector, inside a step."""
         return values
 
+    def copies(self, variable: tf.Variable) -> Sequence[tf.Variable]:
+        """The variable of each replica in this process."""
+        return (variable,)
+
     def from_chief(self, data: bytes | None) -> bytes:
         """The chief's `data`, in every process."""
         return data or b""
@@ -108,6 +112,9 @@ class Mirrored(Distribution):
 
     def mean_vector(self, values: tf.Tensor) -> tf.Tensor:
         return _merged(values)
+
+    def copies(self, variable: tf.Variable) -> Sequence[tf.Variable]:
+        return self._strategy.experimental_local_results(variable)
 
 
 class Processes(Distribution):
@@ -359,6 +366,11 @@ def part(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
 def per_replica(number: int) -> int:
     """One replica's part of a number of images, rounded up."""
     return -(-number // count())
+
+
+def copies(variable: tf.Variable) -> Sequence[tf.Variable]:
+    """The variable of each replica in this process, to be written outside a step."""
+    return _present.copies(variable)
 
 
 def primary(variable: Any) -> tf.Variable:

@@ -46,7 +46,7 @@ def from_folder(
     Args:
         path: the folder. Files in it, hidden entries, and files in the subfolders that are not
             called like images are passed over.
-        image_size: side of the images, a multiple of 8 and at least 16.
+        image_size: side of the images, a multiple of 4 and at least 16.
         test_fraction: fraction of each class's images that becomes the test split.
         seed: determines that split.
 

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, image_folder, inputs
+from dgm_tf import _checks, image_folder, inputs, sizes
 from dgm_tf.errors import InputError
 from dgm_tf.stream import Task
 
 LAST_CLASS = 2**20  # tables by class id are made
-
-_DEFAULT_SIDES = 16, 128
 
 
 @contextlib.contextmanager
@@ -38,7 +36,7 @@ def task_of(
         number: of the task, from 1.
         known: names of the classes learnt before, by id.
         image_shape: (S, S, C) of the images learnt before; None if there are none. Then S is the
-            smaller side of the images, rounded up to a multiple of 8, from 16 to 128; of a folder
+            smaller side of the images, rounded up to a multiple of 4, from 16 to 128; of a folder
             it is 32.
 
     Raises:
@@ -156,7 +154,7 @@ def _made(
     image_shape: Sequence[int] | None,
 ) -> Task:
     if image_shape is None:
-        side = _default_side(*images.shape[1:3])
+        side = sizes.default_side(*images.shape[1:3])
         image_shape = (side, side, images.shape[-1])
     rows = np.argsort(ids, kind="stable")  # class by class, as a stream has them
     noun = "class" if len(classes) == 1 else "classes"
@@ -168,8 +166,3 @@ def _made(
         train=(images[rows], ids[rows]),
         validation=(images[:0], ids[:0]),
     )
-
-
-def _default_side(height: int, width: int) -> int:
-    low, high = _DEFAULT_SIDES
-    return min(max(-(-min(height, width) // 8) * 8, low), high)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dgm_tf import _checks, settings
@@ -105,27 +105,43 @@ def label_of(learner: str) -> str:
     return METHODS[method].label + variant if method in METHODS else learner
 
 
-def new_learner(method: str, chosen: settings.LearnerSettings, stream: Any = None) -> Any:
+def new_learner(
+    method: str,
+    chosen: settings.LearnerSettings,
+    stream: Any = None,
+    *,
+    classifier: Callable[..., Any] | None = None,
+) -> Any:
     """Returns a learner that has learnt nothing.
 
     Args:
         method: one of `METHODS`.
         chosen: settings of the method.
         stream: for joint training, which reads the images of finished tasks.
+        classifier: a function that makes the classifier, in place of the method's own.
     """
     record = METHODS[method]
+    options = {} if classifier is None else {"classifier": classifier}
     module, name = record.learner.split(":")
     kind = getattr(importlib.import_module(module), name)
-    return kind(chosen, stream) if record.needs_stream else kind(chosen)
+    return kind(chosen, *([stream] if record.needs_stream else []), **options)
 
 
-def load_state(meta: Mapping[str, Any], arrays: Mapping[str, Any], *, stream: Any = None) -> Any:
+def load_state(
+    meta: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    *,
+    stream: Any = None,
+    classifier: Callable[..., Any] | None = None,
+) -> Any:
     """Returns the learner whose `state()` is given.
 
     Args:
         meta: its dictionary, which names its method and settings.
         arrays: its arrays by name.
         stream: for joint training that is to learn on; without one it only classifies.
+        classifier: the function that made its classifier, if that is none of the method's own and
+            the learner is to learn on.
 
     Raises:
         InputError: there is no such method, or the state is not that of one of its learners.
@@ -137,7 +153,9 @@ def load_state(meta: Mapping[str, Any], arrays: Mapping[str, Any], *, stream: An
             f"not have; it has {', '.join(METHODS)}"
         )
     with reading_state():
-        learner = new_learner(method, METHODS[method].settings(**meta["settings"]), stream)
+        learner = new_learner(
+            method, METHODS[method].settings(**meta["settings"]), stream, classifier=classifier
+        )
         learner.load(meta, arrays)
     return learner
 

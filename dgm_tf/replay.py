@@ -4,18 +4,19 @@ Nothing here is kept from one task to the next, and no amount of tasks makes it 
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from dgm_tf import distribution, randomness
-from dgm_tf.errors import InputError
 
 _LEVELS = 127.5
 # Each image is drawn about this often before a new one takes its place, and they are made this many
 # steps' worth at a time: cutting a task's weights out of the generator costs as much as ten images.
 _USES = 4
 _STEPS_PER_RENEWAL = 8
+_FEWEST_SLOTS = 8
 
 
 class Memory(Protocol):
@@ -24,23 +25,44 @@ class Memory(Protocol):
     classes: int
     latent_dim: int
 
-    def recall(self, position: int | tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    def recall(self, position: int, noise: tf.Tensor) -> tf.Tensor:
         """Images float32 [n, S, S, C] in [-1, 1] of one class.
 
         Args:
-            position: the class, in [0, classes); an int or an int32 scalar.
+            position: the class, in [0, classes).
             noise: standard normals [n, latent].
         """
+
+
+class TracedMemory:
+    """A `Memory` by one graph, of a generator that can be traced with the class as a tensor.
+
+    Args:
+        generator: with `classes`, `latent_dim` and a `recall` that takes int32 scalars.
+    """
+
+    def __init__(self, generator: Any):
+        self.classes, self.latent_dim = generator.classes, generator.latent_dim
+        self._recall = tf.function(generator.recall, autograph=False).get_concrete_function(
+            tf.TensorSpec([], tf.int32), tf.TensorSpec([None, generator.latent_dim])
+        )
+
+    def recall(self, position: int, noise: tf.Tensor) -> tf.Tensor:
+        """Images float32 [n, S, S, C] of one class; see `Memory`."""
+        return self._recall(tf.constant(position, tf.int32), noise)
 
 
 class Replay(Protocol):
     """Replayed images of all old classes for one training step, or a replica's part of them.
 
     Attributes:
-        variables: what a draw depends on beside the step and the memory.
+        variables: what a draw depends on beside the step.
     """
 
     variables: Sequence[tf.Variable]
+
+    def refresh(self, step: int) -> None:
+        """Makes the images that a step is the first to need; called before it, on the host."""
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] in [-1, 1] and class positions int32 [R].
@@ -56,39 +78,49 @@ class FullReplay:
     DGM's paper's way. A step's cost grows with the number of old classes.
     """
 
-    variables = ()
-
     def __init__(self, memory: Memory, *, batch_size: int, seed: tf.Tensor):
         self._memory = memory
         self._batch_size = batch_size
         self._seed = seed
+        # The first axis is the one that replicas divide.
+        self._images = tf.Variable(self._made(0), trainable=False)
+        self.variables = (self._images,)
+
+    def _made(self, step: int) -> tf.Tensor:
+        """Images float32 [batch, classes, S, S, C]."""
+        seed = randomness.fold(self._seed, step)
+        shape = [self._batch_size, self._memory.latent_dim]
+        images = [
+            self._memory.recall(position, randomness.normal(shape, randomness.fold(seed, position)))
+            for position in range(self._memory.classes)
+        ]
+        return tf.stack(images, axis=1)
+
+    def refresh(self, step: int) -> None:
+        images = self._made(step)
+        for copy in distribution.copies(self._images):
+            copy.assign(images)
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        seed = randomness.fold(self._seed, step)
-        each = distribution.per_replica(self._batch_size)
-        shape = [each, self._memory.latent_dim]
-        classes = range(self._memory.classes)
-        images = []
-        for position in classes:
-            own = randomness.fold(seed, position)
-            noise = distribution.part_drawn(randomness.normal, shape, own)
-            images.append(self._memory.recall(position, noise))
-        return tf.concat(images, axis=0), tf.repeat(tf.range(len(classes)), each)
+        del step
+        images = distribution.part(tf.identity(self._images))
+        positions = tf.tile(tf.range(self._memory.classes), [images.shape[0]])
+        return tf.reshape(images, [-1, *images.shape[2:]]), positions
 
 
 class BalancedReplay:
     """A fixed number of replayed images per step, spread evenly over all old classes.
 
-    A buffer of fixed size holds equally many images of each class, as uint8. Every few steps the
-    oldest ones of one class are renewed, the classes taking turns, so that each image is drawn
-    about four times and the cost of a step depends on neither the number of tasks nor that of
-    classes. uint8 also rounds away what a network's tanh leaves beside the 256 levels of real
-    images. Every replica of a step makes the same images, for a buffer of its own.
+    A buffer holds equally many images of each class, as uint8. Every few steps the oldest ones of a
+    class are renewed, the classes taking turns, so that each image is drawn about four times and
+    the cost of a step depends on neither the number of tasks nor that of classes. uint8 also rounds
+    away what a network's tanh leaves beside the 256 levels of real images. Every replica of a step
+    has the same images, in a buffer of its own.
 
     Args:
         memory: with at least one class.
         batch_size: images drawn per step.
-        size: images in the buffer, at least one per class.
+        size: images in the buffer; more where that leaves a class with fewer than eight.
         seed: int32 [2].
     """
 
@@ -97,13 +129,10 @@ class BalancedReplay:
         self._batch_size = batch_size
         self._seed = seed
         self._classes = memory.classes
-        self._slots = size // self._classes
-        if not self._slots:
-            raise InputError(
-                f"the replay buffer must hold at least one image of each of the {self._classes} "
-                f"old classes; it holds {size}: raise replay_buffer"
-            )
-        self._fresh = min(-(-batch_size * _STEPS_PER_RENEWAL // _USES), self._slots)
+        self._slots = max(size // self._classes, _FEWEST_SLOTS)
+        wanted = -(-batch_size * _STEPS_PER_RENEWAL // _USES)
+        self._fresh = min(wanted, self._slots)
+        self._turns = min(-(-wanted // self._fresh), self._classes)  # classes in a renewal
         self._images = tf.Variable(self._first_images(), trainable=False)
         self.variables = (self._images,)
 
@@ -117,36 +146,37 @@ class BalancedReplay:
             images.append(to_levels(self._memory.recall(position, noise)))
         return tf.concat(images, axis=0)
 
-    def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        seed = randomness.fold(randomness.fold(self._seed, 1), step)
-        turn = tf.cast(step // _STEPS_PER_RENEWAL, tf.int32)
-        renewed = tf.cond(
-            step % _STEPS_PER_RENEWAL == 0,
-            lambda: self._renew(turn, randomness.fold(seed, 0)),
-            lambda: tf.constant(False),
-        )
-        with tf.control_dependencies([renewed]):
-            # Evenly over the classes, beginning with another one each time.
-            first = randomness.integers([], randomness.fold(seed, 1), self._classes)
-            rows = distribution.count() * distribution.per_replica(self._batch_size)
-            positions = distribution.part((first + tf.range(rows)) % self._classes)
-            slots = randomness.integers([rows], randomness.fold(seed, 2), self._slots)
-            slots = distribution.part(slots)
-            images = tf.gather(self._images, positions * self._slots + slots)
-            return tf.cast(images, tf.float32) / _LEVELS - 1.0, positions
+    def refresh(self, step: int) -> None:
+        """Every few steps: new images in place of the oldest of the classes whose turn it is."""
+        if step % _STEPS_PER_RENEWAL:
+            return
+        seed = randomness.fold(self._step_seed(step), 0)
+        noise = randomness.normal([self._turns * self._fresh, self._memory.latent_dim], seed)
+        images, rows = [], []
+        for index, own in enumerate(tf.split(noise, self._turns)):
+            cycle, position = divmod(
+                step // _STEPS_PER_RENEWAL * self._turns + index, self._classes
+            )
+            images.append(to_levels(self._memory.recall(position, own)))
+            oldest = (cycle * self._fresh + np.arange(self._fresh)) % self._slots
+            rows.append(position * self._slots + oldest)
+        update = tf.IndexedSlices(tf.concat(images, axis=0), tf.constant(np.concatenate(rows)))
+        for copy in distribution.copies(self._images):
+            copy.scatter_update(update)
 
-    def _renew(self, turn: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Makes new images in place of a class's oldest ones; true, once that is done."""
-        position = turn % self._classes
-        noise = randomness.normal([self._fresh, self._memory.latent_dim], seed)
-        images = to_levels(self._memory.recall(position, noise))
-        oldest = (turn // self._classes) * self._fresh + tf.range(self._fresh)
-        rows = position * self._slots + oldest % self._slots
-        write = tf.raw_ops.ResourceScatterUpdate(
-            resource=self._images.handle, indices=rows, updates=images
-        )
-        with tf.control_dependencies([write]):
-            return tf.constant(True)
+    def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        seed = self._step_seed(step)
+        # Evenly over the classes, beginning with another one each time.
+        first = randomness.integers([], randomness.fold(seed, 1), self._classes)
+        rows = distribution.count() * distribution.per_replica(self._batch_size)
+        positions = distribution.part((first + tf.range(rows)) % self._classes)
+        slots = randomness.integers([rows], randomness.fold(seed, 2), self._slots)
+        slots = distribution.part(slots)
+        images = tf.gather(self._images, positions * self._slots + slots)
+        return tf.cast(images, tf.float32) / _LEVELS - 1.0, positions
+
+    def _step_seed(self, step: tf.Tensor | int) -> tf.Tensor:
+        return randomness.fold(randomness.fold(self._seed, 1), step)
 
 
 def to_levels(images: tf.Tensor) -> tf.Tensor:

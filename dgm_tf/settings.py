@@ -1,10 +1,11 @@
 """The settings of every method. Their values for known data sets are in `dgm_tf.presets`."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from dgm_tf import _checks
+from dgm_tf import _checks, sizes
 from dgm_tf.errors import InputError
 
 VARIANTS = ("w", "a")
@@ -125,7 +126,7 @@ class LearnerSettings:
     )
     batch_size: int = setting(32, "real images in a training step", low=1, flag=True)
     critic_size: int = setting(
-        16, "d: critic and classifier have d, 2d and 4d channels", low=1, flag=True
+        16, "d: critic and classifier have d, 2d, 4d, ... channels", low=1, flag=True
     )
     consolidation_steps: int = setting(
         200,
@@ -161,6 +162,10 @@ class LearnerSettings:
             steps_per_epoch: training steps in a pass over its images.
         """
         return self.epochs or -(-self.steps * classes // steps_per_epoch)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns all settings by name, as they come back from JSON: lists for tuples."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def check_replicas(self, replicas: int) -> None:
         """Refuses what a number of replicas cannot share.
@@ -202,6 +207,11 @@ def _check_value(field: dataclasses.Field, value: Any) -> None:
         _checks.number(value, field.name, low=low)
         if high is not None and value > high:
             raise InputError(f"{field.name} must be from {low:g} to {high:g}, got {value!r}")
+    elif field.type == tuple[int, ...]:
+        if not isinstance(value, tuple):
+            raise InputError(f"{field.name} must be a list of integers, not {value!r}")
+        for each in value:
+            _checks.integer(each, f"each of {field.name}", low=low)
     elif not isinstance(value, field.type):
         wanted = "true or false" if field.type is bool else "a text"
         raise InputError(f"{field.name} must be {wanted}, not {value!r}")
@@ -218,7 +228,7 @@ class ReplaySettings(LearnerSettings):
 
     latent_dim: int = setting(128, "length of the generator's input vector", low=2)
     generator_size: int = setting(
-        20, "g: the generator starts with 4g, 2g and g units", low=1, flag=True
+        20, "g: the generator starts with ..., 4g, 2g and g units", low=1, flag=True
     )
     learning_rate: float = setting(6e-3, "Adam's rate for the generator", flag=True)
     critic_learning_rate: float = setting(6e-3, "Adam's rate for the critic", flag=True)
@@ -249,7 +259,13 @@ class DGMSettings(ReplaySettings):
         flag=True,
     )
     generator_size: int = setting(
-        12, "g: the generator starts with 4g, 2g and g units", low=1, flag=True
+        12, "g: the generator starts with ..., 4g, 2g and g units", low=1, flag=True
+    )
+    generator_widths: tuple[int, ...] = setting(
+        (),
+        "units of each of the generator's blocks before the first task; by default as many blocks "
+        "as suit the size of the images, by generator_size",
+        low=1,
     )
     s_max: float = setting(
         1e4, "steepest mask: s grows to this value (Eq. 2 and 3)", low=1, flag=True
@@ -274,6 +290,28 @@ class DGMSettings(ReplaySettings):
         "of the width each, are those of a real image of the task",
         high=1,
     )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.generator_widths, list):  # from JSON
+            object.__setattr__(self, "generator_widths", tuple(self.generator_widths))
+        super().__post_init__()
+
+    def first_widths(self, side: int) -> tuple[int, ...]:
+        """Units of the generator's blocks before the first task, for images of S x S pixels.
+
+        Raises:
+            InputError: `generator_widths` has more blocks than S can be halved.
+        """
+        widths = self.generator_widths
+        if not widths:
+            return sizes.widths(self.generator_size, sizes.doublings(side))
+        if side % 2 ** len(widths):
+            raise InputError(
+                f"generator_widths {list(widths)} are {len(widths)} blocks, which make images of a "
+                f"multiple of {2 ** len(widths)} pixels a side, not {side}: give as many widths as "
+                f"fit, such as {sizes.doublings(side)}, or another image_size"
+            )
+        return widths
 
 
 @dataclasses.dataclass(frozen=True)

@@ -585,8 +585,9 @@ def class_incremental(
         classes_per_task: a number, or one number per task where they differ.
         class_order: None for ascending ids, "random" for an order that depends on `seed`, or a
             permutation of the class ids.
-        image_size: side S of the square images that the networks see, a multiple of 8 and at
-            least 16; None takes the data's own default (32; digits 16).
+        image_size: side S of the square images that the networks see, a multiple of 4 and at
+            least 16; None takes the data's own default (32; digits 16; arrays their smaller side,
+            rounded up, at most 128).
         validation_fraction: fraction of each class's training images that is held out, in [0, 1);
             None takes the data's own default (0.15; SVHN 0.10).
         seed: determines the validation part and a random class order.

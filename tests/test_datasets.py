@@ -99,7 +99,7 @@ def test_a_record_made_by_hand_is_checked_too():
         ImageData(**{**fields, "train_labels": given["labels"].astype(np.int32)})
     with refused("uint8", "got list"):
         ImageData(**{**fields, "train_images": given["images"].tolist()})
-    with refused("multiple of 8"):
+    with refused("multiple of 4"):
         ImageData(**{**fields, "image_size": 30})
 
 

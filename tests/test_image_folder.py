@@ -234,7 +234,7 @@ def test_a_pipe_called_like_an_image_is_not_waited_for(tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"image_size": 20}, "multiple of 8"),
+        ({"image_size": 18}, "multiple of 4"),
         ({"image_size": "32"}, "got '32'"),
         ({"test_fraction": 0}, "between 0 and 1, got 0"),
         ({"test_fraction": 1.0}, "between 0 and 1, got 1.0"),

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from dgm_tf.datasets import from_arrays
 from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense
 from dgm_tf.networks import Generator
-from dgm_tf.networks.state import network_arrays, restored_network
+from dgm_tf.networks.generator_state import generator_arrays, restored_generator
 from dgm_tf.storage import checkpoint
 from dgm_tf.stream import TaskClosed, class_incremental
+from tests.layers.layer_check import copy_numbers
 
 # Building and running small networks takes most of an example's time: few examples by default.
 _COMMON = {
@@ -96,20 +97,20 @@ def learn(generator, task):
 
 def images(generator, task):
     noise = np.random.RandomState(task).normal(size=(3, generator.latent_dim)).astype(np.float32)
-    seen = sum(generator.finished[:task])
-    positions = tf.constant([seen - 1] * 3)
-    return generator.recall(generator.latent(tf.constant(noise), positions, seen), task).numpy()
+    classes = generator.finished[task - 1]
+    own = tf.constant([classes - 1] * 3)
+    return generator.recall(generator.latent(tf.constant(noise), own, classes), task)
 
 
 def saved_and_loaded(generator, folder):
     """Through the files of a checkpoint into a generator that was not there before."""
-    checkpoint.save(folder, {"generator": generator.get_config()}, network_arrays(generator))
+    checkpoint.save(folder, {"generator": generator.get_config()}, generator_arrays(generator))
     meta, arrays = checkpoint.load(folder)
-    return restored_network(Generator, meta["generator"], arrays)
+    return restored_generator(meta["generator"], arrays)
 
 
 def masks_of(block):
-    return [block.finished_mask(task).numpy() for task in range(1, len(block.finished) + 1)]
+    return [block.finished_mask(task) for task in range(1, len(block.finished) + 1)]
 
 
 def union(block, masks):
@@ -246,7 +247,7 @@ def test_a_layer_keeps_what_its_finished_tasks_put_out(
         layer = layer.widen(units=layer.units + added)
         twin = layer_class.from_config(layer.get_config())
         twin.build((None, *shape[1:]))
-        twin.set_weights(layer.get_weights())
+        copy_numbers(layer, twin)
         for task, outputs in enumerate(expected, start=1):
             for one in (layer, twin):
                 assert np.array_equal(bits(one(data, task=task)), bits(outputs))

@@ -89,7 +89,7 @@ def test_data_that_share_a_variant_share_its_masks(dataset, variant):
 
 
 def test_dgm_has_few_settings():
-    assert len(dataclasses.fields(DGMSettings)) <= 24
+    assert len(dataclasses.fields(DGMSettings)) <= 25
     for field in dataclasses.fields(DGMSettings):
         assert field.metadata["help"], field.name
 
@@ -151,6 +151,8 @@ def test_an_ablation_registers_a_recipe(monkeypatch):
         ("real_margins", 1.5),
         ("latent_dim", 1),
         ("generator_size", 0),
+        ("generator_widths", 12),
+        ("generator_widths", "12,6"),
         ("critic_size", 0),
         ("replay_buffer", 0),
         ("consolidation_steps", -1),

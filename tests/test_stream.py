@@ -492,7 +492,7 @@ def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():
         ({"class_order": [0.0, 1.0, 2.0, 3.0]}, "permutation"),
         ({"class_order": "backwards"}, "permutation"),
         ({"class_order": 3}, "permutation"),
-        ({"image_size": 20}, "multiple of 8, got 20"),
+        ({"image_size": 22}, "multiple of 4, got 22"),
         ({"image_size": 8}, "at least 16, got 8"),
         ({"image_size": 32.0}, "got 32.0"),
         ({"validation_fraction": 1.0}, "below 1, got 1.0"),
@@ -569,13 +569,13 @@ def test_a_stream_describes_itself_in_json():
     assert described["test_images"] == list(TEST_COUNTS)
 
 
-def test_digits_are_seen_at_16_pixels_and_everything_else_at_32_by_default():
+def test_images_are_seen_at_a_size_of_the_datas_own_unless_another_is_asked_for():
     assert class_incremental("digits").image_shape == (16, 16, 1)
     data = numbered_data()
     stream = class_incremental(
         (data.train_images, data.train_labels, data.test_images, data.test_labels)
     )
-    assert stream.image_shape == (32, 32, 1) and stream.name == "arrays"
+    assert stream.image_shape == (16, 16, 1) and stream.name == "arrays"
     stream = numbered_stream(image_size=24)
     task = next(iter(stream))
     for dataset in (

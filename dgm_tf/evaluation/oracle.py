@@ -61,7 +61,7 @@ class Oracle:
     """A convolutional classifier of all of a data set's classes.
 
     Args:
-        image_shape: (S, S, channels), S a multiple of 8.
+        image_shape: (S, S, channels), S a multiple of 4.
         classes: number of class ids.
         test_accuracy: its own, on real test images, 0 to 1.
     """

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dgm_tf.layers import MaskedLayer
 from dgm_tf.networks import Generator
+from dgm_tf.networks.generator_state import fixed_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +32,15 @@ class GeneratorFindings:
     faults: tuple[str, ...]
 
 
-def inspect(now: Generator, before: Generator | None, size: int) -> GeneratorFindings:
+def inspect(
+    now: Generator, before: Generator | None, first_widths: Sequence[int]
+) -> GeneratorFindings:
     """Checks the masks, the free capacity and the reserved weights of a generator.
 
     Args:
         now: with a finished task.
         before: the same generator after an earlier task; None where there is none.
-        size: g; before task 1 the blocks have 4g, 2g and g units.
+        first_widths: units of its blocks before task 1.
     """
     faults = list(_mask_faults(now))
     gated, moved = None, 0
@@ -48,8 +50,8 @@ def inspect(now: Generator, before: Generator | None, size: int) -> GeneratorFin
         faults += lines
     reserved, fractions = 0, []
     for layer, block in enumerate(now.blocks):
-        mask = _accumulated(block)
-        initial = now.capacity(layer, (4 * size, 2 * size, size))
+        mask = block.union_of_masks()
+        initial = now.capacity(layer, first_widths)
         free = mask.size - int(mask.sum())
         reserved += int(mask.sum())
         fractions.append(free / initial)
@@ -58,18 +60,9 @@ def inspect(now: Generator, before: Generator | None, size: int) -> GeneratorFin
     return GeneratorFindings(gated, moved, reserved, min(fractions), tuple(faults))
 
 
-def _accumulated(block: MaskedLayer) -> np.ndarray:
-    """m_acc, bool in the block's present widths: 1 where any finished task's mask is."""
-    union = np.zeros(block.embedding.shape, bool)
-    for task in range(1, len(block.finished) + 1):
-        mask = block.finished_mask(task).numpy() > 0
-        union[tuple(slice(size) for size in mask.shape)] |= mask
-    return union
-
-
 def _mask_faults(generator: Generator) -> Iterator[str]:
     for block in generator.blocks:
-        if not np.array_equal(block.reserved.numpy(), _accumulated(block)):
+        if not np.array_equal(block.reserved.numpy(), block.union_of_masks()):
             yield f"what {block.name} has reserved is not the union of its tasks' masks"
 
 
@@ -78,7 +71,7 @@ def _changed_masks(now: Generator, before: Generator) -> Iterator[str]:
     for new, old in zip(now.blocks, before.blocks, strict=True):
         pairs = zip(old.finished_masks, new.finished_masks, strict=False)
         for task, (former, mask) in enumerate(pairs, start=1):
-            if not np.array_equal(former.numpy(), mask.numpy()):
+            if not np.array_equal(former, mask):
                 yield f"{new.name} has another mask of task {task} than before"
 
 
@@ -96,23 +89,17 @@ def _gated(now: Generator, before: Generator) -> tuple[int, int, list[str]]:
 
 def _parts(generator: Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """All that finished tasks are generated from: name, float32 numbers, mask of the fixed ones."""
-    below = None
-    for block in generator.blocks:
-        accumulated = _accumulated(block)
-        fixed = accumulated
-        if block.variant == "a":  # min(m_acc_out[j], m_acc_in[i]), kernel [k, k, units, inputs]
-            inputs = np.ones(block.inputs, bool) if below is None else below
-            between = accumulated[:, None] & inputs[None, :]
-            fixed, below = np.broadcast_to(between, block.kernel.shape), accumulated
-        yield f"{block.name}'s kernel", block.kernel.numpy(), fixed
+    unions = [block.union_of_masks() for block in generator.blocks]
+    fixed = fixed_weights(generator.blocks, unions)
+    for block, rows in zip(generator.blocks, fixed, strict=True):
+        yield f"{block.name}'s kernel", block.kernel.numpy(), rows
     for task in range(1, len(generator.finished) + 1):
-        own = [(f"the output layer of task {task}", generator.heads[task - 1].kernel)]
+        own = [(f"the output layer of task {task}", generator.finished_heads[task - 1])]
         own += [
             (f"{block.name}'s normalisation of task {task}", block.norm.affine_of(task))
             for block in generator.blocks
         ]
-        for name, variable in own:
-            numbers = variable.numpy()
+        for name, numbers in own:
             yield name, numbers, np.ones(numbers.shape, bool)
 
 

@@ -105,7 +105,8 @@ class StreamOptions:
         default=None,
     )
     image_size: int | None = option(
-        "side of the square images for the networks, a multiple of 8; by default 32, of digits 16",
+        "side of the square images for the networks, a multiple of 4 and at least 16; by default "
+        "32, of digits 16",
         default=None,
     )
 

@@ -32,7 +32,7 @@ from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.sampling import AUDITED, some_of
 from dgm_tf.serving.export import version_folder
-from dgm_tf.settings import DGMSettings, LearnerSettings, ReplaySettings
+from dgm_tf.settings import DGMSettings, LearnerSettings
 from dgm_tf.stream import Task, TaskStream
 
 DEFAULT_RUNS = Path("runs")
@@ -334,7 +334,7 @@ def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
     """Returns all that makes two runs the same, JSON-able."""
     # The scenario is made of the other values: it would repeat what differs.
     described = {key: value for key, value in stream.describe().items() if key != "scenario"}
-    settings = dataclasses.asdict(learner.settings)
+    settings = learner.settings.as_json()
     return {"learner": learner.name, "settings": settings, "stream": described}
 
 
@@ -349,7 +349,7 @@ def check_sizes(
 
     Raises:
         InputError: a batch is larger than a class, replicas cannot divide it, or the latent vector
-            or the replay buffer is too small for the number of classes.
+            is too small for the number of a task's classes.
     """
     settings.check_replicas(replicas)
     counts = stream.describe()["train_images"]
@@ -361,15 +361,11 @@ def check_sizes(
                 f"{counts[class_id]} training images, --batch_size is {settings.batch_size}; "
                 "choose a smaller one"
             )
-    if isinstance(settings, DGMSettings) and settings.latent_dim <= len(classes):
+    most = max(map(len, stream.task_classes[:max_tasks]))
+    if isinstance(settings, DGMSettings) and settings.latent_dim <= most:
         raise InputError(
-            f"latent_dim must be larger than the number of classes, whose label takes its first "
-            f"entries: {len(classes)} classes, latent_dim is {settings.latent_dim}"
-        )
-    if isinstance(settings, ReplaySettings) and settings.replay_buffer < len(classes):
-        raise InputError(
-            f"replay_buffer must hold at least one image of each class: {len(classes)} classes, "
-            f"replay_buffer is {settings.replay_buffer}"
+            f"latent_dim must be larger than the number of a task's classes, whose label takes its "
+            f"first entries: {most} classes, latent_dim is {settings.latent_dim}"
         )
 
 

@@ -231,7 +231,9 @@ class _Inspection:
         finding = TaskFindings(task, self._shown.task_name(task), whole, images)
         if not isinstance(learner, DGM):
             return finding, before
-        found = inspect(learner.generator, before, learner.settings.generator_size)
+        generator = learner.generator
+        first_widths = learner.settings.first_widths(generator.image_shape[0])
+        found = inspect(generator, before, first_widths)
         self._faults += [f"task {task}: {fault}" for fault in found.faults]
         if wrong := [
             key
@@ -239,7 +241,7 @@ class _Inspection:
             if self._row(task).get(key, value) != value
         ]:
             self._faults.append(f"task {task}: the log's {', '.join(wrong)} are not as measured")
-        return dataclasses.replace(finding, generator=found), learner.generator
+        return dataclasses.replace(finding, generator=found), generator
 
     def _check_images(self, checkpoint: int, learner: Learner) -> Difference | None:
         """Generates the images of all tasks up to the checkpoint's and compares them."""

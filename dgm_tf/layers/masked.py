@@ -11,20 +11,24 @@ from keras.ops import convert_to_numpy as to_numpy
 from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers import masks
+from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.task_batch_norm import TaskBatchNormalization
 
 VARIANTS = ("w", "a")
 
 
 class FinishedLayer(NamedTuple):
-    """The parameters of a finished task's outputs of one layer; see `recall`."""
+    """The parameters of a finished task's outputs of one layer; see `recall`.
 
-    kernel: tf.Tensor  # on the inputs and units used; variant w: masked
-    affine: tf.Tensor | None  # float32 [2, units used], scale and shift; None: no normalisation
-    mask: tf.Tensor | None  # bool [units used], variant a only
+    NumPy arrays, or tensors inside a graph.
+    """
+
+    kernel: Any  # float32, on the inputs and units used; variant w: masked
+    affine: Any | None  # float32 [2, units used], scale and shift; None: no normalisation
+    mask: Any | None  # bool [units used], variant a only
 
 
-class MaskedLayer(keras.layers.Layer):
+class MaskedLayer(KeptArrays, keras.layers.Layer):
     """Base class of `MaskedDense`, `MaskedConv2D` and `MaskedConv2DTranspose`.
 
     `y = mask_a(activation(norm((mask_w * kernel) x)))`, where variant `w` masks the kernel (Eq. 1)
@@ -46,6 +50,7 @@ class MaskedLayer(keras.layers.Layer):
         finished: `(inputs, units)` of each finished task; set by `finish_task`, seldom by hand.
     """
 
+    kept: ClassVar[str] = "finished_masks"
     _in_axis: ClassVar[int] = -2
     _out_axis: ClassVar[int] = -1
 
@@ -107,16 +112,11 @@ class MaskedLayer(keras.layers.Layer):
             dtype="uint8",
             name="reserved",
         )
-        self.finished_masks = [
-            self.add_weight(
-                shape=(masks.packed_size(self._mask_shape(*widths)),),
-                initializer="zeros",
-                trainable=False,
-                dtype="uint8",
-                name=f"mask_{task}",
-            )
-            for task, widths in enumerate(self.finished, start=1)
-        ]
+        # No variables: nothing trains them, and a thousand tasks would make thousands of them.
+        self.finished_masks = tuple(
+            np.zeros(masks.packed_size(self._mask_shape(*widths)), np.uint8)
+            for widths in self.finished
+        )
         self.norm = None
         if self.normalize:
             self.norm = TaskBatchNormalization(
@@ -200,18 +200,16 @@ class MaskedLayer(keras.layers.Layer):
         inputs_then, units_then = self._widths_of(task)
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
         used_units = np.arange(units_then) if used_units is None else used_units
-        kernel = self._taken(tf.convert_to_tensor(self.kernel), used_inputs, used_units)
-        mask = self.finished_mask(task) > 0
+        with tf.init_scope():  # the value, also while a graph is traced
+            kernel = self._taken(to_numpy(self.kernel), used_inputs, used_units)
+        mask = self.finished_mask(task)
         # Selections, not products: what later tasks made of a weight leaves no trace, be it the
         # sign of a zero or a NaN.
         if self.variant == "w":
             mask = self._taken(mask, used_inputs, used_units)
-            kernel = tf.where(mask, kernel, tf.zeros_like(kernel))
-        affine = None
-        if self.norm is not None:
-            affine = tf.gather(self.norm.affine_of(task), used_units, axis=1)
-        mask = tf.gather(mask, used_units) if self.variant == "a" else None
-        return FinishedLayer(kernel, affine, mask)
+            kernel = np.where(mask, kernel, np.float32(0.0))
+        affine = None if self.norm is None else self.norm.affine_of(task)[:, used_units]
+        return FinishedLayer(kernel, affine, mask[used_units] if self.variant == "a" else None)
 
     def finished_outputs(self, inputs: tf.Tensor, finished: FinishedLayer) -> tf.Tensor:
         """Outputs float32 [..., units used] for inputs [..., inputs used]."""
@@ -225,9 +223,8 @@ class MaskedLayer(keras.layers.Layer):
             return tf.where(finished.mask, outputs, tf.zeros_like(outputs))
         return outputs
 
-    def _taken(self, kernel: tf.Tensor, inputs: np.ndarray, units: np.ndarray) -> tf.Tensor:
-        kernel = tf.gather(kernel, inputs, axis=self._in_axis)
-        return tf.gather(kernel, units, axis=self._out_axis)
+    def _taken(self, kernel: np.ndarray, inputs: np.ndarray, units: np.ndarray) -> np.ndarray:
+        return kernel.take(inputs, axis=self._in_axis).take(units, axis=self._out_axis)
 
     def _widths_of(self, task: int) -> tuple[int, int]:
         if not 1 <= task <= len(self.finished):
@@ -244,10 +241,35 @@ class MaskedLayer(keras.layers.Layer):
         embedding = tf.convert_to_tensor(self.embedding)
         return masks.binary_mask(embedding) if scale is None else masks.soft_mask(embedding, scale)
 
-    def finished_mask(self, task: int) -> tf.Tensor:
-        """Binary mask float32 of a finished task (from 1), in its own widths."""
+    def finished_mask(self, task: int) -> np.ndarray:
+        """Binary mask, bool, of a finished task (from 1), in its own widths."""
         shape = self._mask_shape(*self._widths_of(task))
         return masks.unpack_bits(self.finished_masks[task - 1], shape)
+
+    def union_of_masks(self) -> np.ndarray:
+        """What all finished tasks have reserved by their bits, bool in the present widths."""
+        union = np.zeros(self.embedding.shape, bool)
+        for task in range(1, len(self.finished) + 1):
+            mask = self.finished_mask(task)
+            union[tuple(slice(size) for size in mask.shape)] |= mask
+        return union
+
+    def weights_between(self, reserved: np.ndarray, inputs: np.ndarray | None) -> np.ndarray:
+        """Which weights are fixed where this much is reserved; see `reserved_weights`.
+
+        Args:
+            reserved: of the masks' shape, in the present widths or earlier ones.
+            inputs: the layer below's reserved units; variant a only, None for all inputs.
+
+        Returns:
+            bool of a kernel's shape in these widths.
+        """
+        reserved = reserved.astype(bool)
+        if self.variant == "w":
+            return reserved
+        inputs = np.ones(self.inputs, bool) if inputs is None else inputs.astype(bool)
+        between = np.expand_dims(inputs, self._out_axis) & np.expand_dims(reserved, self._in_axis)
+        return np.broadcast_to(between, self._kernel_shape(len(inputs), len(reserved)))
 
     def reserved_weights(self, reserved_inputs: tf.Tensor | None = None) -> tf.Tensor:
         """Returns which weights finished tasks have reserved, bool of the kernel's shape.
@@ -343,11 +365,10 @@ class MaskedLayer(keras.layers.Layer):
         mask_corner = tuple(slice(size) for size in old.embedding.shape)
         _assign_part(self.kernel, corner, to_numpy(old.kernel))
         _assign_part(self.reserved, mask_corner, to_numpy(old.reserved))
-        for mine, its in zip(self.finished_masks, old.finished_masks, strict=False):
-            mine.assign(its)
+        self.finished_masks = old.finished_masks
         if len(self.finished) > len(old.finished):
             mask = (to_numpy(old.embedding) >= 0.0).astype(np.uint8)
-            self.finished_masks[-1].assign(masks.pack_bits(mask))
+            self.finished_masks = (*old.finished_masks, masks.pack_bits(mask))
             _assign_part(self.reserved, mask_corner, np.maximum(mask, to_numpy(old.reserved)))
         else:
             _assign_part(self.embedding, mask_corner, to_numpy(old.embedding))

@@ -103,10 +103,14 @@ def pack_bits(mask: np.ndarray) -> np.ndarray:
     return np.packbits(np.asarray(mask).astype(bool).reshape(-1))
 
 
-def unpack_bits(bits: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """The float32 mask of the given shape from `pack_bits`; usable inside a graph."""
+def unpack_bits(bits: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The mask of `pack_bits`, bool of the given shape."""
+    return np.unpackbits(bits, count=int(np.prod(shape))).view(bool).reshape(shape)
+
+
+def unpacked(bits: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """The same inside a graph, for a shape that only the graph knows."""
     shifts = tf.constant([7, 6, 5, 4, 3, 2, 1, 0], tf.uint8)
-    shifted = tf.bitwise.right_shift(tf.convert_to_tensor(bits)[:, None], shifts)
+    shifted = tf.bitwise.right_shift(bits[:, None], shifts)
     spread = tf.bitwise.bitwise_and(shifted, tf.constant(1, tf.uint8))
-    flat = tf.reshape(spread, [-1])[: int(np.prod(shape))]
-    return tf.cast(tf.reshape(flat, shape), tf.float32)
+    return tf.reshape(tf.reshape(spread, [-1])[: tf.reduce_prod(shape)], shape) > 0

@@ -1,7 +1,7 @@
 """Batch normalisation whose parameters and statistics belong to one task each."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -10,10 +10,11 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
+from dgm_tf.layers.kept_arrays import KeptArrays
 
 
 @keras.saving.register_keras_serializable("dgm_tf")
-class TaskBatchNormalization(keras.layers.Layer):
+class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
     """Batch norm over the last axis with a scale, an offset and statistics per task.
 
     The task being learnt has trainable `gamma` and `beta` and moving statistics. A finished task is
@@ -34,6 +35,8 @@ class TaskBatchNormalization(keras.layers.Layer):
     >>> later(images, task=1).shape
     TensorShape([8, 4, 4, 3])
     """
+
+    kept: ClassVar[str] = "affines"
 
     def __init__(
         self,
@@ -56,10 +59,8 @@ class TaskBatchNormalization(keras.layers.Layer):
         moving = {"trainable": False, "aggregation": "only_first_replica"}
         self.moving_mean = self._vector(shape, "moving_mean", **moving)
         self.moving_variance = self._vector(shape, "moving_variance", initializer="ones", **moving)
-        self.affines = [
-            self._vector((2, units), f"affine_{task}", trainable=False)
-            for task, units in enumerate(self.finished, start=1)
-        ]
+        # No variables: nothing trains them, and a thousand tasks would make thousands of them.
+        self.affines = tuple(np.zeros((2, units), np.float32) for units in self.finished)
 
     def _vector(
         self, shape: tuple[int, ...], name: str, *, initializer: str = "zeros", **options: Any
@@ -96,8 +97,8 @@ class TaskBatchNormalization(keras.layers.Layer):
             values, mean, variance, self.beta, self.gamma, self.epsilon
         )
 
-    def affine_of(self, task: int) -> keras.Variable:
-        """Scale and shift [2, units then] of a finished task, from 1."""
+    def affine_of(self, task: int) -> np.ndarray:
+        """Scale and shift float32 [2, units then] of a finished task, from 1."""
         if not 1 <= task <= len(self.finished):
             raise InputError(
                 f"task must be one of the {len(self.finished)} finished tasks, counted from 1, "
@@ -124,11 +125,10 @@ class TaskBatchNormalization(keras.layers.Layer):
 
     def inherit(self, old: "TaskBatchNormalization") -> None:
         """Takes over the state of a layer with the same tasks, or with one less (now finished)."""
-        for mine, its in zip(self.affines, old.affines, strict=False):
-            mine.assign(its)
         if len(self.finished) > len(old.finished):
-            self.affines[-1].assign(old.folded())
+            self.affines = (*old.affines, old.folded())
             return
+        self.affines = old.affines
         units = old.gamma.shape[0]
         for name in ("gamma", "beta", "moving_mean", "moving_variance"):
             value = to_numpy(getattr(self, name))

@@ -75,6 +75,10 @@ class AdversarialPhase(TwoNetworkPhase):
             settings, settings.critic_learning_rate, steps, critic.trainable_variables
         )
 
+    def before_step(self, step: int) -> None:
+        if self._replay is not None:
+            self._replay.refresh(step)
+
     def own_variables(self) -> Mapping[str, Sequence[Any]]:
         replay = () if self._replay is None else self._replay.variables
         return {**super().own_variables(), "replay": replay}
@@ -108,7 +112,8 @@ class AdversarialPhase(TwoNetworkPhase):
     def _fake(self, positions: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         shape = [positions.shape[0], self.generator.latent_dim]
         noise = distribution.part_drawn(randomness.normal, shape, self.step_seed(0))
-        latent = self.generator.latent(noise, positions, self.critic.classes)
+        own = self.critic.classes - self._known
+        latent = self.generator.latent(noise, positions - self._known, own)
         return self.generator(latent, scale=scale, training=True)
 
     def _update_critic(

@@ -9,7 +9,7 @@ from keras.optimizers.schedules import CosineDecay
 
 from dgm_tf import augmentation, losses
 from dgm_tf.learners.phase import Phase, new_adam
-from dgm_tf.networks import Critic
+from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.replay import Replay
 from dgm_tf.settings import LearnerSettings
 
@@ -71,14 +71,14 @@ class ClassifierPhase(Phase):
 
     def __init__(
         self,
-        classifier: Critic,
+        classifier: Critic | OwnClassifier,
         settings: LearnerSettings,
         *,
         positions: tf.Tensor,
         steps: int,
         seed: tf.Tensor,
         images: ConsolidationImages | None = None,
-        teacher: Critic | None = None,
+        teacher: Critic | OwnClassifier | None = None,
     ):
         super().__init__(seed, jit_compile=settings.jit_compile)
         self.classifier = classifier
@@ -96,10 +96,15 @@ class ClassifierPhase(Phase):
     def networks(self) -> Mapping[str, Any]:
         return {"classifier": self.classifier}
 
+    def before_step(self, step: int) -> None:
+        if self._images is not None:
+            self._images.replay.refresh(step)
+
     def own_variables(self) -> Mapping[str, Sequence[Any]]:
         return {
             **super().own_variables(),
             "optimizer": self._optimizer.variables,
+            "classifier": self.classifier.random_variables(),
             "replay": () if self._images is None else self._images.replay.variables,
         }
 
@@ -131,7 +136,7 @@ class ClassifierPhase(Phase):
     ) -> dict[str, tf.Tensor]:
         taught = None if self._teacher is None else self._teacher.class_logits(images)
         with tf.GradientTape() as tape:
-            _, logits = self.classifier(images, training=True)
+            logits = self.classifier.class_logits(images, training=True)
             if taught is None:
                 loss = losses.class_loss(logits, positions, weights)
             else:
@@ -143,7 +148,12 @@ class ClassifierPhase(Phase):
                     weight=self._distillation_weight,
                     temperature=_TEMPERATURE,
                 )
-        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables)
+            for added in self.classifier.losses:  # by its own layers, such as regularisation
+                loss += added
+        gradients = tape.gradient(
+            loss, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        self._optimizer.apply(gradients, self._variables)
         hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == positions, tf.float32)
         return {"classifier_loss": loss, "classifier_accuracy": tf.reduce_mean(hits)}
 

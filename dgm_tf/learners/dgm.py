@@ -13,8 +13,8 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.learner import GeneratingLearner, position_table
-from dgm_tf.networks import Critic, Generator
-from dgm_tf.networks.state import network_arrays, restored_network
+from dgm_tf.networks import Critic, Generator, OwnClassifier, drawing
+from dgm_tf.networks.generator_state import generator_arrays, keep_finished, restored_generator
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
 from dgm_tf.stream import Task
@@ -27,36 +27,23 @@ class TaskMemory:
 
     Args:
         generator: with any number of finished tasks; the one being learnt is not touched.
+        exact: whether an image must have the same bits next to any others, as it must for all who
+            ask for images; a replayed one must only have the same bits in the same step.
     """
 
-    def __init__(self, generator: Generator):
+    def __init__(self, generator: Generator, *, exact: bool = False):
         self._generator = generator
+        self._images = drawing.in_groups if exact else drawing.drawn
         self.classes = sum(generator.finished)
         self.latent_dim = generator.latent_dim
-        self.tasks = generator.class_tasks
 
-    def recall(self, position: int | tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    def recall(self, position: int, noise: tf.Tensor) -> tf.Tensor:
         """Images float32 [n, S, S, C] of one class; see `dgm_tf.replay.Memory`."""
-        positions = tf.fill([noise.shape[0] or tf.shape(noise)[0]], position)
-        if isinstance(position, int):
-            return self.recall_task(int(self.tasks[position]), positions, noise)
-
-        def of_task(task: int):
-            return lambda: self.recall_task(task, positions, noise)
-
-        branches = [of_task(task) for task in range(1, len(self._generator.finished) + 1)]
-        return tf.switch_case(tf.gather(self.tasks.astype(np.int32), position) - 1, branches)
-
-    def recall_task(self, task: int, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        """Images float32 [B, S, S, C] of one finished task.
-
-        Args:
-            task: from 1.
-            positions: int32 [B], positions of its classes.
-            noise: float32 [B, latent].
-        """
-        seen = sum(self._generator.finished[:task])
-        return self._generator.recall(self._generator.latent(noise, positions, seen), task)
+        task = int(self._generator.class_tasks[position])
+        classes = self._generator.finished[task - 1]
+        own = position - sum(self._generator.finished[: task - 1])
+        latent = self._generator.latent(noise, tf.fill([noise.shape[0]], own), classes)
+        return self._images(latent, self._generator.finished_generator(task))
 
 
 class DGM(GeneratingLearner):
@@ -65,6 +52,8 @@ class DGM(GeneratingLearner):
     Args:
         settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
             suit data without a preset.
+        classifier: a function that makes the classifier, in place of one of the critic's shape; see
+            `dgm_tf.learners.learner.ClassifierLearner`.
         **changes: settings that replace those, such as `variant="a"` or `steps=1000`; see
             `dgm_tf.settings.DGMSettings`.
 
@@ -104,7 +93,7 @@ class DGM(GeneratingLearner):
 
     def train_classifier(
         self, generator: Generator, task: Task, critic: Critic, callbacks: Sequence[Any] = ()
-    ) -> tuple[Critic, dict[str, list[float]]]:
+    ) -> tuple[Critic | OwnClassifier, dict[str, list[float]]]:
         """Returns the classifier of all classes seen, and what its training logged.
 
         Args:
@@ -137,10 +126,10 @@ class DGM(GeneratingLearner):
         settings = self.settings
         number = self.finished_tasks + 1
         classes = self.classes_with(task)
-        if len(classes) >= settings.latent_dim:
+        if len(task.classes) >= settings.latent_dim:
             raise InputError(
-                f"latent_dim must be larger than the number of classes seen, whose label takes its "
-                f"first entries: {len(classes)} classes and latent_dim {settings.latent_dim}"
+                f"latent_dim must be larger than the number of a task's classes, whose label takes "
+                f"its first entries: {len(task.classes)} classes, latent_dim {settings.latent_dim}"
             )
         # A copy: a task that is not learnt to its end leaves the learner as it was.
         kept = self._generator
@@ -157,10 +146,9 @@ class DGM(GeneratingLearner):
         )
 
     def _first_generator(self, image_shape: tuple[int, ...]) -> Generator:
-        size = self.settings.generator_size
         generator = Generator(
             image_shape,
-            (4 * size, 2 * size, size),
+            self.settings.first_widths(image_shape[0]),
             variant=self.settings.variant,
             latent_dim=self.settings.latent_dim,
             seed=randomness.derive(self.settings.seed, "generator"),
@@ -181,20 +169,22 @@ class DGM(GeneratingLearner):
 
     def _finished(self, generator: Generator, task: Task) -> Generator:
         """The generator with the task finished: masks binary, statistics measured under them."""
-        own, classes = len(task.classes), len(self.classes_with(task))
-        positions = classes - own + tf.range(_CALIBRATION_IMAGES) % own
+        classes = len(task.classes)
         noise = randomness.normal(
             [_CALIBRATION_IMAGES, generator.latent_dim],
             randomness.pair(self.settings.seed, "calibration", self.finished_tasks + 1),
         )
-        generator.calibrate(generator.latent(noise, positions, classes))
-        return generator.finish_task(own)
+        own = tf.range(_CALIBRATION_IMAGES) % classes
+        generator.calibrate(generator.latent(noise, own, classes))
+        finished = generator.finish_task(classes)
+        keep_finished(finished, generator)
+        return finished
 
     # Use.
 
     def memory(self) -> TaskMemory:
         """Returns what `generate` draws from: the same bits for as long as the learner lives."""
-        return TaskMemory(self.generator)
+        return TaskMemory(self.generator, exact=True)
 
     def export(self, path: str | Path, *, classifier: bool = False) -> Export:
         """Writes the memory as a SavedModel; see `dgm_tf.serving.export.export`.
@@ -223,11 +213,11 @@ class DGM(GeneratingLearner):
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta, arrays = super().state()
         meta["generator"] = self.generator.get_config()
-        return meta, arrays | network_arrays(self.generator)
+        return meta, arrays | generator_arrays(self.generator)
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         super().load(meta, arrays)
-        generator = restored_network(Generator, meta["generator"], arrays)
+        generator = restored_generator(meta["generator"], arrays)
         if [*generator.finished] != [len(classes) for classes in self._tasks]:
             raise InputError(
                 f"the saved state has tasks of {[*map(len, self._tasks)]} classes and a generator "

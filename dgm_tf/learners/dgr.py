@@ -10,14 +10,15 @@ from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
-from dgm_tf.networks import ConditionalGenerator, Critic
+from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
+from dgm_tf.replay import Memory, TracedMemory
 from dgm_tf.stream import Task
 
 _TRIES = 32
 
 
 class Scholar:
-    """A generator that knows no classes and a solver that tells them: a `Memory` and a `Replay`.
+    """A generator that knows no classes and a solver that tells them: a `Replay`.
 
     Args:
         generator: of one class, which stands for all.
@@ -31,7 +32,7 @@ class Scholar:
     def __init__(
         self,
         generator: ConditionalGenerator,
-        solver: Critic,
+        solver: Critic | OwnClassifier,
         *,
         batch_size: int = 1,
         seed: tf.Tensor | None = None,
@@ -41,12 +42,15 @@ class Scholar:
         self.classes = solver.classes
         self.latent_dim = generator.latent_dim
 
+    def refresh(self, step: int) -> None:
+        """Nothing is kept from step to step."""
+
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] of whatever class, and what the solver calls them."""
         shape = [distribution.per_replica(self._batch_size), self.latent_dim]
         noise = distribution.part_drawn(randomness.normal, shape, randomness.fold(self._seed, step))
         images = self._generator.recall(0, noise)
-        return images, tf.argmax(self._solver(images)[1], axis=1, output_type=tf.int32)
+        return images, tf.argmax(self._solver.class_logits(images), axis=1, output_type=tf.int32)
 
     def recall(self, position: int | tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """Images float32 [n, S, S, C] that the solver takes for a class.
@@ -57,7 +61,7 @@ class Scholar:
         count = tf.shape(noise)[0]
         tries = tf.stack([tf.roll(noise, shift, axis=1) for shift in range(_TRIES)], axis=1)
         images = self._generator.recall(0, tf.reshape(tries, [-1, self.latent_dim]))
-        logits = tf.reshape(self._solver(images)[1], [count, _TRIES, self.classes])
+        logits = tf.reshape(self._solver.class_logits(images), [count, _TRIES, self.classes])
         hits = tf.argmax(logits, axis=2, output_type=tf.int32) == position
         share = tf.gather(tf.nn.softmax(logits), position, axis=2)
         first = tf.cast(tf.range(_TRIES, 0, -1), tf.float32)
@@ -104,8 +108,8 @@ class DGR(SharedGANLearner):
     method = "dgr"
     conditional = False
 
-    def memory(self) -> Scholar:
-        return Scholar(self.generator, self.classifier)
+    def memory(self) -> Memory:
+        return TracedMemory(Scholar(self.generator, self.classifier))
 
     def protection(self, task: Task) -> Protection:
         return Mixed(self.generator, self._new_fraction())
@@ -115,7 +119,7 @@ class DGR(SharedGANLearner):
 
     def train_classifier(
         self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
-    ) -> tuple[Critic, dict[str, list[float]]]:
+    ) -> tuple[Critic | OwnClassifier, dict[str, list[float]]]:
         solver = self.initial_classifier(task)
         # The first task has real images only.
         images = None

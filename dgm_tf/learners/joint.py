@@ -11,6 +11,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
 from dgm_tf.learners.shared_gan import SharedGANLearner
+from dgm_tf.networks.own_classifier import MakeClassifier
 from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task, TaskStream
 
@@ -27,21 +28,28 @@ class JointClassifier(ClassifierLearner):
     Args:
         settings: of the method; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
+        classifier: see `ClassifierLearner`.
     """
 
     method = "joint"
     generates = False
 
-    def __init__(self, settings: LearnerSettings | None = None, stream: TaskStream | None = None):
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: LearnerSettings | None = None,
+        stream: TaskStream | None = None,
+        *,
+        classifier: MakeClassifier | None = None,
+    ):
+        super().__init__(settings, classifier=classifier)
         self._stream = stream
 
     def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         stream = _readable(self._stream, task)
         settings, number = self.settings, self.finished_tasks + 1
         classes = self.classes_with(task)
-        classifier = self.initial_classifier(task)
         budget = self.budget(task)
+        classifier = self.initial_classifier(task)
         steps = budget["epochs"] * budget["steps_per_epoch"] + settings.consolidation_steps
         phase = ClassifierPhase(
             classifier,
@@ -78,12 +86,19 @@ class JointGAN(SharedGANLearner):
     Args:
         settings: of the method; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
+        classifier: see `ClassifierLearner`.
     """
 
     method = "joint_gan"
 
-    def __init__(self, settings: LearnerSettings | None = None, stream: TaskStream | None = None):
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: LearnerSettings | None = None,
+        stream: TaskStream | None = None,
+        *,
+        classifier: MakeClassifier | None = None,
+    ):
+        super().__init__(settings, classifier=classifier)
         self._stream = stream
 
     def drawn(self, task: Task) -> Sequence[int]:

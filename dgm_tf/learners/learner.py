@@ -20,7 +20,8 @@ from dgm_tf.evaluation import memory_audit
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.learners import described
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
-from dgm_tf.networks import Critic
+from dgm_tf.networks import Critic, OwnClassifier
+from dgm_tf.networks.own_classifier import MakeClassifier
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.own_data import LAST_CLASS, task_of
 from dgm_tf.replay import BalancedReplay, Memory
@@ -194,37 +195,63 @@ class Learner(ImageClassifier):
 
 
 class ClassifierLearner(Learner):
-    """Base class of learners whose classifier has the critic's shape.
+    """Base class of learners whose classifier has the critic's shape, or is one of your own.
 
     Args:
         settings: of the method; None for those of data without a preset.
+        classifier: a function of the images' shape (S, S, channels) and the number of classes that
+            makes a Keras model of images float32 [B, S, S, channels] in [-1, 1] to logits
+            [B, classes]. It is called for each task, with all classes up to then. It takes the
+            place of the classifier; a critic that judges a generator stays.
         **changes: settings that replace those; only without `settings`.
+
+    Raises:
+        InputError: a setting is out of range, or would make a classifier of the critic.
     """
 
-    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
+    def __init__(
+        self,
+        settings: LearnerSettings | None = None,
+        *,
+        classifier: MakeClassifier | None = None,
+        **changes: Any,
+    ):
         if settings is None:
             settings = presets.settings_for(None, self.method, **changes)
         elif changes:
             settings = dataclasses.replace(settings, **changes)
+        if classifier is not None:
+            _check_apart(settings, self.generates)
         self.settings: Any = settings
+        self._make_classifier = classifier
+        self._tried: OwnClassifier | None = None
         self._tasks: list[tuple[int, ...]] = []
         self._class_names: list[str] = []
-        self._classifier: Critic | None = None
+        self._classifier: Critic | OwnClassifier | None = None
         self._probabilities: Any = None
 
     @classmethod
-    def from_preset(cls, dataset: str, *, preset: str = "tuned", **changes: Any) -> Any:
+    def from_preset(
+        cls,
+        dataset: str,
+        *,
+        preset: str = "tuned",
+        classifier: MakeClassifier | None = None,
+        **changes: Any,
+    ) -> Any:
         """Returns a learner with the settings of a known data set.
 
         Args:
             dataset: its name, such as "digits" or "mnist".
             preset: `"tuned"` or `"paper"`; see `dgm_tf.presets`.
+            classifier: a function that makes the classifier; see `ClassifierLearner`.
             **changes: settings that replace those of the preset, and for DGM its `variant`.
 
         Raises:
             InputError: an unknown data set, preset or setting, or a value out of range.
         """
-        return cls(presets.settings_for(dataset, cls.method, preset=preset, **changes))
+        settings = presets.settings_for(dataset, cls.method, preset=preset, **changes)
+        return cls(settings, classifier=classifier)
 
     @property
     def classes_seen(self) -> tuple[int, ...]:
@@ -245,7 +272,7 @@ class ClassifierLearner(Learner):
         return len(self._tasks)
 
     @property
-    def classifier(self) -> Critic:
+    def classifier(self) -> Critic | OwnClassifier:
         """The classifier of all classes seen.
 
         Raises:
@@ -261,7 +288,7 @@ class ClassifierLearner(Learner):
         classifier = self.classifier
         if self._probabilities is None:
             self._probabilities = traced(
-                lambda batch: tf.nn.softmax(classifier(batch)[1]),
+                lambda batch: tf.nn.softmax(classifier.class_logits(batch)),
                 tf.TensorSpec([None, *classifier.image_shape]),
             )
         return self._probabilities(tf.constant(images)).numpy()
@@ -269,12 +296,14 @@ class ClassifierLearner(Learner):
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta = {
             "method": self.method,
-            "settings": dataclasses.asdict(self.settings),
+            "settings": self.settings.as_json(),
             "tasks": [list(classes) for classes in self._tasks],
             "class_names": list(self._class_names),
-            "critic": self.classifier.get_config(),
         }
-        return meta, network_arrays(self.classifier)
+        classifier = self.classifier
+        if isinstance(classifier, OwnClassifier):
+            return meta | {"own_classifier": classifier.get_config()}, classifier.arrays()
+        return meta | {"critic": classifier.get_config()}, network_arrays(classifier)
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self._tasks = [
@@ -282,7 +311,10 @@ class ClassifierLearner(Learner):
             for classes in meta["tasks"]
         ]
         self._class_names = list(meta["class_names"])
-        self._classifier = restored_network(Critic, meta["critic"], arrays)
+        if "own_classifier" in meta:
+            self._classifier = OwnClassifier.restored(meta["own_classifier"], arrays)
+        else:
+            self._classifier = restored_network(Critic, meta["critic"], arrays)
         self._probabilities = None
         seen = self.classes_seen
         counts = len(seen), len(set(seen)), len(self._class_names), self._classifier.classes
@@ -308,7 +340,13 @@ class ClassifierLearner(Learner):
         return (*self.classes_seen, *task.classes)
 
     def budget(self, task: Any) -> dict[str, int]:
-        """Returns a task's `epochs` and `steps_per_epoch`, and warns if they are too few."""
+        """Returns a task's `epochs` and `steps_per_epoch`, and warns if they are too few.
+
+        Raises:
+            InputError: a classifier of one's own cannot be made for the task. After the generator's
+                training this would come hours too late.
+        """
+        self._tried = self._own_classifier(task) if self._has_own() else None
         settings, classes = self.settings, len(task.classes)
         steps_per_epoch = task.steps_per_epoch(settings.batch_size)
         epochs = settings.passes(classes=classes, steps_per_epoch=steps_per_epoch)
@@ -338,14 +376,43 @@ class ClassifierLearner(Learner):
         critic.build()
         return critic
 
-    def initial_classifier(self, task: Any) -> Critic:
-        """Returns what the classifier of `task` is trained from, by `consolidation_start`."""
+    def initial_classifier(self, task: Any) -> Critic | OwnClassifier:
+        """Returns what the classifier of `task` is trained from, by `consolidation_start`.
+
+        Raises:
+            InputError: a classifier of one's own cannot be made.
+        """
+        if self._has_own():
+            tried, self._tried = self._tried, None
+            return tried or self._own_classifier(task)
         classes = len(self.classes_with(task))
         if self.settings.consolidation_start == "previous" and self._classifier is not None:
             return self._classifier.successor(classes)
         return self.new_critic(task.image_shape, classes)
 
-    def task_learnt(self, task: Any, classifier: Critic) -> None:
+    def _has_own(self) -> bool:
+        return self._make_classifier is not None or isinstance(self._classifier, OwnClassifier)
+
+    def _own_classifier(self, task: Any) -> OwnClassifier:
+        if self._make_classifier is None:
+            raise InputError(
+                "the learner was saved with a classifier of its own, which a new class makes anew: "
+                "give the function again, as dgm_tf.load(path, classifier=...)"
+            )
+        if distribution.present().replicas > 1:
+            raise InputError("a classifier of one's own learns on one device, not on several")
+        classifier = OwnClassifier.made(
+            self._make_classifier,
+            task.image_shape,
+            len(self.classes_with(task)),
+            seed=randomness.derive(self.settings.seed, "classifier", self.finished_tasks + 1),
+        )
+        earlier = self._classifier
+        if self.settings.consolidation_start == "previous" and isinstance(earlier, OwnClassifier):
+            classifier.inherit(earlier)
+        return classifier
+
+    def task_learnt(self, task: Any, classifier: Critic | OwnClassifier) -> None:
         """Counts the task as finished; `classifier` predicts from now on."""
         # New lists: a copy of the learner may have the old ones.
         self._tasks = [*self._tasks, tuple(task.classes)]
@@ -357,10 +424,10 @@ class ClassifierLearner(Learner):
 class GeneratingLearner(ClassifierLearner):
     """Base class of learners that generate every class, and can train a classifier on that."""
 
-    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
-        super().__init__(settings, **changes)
+    def __init__(self, settings: LearnerSettings | None = None, **options: Any):
+        super().__init__(settings, **options)
         self._generator: Any = None
-        self._recall: Any = None
+        self._memory: Memory | None = None
         self._audit: list[dict[str, Any]] = []
 
     @property
@@ -381,27 +448,21 @@ class GeneratingLearner(ClassifierLearner):
         """
 
     def generate(self, labels: Any, *, seed: int = 0) -> np.ndarray:
-        memory = self.memory()
+        if self._memory is None:
+            self._memory = self.memory()
+        memory = self._memory
         labels = inputs.class_ids(labels, self._named_classes())
         seed = _checks.integer(seed, "seed", low=0)
-        if self._recall is None:
-            self._recall = traced(
-                memory.recall,
-                tf.TensorSpec([], tf.int32),
-                tf.TensorSpec([None, memory.latent_dim]),
-            )
         positions = position_table(self.classes_seen).numpy()[labels]
         noise = randomness.normal(
             [len(labels), memory.latent_dim], randomness.pair(seed, "generate")
         )
         images = np.empty((len(labels), *self.classifier.image_shape), np.float32)
-        for position in np.unique(positions):
+        for position in np.unique(positions).tolist():
             rows = np.flatnonzero(positions == position)
             for first in range(0, len(rows), _CHUNK):
                 part = rows[first : first + _CHUNK]
-                images[part] = self._recall(
-                    tf.constant(position, tf.int32), tf.gather(noise, part)
-                ).numpy()
+                images[part] = memory.recall(position, tf.gather(noise, part))
         return images
 
     def audit(self) -> dict[int, bool]:
@@ -420,9 +481,9 @@ class GeneratingLearner(ClassifierLearner):
         }
         self._audit = [*self._audit, entry]
 
-    def task_learnt(self, task: Any, classifier: Critic) -> None:
+    def task_learnt(self, task: Any, classifier: Critic | OwnClassifier) -> None:
         super().task_learnt(task, classifier)
-        self._recall = None
+        self._memory = None
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta, arrays = super().state()
@@ -430,7 +491,7 @@ class GeneratingLearner(ClassifierLearner):
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         super().load(meta, arrays)
-        self._recall = None
+        self._memory = None
         self._audit = [self._checked(entry) for entry in meta["audit"]]
 
     def _checked(self, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -456,12 +517,12 @@ class GeneratingLearner(ClassifierLearner):
 
     def consolidate(
         self,
-        classifier: Critic,
+        classifier: Critic | OwnClassifier,
         task: Any,
         callbacks: Sequence[Any],
         *,
         images: ConsolidationImages | None,
-        teacher: Critic | None = None,
+        teacher: Critic | OwnClassifier | None = None,
     ) -> dict[str, list[float]]:
         """Trains a classifier on replayed images of all classes seen, `task`'s included.
 
@@ -520,6 +581,16 @@ def position_table(classes: Sequence[int]) -> tf.Tensor:
 def traced(function: Callable[..., tf.Tensor], *signature: tf.TensorSpec) -> Callable[..., Any]:
     """Returns the function as a graph, traced once; `tf.function` would warn of one per task."""
     return tf.function(function, autograph=False).get_concrete_function(*signature)
+
+
+def _check_apart(settings: LearnerSettings, generates: bool) -> None:
+    """Refuses a recipe in which the critic becomes the classifier."""
+    if settings.consolidation_start == "critic" or (generates and not settings.consolidation_steps):
+        raise InputError(
+            "a classifier of one's own is trained apart from the critic: it needs "
+            "consolidation_steps above 0 and consolidation_start new or previous, not "
+            f"{settings.consolidation_steps} and {settings.consolidation_start}"
+        )
 
 
 def _digest(classes: Sequence[int], generate: Callable[..., np.ndarray]) -> str:

@@ -138,6 +138,9 @@ class Phase(keras.Model):
         """
         raise NotImplementedError
 
+    def before_step(self, step: int) -> None:
+        """Does what a step needs done on the host, outside of its graph."""
+
     def compiled_step(self) -> Callable[[Any], dict[str, tf.Tensor]]:
         """Returns `train_step`, by XLA where that is asked for."""
         return self.jitted(self.train_step)
@@ -200,6 +203,7 @@ class Phase(keras.Model):
             calls.on_epoch_begin(epoch)
             for step in range(first_step, steps_per_epoch):
                 calls.on_train_batch_begin(step)
+                self.before_step(self.done)
                 try:
                     logs = one_step(iterator)
                 except tf.errors.OutOfRangeError as error:

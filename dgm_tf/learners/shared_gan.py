@@ -11,9 +11,9 @@ from dgm_tf import randomness
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.gan_phase import GANPhase, Protection
 from dgm_tf.learners.learner import GeneratingLearner, position_table
-from dgm_tf.networks import ConditionalGenerator, Critic
+from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
 from dgm_tf.networks.state import network_arrays, restored_network
-from dgm_tf.replay import Memory
+from dgm_tf.replay import Memory, TracedMemory
 from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task
 
@@ -29,8 +29,8 @@ class SharedGANLearner(GeneratingLearner):
 
     conditional: ClassVar[bool] = True
 
-    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
-        super().__init__(settings, **changes)
+    def __init__(self, settings: LearnerSettings | None = None, **options: Any):
+        super().__init__(settings, **options)
         self._gan_critic: Critic | None = None
 
     # What a subclass adds.
@@ -41,7 +41,7 @@ class SharedGANLearner(GeneratingLearner):
         return Protection()
 
     def memory(self) -> Memory:
-        return self.generator
+        return TracedMemory(self.generator)
 
     def drawn(self, task: Task) -> Sequence[int]:
         """Returns positions of the classes that the generator makes while `task` is learnt."""
@@ -57,10 +57,12 @@ class SharedGANLearner(GeneratingLearner):
 
     def train_classifier(
         self, generator: ConditionalGenerator, task: Task, callbacks: Sequence[Any]
-    ) -> tuple[Critic, dict[str, list[float]]]:
+    ) -> tuple[Critic | OwnClassifier, dict[str, list[float]]]:
         """Returns the classifier of all classes seen, and what its training logged."""
         classifier = self.initial_classifier(task)
-        images = ConsolidationImages(self.balanced_replay(generator, "consolidation replay"))
+        images = ConsolidationImages(
+            self.balanced_replay(TracedMemory(generator), "consolidation replay")
+        )
         return classifier, self.consolidate(classifier, task, callbacks, images=images)
 
     # Learning.

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import _checks, randomness
+from dgm_tf import _checks, randomness, sizes
 from dgm_tf.layers.class_batch_norm import ClassBatchNormalization
 
 _KERNEL = 5
@@ -21,10 +21,11 @@ class ConditionalGenerator(keras.Model):
 
     z [B, latent] -> S/8 x S/8 x 4g -> 5x5, stride 2 -> 2g -> 5x5, stride 2 -> g -> 5x5, stride 2
     -> S x S x channels, tanh; conditional batch norm and ReLU between (Wu et al. 2018, MeRGAN, with
-    g = 32). The class enters only through the batch norm. With one class it is unconditional.
+    g = 32). Other sizes have as many doublings as fit: see `dgm_tf.sizes`. The class enters only
+    through the batch norm. With one class it is unconditional.
 
     Args:
-        image_shape: (S, S, channels), S a multiple of 8.
+        image_shape: (S, S, channels), S a multiple of 4.
         classes: number of classes it can draw.
         size: g.
         latent_dim: length of z.
@@ -43,13 +44,14 @@ class ConditionalGenerator(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.image_shape = _checks.square_images(image_shape)
+        stages = sizes.doublings(image_shape[0])
+        self.image_shape = _checks.square_images(image_shape, stages)
         self.classes = int(classes)
         self.size = int(size)
         self.latent_dim = int(latent_dim)
         self.seed = int(seed)
-        self._side = self.image_shape[0] // 8
-        widths = (4 * self.size, 2 * self.size, self.size)
+        self._side = self.image_shape[0] >> stages
+        self._widths = widths = sizes.widths(self.size, stages)
         self.projection = keras.layers.Dense(
             self._side**2 * widths[0],
             use_bias=False,
@@ -82,7 +84,7 @@ class ConditionalGenerator(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         self.projection.build((None, self.latent_dim))
-        shape = (None, self._side, self._side, 4 * self.size)
+        shape = (None, self._side, self._side, self._widths[0])
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
             norm.build(shape)
             convolution.build(shape)
@@ -91,7 +93,7 @@ class ConditionalGenerator(keras.Model):
 
     def largest_kernel(self) -> int:
         """Numbers in the largest of its variables; to be known before it is built."""
-        widths = (4 * self.size, 2 * self.size, self.size, self.image_shape[-1])
+        widths = (*self._widths, self.image_shape[-1])
         kernels = [inputs * units * _KERNEL**2 for inputs, units in itertools.pairwise(widths)]
         return max(*kernels, self.latent_dim * self._side**2 * widths[0], self.classes * widths[0])
 
@@ -135,8 +137,8 @@ class ConditionalGenerator(keras.Model):
                 features = _on_groups(convolution, tf.nn.relu(norm(features, positions)))
 
     def _projected(self, noise: tf.Tensor) -> tf.Tensor:
-        features = self.projection(noise)  # [K, n, side * side * 4g]
-        return tf.reshape(features, [*_groups(noise), self._side, self._side, 4 * self.size])
+        features = self.projection(noise)  # [K, n, side * side * width]
+        return tf.reshape(features, [*_groups(noise), self._side, self._side, self._widths[0]])
 
     def successor(self, classes: int) -> "ConditionalGenerator":
         """A new generator of at least as many classes, the old ones' weights carried over.

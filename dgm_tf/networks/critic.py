@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import randomness
+from dgm_tf import randomness, sizes
 from dgm_tf.layers import TaskBatchNormalization
 
 _SLOPE = 0.2
@@ -16,13 +16,15 @@ _SLOPE = 0.2
 
 @keras.saving.register_keras_serializable("dgm_tf")
 class Critic(keras.Model):
-    """Three 5x5 convolutions of stride 2 (d, 2d, 4d channels, leaky ReLU 0.2) and two heads.
+    """5x5 convolutions of stride 2 (d, 2d, 4d, ... channels, leaky ReLU 0.2) and two heads.
+
+    There are three below a side of 64 pixels, four from 64 and five from 128.
 
     Args:
         image_shape: (S, S, channels).
         classes: logits of the class head, one per class seen.
         size: d.
-        norm: `"batch"` puts batch norm after the second and third convolution (the reference),
+        norm: `"batch"` puts batch norm after all convolutions but the first (the reference),
             `"none"` leaves it out: a gradient penalty is about single images, and batch norm ties
             the images of a batch together.
         initializer: `"normal"` draws all weights with standard deviation 0.02 (the reference),
@@ -50,9 +52,11 @@ class Critic(keras.Model):
         self.norm = norm
         self.initializer = initializer
         self.seed = int(seed)
+        layers = range(sizes.halvings(self.image_shape[0]))
+        self._widths = tuple(self.size << layer for layer in layers)
         self.convolutions = [
             keras.layers.Conv2D(
-                size * 2**layer,
+                width,
                 5,
                 strides=2,
                 padding="same",
@@ -61,14 +65,14 @@ class Critic(keras.Model):
                 dtype=self.dtype_policy,
                 name=f"convolution_{layer + 1}",
             )
-            for layer in range(3)
+            for layer, width in enumerate(self._widths)
         ]
         self.norms = [
             # With no finished task it is a plain one, and its statistics are those of all replicas.
             TaskBatchNormalization(name=f"norm_{layer}", dtype=self.dtype_policy)
             if norm == "batch"
             else None
-            for layer in (2, 3)
+            for layer in range(2, len(self._widths) + 1)
         ]
         self.source_head = keras.layers.Dense(
             1, kernel_initializer=self._initializer("source", 0), dtype="float32", name="source"
@@ -103,10 +107,10 @@ class Critic(keras.Model):
 
     def largest_kernel(self) -> int:
         """Numbers in the largest of its variables; to be known before it is built."""
-        widths = (self.image_shape[-1], self.size, 2 * self.size, 4 * self.size)
+        widths = (self.image_shape[-1], *self._widths)
         kernels = [25 * inputs * units for inputs, units in itertools.pairwise(widths)]
-        height, width = (-(-side // 8) for side in self.image_shape[:2])
-        return max(*kernels, height * width * 4 * self.size * self.classes)
+        height, width = (-(-side >> len(self._widths)) for side in self.image_shape[:2])
+        return max(*kernels, height * width * widths[-1] * self.classes)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Source scores float32 [B] (higher: more real) and class logits float32 [B, classes].
@@ -118,14 +122,18 @@ class Critic(keras.Model):
         features = self._features(images, training)
         return self.source_head(features)[:, 0], self.class_head(features)
 
-    def class_logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Class logits only, float32 [B, classes], as inference has them."""
-        return self.class_head(self._features(images, training=False))
+    def class_logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Class logits only, float32 [B, classes]; arguments as in `call`."""
+        return self.class_head(self._features(images, training))
 
     def class_variables(self) -> list[keras.Variable]:
         """Returns the variables that `class_logits` depends on."""
         layers = [*self.convolutions, *filter(None, self.norms), self.class_head]
         return [variable for layer in layers for variable in layer.weights]
+
+    def random_variables(self) -> list[keras.Variable]:
+        """Returns the states of its random numbers: it draws none."""
+        return []
 
     def trainable_class_variables(self) -> list[keras.Variable]:
         """Returns all trainable variables but those of the source head."""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,39 +11,32 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import _checks, determinism, growth, randomness
 from dgm_tf.errors import InputError
-from dgm_tf.layers import FinishedLayer, MaskedConv2DTranspose
+from dgm_tf.layers import MaskedConv2DTranspose
+from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.masks import EMBEDDING_LIMIT
+from dgm_tf.networks import drawing
+from dgm_tf.networks.drawing import FinishedGenerator
 
 _KERNEL = 4
 
-# A matrix product sums a row in another order when there are other numbers of rows beside it; in
-# products of always so many rows each row has its own bits. A convolution keeps an image's bits
-# next to any number of others, but not by itself.
-_ROWS = 16
-_IMAGES = 2
-
-
-class FinishedGenerator(NamedTuple):
-    """The parameters of one finished task's images; see `Generator.recall`."""
-
-    blocks: tuple[FinishedLayer, ...]
-    head: tf.Tensor  # kernel of the output layer [4, 4, channels, units used]
+# Cut-out kernels that are kept for the next images of the same task.
+_CUT_BYTES = 256 * 2**20
 
 
 @keras.saving.register_keras_serializable("dgm_tf")
-class Generator(keras.Model):
-    """Noise and label to image, by three masked blocks and an output layer per task.
+class Generator(KeptArrays, keras.Model):
+    """Noise and label to image, by n masked blocks and an output layer per task.
 
-    z [B, latent] -> transposed convolution to S/8 x S/8 x n1 -> 4x4, stride 2 -> n2 -> 4x4,
-    stride 2 -> n3 -> (per task, unmasked) 4x4, stride 2 -> S x S x channels, tanh. Batch norm per
-    task and ReLU in each block, no biases.
+    z [B, latent] -> transposed convolution to S/2^n x S/2^n x n1 -> 4x4, stride 2 -> n2 -> ... ->
+    (per task, unmasked) 4x4, stride 2 -> S x S x channels, tanh. Batch norm per task and ReLU in
+    each block, no biases. The paper's has n = 3 for S = 32.
 
     Like its layers, a generator never changes its shape: `finish_task` and `widen` return a new
     one. Where TensorFlow has a GPU, building one turns `enable_op_determinism` on for the process.
 
     Args:
-        image_shape: (S, S, channels), S a multiple of 8.
-        widths: units of the three blocks now.
+        image_shape: (S, S, channels), S a multiple of 2^n.
+        widths: units of the n blocks now; see `dgm_tf.sizes` for an n that fits a size.
         initial_widths: units before the first task; None when these are they.
         variant: `"w"` or `"a"`.
         latent_dim: length of the input vector.
@@ -53,6 +46,8 @@ class Generator(keras.Model):
         finished: number of classes of each finished task.
         finished_widths: widths of the blocks at the end of each finished task.
     """
+
+    kept: ClassVar[str] = "finished_heads"
 
     def __init__(
         self,
@@ -68,8 +63,9 @@ class Generator(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)  # the blocks do
-        self.image_shape = _checks.square_images(image_shape)
         self.widths = tuple(int(units) for units in widths)
+        self.image_shape = _checks.square_images(image_shape, len(self.widths))
+        self._side = self.image_shape[0] >> len(self.widths)
         self.initial_widths = tuple(int(units) for units in initial_widths or widths)
         self.variant = variant
         self.latent_dim = int(latent_dim)
@@ -77,10 +73,17 @@ class Generator(keras.Model):
         self.finished = tuple(int(count) for count in finished)
         self.finished_widths = tuple(tuple(int(n) for n in row) for row in finished_widths)
         self.blocks = [self._block(layer) for layer in range(len(self.widths))]
-        self.heads = [
-            self._head(task) for task in range(1, len(self.finished) + 2)
-        ]  # the last one belongs to the task being learnt
+        self.head = self._head(len(self.finished) + 1)
+        # Of finished tasks. No variables: nothing trains them, and a thousand tasks would make
+        # thousands of them.
+        self.finished_heads = tuple(
+            np.zeros((_KERNEL, _KERNEL, self.image_shape[-1], row[-1]), np.float32)
+            for row in self.finished_widths
+        )
         self._used: dict[int, list[np.ndarray]] = {}
+        self._cut: dict[int, FinishedGenerator] = {}
+        # By task, for `dgm_tf.networks.generator_state`.
+        self.finished_arrays: dict[int, dict[str, np.ndarray]] = {}
         rows = [*self.finished_widths, self.widths]
         if len(rows) != len(self.finished) + 1 or any(
             new < old for a, b in itertools.pairwise(rows) for old, new in zip(a, b, strict=True)
@@ -96,7 +99,7 @@ class Generator(keras.Model):
         first = layer == 0
         return MaskedConv2DTranspose(
             self.widths[layer],
-            self.image_shape[0] // 8 if first else _KERNEL,
+            self._side if first else _KERNEL,
             strides=1 if first else 2,
             padding="valid" if first else "same",
             variant=self.variant,
@@ -129,28 +132,29 @@ class Generator(keras.Model):
         for block in self.blocks:
             block.build(shape)
             shape = block.compute_output_shape(shape)
-        for head, widths in zip(self.heads, [*self.finished_widths, self.widths], strict=True):
-            head.build((*shape[:-1], widths[-1]))
+        self.head.build(shape)
         self.built = True
 
-    def largest_kernel(self) -> int:
-        """Numbers in the largest of its variables; to be known before it is built."""
-        taps = [block.kernel_size**2 for block in self.blocks]
-        inputs = (self.latent_dim, *self.widths)
-        kernels = [i * n * k for i, n, k in zip(inputs[:-1], self.widths, taps, strict=True)]
-        return max(*kernels, self.widths[-1] * self.image_shape[-1] * _KERNEL**2)
+    def kernel_size(self, layer: int) -> int:
+        """Weights of one block; to be known before it is built."""
+        inputs = (self.latent_dim, *self.widths)[layer]
+        return inputs * self.widths[layer] * self.blocks[layer].kernel_size ** 2
 
     # Images.
 
-    def latent(self, noise: tf.Tensor, positions: tf.Tensor, classes: int) -> tf.Tensor:
+    def latent(self, noise: tf.Tensor, own: tf.Tensor, classes: int) -> tf.Tensor:
         """The generator's input: noise whose first entries are overwritten by the one-hot label.
+
+        The paper's label is one-hot over all classes seen, which ends where the noise does. A task
+        has its own masks and output layer, so that here its label tells its own classes apart and
+        nothing in a finished task depends on how many came before.
 
         Args:
             noise: float32 [B, latent].
-            positions: int32 [B], each class's position in order of arrival, in [0, classes).
-            classes: classes seen when the task was learnt, its own included.
+            own: int32 [B], each class's position among those of its task, in [0, classes).
+            classes: the task's number of classes, below latent.
         """
-        label = tf.one_hot(positions, classes)
+        label = tf.one_hot(own, classes)
         return tf.concat([label, noise[:, classes:]], axis=1)
 
     def call(
@@ -166,21 +170,31 @@ class Generator(keras.Model):
         outputs = latent[:, None, None, :]
         for block in self.blocks:
             outputs = block(outputs, scale=scale, training=training)
-        return self.heads[-1](outputs)
+        return self.head(outputs)
 
-    def recall(self, latent: tf.Tensor, task: int) -> tf.Tensor:
-        """Images of a finished task (from 1), by its binary masks, on the units it uses.
+    def recall(self, latent: tf.Tensor, task: int) -> np.ndarray:
+        """Images float32 [B, S, S, channels] of a finished task (from 1), by its binary masks.
 
         Units that came later, that are masked or that nothing reads are cut away; see
         `MaskedLayer.recall` for why the same shapes make the same bits. An image depends on its own
-        row only, to the last bit: a batch can be split, or mixed with other rows. With oneDNN that
-        holds of batches that the number of cores divides, among which it divides them; on a GPU of
-        batches of one size.
+        row only, to the last bit.
         """
-        return self.draw(latent, self.finished_generator(task))
+        return drawing.in_groups(tf.convert_to_tensor(latent), self.finished_generator(task))
 
     def finished_generator(self, task: int) -> FinishedGenerator:
-        """Returns the parameters by which `recall` makes the images of one task."""
+        """Returns the parameters of one finished task's images, as tensors.
+
+        They are cut out of the kernels, which the gate keeps as they are, and some are kept.
+        """
+        if task not in self._cut:
+            cut = self._cut_out(task)
+            size = sum(int(np.prod(block.kernel.shape)) for block in cut.blocks) * 4
+            while self._cut and size * (len(self._cut) + 1) > _CUT_BYTES:
+                self._cut.pop(next(iter(self._cut)))
+            self._cut[task] = cut
+        return self._cut[task]
+
+    def _cut_out(self, task: int) -> FinishedGenerator:
         blocks = []
         used_inputs = np.arange(self.latent_dim)
         for block, used_units in zip(self.blocks, self.used_units(task), strict=True):
@@ -188,32 +202,8 @@ class Generator(keras.Model):
                 block.finished_layer(task, used_inputs=used_inputs, used_units=used_units)
             )
             used_inputs = used_units
-        head = tf.gather(self.heads[task - 1].kernel, used_inputs, axis=-1)
-        return FinishedGenerator(tuple(blocks), head)
-
-    def draw(self, latent: tf.Tensor, finished: FinishedGenerator) -> tf.Tensor:
-        """Images float32 [B, S, S, channels] in (-1, 1) of a finished task, for any B."""
-        rows = tf.shape(latent)[0]
-        padded = tf.pad(latent, [[0, -rows % _ROWS], [0, 0]])
-        groups = tf.reshape(padded, [-1, _ROWS, 1, 1, self.latent_dim])
-        side, units = self.image_shape[0] // 8, finished.blocks[0].kernel.shape[-2]
-        outputs = tf.map_fn(
-            lambda group: self.blocks[0].finished_outputs(group, finished.blocks[0]),
-            groups,
-            fn_output_signature=tf.TensorSpec([_ROWS, side, side, units]),
-        )
-        outputs = tf.reshape(outputs, [-1, side, side, units])[: tf.maximum(rows, _IMAGES)]
-        for block, layer in zip(self.blocks[1:], finished.blocks[1:], strict=True):
-            outputs = block.finished_outputs(outputs, layer)
-        images = self._head_product(outputs, finished.head)[:rows]
-        images.set_shape([latent.shape[0], *self.image_shape])
-        return images
-
-    def _head_product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        shape = (tf.shape(inputs)[0], *self.image_shape)
-        images = tf.nn.conv2d_transpose(inputs, kernel, tf.stack(shape), 2, "SAME")
-        images.set_shape([inputs.shape[0], *self.image_shape])
-        return tf.tanh(images)
+        cut = FinishedGenerator(tuple(blocks), self.finished_heads[task - 1][..., used_inputs])
+        return tf.nest.map_structure(lambda it: None if it is None else tf.constant(it), cut)
 
     def used_units(self, task: int) -> list[np.ndarray]:
         """Indices of the units that a finished task's images depend on, a row per block.
@@ -222,26 +212,25 @@ class Generator(keras.Model):
         layer reads every unit of the last block.
         """
         if task not in self._used:
-            with tf.init_scope():  # values, also while a graph is traced
-                self._used[task] = self._find_used(task)
+            self._used[task] = self._find_used(task)
         return self._used[task]
 
     def _find_used(self, task: int) -> list[np.ndarray]:
-        masks = [block.finished_mask(task).numpy() for block in self.blocks]
+        masks = [block.finished_mask(task) for block in self.blocks]
         alive = []
         for block, mask in zip(self.blocks, masks, strict=True):
             if self.variant == "a":
-                alive.append(mask > 0)
+                alive.append(mask)
                 continue
             # Without a weight a unit is the constant relu(shift): it matters only above 0.
-            connected = mask.max(axis=(0, 1, 3)) > 0
-            alive.append(connected | (to_numpy(block.norm.affine_of(task))[1] > 0))
+            connected = mask.any(axis=(0, 1, 3))
+            alive.append(connected | (block.norm.affine_of(task)[1] > 0))
         used = [alive[-1]]
         for layer in range(len(masks) - 2, -1, -1):
             wanted = alive[layer]
             if self.variant == "w":
                 above = masks[layer + 1][:, :, used[0], :]
-                wanted = wanted & (above.max(axis=(0, 1, 2), initial=0) > 0)
+                wanted = wanted & above.any(axis=(0, 1, 2))
             used.insert(0, wanted)
         # A product needs one unit at least; an unused one brings zeros.
         return [np.flatnonzero(row) if row.any() else np.zeros(1, int) for row in used]
@@ -259,7 +248,7 @@ class Generator(keras.Model):
 
     def learning_variables(self) -> list[keras.Variable]:
         """Returns the variables of the present task, none of the finished ones."""
-        variables = list(self.heads[-1].trainable_variables)
+        variables = list(self.head.trainable_variables)
         for block in self.blocks:
             variables += block.trainable_variables
         return variables
@@ -342,10 +331,12 @@ class Generator(keras.Model):
         Args:
             classes: classes of the task that ends.
         """
-        return self._successor(
+        finished = self._successor(
             finished=[*self.finished, classes],
             finished_widths=[*self.finished_widths, self.widths],
         )
+        finished.finished_heads = (*self.finished_heads, to_numpy(self.head.kernel).copy())
+        return finished
 
     def grown_widths(self) -> tuple[int, ...]:
         """Widths that give every block at least the free capacity it had before the first task."""
@@ -387,16 +378,19 @@ class Generator(keras.Model):
         generator.build()
         for mine, its in zip(generator.blocks, self.blocks, strict=True):
             mine.inherit(its)
-        for mine, its in zip(generator.heads, self.heads, strict=False):
-            value = to_numpy(mine.kernel)
-            value[..., : its.kernel.shape[-1]] = to_numpy(its.kernel)
-            mine.kernel.assign(value)
+        generator.finished_heads = self.finished_heads
+        # Which nothing changes any more.
+        generator._used, generator.finished_arrays = self._used, self.finished_arrays
+        if len(generator.finished) == len(self.finished):
+            value = to_numpy(generator.head.kernel).copy()
+            value[..., : self.widths[-1]] = to_numpy(self.head.kernel)
+            generator.head.kernel.assign(value)
         return generator
 
     def parameters(self) -> int:
         """Weights of blocks and output layers plus two normalisation vectors per task and block."""
         kernels = sum(int(np.prod(block.kernel.shape)) for block in self.blocks)
-        heads = sum(int(np.prod(head.kernel.shape)) for head in self.heads)
+        heads = sum(head.size for head in (*self.finished_heads, to_numpy(self.head.kernel)))
         norms = 2 * sum(sum(row) for row in (*self.finished_widths, self.widths))
         return kernels + heads + norms
 
@@ -430,9 +424,9 @@ class Generator(keras.Model):
         """
         counts = [0] * task
         for block in self.blocks:
-            mask = block.finished_mask(task).numpy() > 0
+            mask = block.finished_mask(task)
             for earlier in range(1, task + 1):
-                other = block.finished_mask(earlier).numpy() > 0
+                other = block.finished_mask(earlier)
                 # The block was narrower then: its mask is the leading part.
                 part = mask[tuple(slice(size) for size in other.shape)]
                 counts[earlier - 1] += int(np.count_nonzero(part & other))

@@ -1,6 +1,6 @@
 """The variables of a network as named arrays, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -34,14 +34,32 @@ def restored_network(kind: type, config: Mapping[str, Any], arrays: Mapping[str,
             f"{network.largest_kernel()} numbers; its largest array has {numbers}"
         )
     network.build()
-    for variable in network.weights:
-        value = arrays.get(variable.path)
-        wanted = tuple(variable.shape), np.dtype(variable.dtype)
-        if value is None or (value.shape, value.dtype) != wanted:
-            found = "none" if value is None else f"one of shape {value.shape} and {value.dtype}"
-            raise InputError(
-                f"the saved state must hold an array {variable.path} of shape "
-                f"{wanted[0]} and {wanted[1]}; it holds {found}"
-            )
-        variable.assign(value)
+    assign_arrays(network.weights, arrays)
     return network
+
+
+def assign_arrays(variables: Sequence[keras.Variable], arrays: Mapping[str, np.ndarray]) -> None:
+    """Gives variables the values of the arrays that are called as they are."""
+    for variable in variables:
+        variable.assign(array_of(arrays, variable.path, variable.shape, np.dtype(variable.dtype)))
+
+
+def array_of(
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    shape: Sequence[int],
+    dtype: Any = np.float32,
+) -> np.ndarray:
+    """Returns an array of a saved state.
+
+    Raises:
+        InputError: there is none, or one of another form.
+    """
+    value, wanted = arrays.get(name), (tuple(shape), np.dtype(dtype))
+    if value is None or (value.shape, value.dtype) != wanted:
+        found = "none" if value is None else f"one of shape {value.shape} and {value.dtype}"
+        raise InputError(
+            f"the saved state must hold an array {name} of shape {wanted[0]} and {wanted[1]}; it "
+            f"holds {found}"
+        )
+    return value

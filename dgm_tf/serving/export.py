@@ -1,7 +1,6 @@
 """A trained memory as a SavedModel that runs where nothing of this package is installed."""
 
 import dataclasses
-import functools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Record
 from dgm_tf.networks import Generator
+from dgm_tf.networks.drawing import GROUP, draw
 from dgm_tf.replay import to_levels
 from dgm_tf.runs import provenance
 from dgm_tf.serving.shared_kernels import SharedKernels
@@ -239,17 +239,12 @@ def _images(
     kernels: SharedKernels, generator: Generator, classes: Sequence[int]
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """The function of class ids and noise that makes images, each by the task of its class."""
-    seen = np.cumsum(generator.finished).tolist()
-    of_class = generator.class_tasks.astype(np.int32)
+    counts = np.asarray(generator.finished, np.int32)
+    task_of_class = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    own_of_class = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+    size = generator.latent_dim
 
-    def images_of(task: int, rows: tf.Tensor, positions: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        positions, noise = tf.gather(positions, rows), tf.gather(noise, rows)
-        latent = generator.latent(noise, positions, seen[task - 1])
-        return generator.draw(latent, kernels.finished(task))
-
-    @_traced(
-        tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, generator.latent_dim], tf.float32)
-    )
+    @_traced(tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, size], tf.float32))
     def images(labels: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         labels = tf.ensure_shape(labels, [None])
         fitting = _check(
@@ -260,20 +255,64 @@ def _images(
         )
         with tf.control_dependencies([fitting]):
             positions = _positions(labels, classes)
-        tasks = tf.gather(of_class, positions) - 1
-        rows = tf.dynamic_partition(tf.range(tf.shape(labels)[0]), tasks, len(seen))
-        # A task that no label asks for costs nothing.
-        made = [
-            tf.cond(
-                tf.size(mine) > 0,
-                functools.partial(images_of, task, mine, positions, noise),
-                lambda: tf.zeros([0, *generator.image_shape]),
-            )
-            for task, mine in enumerate(rows, start=1)
-        ]
-        return tf.ensure_shape(tf.dynamic_stitch(rows, made), [None, *generator.image_shape])
+        tasks, own = tf.gather(task_of_class, positions), tf.gather(own_of_class, positions)
+        # As `Generator.latent` does, where tasks have other numbers of classes.
+        column = tf.range(size)
+        label = tf.cast(column == own[:, None], tf.float32)
+        latent = tf.where(column < tf.gather(counts, tasks)[:, None], label, noise)
+        made = _by_task(kernels, tasks, latent, generator.image_shape)
+        return tf.ensure_shape(made, [None, *generator.image_shape])
 
     return images
+
+
+def _by_task(
+    kernels: SharedKernels, tasks: tf.Tensor, latent: tf.Tensor, image_shape: Sequence[int]
+) -> tf.Tensor:
+    """Images of rows of any tasks, in groups of one task, as `drawing.in_groups` makes them.
+
+    A task that no row asks for costs nothing.
+
+    Args:
+        kernels: of all tasks.
+        tasks: int32 [B], from 0.
+        latent: float32 [B, latent].
+        image_shape: (S, S, C).
+    """
+    order = tf.argsort(tasks, stable=True)
+    present, _, counts = tf.unique_with_counts(tf.gather(tasks, order))
+    groups = -(-counts // GROUP)
+    ends = tf.cumsum(groups)
+    # Where each row stands among the groups, each of which is filled up with zeros.
+    skipped = tf.cumsum(groups * GROUP - counts, exclusive=True)
+    slots = tf.range(tf.size(tasks)) + tf.repeat(skipped, counts)
+    total = tf.reduce_sum(groups)
+    rows = tf.scatter_nd(
+        slots[:, None], tf.gather(latent, order), [total * GROUP, latent.shape[-1]]
+    )
+    rows = tf.reshape(rows, [total, GROUP, latent.shape[-1]])
+    made = tf.TensorArray(tf.float32, size=total, element_shape=[GROUP, *image_shape])
+
+    def of_task(index: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        finished = kernels.finished(present[index])
+
+        def of_group(group: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            return group + 1, made.write(group, draw(rows[group], finished))
+
+        _, made = tf.while_loop(
+            lambda group, _: group < ends[index],
+            of_group,
+            [ends[index] - groups[index], made],
+            parallel_iterations=1,
+        )
+        return index + 1, made
+
+    _, made = tf.while_loop(
+        lambda index, _: index < tf.size(present), of_task, [0, made], parallel_iterations=1
+    )
+    images = tf.reshape(made.stack(), [-1, *image_shape])
+    slot_of_row = tf.scatter_nd(order[:, None], slots, [tf.size(tasks)])
+    return tf.gather(images, slot_of_row)
 
 
 def _positions(labels: tf.Tensor, classes: Sequence[int]) -> tf.Tensor:

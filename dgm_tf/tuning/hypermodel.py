@@ -94,6 +94,7 @@ class HyperDGM(keras_tuner.HyperModel):
 
         A generator that begins larger pays for that as for growth.
         """
-        # A generator's first widths are multiples of its size.
-        first = measured.initial_units * self.base.generator_size / settings.generator_size
+        first = measured.initial_units
+        if not settings.generator_widths:  # a generator's first widths are multiples of its size
+            first = first * self.base.generator_size / settings.generator_size
         return measured.units / first - 1.0

@@ -147,7 +147,7 @@ def _description(
         "halvings": plan.halvings if hyperband else None,
         "aim": dataclasses.asdict(hypermodel.aim),
         "space": space.get_config()["space"],
-        "base": dataclasses.asdict(hypermodel.base),
+        "base": hypermodel.base.as_json(),
         "stream": described,
         "command": command,
         "versions": {**provenance.versions(), "keras-tuner": keras_tuner.__version__},
@@ -215,7 +215,7 @@ def _learn_again(folder: Path, best: TrialResult, stream: TaskStream, tuner: DGM
     rows = _read_json(path) if path.exists() else []
     for name, settings in ("begin", tuner.hypermodel.base), ("best", best.settings):
         settings = dataclasses.replace(settings, seed=stream.seed)
-        row = {"name": name, "settings": dataclasses.asdict(settings)}
+        row = {"name": name, "settings": settings.as_json()}
         if any(row.items() <= known.items() for known in rows):
             continue
         try:

@@ -491,19 +491,22 @@ def test_a_number_of_tasks_that_the_stream_does_not_have_is_refused(tasks):
     ("settings", "wanted"),
     [
         ({"batch_size": 140}, "class 0 has .* --batch_size is 140"),
-        ({"latent_dim": 10}, "10 classes, latent_dim is 10"),
-        ({"replay_buffer": 9}, "10 classes, replay_buffer is 9"),
+        ({"latent_dim": 5}, "5 classes, latent_dim is 5"),
     ],
 )
 def test_what_is_too_large_or_too_small_is_found_before_any_work(tmp_path, settings, wanted):
     options = RunOptions(run_dir=str(tmp_path / "run"))
+    stream = StreamOptions("digits", classes_per_task=5)
     with pytest.raises(InputError, match=wanted):
-        prepare(StreamOptions("digits"), "dgm", DGMSettings(**settings), options)
+        prepare(stream, "dgm", DGMSettings(**settings), options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_the_classes_that_will_be_learnt_have_to_fit():
-    check_sizes(StreamOptions("digits").open(0), DGMSettings(latent_dim=6), max_tasks=5)
+    stream = StreamOptions("digits", classes_per_task=(2, 2, 6)).open(0)
+    check_sizes(stream, DGMSettings(latent_dim=6), max_tasks=2)
+    with pytest.raises(InputError, match="6 classes, latent_dim is 6"):
+        check_sizes(stream, DGMSettings(latent_dim=6))
 
 
 @pytest.mark.parametrize(

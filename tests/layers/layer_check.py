@@ -81,7 +81,7 @@ def check_config(layer):
 
 
 def check_model(model, outputs, tmp_path):
-    """Configuration and weights are all there is to a network, and so is its Keras file.
+    """Configuration, weights and kept arrays are all there is, and so is a network's Keras file.
 
     Args:
         model: a built network.
@@ -94,7 +94,7 @@ def check_model(model, outputs, tmp_path):
     check_config(model)
     revived = type(model).from_config(model.get_config())
     revived.build()
-    revived.set_weights(model.get_weights())
+    copy_numbers(model, revived)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     for other in (revived, loaded):
@@ -102,6 +102,15 @@ def check_model(model, outputs, tmp_path):
         for found, expected in zip(outputs(other), outputs(model), strict=True):
             np.testing.assert_array_equal(bits(found), bits(expected))
     return revived
+
+
+def copy_numbers(source, target):
+    """Gives a network or layer the variables of another, and what finished tasks have kept."""
+    target.set_weights(source.get_weights())
+    pairs = zip(source._flatten_layers(), target._flatten_layers(), strict=True)
+    for one, other in pairs:
+        if name := getattr(one, "kept", None):
+            setattr(other, name, getattr(one, name))
 
 
 def _check_revival(layer, inputs):

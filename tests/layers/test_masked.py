@@ -217,7 +217,9 @@ def test_a_finished_task_costs_one_bit_per_element_and_its_norm(kind, variant, n
     size = math.prod(layer.kernel.shape) if variant == "w" else UNITS
 
     def stored(layer):
-        return sum(variable.numpy().nbytes for variable in layer.weights)
+        arrays = list(layer.finished_masks) + [variable.numpy() for variable in layer.weights]
+        arrays += [] if layer.norm is None else layer.norm.affines
+        return sum(array.nbytes for array in arrays)
 
     costs = []
     for _ in range(3):

@@ -150,10 +150,13 @@ def test_masks_come_back_from_bits(shape):
     assert bits.dtype == np.uint8
     assert bits.shape == (masks.packed_size(shape),) == (-(-mask.size // 8),)
     unpacked = masks.unpack_bits(bits, shape)
-    assert unpacked.dtype == tf.float32
+    assert unpacked.dtype == bool
     np.testing.assert_array_equal(unpacked, mask)
-    in_graph = tf.function(lambda: masks.unpack_bits(tf.constant(bits), shape), autograph=False)
-    np.testing.assert_array_equal(in_graph(), mask)
+    in_graph = tf.function(masks.unpacked, autograph=False)
+    in_graph = in_graph.get_concrete_function(
+        tf.TensorSpec([None], tf.uint8), tf.TensorSpec([len(shape)], tf.int32)
+    )
+    np.testing.assert_array_equal(in_graph(tf.constant(bits), tf.constant(shape)), mask)
 
 
 def test_the_first_element_lies_in_the_highest_bit():

@@ -104,5 +104,5 @@ def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(tmp_p
 
 
 def test_an_odd_size_is_refused():
-    with pytest.raises(InputError, match="S a multiple of 8"):
-        ConditionalGenerator((12, 12, 1), 2)
+    with pytest.raises(InputError, match="S a multiple of 4"):
+        ConditionalGenerator((14, 14, 1), 2)

@@ -1,10 +1,13 @@
 """The generator: its formula, its exact memory, what is cut away, and how it grows."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from dgm_tf.errors import InputError
+from dgm_tf.networks import drawing
 from tests.layers.layer_check import bits, check_model
 from tests.layers.products import transposed_convolution
 from tests.networks.tiny_generator import (
@@ -40,7 +43,7 @@ def numbers(generator, block, task=None):
         return np.float64(layer.kernel), layer.embedding.numpy() >= 0, np.float64(affine)
     inputs, units = layer.finished[task - 1]
     kernel = np.float64(layer.kernel)[:, :, :units, :inputs]
-    return kernel, layer.finished_mask(task).numpy() > 0, np.float64(layer.norm.affine_of(task))
+    return kernel, layer.finished_mask(task), np.float64(layer.norm.affine_of(task))
 
 
 def reference_images(generator, task=None):
@@ -54,8 +57,8 @@ def reference_images(generator, task=None):
         )
         outputs = np.maximum(outputs * scale + shift, 0)
         outputs = outputs * mask if generator.variant == "a" else outputs
-    head = np.float64(generator.heads[(task or 0) - 1].kernel)
-    return np.tanh(transposed_convolution(outputs, head, strides=2, padding="same"))
+    head = generator.finished_heads[task - 1] if task else generator.head.kernel.numpy()
+    return np.tanh(transposed_convolution(outputs, np.float64(head), strides=2, padding="same"))
 
 
 # Images.
@@ -93,7 +96,7 @@ def test_the_reference_network_has_its_shapes():
         shape = block.compute_output_shape(shape)
         sides.append(shape[1])
     assert sides == [4, 8, 16]
-    assert tuple(generator.heads[0].kernel.shape) == (4, 4, 3, 20)
+    assert tuple(generator.head.kernel.shape) == (4, 4, 3, 20)
     kernels = [block.kernel.numpy() for block in generator.blocks]
     assert [abs(kernel.std() - 0.02) < 0.001 for kernel in kernels] == [True] * 3
     assert not any("bias" in variable.path for variable in generator.weights)
@@ -174,11 +177,13 @@ def test_weights_come_from_the_seed():
 
 def test_an_output_layer_belongs_to_one_task():
     generator = after(1)
-    first, second = (head.kernel for head in generator.heads)
-    assert second is generator.learning_variables()[0]
-    assert not any(variable is first for variable in generator.learning_variables())
-    first, second = (head.kernel.numpy() for head in made().finish_task(1).heads)
-    assert not np.isin(second, first).any()
+    assert generator.head.kernel is generator.learning_variables()[0]
+    (kept,) = generator.finished_heads
+    before = kept.copy()
+    train(generator, seed=2)
+    np.testing.assert_array_equal(kept, before)
+    begun = made().finish_task(1)
+    assert not np.isin(begun.head.kernel.numpy(), begun.finished_heads[0]).any()
 
 
 # What a finished task uses.
@@ -271,7 +276,7 @@ def test_the_gate_knows_the_block_below(variant):
         assert 0 < expected.mean() < 1
         # Offsets and scales belong to the task alone.
         np.testing.assert_array_equal(gated[block.norm.beta.path], 1)
-    np.testing.assert_array_equal(gated[generator.heads[-1].kernel.path], 1)
+    np.testing.assert_array_equal(gated[generator.head.kernel.path], 1)
 
 
 def test_gradients_of_embeddings_are_compensated():
@@ -398,7 +403,7 @@ def test_overlaps_are_those_of_the_masks_by_position(variant):
     generator = after(1, 1, 1, variant=variant)
     used = []  # of each task, the places it uses: (block, index ...)
     for task in (1, 2, 3):
-        masks = [block.finished_mask(task).numpy() for block in generator.blocks]
+        masks = [block.finished_mask(task) for block in generator.blocks]
         used.append({(b, *at) for b, mask in enumerate(masks) for at in np.argwhere(mask).tolist()})
     for task in (1, 2, 3):
         wanted = [len(used[task - 1] & earlier) for earlier in used[:task]]
@@ -408,16 +413,26 @@ def test_overlaps_are_those_of_the_masks_by_position(variant):
     assert reserved == len(set.union(*used))
 
 
-@pytest.mark.parametrize("widths", [(5, 4, 3), (120, 40, 29)])
-def test_a_recalled_image_depends_on_its_own_row_alone(widths):
+@pytest.mark.parametrize(
+    ("side", "widths"),
+    [(32, (5, 4, 3)), (32, (120, 40, 29)), (28, (24, 12)), (64, (96, 48, 24, 12))],
+)
+def test_a_recalled_image_depends_on_its_own_row_alone(side, widths):
     """To the last bit: products sum in another order for another number of rows."""
-    generator = made("w", widths=widths, image_shape=(32, 32, 3), latent_dim=128)
+    generator = made("w", widths=widths, image_shape=(side, side, 3), latent_dim=128)
     generator = generator.finish_task(1)
     latent = tf.constant(np.random.RandomState(0).normal(size=(37, 128)), tf.float32)
-    recall = tf.function(lambda rows: generator.recall(rows, 1), autograph=False)
-    recall = recall.get_concrete_function(tf.TensorSpec([None, 128]))
-    together = bits(recall(latent))
+    together = bits(generator.recall(latent, 1))
     for cuts in ([0, 1, 3, 10, 26, 37], [0, 16, 36, 37]):
-        parts = [bits(recall(latent[a:b])) for a, b in zip(cuts, cuts[1:], strict=False)]
+        parts = [bits(generator.recall(latent[a:b], 1)) for a, b in itertools.pairwise(cuts)]
         np.testing.assert_array_equal(np.concatenate(parts), together)
-    assert recall(latent[:0]).shape == (0, 32, 32, 3)
+    assert generator.recall(latent[:0], 1).shape == (0, side, side, 3)
+
+
+def test_one_graph_draws_the_images_of_every_task_and_width():
+    drawing._traced.cache_clear()
+    generator = after(1, 2, 1, 1)
+    for task in (1, 2, 3, 4):
+        drawing.drawn(latents(), generator.finished_generator(task))
+        generator.recall(latents(), task)
+    assert drawing._traced.cache_info().currsize == 1

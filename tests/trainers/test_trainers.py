@@ -103,7 +103,7 @@ def test_a_folder_with_another_run_is_refused_with_one_line(finished, monkeypatc
         (["--class_order=0,1,2"], "permutation"),
         (["--batch_size=1000"], "must not be larger than a class"),
         (['--settings={"latent_dim": 8}'], "10 classes, latent_dim is 8"),
-        (["--image_size=20"], "multiple of 8"),
+        (["--image_size=18"], "multiple of 4"),
         (["--validation_fraction=1.5"], "validation_fraction"),
         (["--max_tasks=11"], "--max_tasks from 1 to 10"),
         (["--run_dir={tmp_path}/file/run"], "cannot write"),

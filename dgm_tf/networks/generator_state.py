@@ -1,0 +1,173 @@
+"""A generator as named arrays, and back.
+
+`finished/<task>/...` holds what a finished task has reserved for good: the bits of its masks, its
+normalisation, its output layer, and the weights that no earlier task had reserved. These arrays
+never change, so that a folder of checkpoints has to hold them once. The other names are those of
+variables; of a kernel only the free weights are in it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras.ops import convert_to_numpy as to_numpy
+
+from dgm_tf.errors import InputError
+from dgm_tf.layers import MaskedLayer
+from dgm_tf.networks.generator import Generator
+from dgm_tf.networks.state import array_of, assign_arrays
+
+
+def generator_arrays(generator: Generator) -> dict[str, np.ndarray]:
+    """Returns every number that later tasks and images depend on, by name."""
+    arrays = {variable.path: to_numpy(variable) for variable in generator.weights}
+    fixed = fixed_weights(generator.blocks, [to_numpy(it.reserved) for it in generator.blocks])
+    for block, rows in zip(generator.blocks, fixed, strict=True):
+        arrays[block.kernel.path] = arrays[block.kernel.path][~rows]
+        del arrays[block.reserved.path]  # which the masks say
+    kept = generator.finished_arrays
+    if len(kept) < len(generator.finished):
+        kernels = [to_numpy(block.kernel) for block in generator.blocks]
+        for task, new in enumerate(_walk(generator), start=1):
+            kept[task] = _finished_arrays(generator, task, new, kernels)
+    for task in range(1, len(generator.finished) + 1):
+        arrays |= kept[task]
+    return arrays
+
+
+def keep_finished(generator: Generator, before: Generator) -> None:
+    """Takes down what a task has reserved, now that it is finished.
+
+    Args:
+        generator: with the task finished, and not widened yet.
+        before: as it was while the task was learnt.
+    """
+    old, now = (
+        fixed_weights(each.blocks, [to_numpy(block.reserved) for block in each.blocks])
+        for each in (before, generator)
+    )
+    task = len(generator.finished)
+    new = [_New(_corner(b), b & ~a) for a, b in zip(old, now, strict=True)]
+    kernels = [to_numpy(block.kernel) for block in generator.blocks]
+    generator.finished_arrays[task] = _finished_arrays(generator, task, new, kernels)
+
+
+def restored_generator(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Generator:
+    """Returns the generator of `get_config` and `generator_arrays`.
+
+    Raises:
+        InputError: an array is missing, or sizes or types do not fit.
+    """
+    generator = Generator.from_config(config)
+    _check_sizes(generator, arrays)
+    generator.build()
+    _read_finished(generator, arrays)
+    kernels = [np.zeros(block.kernel.shape, np.float32) for block in generator.blocks]
+    for task, new in enumerate(_walk(generator), start=1):
+        for block, kernel, (corner, where) in zip(generator.blocks, kernels, new, strict=True):
+            name = _name(task, block, "kernel")
+            kernel[corner][where] = array_of(arrays, name, [np.count_nonzero(where)])
+        generator.finished_arrays[task] = _finished_arrays(generator, task, new, kernels)
+    unions = [block.union_of_masks() for block in generator.blocks]
+    fixed = fixed_weights(generator.blocks, unions)
+    for block, kernel, rows, union in zip(generator.blocks, kernels, fixed, unions, strict=True):
+        kernel[~rows] = array_of(arrays, block.kernel.path, [np.count_nonzero(~rows)])
+        block.kernel.assign(kernel)
+        block.reserved.assign(union)
+    done = {path for it in generator.blocks for path in (it.kernel.path, it.reserved.path)}
+    assign_arrays([each for each in generator.weights if each.path not in done], arrays)
+    return generator
+
+
+def fixed_weights(
+    blocks: Sequence[MaskedLayer], reserved: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Which weights the gate holds, bool of each kernel's shape.
+
+    Args:
+        blocks: of a generator, in order.
+        reserved: what tasks have reserved of each block, of its masks' shape, or the leading part.
+    """
+    fixed, below = [], None
+    for block, own in zip(blocks, reserved, strict=True):
+        fixed.append(block.weights_between(own, below))
+        below = own
+    return fixed
+
+
+class _New(NamedTuple):
+    """The weights of a block that a task was the first to reserve."""
+
+    corner: tuple[slice, ...]  # of the kernel: the widths at the end of the task
+    where: np.ndarray  # bool, of the corner's shape
+
+
+def _walk(generator: Generator) -> Iterator[list[_New]]:
+    """Goes from task to task and tells what each was the first to reserve."""
+    unions = [np.zeros(block.embedding.shape, bool) for block in generator.blocks]
+    fixed = [np.zeros(block.kernel.shape, bool) for block in generator.blocks]
+    for task in range(1, len(generator.finished) + 1):
+        parts = []
+        for block, union in zip(generator.blocks, unions, strict=True):
+            mask = block.finished_mask(task)
+            part = union[_corner(mask)]
+            part |= mask
+            parts.append(part)
+        found = []
+        for now, before in zip(fixed_weights(generator.blocks, parts), fixed, strict=True):
+            part = before[_corner(now)]
+            found.append(_New(_corner(now), now & ~part))
+            part |= now
+        yield found
+
+
+def _corner(array: np.ndarray) -> tuple[slice, ...]:
+    return tuple(slice(size) for size in array.shape)
+
+
+def _name(task: int, block: MaskedLayer | None, part: str) -> str:
+    owner = "" if block is None else f"{block.name}/"
+    return f"finished/{task:05d}/{owner}{part}"
+
+
+def _finished_arrays(
+    generator: Generator, task: int, new: Sequence[_New], kernels: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    arrays = {_name(task, None, "head"): generator.finished_heads[task - 1]}
+    for block, kernel, (corner, where) in zip(generator.blocks, kernels, new, strict=True):
+        arrays[_name(task, block, "mask")] = block.finished_masks[task - 1]
+        arrays[_name(task, block, "affine")] = block.norm.affine_of(task)
+        arrays[_name(task, block, "kernel")] = kernel[corner][where]
+    return arrays
+
+
+def _check_sizes(generator: Generator, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses a configuration of more weights than there are, before room is made for them."""
+    for layer, block in enumerate(generator.blocks):
+        tasks = range(1, len(generator.finished) + 1)
+        names = [f"{generator.name}/{block.name}/kernel"]
+        names += [_name(task, block, "kernel") for task in tasks]
+        found = sum(arrays[name].size for name in names if name in arrays)
+        if found != (wanted := generator.kernel_size(layer)):
+            raise InputError(
+                f"the saved state describes a {generator.name} with {wanted} weights in "
+                f"{block.name}; its arrays have {found}"
+            )
+
+
+def _read_finished(generator: Generator, arrays: Mapping[str, np.ndarray]) -> None:
+    """Takes over the finished tasks' masks, normalisation and output layers."""
+    tasks = range(1, len(generator.finished) + 1)
+    for block in generator.blocks:
+        block.finished_masks = tuple(
+            array_of(arrays, _name(task, block, "mask"), zeros.shape, np.uint8)
+            for task, zeros in zip(tasks, block.finished_masks, strict=True)
+        )
+        block.norm.affines = tuple(
+            array_of(arrays, _name(task, block, "affine"), zeros.shape)
+            for task, zeros in zip(tasks, block.norm.affines, strict=True)
+        )
+    generator.finished_heads = tuple(
+        array_of(arrays, _name(task, None, "head"), zeros.shape)
+        for task, zeros in zip(tasks, generator.finished_heads, strict=True)
+    )
