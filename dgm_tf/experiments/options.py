@@ -170,7 +170,7 @@ class LearnOptions:
         default=False,
     )
     image_size: int | None = option(
-        "side of the square images for the networks, a multiple of 8; by default 32, later that of "
+        "side of the square images for the networks, a multiple of 4; by default 32, later that of "
         "the memory",
         default=None,
     )
