@@ -152,7 +152,7 @@ class OpenStream:
         Raises:
             InputError: an image of a new class cannot be read, or a class has too few.
         """
-        self._done = list(rows)
+        self._done, self.remarks = list(rows), []
         known = [name for row in rows for name in row["class_names"]]
         new = [name for name in self._files if name not in known]
         self.known = [name for name in self._files if name in known]

@@ -1,6 +1,7 @@
 """A memory that grows: a run folder whose stream has no end, learnt in any number of commands."""
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -167,6 +168,7 @@ def _of_new(
     settings = chosen.resolve(FOLDER, overrides)
     size = DEFAULT_SIZE if learn.image_size is None else learn.image_size
     stream = _stream(learn, settings, name=name, image_size=size, colours=None)
+    stream.begin([])  # What cannot be learnt is found before the memory is made.
     return stream, chosen.method, settings
 
 
@@ -183,12 +185,11 @@ def _of_memory(
     method, size = description["learner"].partition("-")[0], described["image_shape"][0]
     wanted = dict(overrides)
     if "preset" in asked:
-        wanted = dataclasses.asdict(
-            SettingsOptions(**{"method": method, **asked}).resolve(FOLDER, overrides)
-        )
+        wanted = SettingsOptions(**{"method": method, **asked}).resolve(FOLDER, overrides).as_json()
     elif "settings" in asked:
         wanted = {**settings_file.read(asked["settings"]), **overrides}
         wanted.pop(settings_file.PRESET, None)
+    wanted = json.loads(json.dumps(wanted))  # tuples as the file has them
     there = {"method": method, "image_size": size}
     there |= {name: settings[name] for name in wanted if name in settings}
     here = {"method": asked.get("method", method), "image_size": learn.image_size or size}

@@ -126,7 +126,7 @@ def class_table(rows: Sequence[Row]) -> Table:
     now = by_class(rows[-1], "class_accuracy")
     table = [
         [
-            _short(names[label]),
+            _short(names.get(label, str(label))),
             str(row["task"]),
             _percent(now[label]) if label in now else _NOT_MEASURED,
             verdicts.get(row["task"], _NEWEST),
@@ -150,7 +150,8 @@ def _task(row: Row, names: Mapping[int, str]) -> str:
     """A task's number, of a memory with the names of its classes."""
     if not names:
         return str(row["task"])
-    return f"{row['task']} {_short(', '.join(names[label] for label in row['classes']))}"
+    classes = ", ".join(names.get(label, str(label)) for label in row["classes"])
+    return f"{row['task']} {_short(classes)}"
 
 
 def _short(name: str) -> str:

@@ -142,8 +142,11 @@ def check_rows(rows: Any, *, tasks: int) -> None:
     schema.check(rows, [_ROW])
     if any(len(row.get("class_names", row["classes"])) != len(row["classes"]) for row in rows):
         raise ValueError("their classes have more or fewer names")
-    if any("class_names" not in row for row in rows if "fingerprints" in row):
-        raise ValueError("the classes of a memory have no names")
+    for row in rows:
+        if "fingerprints" in row and (
+            "class_names" not in row or {*row.get("held_out", ())} != {*map(str, row["classes"])}
+        ):
+            raise ValueError("the classes of a memory lack names, or what was held out of them")
     if [row["task"] for row in rows] != list(range(1, tasks + 1)):
         raise ValueError(f"they are not numbered from 1 to {tasks}")
     if len({key in row for row in rows for key in (*_LAYERS, "free_fraction")}) > 1:
