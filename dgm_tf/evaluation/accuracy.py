@@ -134,11 +134,11 @@ class AccuracyMatrix:
         row = {int(label): float(value) for label, value in class_accuracy.items()}
         if task != len(self) + 1:
             raise ValueError(f"task {len(self) + 1} was wanted, task {task} was given")
-        seen = [*row, *not_measured]
+        seen = dict.fromkeys([*row, *not_measured])  # in this order
         missing = [label for label in self._arrival if label not in seen]
         if missing:
             raise ValueError(f"task {task} gives no accuracy for the known classes {missing}")
-        if len(set(seen)) == len(self._arrival):
+        if len(seen) == len(self._arrival):
             raise ValueError(f"task {task} brings no new class")
         wrong = {label: value for label, value in row.items() if not 0.0 <= value <= 1.0}
         if wrong:

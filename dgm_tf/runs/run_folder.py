@@ -188,7 +188,7 @@ class RunFolder:
         Returns:
             The rows as `restore` gives them.
         """
-        rows = _plain(rows)
+        rows = [*rows[:-1], _plain(rows[-1])]  # The others have been written before.
         task, own = len(rows), {_ROW: rows[-1], _RUN: self._identity}
         own[_EARLIER_ROWS] = _digest_of_rows(rows[:-1])
         rest, finished = finished_arrays.split(arrays, task)

@@ -9,6 +9,7 @@ import pytest
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import open_memory
+from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.open_memory import OpenRun
 from dgm_tf.experiments.options import QUIET, LearnOptions, RunOptions
 from dgm_tf.image_folder import GREY
@@ -86,6 +87,14 @@ def test_classes_without_test_images_at_hand_are_left_out_of_the_means(zoo):
         measured = list(row["class_accuracy"].values())
         assert row["average_accuracy"] == pytest.approx(np.mean(measured))
     assert rows[3]["forgetting"] is None
+
+
+def test_after_each_of_many_tasks_the_audit_checks_some(zoo, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "AUDITED", 2)
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    learn(copy, write(tmp_path / "week4", {"elk": 60}))
+    row = rows_of(copy)[-1]
+    assert row["audit"] == {"1": 0, "4": 0} and set(row["audit_pixels"]) == {"1", "4", "5"}
 
 
 def test_tables_and_files_call_classes_by_their_names(zoo):

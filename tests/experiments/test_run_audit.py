@@ -168,6 +168,48 @@ def test_a_committed_run_without_checkpoints_says_what_was_not_checked(run, caps
     assert "after task 2 the log has differing pixels of task 1: 5" in shown
 
 
+# Many checkpoints.
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """The classes of each record that is compared, with audits that take 2 for many."""
+    found, compare = [], memory_audit.compare
+
+    def counted(record, generate):
+        found.append(record.classes.tolist())
+        return compare(record, generate)
+
+    monkeypatch.setattr(memory_audit, "compare", counted)
+    monkeypatch.setattr(run_audit, "AUDITED", 2)
+    return found
+
+
+def test_of_many_checkpoints_the_newest_is_compared_with_every_record(run, compared, capsys):
+    assert command.main([str(run)]) == 0
+    shown = capsys.readouterr().out
+    # Of the checkpoints of tasks 1 to 3 the first and the last are looked at.
+    assert compared == [[0], [0], [1, 2], [3]]
+    assert "2 of 3 checkpoints were looked at" in shown and "--every_checkpoint" in shown
+    assert "exact: every task, and in 1 earlier checkpoints some, generate the very" in shown
+
+
+def test_every_checkpoint_is_looked_at_where_that_is_asked_for(run, compared, capsys):
+    assert command.main([f"--memory={run}", "--every_checkpoint"]) == 0
+    assert compared == [[0], [0], [1, 2], [0], [1, 2], [3]]
+    shown = capsys.readouterr().out
+    assert "were looked at" not in shown and "exact: in each of 3 checkpoints" in shown
+
+
+def test_a_change_in_the_newest_of_many_checkpoints_is_found(run, compared, capsys):
+    path = memory_audit.record_path(run / "audit", 2)
+    record = memory_audit.read(path)
+    record.images[0, 0, 0, 0] = 0.5
+    path.write_bytes(pack({**vars(record), "sha256": memory_audit._bytes(record)}))
+    assert command.main([str(run)]) == 1
+    assert "images of task 2 (1 b, 2 c) differ in the checkpoint of" in capsys.readouterr().out
+
+
 # Learners that do not keep what they promise.
 
 
