@@ -30,3 +30,7 @@ class Diverged(InputError):
 
 class PeerLost(InputError):
     """Another process of a run on several has ended or cannot be reached."""
+
+
+class MemoryChanged(RuntimeError):
+    """What a finished task has reserved is no longer what it was: a fault of the program."""

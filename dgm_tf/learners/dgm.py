@@ -14,7 +14,12 @@ from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.learner import GeneratingLearner, position_table
 from dgm_tf.networks import Critic, Generator, OwnClassifier, drawing
-from dgm_tf.networks.generator_state import generator_arrays, keep_finished, restored_generator
+from dgm_tf.networks.generator_state import (
+    check_fixed,
+    generator_arrays,
+    keep_finished,
+    restored_generator,
+)
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
 from dgm_tf.stream import Task
@@ -176,6 +181,8 @@ class DGM(GeneratingLearner):
         )
         own = tf.range(_CALIBRATION_IMAGES) % classes
         generator.calibrate(generator.latent(noise, own, classes))
+        if self._generator is not None:
+            check_fixed(generator, self._generator)
         finished = generator.finish_task(classes)
         keep_finished(finished, generator)
         return finished

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf.errors import InputError
+from dgm_tf.errors import InputError, MemoryChanged
 from dgm_tf.layers import MaskedLayer
 from dgm_tf.networks.generator import Generator
 from dgm_tf.networks.state import array_of, assign_arrays
@@ -52,6 +52,27 @@ def keep_finished(generator: Generator, before: Generator) -> None:
     generator.finished_arrays[task] = _finished_arrays(generator, task, new, kernels)
 
 
+def check_fixed(generator: Generator, before: Generator) -> None:
+    """Proves that training has moved no weight that finished tasks have reserved.
+
+    Args:
+        generator: after training, as wide as before.
+        before: as it was.
+
+    Raises:
+        MemoryChanged: it has.
+    """
+    reserved = [to_numpy(block.reserved) for block in before.blocks]
+    fixed = fixed_weights(before.blocks, reserved)
+    for new, old, rows in zip(generator.blocks, before.blocks, fixed, strict=True):
+        now, then = (to_numpy(each.kernel)[rows].view(np.uint32) for each in (new, old))
+        if moved := np.count_nonzero(now != then):
+            raise MemoryChanged(
+                f"{moved} of {now.size} reserved weights of {new.name} have moved in training; the "
+                "task is not kept"
+            )
+
+
 def restored_generator(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Generator:
     """Returns the generator of `get_config` and `generator_arrays`.
 
@@ -67,7 +88,8 @@ def restored_generator(config: Mapping[str, Any], arrays: Mapping[str, np.ndarra
         for block, kernel, (corner, where) in zip(generator.blocks, kernels, new, strict=True):
             name = _name(task, block, "kernel")
             kernel[corner][where] = array_of(arrays, name, [np.count_nonzero(where)])
-        generator.finished_arrays[task] = _finished_arrays(generator, task, new, kernels)
+        own = _finished_arrays(generator, task, new, kernels)
+        generator.finished_arrays[task] = {name: arrays[name] for name in own}
     unions = [block.union_of_masks() for block in generator.blocks]
     fixed = fixed_weights(generator.blocks, unions)
     for block, kernel, rows, union in zip(generator.blocks, kernels, fixed, unions, strict=True):

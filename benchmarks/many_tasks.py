@@ -1,0 +1,231 @@
+"""What a memory of many tasks costs: bytes, seconds and peak memory, without training one.
+
+    python -m benchmarks.many_tasks
+    python -m benchmarks.many_tasks --tasks=10,100
+
+Makes a DGMw memory of so many tasks of one class of 32x32 images. Masks are random: each task uses
+half of the weights, reserved ones and free ones alike. (On MNIST a task reserves 0.41 of what is
+free, and uses 0.56 of what is reserved.) The network grows by the rule that training follows. Every
+number is taken in a process of its own.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
+
+import dgm_tf
+from dgm_tf import growth
+from dgm_tf.evaluation import memory_audit
+from dgm_tf.layers.masks import pack_bits
+from dgm_tf.networks import Critic, Generator
+from dgm_tf.networks.generator_state import generator_arrays
+from dgm_tf.networks.state import network_arrays
+
+_TASKS = flags.DEFINE_list("tasks", ["10", "100", "1000"], "numbers of tasks")
+_FOLDER = flags.DEFINE_string("folder", None, "where the memories are written; a temporary one")
+_PART = flags.DEFINE_string("part", None, "one part of the work, for this program's processes")
+
+_SHAPE = (32, 32, 1)
+_IMAGES = 16
+
+
+def simulated(tasks: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The state of a learner after tasks with random masks."""
+    random = np.random.default_rng(0)
+    settings = dgm_tf.DGM().settings
+    g = settings.generator_size
+    first = widths = (4 * g, 2 * g, g)
+    model = Generator(_SHAPE, first, latent_dim=settings.latent_dim, name="generator")
+    model.build()
+    taps = [block.kernel_size**2 for block in model.blocks]
+    reserved = [np.zeros(block.kernel.shape, bool) for block in model.blocks]
+    rows, arrays = [], {}
+    for task in range(1, tasks + 1):
+        name = f"finished/{task:05d}"
+        rows.append(widths)
+        arrays[f"{name}/head"] = _normals(random, 4, 4, _SHAPE[-1], widths[-1])
+        for block, union in zip(model.blocks, reserved, strict=True):
+            bits = np.frombuffer(random.bytes(-(-union.size // 8)), np.uint8)
+            mask = np.unpackbits(bits, count=union.size).view(bool).reshape(union.shape)
+            new = np.count_nonzero(mask & ~union)
+            union |= mask
+            arrays[f"{name}/{block.name}/mask"] = pack_bits(mask)
+            arrays[f"{name}/{block.name}/affine"] = _normals(random, 2, union.shape[2])
+            arrays[f"{name}/{block.name}/kernel"] = _normals(random, new)
+        widths = _grown(reserved, first, taps, settings.latent_dim)
+        inputs = (settings.latent_dim, *widths)
+        reserved = [_widened(*each) for each in zip(reserved, widths, inputs, strict=False)]
+    config = {
+        **model.get_config(),
+        "widths": widths,
+        "initial_widths": first,
+        "finished": [1] * tasks,
+        "finished_widths": rows,
+    }
+    live = Generator.from_config({**config, "finished": [], "finished_widths": []})
+    live.build()
+    arrays |= {path: array for path, array in generator_arrays(live).items() if "head" not in path}
+    for block, union in zip(live.blocks, reserved, strict=True):
+        arrays[block.kernel.path] = _normals(random, np.count_nonzero(~union))
+    arrays[f"generator/head_{tasks + 1}/kernel"] = _normals(random, 4, 4, _SHAPE[-1], widths[-1])
+    critic = Critic(_SHAPE, tasks, size=settings.critic_size, name="critic")
+    critic.build()
+    meta = {
+        "method": "dgm",
+        "settings": settings.as_json(),
+        "tasks": [[label] for label in range(tasks)],
+        "class_names": [f"class {label}" for label in range(tasks)],
+        "critic": critic.get_config(),
+        "generator": config,
+        "audit": [],
+    }
+    return meta, arrays | network_arrays(critic)
+
+
+def _normals(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return 0.02 * random.standard_normal(shape, np.float32)
+
+
+def _widened(array: np.ndarray, units: int, inputs: int) -> np.ndarray:
+    wider = np.zeros((*array.shape[:2], units, inputs), array.dtype)
+    wider[:, :, : array.shape[2], : array.shape[3]] = array
+    return wider
+
+
+def _grown(
+    reserved: list[np.ndarray], first: tuple[int, ...], taps: list[int], latent_dim: int
+) -> tuple[int, ...]:
+    """The widths after a task, as `Generator.grown_widths` finds them."""
+    widths: list[int] = []
+    for layer, union in enumerate(reserved):
+        inputs = (latent_dim, *first)[layer]
+        widths.append(
+            growth.widened_by_weights(
+                inputs=union.shape[3],
+                units=union.shape[2],
+                taps=taps[layer],
+                reserved=np.count_nonzero(union),
+                initial_free=inputs * first[layer] * taps[layer],
+                new_inputs=widths[-1] if widths else latent_dim,
+            )
+        )
+    return tuple(widths)
+
+
+# The parts, each in a process of its own.
+
+
+def make(folder: Path, tasks: int) -> dict[str, Any]:
+    meta, arrays = simulated(tasks)
+    learner = dgm_tf.DGM()
+    learner.load(meta, arrays)
+    learner.save(folder)
+    sizes = learner.growth()
+    return {"widths": sizes["layer_widths"], "weights": sizes["generator_parameters"]}
+
+
+def of_loaded(work: Callable[[dgm_tf.DGM, Path], Any]) -> Callable[[Path, int], dict[str, Any]]:
+    """A part that begins with a loaded memory, whose loading is not counted."""
+
+    def part(folder: Path, tasks: int) -> dict[str, Any]:
+        del tasks
+        learner = dgm_tf.load(folder)
+        start = time.monotonic()
+        work(learner, folder)
+        return {"seconds": time.monotonic() - start}
+
+    return part
+
+
+def load(folder: Path, tasks: int) -> dict[str, Any]:
+    del tasks
+    start = time.monotonic()
+    dgm_tf.load(folder)
+    return {"seconds": time.monotonic() - start}
+
+
+def generate_first(learner: dgm_tf.DGM, folder: Path) -> None:
+    del folder
+    learner.generate([0] * _IMAGES)
+
+
+def generate_last(learner: dgm_tf.DGM, folder: Path) -> None:
+    del folder
+    learner.generate([learner.classes_seen[-1]] * _IMAGES)
+
+
+def classify(learner: dgm_tf.DGM, folder: Path) -> None:
+    del folder
+    learner.classify(np.zeros((_IMAGES, *_SHAPE), np.uint8))
+
+
+def audit(learner: dgm_tf.DGM, folder: Path) -> None:
+    del folder
+    for classes in learner.task_classes:  # what `DGM.audit` takes the digests of
+        memory_audit.recorded(classes, learner.generate)
+
+
+def save(learner: dgm_tf.DGM, folder: Path) -> None:
+    learner.save(folder.with_name(f"{folder.name}-again"))
+
+
+def export(learner: dgm_tf.DGM, folder: Path) -> None:
+    learner.export(folder.with_name(f"{folder.name}-export"), classifier=True)
+
+
+PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+    "make": make,
+    "load": load,
+    "generate, first class": of_loaded(generate_first),
+    "generate, last class": of_loaded(generate_last),
+    "classify": of_loaded(classify),
+    "audit": of_loaded(audit),
+    "save": of_loaded(save),
+    "export": of_loaded(export),
+}
+
+
+def measured(part: str, folder: Path, tasks: int) -> dict[str, Any]:
+    """What a part says in a process of its own, and that process's peak memory in MiB."""
+    command = [sys.executable, "-m", "benchmarks.many_tasks", f"--folder={folder}"]
+    command += [f"--part={part}", f"--tasks={tasks}"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def main(_: list[str]) -> None:
+    if _PART.value:
+        found = PARTS[_PART.value](Path(_FOLDER.value), int(_TASKS.value[0]))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({**found, "peak_mib": round(peak)}))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(_FOLDER.value or temporary)
+        place.mkdir(parents=True, exist_ok=True)
+        for tasks in map(int, _TASKS.value):
+            folder = place / f"{tasks}-tasks"
+            print(f"{tasks} tasks", flush=True)
+            for part in PARTS:
+                print(f"  {part}: {json.dumps(measured(part, folder, tasks))}", flush=True)
+            for name in (folder.name, f"{folder.name}-export"):
+                print(f"  {name}: {bytes_in(place / name) / 2**20:.2f} MiB on disk", flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
