@@ -139,17 +139,6 @@ class ExportedModel(ImageClassifier):
         """
         return {entry["task"]: self._unchanged(entry) for entry in self._audit}
 
-    def label(self, text: str) -> int:
-        """The class id of a class id or name, as a user types it.
-
-        Raises:
-            InputError: there is no such class.
-        """
-        known = self._named_classes()
-        if text not in self.class_names and text in map(str, known):
-            return int(text)
-        return int(inputs.class_ids(text, known)[0])
-
     def _from_seed(self, labels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
         return self._generated("generate", labels, seed=tf.constant(seed, tf.int64))
 

@@ -21,29 +21,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from dgm_tf.datasets import ImageData, load_data
-from dgm_tf.experiments.options import RunOptions, SettingsOptions
-from dgm_tf.experiments.run import Run
-from dgm_tf.open_stream import ClassImages
-from dgm_tf.registry import new_learner
-from dgm_tf.runs import provenance
-from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.stream import class_incremental
-from trainers import learn
+# TensorFlow is imported only by the parts: a process that is started inherits the peak memory of
+# the one that starts it.
 
 SIZE = 32
+PARTS = ("images", "processes", "single", "compare")
 _SHOWN = (2, 10, 20)  # classes after which seconds and memory stand in the row
 
 
-def write_images(folder: Path, *, train: int, test: int) -> list[str]:
-    """Writes the first images of each class, and returns the classes' names in order.
+def write_images(folder: Path, *, train: int, test: int) -> None:
+    """Writes the first images of each class, and classes.json with their names in order.
 
     `images/07/6/00000.png` is the first training image of the seventh class, called 6, and
     `tests/6/00000.png` its first test image.
     """
+    from dgm_tf.datasets import load_data
+
     names = []
     for dataset in ("mnist", "fashion_mnist"):
         data = load_data(dataset)
@@ -52,10 +45,12 @@ def write_images(folder: Path, *, train: int, test: int) -> list[str]:
             place = folder / "images" / f"{len(names):02d}" / names[-1]
             _write(place, data.train_images[data.train_labels == label][:train])
             _write(folder / "tests" / names[-1], data.test_images[data.test_labels == label][:test])
-    return names
+    (folder / "classes.json").write_text(json.dumps(names))
 
 
-def _write(folder: Path, images: np.ndarray) -> None:
+def _write(folder: Path, images: Any) -> None:
+    from PIL import Image
+
     folder.mkdir(parents=True, exist_ok=True)
     for index, pixels in enumerate(images):
         Image.fromarray(pixels[..., 0]).save(folder / f"{index:05d}.png")
@@ -111,6 +106,13 @@ def learn_in_processes(folder: Path, names: Sequence[str], given: argparse.Names
 
 def single_stream(folder: Path, names: Sequence[str], flags: Sequence[str]) -> None:
     """Learns the same images of all classes from one stream of twenty tasks."""
+    from dgm_tf.datasets import ImageData
+    from dgm_tf.experiments.options import RunOptions, SettingsOptions
+    from dgm_tf.experiments.run import Run
+    from dgm_tf.registry import new_learner
+    from dgm_tf.stream import class_incremental
+    from trainers import learn
+
     parsed = learn.define().parse([f"--memory={folder}", f"--images={folder}", *flags])
     chosen = SettingsOptions(**parsed.among(SettingsOptions))
     settings = chosen.resolve("folder", parsed.among(*learn.SETTINGS))
@@ -127,8 +129,12 @@ def single_stream(folder: Path, names: Sequence[str], flags: Sequence[str]) -> N
     Run(stream, learner, RunOptions(run_dir=str(folder / "single"), oracle=False)).run()
 
 
-def _read(places: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _read(places: Sequence[Path]) -> tuple[Any, Any]:
     """Images uint8 [N, 32, 32, 1], as a memory reads them, and class ids int64 [N]."""
+    import numpy as np
+
+    from dgm_tf.open_stream import ClassImages
+
     parts = [ClassImages.read(sorted(place.iterdir()), SIZE).images[..., :1] for place in places]
     labels = np.repeat(np.arange(len(parts)), [*map(len, parts)])
     return np.concatenate(parts), labels
@@ -136,6 +142,8 @@ def _read(places: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
 
 def compared(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """The row: accuracies, whether the bits are the same, the audits, seconds and memory."""
+    from dgm_tf.runs import provenance
+
     entries = [json.loads(line) for line in (folder / "processes.jsonl").read_text().splitlines()]
     finished = {name: _state(folder / name, len(entries)) for name in ("memory", "single")}
     accuracy = {name: 100 * row["average_accuracy"] for name, (row, _) in finished.items()}
@@ -164,6 +172,8 @@ def compared(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 def _state(run: Path, task: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """A run's row of a task, and everything that its learner is made of then."""
+    from dgm_tf.runs.run_folder import RunFolder
+
     row, meta, arrays = RunFolder(run).saved(task)
     found = {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
     return row, {**found, "meta": meta}
@@ -176,26 +186,29 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=200, help="test images of each class")
     parser.add_argument("--classes", type=int, default=20, help="for trials: the first so many")
     parser.add_argument("--kill_at", type=int, default=7, help="task to kill once; 0 for none")
-    parser.add_argument("--part", choices=("all", "single"), default="all", help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=PARTS, help="only one of the parts, in this process")
     given, given.flags = parser.parse_known_args()
-    folder, listed = given.folder, given.folder / "classes.json"
-    if not listed.exists():
-        names = write_images(folder, train=given.train, test=given.test)
-        listed.write_text(json.dumps(names))
-    names = json.loads(listed.read_text())[: given.classes]
-    if given.part == "single":
-        single_stream(folder, names, given.flags)
-        return
-    learn_in_processes(folder, names, given)
-    alone = measured(
-        [
-            "studies.twenty.twenty", f"--folder={folder}", "--part=single",
-            f"--classes={given.classes}", *given.flags,
-        ]
-    )  # fmt: skip
-    if alone["code"]:
-        sys.exit(f"the single stream failed with exit code {alone['code']}")
-    row = compared(folder, given) | {"seconds_single": alone["seconds"]}
+    folder = given.folder
+    if given.part == "images":
+        write_images(folder, train=given.train, test=given.test)
+    elif given.part == "processes":
+        learn_in_processes(folder, _names(folder)[: given.classes], given)
+    elif given.part == "single":
+        single_stream(folder, _names(folder)[: given.classes], given.flags)
+    elif given.part == "compare":
+        write_row(folder, compared(folder, given))
+    else:
+        for part in PARTS if not (folder / "classes.json").exists() else PARTS[1:]:
+            command = [sys.executable, "-m", "studies.twenty.twenty", f"--part={part}"]
+            subprocess.run([*command, *sys.argv[1:]], check=True)
+
+
+def _names(folder: Path) -> list[str]:
+    return json.loads((folder / "classes.json").read_text())
+
+
+def write_row(folder: Path, row: dict[str, Any]) -> None:
+    """Writes the row as JSON and as CSV, and prints it."""
     (folder / "twenty.json").write_text(json.dumps(row, indent=1) + "\n")
     with open(folder / "twenty.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(row), lineterminator="\n")
