@@ -13,7 +13,6 @@ import argparse
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -66,12 +65,12 @@ def measured(arguments: Sequence[str], *, killed_in: Path | None = None) -> dict
     """
     start = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.DEVNULL)
-    while killed_in is not None and process.poll() is None:
-        if list(killed_in.glob("task-*")):
-            process.send_signal(signal.SIGKILL)
-            break
+    ended = 0
+    while not ended:
         time.sleep(0.05)
-    _, status, usage = os.wait4(process.pid, 0)
+        if killed_in is not None and list(killed_in.glob("task-*")):
+            process.kill()
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)  # of this process alone
     process.returncode = os.waitstatus_to_exitcode(status)
     return {
         "code": process.returncode,
