@@ -143,7 +143,7 @@ class _Steps:
         self._place = place
         with distribution.used(place):
             learner = DGM(settings)
-            learner.learn(next(tasks))
+            learner.learn(next(tasks), verbose=0)
             task = next(tasks)
             steps = task.steps_per_epoch(settings.batch_size)
             phase = learner.adversarial_phase(task, epochs=10_000, steps_per_epoch=steps)

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         if task.index in _MEASURED:
             phases.append(_measured(learner, task))
         if task.index < max(_MEASURED):
-            learner.learn(task)
+            learner.learn(task, verbose=0)
     for _ in range(_ROUNDS.value):
         for phase in phases:
             phase.milliseconds.append(_time(phase.step))

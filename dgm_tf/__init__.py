@@ -23,18 +23,24 @@ if TYPE_CHECKING:  # the same names again, for editors and type checkers
     from dgm_tf.learners.dgm import DGM as DGM
     from dgm_tf.learners.dgr import DGR as DGR
     from dgm_tf.learners.ewc import EWC as EWC
+    from dgm_tf.learners.experience_replay import ExperienceReplay as ExperienceReplay
     from dgm_tf.learners.joint import JointClassifier as JointClassifier
     from dgm_tf.learners.joint import JointGAN as JointGAN
     from dgm_tf.learners.learner import Learner as Learner
     from dgm_tf.learners.mergan import MeRGANJTR as MeRGANJTR
     from dgm_tf.learners.mergan import MeRGANRA as MeRGANRA
+    from dgm_tf.learners.nearest_mean import NearestMean as NearestMean
     from dgm_tf.learners.shared_gan import FineTune as FineTune
     from dgm_tf.presets import settings_for as settings_for
     from dgm_tf.progress import TaskProgress as TaskProgress
+    from dgm_tf.registry import Method as Method
+    from dgm_tf.registry import register_method as register_method
     from dgm_tf.saved import load as load
     from dgm_tf.serving.loading import ExportedModel as ExportedModel
     from dgm_tf.serving.loading import load_exported as load_exported
     from dgm_tf.settings import DGMSettings as DGMSettings
+    from dgm_tf.settings import MethodSettings as MethodSettings
+    from dgm_tf.settings import setting as setting
     from dgm_tf.stream import Task as Task
     from dgm_tf.stream import TaskClosed as TaskClosed
     from dgm_tf.stream import TaskStream as TaskStream
@@ -48,6 +54,7 @@ _HOMES = {
     "DGMSettings": "dgm_tf.settings",
     "DGR": "dgm_tf.learners.dgr",
     "EWC": "dgm_tf.learners.ewc",
+    "ExperienceReplay": "dgm_tf.learners.experience_replay",
     "ExportedModel": "dgm_tf.serving.loading",
     "FineTune": "dgm_tf.learners.shared_gan",
     "HyperDGM": "dgm_tf.tuning.hypermodel",
@@ -61,6 +68,9 @@ _HOMES = {
     "MaskedDense": "dgm_tf.layers",
     "MeRGANJTR": "dgm_tf.learners.mergan",
     "MeRGANRA": "dgm_tf.learners.mergan",
+    "Method": "dgm_tf.registry",
+    "MethodSettings": "dgm_tf.settings",
+    "NearestMean": "dgm_tf.learners.nearest_mean",
     "Task": "dgm_tf.stream",
     "TaskBatchNormalization": "dgm_tf.layers",
     "TaskClosed": "dgm_tf.stream",
@@ -73,6 +83,8 @@ _HOMES = {
     "load": "dgm_tf.saved",
     "load_data": "dgm_tf.datasets",
     "load_exported": "dgm_tf.serving.loading",
+    "register_method": "dgm_tf.registry",
+    "setting": "dgm_tf.settings",
     "settings_for": "dgm_tf.presets",
 }
 

@@ -71,13 +71,14 @@ def labels(given: Any) -> np.ndarray:
     wanted = "class ids (integers) or class names (texts), one for each image"
     if isinstance(given, list | tuple):
         if len({isinstance(each, str | bytes) for each in given}) > 1:
-            raise _refusal(wanted, "both", "use one kind")
+            raise _refusal(wanted, "texts among other things", "use one kind")
     found = _array(given, wanted)
+    received = _described(found)
     if found.ndim == 0 or found.shape[1:] == (1,):
         found = found.reshape(-1)
     if found.ndim != 1 or not found.size:
         hint = "of one-hot rows take labels.argmax(axis=1)" if found.ndim == 2 else ""
-        raise _refusal(wanted, _described(found), hint)
+        raise _refusal(wanted, received, hint)
     if found.dtype.kind in "iu" and found.max() <= np.iinfo(np.int64).max:
         return found.astype(np.int64)
     if found.dtype.kind in "OSTU":
@@ -85,7 +86,7 @@ def labels(given: Any) -> np.ndarray:
         if None not in texts:
             return np.array(texts, str)
     hint = "convert them by labels.astype(int)" if found.dtype.kind in "bf" else ""
-    raise _refusal(wanted, _described(found), hint)
+    raise _refusal(wanted, received, hint)
 
 
 def class_ids(given: Any, known: Mapping[int, str]) -> np.ndarray:
@@ -184,6 +185,8 @@ def _pixels(given: Any, channels: Sequence[int], wanted: str, *, one: bool) -> n
         return pixels
     low, high = pixels.min(), pixels.max()
     if not (low >= -1 and high <= 1):  # of NaN, too
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise _refusal(wanted, f"{_described(found)} with values that are not finite", "")
         received = f"{_described(found)} with values from {low:.6g} to {high:.6g}"
         raise _refusal(wanted, received, "pixels / 127.5 - 1 brings 0 to 255 there")
     return pixels.astype(np.float32, copy=False)
@@ -194,7 +197,7 @@ def _array(given: Any, wanted: str) -> np.ndarray:
         return np.asarray(given)
     except Exception as error:  # Whatever an object that is no array says when it is asked.
         kind, why = type(given).__name__, _checks.reason(error)
-        hint = "images of different sizes are given one by one"
+        hint = "what has different sizes is given one by one"
         raise _refusal(wanted, f"a {kind} that makes no array ({why})", hint) from error
 
 

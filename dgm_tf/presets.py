@@ -1,8 +1,10 @@
 """Settings for known data sets: what suits two CPU cores, and the papers' own.
 
 A row holds what differs from the defaults of `dgm_tf.settings`, which suit data without a preset.
-Rows are named by data set and by what is trained: `dgm-w`, `dgm-a`, `joint` (joint training of the
-classifier) and `gan` (the conditional GAN that all other methods share).
+Rows are named by data set and by what is trained: `dgm-w`, `dgm-a`, `joint` (a classifier on real
+images, in joint training and in experience replay) and `gan` (the conditional GAN that all other
+methods share). `buffer_bytes` is DGMw's memory after ten tasks of the data set: four bytes for each
+of the generator's parameters in results/runs.csv and a bit for each task's mask.
 """
 
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from typing import Any
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.registry import METHODS
-from dgm_tf.settings import VARIANTS, LearnerSettings, setting_names
+from dgm_tf.settings import VARIANTS, MethodSettings, setting_names
 
 PRESETS = ("tuned", "paper")
 
@@ -50,6 +52,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "steps": 180,
             "consolidation_steps": 200,
             "consolidation_start": "previous",
+            "buffer_bytes": 1_200_000,
         },
         "gan": {"epochs": 60, "steps": 180, "consolidation_steps": 200},
     },
@@ -110,6 +113,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "consolidation_steps": 1200,
             "consolidation_start": "previous",
             "augmentation": "photo",
+            "buffer_bytes": 2_900_000,
         },
         "gan": {
             "epochs": 90,
@@ -219,7 +223,7 @@ def settings_for(
     variant: str | None = None,
     preset: str = "tuned",
     **overrides: Any,
-) -> LearnerSettings:
+) -> MethodSettings:
     """Returns the settings of a method on a data set.
 
     Args:
@@ -247,7 +251,7 @@ def settings_for(
             f"method {method} has no setting {' and no '.join(foreign)}; it has "
             f"{', '.join(sorted(names))}"
         )
-    row = {"dgm": f"dgm-{variant or 'w'}", "joint": "joint"}.get(method, "gan")
+    row = METHODS[method].preset.replace("dgm", f"dgm-{variant or 'w'}")
     if variant is not None and variant not in VARIANTS:
         raise InputError(f"variant must be w (weights) or a (units), not {variant!r}")
     if preset == "paper":

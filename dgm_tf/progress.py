@@ -145,7 +145,13 @@ class NotebookBar:
     """The live line as text in the output of a notebook's cell: as rich's `Progress`, redrawn."""
 
     def __init__(self) -> None:
-        self._console = Console(file=io.StringIO(), width=_WIDTH_WITH_BAR, force_jupyter=False)
+        self._console = Console(
+            file=io.StringIO(),
+            width=_WIDTH_WITH_BAR,
+            color_system=None,
+            force_terminal=False,
+            force_jupyter=False,
+        )
         self._bar = _bar(self._console)
         self._handle: Any = None
         self._shown_at = 0.0

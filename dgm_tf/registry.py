@@ -18,19 +18,23 @@ class Method:
         name: as commands call it.
         label: as tables call it.
         settings: its settings class.
-        learner: its learner, as "module:class"; imported when it is used, so that a command line
-            can be checked without TensorFlow. It takes the settings, and the stream where
-            `needs_stream`.
+        learner: its learner, a class, or "module:class", which is imported when it is used, so that
+            a command line can be checked without TensorFlow. It takes the settings, and the stream
+            where `needs_stream`.
         about: what it is, in a few words.
         needs_stream: whether it may read the images of finished tasks, through the stream.
+        private: whether it keeps no real image of a finished task, and reads none.
+        preset: the row of `dgm_tf.presets` that its settings begin with, as far as it has them.
     """
 
     name: str
     label: str
-    settings: type[settings.LearnerSettings]
-    learner: str
+    settings: type[settings.MethodSettings]
+    learner: str | type
     about: str
     needs_stream: bool = False
+    private: bool = True
+    preset: str = "gan"
 
 
 # In the order of tables.
@@ -43,6 +47,7 @@ METHODS: dict[str, Method] = {
             settings.DGMSettings,
             "dgm_tf.learners.dgm:DGM",
             "Dynamic Generative Memory, with masks on weights (w) or units (a)",
+            preset="dgm",
         ),
         Method(
             "joint",
@@ -51,6 +56,8 @@ METHODS: dict[str, Method] = {
             "dgm_tf.learners.joint:JointClassifier",
             "upper bound of accuracy: the classifier trained on all real images seen",
             needs_stream=True,
+            private=False,
+            preset="joint",
         ),
         Method(
             "joint_gan",
@@ -59,6 +66,25 @@ METHODS: dict[str, Method] = {
             "dgm_tf.learners.joint:JointGAN",
             "upper bound of generated images: the GAN trained on all real images seen",
             needs_stream=True,
+            private=False,
+        ),
+        Method(
+            "experience_replay",
+            "experience replay",
+            settings.ExperienceReplaySettings,
+            "dgm_tf.learners.experience_replay:ExperienceReplay",
+            "the classifier trained on new and on stored real images, as many bytes as DGM's "
+            "memory",
+            private=False,
+            preset="joint",
+        ),
+        Method(
+            "nearest_mean",
+            "nearest mean",
+            settings.MethodSettings,
+            "dgm_tf.learners.nearest_mean:NearestMean",
+            "the nearest class mean in pixels: nothing is trained",
+            preset="joint",
         ),
         Method(
             "fine_tune",
@@ -99,6 +125,44 @@ METHODS: dict[str, Method] = {
 }
 
 
+def register_method(method: Method) -> None:
+    """Adds a method of one's own, for presets, saved learners and commands.
+
+    Its learner is a `dgm_tf.Learner` whose `method` is the record's name.
+
+    Raises:
+        InputError: there is a method of that name, or the record does not fit its learner.
+    """
+    if method.name in METHODS:
+        raise InputError(f"there is a method {method.name} already: name it otherwise")
+    if isinstance(method.learner, type) and getattr(method.learner, "method", "") != method.name:
+        raise InputError(
+            f"the method {method.name} has a learner {method.learner.__name__} whose method is "
+            f"{getattr(method.learner, 'method', None)!r}: give both one name"
+        )
+    METHODS[method.name] = method
+
+
+def is_private(learner: str) -> bool:
+    """Returns whether a learner, such as `dgm-w`, keeps no real images of finished tasks."""
+    method = METHODS.get(learner.partition("-")[0])
+    return method is None or method.private
+
+
+def generates(learner: str) -> bool:
+    """Returns whether a learner, such as `dgm-w`, has a generator; an unknown one may have."""
+    method = learner.partition("-")[0]
+    return method not in METHODS or _class_of(method).generates
+
+
+def _class_of(method: str) -> Any:
+    learner = METHODS[method].learner
+    if isinstance(learner, type):
+        return learner
+    module, name = learner.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def label_of(learner: str) -> str:
     """Returns what tables call a learner, such as "DGMw" for `dgm-w`; its name if it is unknown."""
     method, _, variant = learner.partition("-")
@@ -107,7 +171,7 @@ def label_of(learner: str) -> str:
 
 def new_learner(
     method: str,
-    chosen: settings.LearnerSettings,
+    chosen: settings.MethodSettings,
     stream: Any = None,
     *,
     classifier: Callable[..., Any] | None = None,
@@ -120,10 +184,8 @@ def new_learner(
         stream: for joint training, which reads the images of finished tasks.
         classifier: a function that makes the classifier, in place of the method's own.
     """
-    record = METHODS[method]
+    record, kind = METHODS[method], _class_of(method)
     options = {} if classifier is None else {"classifier": classifier}
-    module, name = record.learner.split(":")
-    kind = getattr(importlib.import_module(module), name)
     return kind(chosen, *([stream] if record.needs_stream else []), **options)
 
 

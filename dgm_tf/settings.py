@@ -106,53 +106,15 @@ def _classifier_start(choices: tuple[str, ...]) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnerSettings:
-    """Settings of every method: a classifier of the critic's shape and a budget per task.
+class MethodSettings:
+    """Settings of every method, and the base class of those of a method of one's own.
 
     Raises:
         InputError: a value is of the wrong type or out of range.
     """
 
-    recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
-
-    epochs: int = setting(
-        0, "passes over a task's images (I in Eq. 3); 0 makes as many as `steps` takes", flag=True
-    )
-    steps: int = setting(
-        1200,
-        "training steps for each class of a task, rounded up to whole passes",
-        low=1,
-        flag=True,
-    )
     batch_size: int = setting(32, "real images in a training step", low=1, flag=True)
-    critic_size: int = setting(
-        16, "d: critic and classifier have d, 2d, 4d, ... channels", low=1, flag=True
-    )
-    consolidation_steps: int = setting(
-        200,
-        "steps that train the classifier on generated images of all classes after a task's "
-        "generator is finished; 0 leaves them out (DGM's paper)",
-        flag=True,
-    )
-    consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
-    augmentation: str = setting(
-        "none",
-        "of the classifier's images, on top of small rotations, zooms, shifts and noise: none, or "
-        "photo (contrast, brightness and tint vary, and half of the images are inverted)",
-        choices=AUGMENTATIONS,
-    )
-    recipe: str = setting(
-        "tuned", "constants of training, by name: tuned, or paper (those of the method's paper)"
-    )
     seed: int = setting(0, "source of all randomness of the run", flag=True)
-    jit_compile: bool = setting(
-        False, "compile training steps with XLA; for accelerators, a CPU is slower", flag=True
-    )
-
-    @property
-    def details(self) -> Recipe:
-        """The constants that `recipe` names."""
-        return self.recipes[self.recipe]
 
     def passes(self, *, classes: int, steps_per_epoch: int) -> int:
         """Passes over the images of a task.
@@ -161,7 +123,8 @@ class LearnerSettings:
             classes: number of classes that the task brings.
             steps_per_epoch: training steps in a pass over its images.
         """
-        return self.epochs or -(-self.steps * classes // steps_per_epoch)
+        del classes, steps_per_epoch
+        return 1
 
     def as_json(self) -> dict[str, Any]:
         """Returns all settings by name, as they come back from JSON: lists for tuples."""
@@ -184,7 +147,7 @@ class LearnerSettings:
                 f"each replica takes at least two images: batch_size is {self.batch_size} for "
                 f"{replicas} replicas"
             )
-        if self.jit_compile and replicas > 1:
+        if replicas > 1 and getattr(self, "jit_compile", False):
             raise InputError(
                 "replicas meet within a step, where XLA cannot wait for them: use jit_compile with "
                 "one device"
@@ -193,6 +156,56 @@ class LearnerSettings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_value(field, getattr(self, field.name))
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerSettings(MethodSettings):
+    """Settings of a method with a classifier of the critic's shape and a budget per task."""
+
+    recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
+
+    epochs: int = setting(
+        0, "passes over a task's images (I in Eq. 3); 0 makes as many as `steps` takes", flag=True
+    )
+    steps: int = setting(
+        1200,
+        "training steps for each class of a task, rounded up to whole passes",
+        low=1,
+        flag=True,
+    )
+    critic_size: int = setting(
+        16, "d: critic and classifier have d, 2d, 4d, ... channels", low=1, flag=True
+    )
+    consolidation_steps: int = setting(
+        200,
+        "steps that train the classifier on generated images of all classes after a task's "
+        "generator is finished; 0 leaves them out (DGM's paper)",
+        flag=True,
+    )
+    consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
+    augmentation: str = setting(
+        "none",
+        "of the classifier's images, on top of small rotations, zooms, shifts and noise: none, or "
+        "photo (contrast, brightness and tint vary, and half of the images are inverted)",
+        choices=AUGMENTATIONS,
+    )
+    recipe: str = setting(
+        "tuned", "constants of training, by name: tuned, or paper (those of the method's paper)"
+    )
+    jit_compile: bool = setting(
+        False, "compile training steps with XLA; for accelerators, a CPU is slower", flag=True
+    )
+
+    @property
+    def details(self) -> Recipe:
+        """The constants that `recipe` names."""
+        return self.recipes[self.recipe]
+
+    def passes(self, *, classes: int, steps_per_epoch: int) -> int:
+        return self.epochs or -(-self.steps * classes // steps_per_epoch)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.recipe not in self.recipes:
             raise InputError(f"recipe must be {' or '.join(self.recipes)}, not {self.recipe!r}")
 
@@ -220,6 +233,18 @@ def _check_value(field: dataclasses.Field, value: Any) -> None:
 @dataclasses.dataclass(frozen=True)
 class JointSettings(LearnerSettings):
     """Settings of joint training, whose classifier takes as many steps as DGM's critic does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperienceReplaySettings(JointSettings):
+    """Settings of experience replay, which trains its classifier as joint training does."""
+
+    buffer_bytes: int = setting(
+        3_300_000,
+        "bytes of stored images, of all old classes together; by default as many as the memory of "
+        "DGMw takes after ten tasks",
+        low=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -363,6 +388,6 @@ class AlignedSettings(MeRGANSettings):
     alignment: float = setting(3e-2, "weight of the squared distance to the old images")
 
 
-def setting_names(kind: type[LearnerSettings]) -> set[str]:
+def setting_names(kind: type[MethodSettings]) -> set[str]:
     """The names of a method's settings."""
     return {field.name for field in dataclasses.fields(kind)}

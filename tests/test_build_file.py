@@ -70,7 +70,7 @@ def test_every_file_of_the_library_belongs_to_a_library_target(targets):
 
 
 def test_every_template_of_the_library_travels_with_it_in_bazel_and_in_the_wheel(targets):
-    templates = {"dgm_tf/reporting/page.css", "dgm_tf/reporting/page.html"}
+    templates = {"dgm_tf/reporting/page.css", "dgm_tf/reporting/page.html", "dgm_tf/py.typed"}
     data = set().union(*(target.get("data", ()) for target in _of(targets, "py_library")[:1]))
     assert data == templates
     wheel = (ROOT / "pyproject.toml").read_text()

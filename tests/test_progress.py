@@ -1,10 +1,14 @@
-"""The live line on a terminal, silence elsewhere, the step count, and the lines after a task."""
+"""The live line on a terminal, in a notebook and nowhere else, and the lines after a task."""
 
 import io
+import itertools
+import sys
 import types
 
 import pytest
 
+from dgm_tf import progress
+from dgm_tf.errors import InputError
 from dgm_tf.experiments.summary import task_summary
 from dgm_tf.progress import TaskProgress
 
@@ -98,6 +102,84 @@ def test_a_phase_that_is_resumed_begins_where_it_stood(terminal):
         callback._bar.console.print(callback._bar.get_renderable())
     assert "75 %" in terminal.getvalue() and "epoch 3/4" in terminal.getvalue()
     assert callback.steps == 1
+
+
+# As Keras' `verbose`.
+
+
+@pytest.mark.parametrize(
+    "verbose, on_terminal, live, lines",
+    [
+        ("auto", True, True, 0), ("auto", False, False, 2), (0, True, False, 0),
+        (1, True, True, 0), (1, False, True, 0), (2, True, False, 2), (2, False, False, 2),
+    ],
+)  # fmt: skip
+def test_verbose_is_as_in_keras(terminal, monkeypatch, verbose, on_terminal, live, lines):
+    file = terminal if on_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stdout", file)
+    with progress.shown(verbose, "task 1") as callbacks:
+        for callback in callbacks:
+            train(callback, epochs=2, logs={"critic_loss": 0.5})
+    written = file.getvalue()
+    assert ("\x1b[2K" in written) == live
+    stay = [line for line in written.splitlines() if line.startswith("task 1  epoch")]
+    assert len(stay) == lines
+
+
+@pytest.mark.parametrize("verbose", [3, -1, "yes", None])
+def test_another_verbose_is_refused(verbose):
+    with pytest.raises(InputError, match='verbose must be "auto", 0, 1 or 2'):
+        with progress.shown(verbose, "task 1"):
+            pass
+
+
+class Cell:
+    """Stands in for `IPython.display`: what a cell's output shows, one state after another."""
+
+    def __init__(self):
+        self.states = []
+
+    def display(self, data, *, raw, display_id):
+        assert raw and display_id
+        self.states.append(data["text/plain"])
+        return self
+
+    def update(self, data, *, raw):
+        self.states.append(data["text/plain"])
+
+
+@pytest.mark.parametrize("verbose", ["auto", 1])
+def test_a_notebook_shows_the_line_as_text(monkeypatch, verbose):
+    cell, clock = Cell(), itertools.count(1)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a notebook's kernel has it
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(display=cell))
+    monkeypatch.setitem(sys.modules, "IPython.display", cell)
+    monkeypatch.setattr(progress, "_in_notebook", lambda: True)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    with pytest.raises(KeyboardInterrupt), progress.shown(verbose, "task 1") as callbacks:
+        for callback in callbacks:
+            train(callback, epochs=2, steps=2, logs={"critic_loss": -1.5})
+            raise KeyboardInterrupt
+    first, *others, last = cell.states
+    assert "task 1" in first and "starting" in first and last == ""
+    assert "critic -1.5" in others[-1] and "epoch 2/2" in others[-1] and "100 %" in others[-1]
+    assert all("\n" not in state and "\x1b" not in state for state in cell.states)
+    assert len(others) >= 3
+
+
+def test_a_notebooks_line_is_redrawn_four_times_a_second(monkeypatch):
+    cell, now = Cell(), [0.0]
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(display=cell))
+    monkeypatch.setitem(sys.modules, "IPython.display", cell)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    bar = progress.NotebookBar()
+    task = bar.add_task("a task", total=1000, values="")
+    bar.start()
+    for step in range(1000):
+        now[0] += 0.01
+        bar.update(task, completed=step)
+    bar.stop()
+    assert 38 <= len(cell.states) <= 42
 
 
 ROW = {

@@ -65,14 +65,15 @@ def test_the_shared_gan_has_its_own_papers_recipe():
 def test_every_data_set_has_every_preset_of_every_method(dataset, method, preset):
     settings = settings_for(dataset, method, preset=preset)
     assert type(settings) is METHODS[method].settings
-    changed = settings_for(dataset, method, preset=preset, epochs=3, seed=5)
-    assert changed == dataclasses.replace(settings, epochs=3, seed=5)
+    changed = settings_for(dataset, method, preset=preset, batch_size=3, seed=5)
+    assert changed == dataclasses.replace(settings, batch_size=3, seed=5)
 
 
 @pytest.mark.parametrize("table", [TUNED, PAPER])
 def test_a_row_names_settings_of_the_methods_that_it_serves(table):
-    gans = [name for name in METHODS if name not in ("dgm", "joint")]
-    serves = {"dgm-w": ["dgm"], "dgm-a": ["dgm"], "joint": ["joint"], "gan": gans}
+    gans = [name for name, method in METHODS.items() if method.preset == "gan"]
+    classifiers = [name for name, method in METHODS.items() if method.preset == "joint"]
+    serves = {"dgm-w": ["dgm"], "dgm-a": ["dgm"], "joint": classifiers, "gan": gans}
     for rows in table.values():
         assert rows.keys() == serves.keys()
         for row, values in rows.items():
@@ -195,7 +196,7 @@ def test_xla_goes_with_one_device():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "nearest_mean"])
 def test_all_methods_are_measured_by_the_same_classifier(method, preset):
     for dataset in DATASETS:
         mine, dgms = (settings_for(dataset, name, preset=preset) for name in (method, "dgm"))

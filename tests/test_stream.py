@@ -1,6 +1,7 @@
 """Streams: what a task hands out, in which order, and that a finished task hands out nothing."""
 
 import ast
+import functools
 import gc
 import json
 import time
@@ -99,6 +100,30 @@ def test_a_larger_image_is_averaged_not_thinned_out():
     # Half of every window of four is white, its two middle pixels are black: without antialiasing
     # the image would be black.
     np.testing.assert_allclose(result[:, :, 1:-1], 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (40, 24), (24, 41), (9, 30), (16, 21)])
+@pytest.mark.parametrize("known", [True, False], ids=["sides known", "sides unknown"])
+def test_the_central_square_is_cut_out_and_resized(shape, known):
+    image = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+    side, size = min(shape), 16
+    top, left = ((length - side) // 2 for length in shape)
+    square = image[top : top + side, left : left + side]
+    # Each pixel is a mean of those around its place, further around where the image shrinks.
+    reach = max(side / size, 1.0)
+    places = (np.arange(size) + 0.5) * side / size - 0.5
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(side)) / reach)
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = weights @ square @ weights.T / 127.5 - 1
+
+    convert = functools.partial(to_float, size=size)
+    if not known:  # as an exported model has it
+        signature = [tf.TensorSpec([None, None, None, 1], tf.uint8)]
+        convert = tf.function(convert, input_signature=signature)
+    levels = image[None, :, :, None]
+    np.testing.assert_allclose(convert(levels)[0, :, :, 0], expected, atol=1e-5)
+    floats = to_float((levels / 127.5 - 1).astype(np.float32), size)
+    np.testing.assert_allclose(floats[0, :, :, 0], expected, atol=1e-5)
 
 
 # How classes are cut into tasks.

@@ -25,7 +25,8 @@ class MovedDGM(DGM):
 
     def learn_task(self, task, *, callbacks=()):
         number = self.finished_tasks + 1
-        generator = self._generator or self._first_generator(task.image_shape)
+        kept = self._generator
+        generator = kept.widen(kept.widths) if kept else self._first_generator(task.image_shape)
         train(generator, seed=number)
         if not self._gates:
             kernel = generator.blocks[1].kernel

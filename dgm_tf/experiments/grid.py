@@ -18,7 +18,7 @@ from dgm_tf import _checks, stopping
 from dgm_tf.errors import InputError
 from dgm_tf.registry import METHODS as LEARNERS
 from dgm_tf.reporting import tables
-from dgm_tf.settings import VARIANTS
+from dgm_tf.settings import VARIANTS, setting_names
 from dgm_tf.storage.files import write_atomically
 
 TRAINERS = {
@@ -80,15 +80,25 @@ def plan(
     root: str,
     extra: Sequence[str] = (),
 ) -> list[Planned]:
-    """Every combination, data set by data set and seed by seed; unknown names are refused."""
+    """Every combination, data set by data set and seed by seed; unknown names are refused.
+
+    A method gets the `extra` flags that mean something to it.
+    """
     _checks.known("data set", datasets, TRAINERS)
     _checks.known("method", methods, METHODS)
     return [
-        Planned(dataset, method, seed, root, tuple(extra))
+        Planned(dataset, method, seed, root, _meant_for(method, extra))
         for dataset in datasets
         for seed in seeds
         for method in methods
     ]
+
+
+def _meant_for(method: str, flags: Sequence[str]) -> tuple[str, ...]:
+    """The flags without those of settings that a method does not have."""
+    own = setting_names(LEARNERS[method.partition("-")[0]].settings)
+    foreign = set().union(*(setting_names(each.settings) for each in LEARNERS.values())) - own
+    return tuple(flag for flag in flags if flag[2:].partition("=")[0] not in foreign)
 
 
 def run_missing(

@@ -1,7 +1,7 @@
 """Options of a run, from which commands make their flags. Nothing here needs TensorFlow."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dgm_tf import settings_file
@@ -25,7 +25,7 @@ def option(
     *,
     default: Any = dataclasses.MISSING,
     shown: str = "",
-    choices: tuple[Any, ...] = (),
+    choices: Collection[Any] = (),
     parser: Callable[[str], Any] | None = None,
 ) -> Any:
     """Field of an options class, with all that a command-line flag needs.
@@ -189,9 +189,10 @@ class SettingsOptions:
 
     method: str = option(
         "dgm, or a method to compare it with: joint and joint_gan (the upper bounds, trained on "
-        "all real images seen), fine_tune, ewc, dgr, mergan_jtr, mergan_ra",
+        "all real images seen), experience_replay (stores real images), nearest_mean, fine_tune, "
+        "ewc, dgr, mergan_jtr, mergan_ra",
         default=next(iter(METHODS)),
-        choices=tuple(METHODS),
+        choices=METHODS,  # those, too, that are registered later
     )
     preset: str | None = option(
         f"settings to begin with: {PRESETS[0]} (for two CPU cores) or {PRESETS[1]} (those of the "

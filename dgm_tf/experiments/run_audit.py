@@ -19,7 +19,7 @@ from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import Learner
 from dgm_tf.networks import Generator
-from dgm_tf.registry import load_state
+from dgm_tf.registry import generates, load_state
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import Run
 from dgm_tf.runs import provenance
@@ -138,7 +138,7 @@ class _Inspection:
         classes = {row["task"]: row["classes"] for row in self._rows}
         for task in sorted({*classes, *self._saved}):
             path = memory_audit.record_path(self._run.audit, task)
-            if path.exists() or (self._saved and self._name != "joint"):
+            if path.exists() or (self._saved and generates(self._name)):
                 try:
                     records[task] = memory_audit.read(path)
                 except InputError as error:

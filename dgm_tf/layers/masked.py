@@ -201,7 +201,8 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
         used_units = np.arange(units_then) if used_units is None else used_units
         with tf.init_scope():  # the value, also while a graph is traced
-            kernel = self._taken(to_numpy(self.kernel), used_inputs, used_units)
+            corner = tuple(slice(size) for size in self._kernel_shape(inputs_then, units_then))
+            kernel = self._taken(to_numpy(self.kernel)[corner], used_inputs, used_units)
         mask = self.finished_mask(task)
         # Selections, not products: what later tasks made of a weight leaves no trace, be it the
         # sign of a zero or a NaN.
@@ -224,7 +225,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         return outputs
 
     def _taken(self, kernel: np.ndarray, inputs: np.ndarray, units: np.ndarray) -> np.ndarray:
-        return kernel.take(inputs, axis=self._in_axis).take(units, axis=self._out_axis)
+        return kernel.take(units, axis=self._out_axis).take(inputs, axis=self._in_axis)
 
     def _widths_of(self, task: int) -> tuple[int, int]:
         if not 1 <= task <= len(self.finished):

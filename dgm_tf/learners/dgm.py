@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +23,12 @@ from dgm_tf.networks.generator_state import (
 from dgm_tf.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
 from dgm_tf.stream import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dgm_tf.arguments import DGMArguments
+    from dgm_tf.settings import DGMSettings
 
 _CALIBRATION_IMAGES = 1024
 
@@ -57,10 +63,38 @@ class DGM(GeneratingLearner):
     Args:
         settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
             suit data without a preset.
-        classifier: a function that makes the classifier, in place of one of the critic's shape; see
-            `dgm_tf.learners.learner.ClassifierLearner`.
-        **changes: settings that replace those, such as `variant="a"` or `steps=1000`; see
-            `dgm_tf.settings.DGMSettings`.
+        **changes: by name, the classifier, and settings that replace those:
+            classifier: a function that makes the classifier, in place of one of the critic's shape;
+                see `dgm_tf.learners.learner.ClassifierLearner`.
+            variant: masks on weights, "w" (DGMw), or on units, "a" (DGMa).
+            epochs: passes over a task's images; 0 makes as many as `steps` takes.
+            steps: training steps for each class of a task.
+            batch_size: real images in a training step.
+            generator_size: g; the generator starts with ..., 4g, 2g and g units.
+            generator_widths: units of each of its blocks, instead.
+            critic_size: d; critic and classifier have d, 2d, 4d, ... channels.
+            latent_dim: length of the generator's input vector.
+            learning_rate: Adam's rate for the generator.
+            critic_learning_rate: Adam's rate for the critic.
+            penalty_weight: weight of the gradient penalty.
+            class_weight: weight of the classification of generated images in the generator's loss.
+            s_max: steepest mask (Eq. 2 and 3).
+            sparsity: weight lambda of the sparsity term (Eq. 5).
+            sparsity_follows_size: scale lambda by present size / initial size.
+            replay: "balanced", a fixed number of images per step, or "full", a batch per old class.
+            replay_batch: replayed images per step, of all old classes together.
+            replay_buffer: images held by the buffer of balanced replay.
+            consolidation_steps: steps that train the classifier on generated images of all
+                classes; 0 leaves them out.
+            consolidation_start: the classifier's initial weights: those of the task's "critic",
+                "new" ones, or the "previous" task's.
+            real_margins: fraction of the images in consolidation with margins of real ones.
+            augmentation: of the classifier's images: "none", or "photo" for photographs.
+            recipe: constants of training, "tuned" or "paper".
+            seed: source of all randomness.
+            jit_compile: compile training steps by XLA; for accelerators.
+
+    `dgm_tf.DGMSettings` has their ranges and defaults, `dgm_tf.settings_for` those of a data set.
 
     Example:
 
@@ -69,9 +103,31 @@ class DGM(GeneratingLearner):
         for task in stream:
             model.learn(task)
             print(task, model.evaluate(stream.seen_test(task)))
+        model.save("digits.dgm")
+
+        model = dgm_tf.load("digits.dgm")  # another day, another process
+        model.learn((images, labels))  # a class that nobody knew of
+        print(model.classify(photos, names=True))
     """
 
     method = "dgm"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            settings: DGMSettings | None = None,
+            **changes: Unpack[DGMArguments],
+        ) -> None: ...
+
+        @classmethod
+        def from_preset(
+            cls,
+            dataset: str,
+            *,
+            preset: str = "tuned",
+            **changes: Unpack[DGMArguments],
+        ) -> "DGM": ...
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Deep generative replay (Shin et al. 2017): an unconditional generator and a separate solver."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -13,6 +13,12 @@ from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
 from dgm_tf.replay import Memory, TracedMemory
 from dgm_tf.stream import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dgm_tf.arguments import DGRArguments
+    from dgm_tf.settings import DGRSettings
 
 _TRIES = 32
 
@@ -107,6 +113,23 @@ class DGR(SharedGANLearner):
 
     method = "dgr"
     conditional = False
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            settings: DGRSettings | None = None,
+            **changes: Unpack[DGRArguments],
+        ) -> None: ...
+
+        @classmethod
+        def from_preset(
+            cls,
+            dataset: str,
+            *,
+            preset: str = "tuned",
+            **changes: Unpack[DGRArguments],
+        ) -> "DGR": ...
 
     def memory(self) -> Memory:
         return TracedMemory(Scholar(self.generator, self.classifier))

@@ -1,7 +1,7 @@
 """EWC-M: elastic weight consolidation of the generator (Seff et al. 2017)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -12,8 +12,13 @@ from dgm_tf import distribution, randomness
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.shared_gan import SharedGANLearner
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dgm_tf.arguments import EWCArguments
+    from dgm_tf.settings import EWCSettings
 
 _AT_ONCE = 16
 
@@ -86,7 +91,18 @@ class EWC(SharedGANLearner):
 
     method = "ewc"
 
-    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_preset(
+            cls,
+            dataset: str,
+            *,
+            preset: str = "tuned",
+            **changes: Unpack[EWCArguments],
+        ) -> "EWC": ...
+
+    def __init__(self, settings: "EWCSettings | None" = None, **changes: "Unpack[EWCArguments]"):
         super().__init__(settings, **changes)
         self._fisher: dict[str, np.ndarray] = {}
         self._anchors: dict[str, np.ndarray] = {}

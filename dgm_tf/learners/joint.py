@@ -2,21 +2,43 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from dgm_tf import distribution, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
 from dgm_tf.learners.shared_gan import SharedGANLearner
-from dgm_tf.networks.own_classifier import MakeClassifier
 from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task, TaskStream
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-class JointClassifier(ClassifierLearner):
+    from dgm_tf.arguments import GANArguments, JointArguments
+    from dgm_tf.settings import GANSettings, JointSettings
+
+
+class _OfStream(ClassifierLearner):
+    """A learner that reads the images of earlier tasks, from the stream."""
+
+    def __init__(
+        self,
+        settings: LearnerSettings | None = None,
+        stream: TaskStream | None = None,
+        **changes: Any,
+    ):
+        super().__init__(settings, **changes)
+        self._stream = stream
+
+    @classmethod
+    def from_preset(cls, dataset: str, *, stream: TaskStream | None = None, **changes: Any) -> Any:
+        learner = super().from_preset(dataset, **changes)
+        learner._stream = stream
+        return learner
+
+
+class JointClassifier(_OfStream):
     """A classifier trained for each task on the real images of all classes seen: no memory at all.
 
     The one learner that reads old images, by the stream's own door for it. Its classifier has the
@@ -29,20 +51,29 @@ class JointClassifier(ClassifierLearner):
         settings: of the method; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
         classifier: see `ClassifierLearner`.
+        **changes: settings that replace those.
     """
 
     method = "joint"
-    generates = False
 
-    def __init__(
-        self,
-        settings: LearnerSettings | None = None,
-        stream: TaskStream | None = None,
-        *,
-        classifier: MakeClassifier | None = None,
-    ):
-        super().__init__(settings, classifier=classifier)
-        self._stream = stream
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            settings: JointSettings | None = None,
+            stream: TaskStream | None = None,
+            **changes: Unpack[JointArguments],
+        ) -> None: ...
+
+        @classmethod
+        def from_preset(
+            cls,
+            dataset: str,
+            *,
+            stream: TaskStream | None = None,
+            preset: str = "tuned",
+            **changes: Unpack[JointArguments],
+        ) -> "JointClassifier": ...
 
     def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         stream = _readable(self._stream, task)
@@ -71,14 +102,8 @@ class JointClassifier(ClassifierLearner):
         self.task_learnt(task, classifier)
         return history
 
-    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
-        raise InputError("joint training of a classifier has no generator")
 
-    def growth(self) -> dict[str, Any]:
-        return {}
-
-
-class JointGAN(SharedGANLearner):
+class JointGAN(_OfStream, SharedGANLearner):
     """The conditional GAN trained at each task with the real images of all classes seen.
 
     What the GAN can do where nothing is forgotten: the upper bound for generated images.
@@ -87,19 +112,29 @@ class JointGAN(SharedGANLearner):
         settings: of the method; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
         classifier: see `ClassifierLearner`.
+        **changes: settings that replace those.
     """
 
     method = "joint_gan"
 
-    def __init__(
-        self,
-        settings: LearnerSettings | None = None,
-        stream: TaskStream | None = None,
-        *,
-        classifier: MakeClassifier | None = None,
-    ):
-        super().__init__(settings, classifier=classifier)
-        self._stream = stream
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            settings: GANSettings | None = None,
+            stream: TaskStream | None = None,
+            **changes: Unpack[GANArguments],
+        ) -> None: ...
+
+        @classmethod
+        def from_preset(
+            cls,
+            dataset: str,
+            *,
+            stream: TaskStream | None = None,
+            preset: str = "tuned",
+            **changes: Unpack[GANArguments],
+        ) -> "JointGAN": ...
 
     def drawn(self, task: Task) -> Sequence[int]:
         return range(len(self.classes_with(task)))

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, inputs, presets, progress, randomness, saved
+from dgm_tf import (
+    _checks,
+    arguments,
+    distribution,
+    inputs,
+    presets,
+    progress,
+    randomness,
+    saved,
+)
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.image_classifier import ImageClassifier
@@ -24,8 +33,9 @@ from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.networks.own_classifier import MakeClassifier
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.own_data import LAST_CLASS, task_of
+from dgm_tf.registry import METHODS
 from dgm_tf.replay import BalancedReplay, Memory
-from dgm_tf.settings import LearnerSettings
+from dgm_tf.settings import LearnerSettings, MethodSettings
 from dgm_tf.stream import Task
 
 _log = logging.getLogger(__name__)
@@ -48,13 +58,52 @@ class Learner(ImageClassifier):
 
     Attributes:
         method: its name in `dgm_tf.registry`.
-        settings: its `LearnerSettings`, which a run records.
+        settings: its `MethodSettings`, which a run records.
         generates: whether it has a generator, to be audited and measured.
+
+    A method of one's own has a `method`, `learn_task`, `image_shape`, `probabilities`, `state` and
+    `load`, and with `generates` also `generate`, `growth` and `audit`; `dgm_tf.register_method`
+    makes it known. `NearestMean` in `dgm_tf.learners.nearest_mean` is one of a few lines.
+
+    Args:
+        settings: of the method; None for those of data without a preset.
+        **changes: settings that replace those; None stands for what is there.
     """
 
     method: str
     settings: Any
-    generates = True
+    generates = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if (method := METHODS.get(getattr(cls, "method", ""))) is not None:
+            cls.__signature__ = arguments.signature(cls.__init__, method.settings)
+
+    def __init__(self, settings: MethodSettings | None = None, **changes: Any):
+        changes = arguments.given(changes)
+        if settings is None:
+            settings = presets.settings_for(None, self.method, **changes)
+        elif changes:
+            settings = dataclasses.replace(settings, **changes)
+        self.settings = settings
+        self._tasks: list[tuple[int, ...]] = []
+        self._class_names: list[str] = []
+
+    @classmethod
+    def from_preset(cls, dataset: str, *, preset: str = "tuned", **changes: Any) -> Any:
+        """Returns a learner with the settings of a known data set.
+
+        Args:
+            dataset: its name, such as "digits" or "mnist".
+            preset: `"tuned"` or `"paper"`; see `dgm_tf.presets`.
+            **changes: settings that replace those of the preset, and for DGM its `variant`; None
+                stands for the preset's.
+
+        Raises:
+            InputError: an unknown data set, preset or setting, or a value out of range.
+        """
+        changes = arguments.given(changes)
+        return cls(presets.settings_for(dataset, cls.method, preset=preset, **changes))
 
     @property
     def name(self) -> str:
@@ -62,9 +111,23 @@ class Learner(ImageClassifier):
         return self.method
 
     @property
-    @abc.abstractmethod
+    def classes_seen(self) -> tuple[int, ...]:
+        return tuple(label for classes in self._tasks for label in classes)
+
+    @property
+    def task_classes(self) -> tuple[tuple[int, ...], ...]:
+        """Classes of each finished task, in order of arrival."""
+        return tuple(self._tasks)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of `classes_seen`."""
+        return tuple(self._class_names)
+
+    @property
     def finished_tasks(self) -> int:
         """Number of tasks learnt so far."""
+        return len(self._tasks)
 
     def learn(
         self, data: Any, *, callbacks: Sequence[Any] = (), verbose: str | int = "auto"
@@ -112,7 +175,7 @@ class Learner(ImageClassifier):
         """Learns one task: the part that a method brings; `learn` is its public door.
 
         What the learner has of earlier tasks is replaced, not changed in place: `learn` calls this
-        on a copy that has the same objects, and keeps the copy's.
+        on a copy that has the same objects, and keeps the copy's. Its last act is `count_task`.
 
         Args:
             task: an open task, of classes that have not been learnt.
@@ -122,7 +185,12 @@ class Learner(ImageClassifier):
             The logged quantities, one value per epoch.
         """
 
-    @abc.abstractmethod
+    def count_task(self, task: Any) -> None:
+        """Counts a task as finished."""
+        # New lists: a copy of the learner may have the old ones.
+        self._tasks = [*self._tasks, tuple(task.classes)]
+        self._class_names = [*self._class_names, *task.class_names]
+
     def generate(self, labels: Any, *, seed: int = 0) -> np.ndarray:
         """Returns images float32 [N, S, S, C] in [-1, 1] of the given classes.
 
@@ -135,6 +203,7 @@ class Learner(ImageClassifier):
         Raises:
             InputError: a class has not been learnt, or the learner generates no images.
         """
+        raise InputError(f"{self.name} has no generator")
 
     def remember(self, task: Task) -> None:
         """Called when a task has been learnt: keeps what `audit` compares with."""
@@ -169,29 +238,47 @@ class Learner(ImageClassifier):
     def __repr__(self) -> str:
         return described.line(self)
 
-    @abc.abstractmethod
     def growth(self) -> dict[str, Any]:
         """Returns the size of the generator.
 
         `layer_widths` and `initial_layer_widths` (units per block), `generator_parameters`,
         `free_fraction` and `layers` (a dictionary per block). A learner with a mask per task adds
         `mask_overlap`: what the last task's mask shares with each one's so far, its own included.
+        Without a generator it is empty.
         """
+        return {}
 
-    @abc.abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Returns all that later tasks depend on: a JSON-able dictionary and arrays by name.
 
-        The dictionary has the `method` and its `settings`.
+        A method adds its own to what is here: `method`, `settings`, `tasks` and `class_names`.
         """
+        meta = {
+            "method": self.method,
+            "settings": self.settings.as_json(),
+            "tasks": [list(classes) for classes in self._tasks],
+            "class_names": list(self._class_names),
+        }
+        return meta, {}
 
-    @abc.abstractmethod
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Takes over what `state` gave, in place of what was learnt so far.
 
         Raises:
             InputError: the state is not that of such a learner.
         """
+        self._tasks = [
+            tuple(_checks.integer(label, "a class", low=0, high=LAST_CLASS) for label in classes)
+            for classes in meta["tasks"]
+        ]
+        self._class_names = list(meta["class_names"])
+        seen = self.classes_seen
+        if not all(self._tasks) or not len(set(seen)) == len(seen) == len(self._class_names):
+            raise InputError(
+                f"the saved state has tasks {_checks.one_line(self._tasks)} and "
+                f"{len(self._class_names)} names of classes, which do not fit; use another "
+                "checkpoint"
+            )
 
 
 class ClassifierLearner(Learner):
@@ -203,7 +290,7 @@ class ClassifierLearner(Learner):
             makes a Keras model of images float32 [B, S, S, channels] in [-1, 1] to logits
             [B, classes]. It is called for each task, with all classes up to then. It takes the
             place of the classifier; a critic that judges a generator stays.
-        **changes: settings that replace those; only without `settings`.
+        **changes: settings that replace those; None stands for what is there.
 
     Raises:
         InputError: a setting is out of range, or would make a classifier of the critic.
@@ -216,17 +303,11 @@ class ClassifierLearner(Learner):
         classifier: MakeClassifier | None = None,
         **changes: Any,
     ):
-        if settings is None:
-            settings = presets.settings_for(None, self.method, **changes)
-        elif changes:
-            settings = dataclasses.replace(settings, **changes)
+        super().__init__(settings, **changes)
         if classifier is not None:
-            _check_apart(settings, self.generates)
-        self.settings: Any = settings
+            _check_apart(self.settings, self.generates)
         self._make_classifier = classifier
         self._tried: OwnClassifier | None = None
-        self._tasks: list[tuple[int, ...]] = []
-        self._class_names: list[str] = []
         self._classifier: Critic | OwnClassifier | None = None
         self._probabilities: Any = None
 
@@ -239,37 +320,10 @@ class ClassifierLearner(Learner):
         classifier: MakeClassifier | None = None,
         **changes: Any,
     ) -> Any:
-        """Returns a learner with the settings of a known data set.
-
-        Args:
-            dataset: its name, such as "digits" or "mnist".
-            preset: `"tuned"` or `"paper"`; see `dgm_tf.presets`.
-            classifier: a function that makes the classifier; see `ClassifierLearner`.
-            **changes: settings that replace those of the preset, and for DGM its `variant`.
-
-        Raises:
-            InputError: an unknown data set, preset or setting, or a value out of range.
-        """
+        """As `Learner.from_preset`, with a function that makes the `classifier`."""
+        changes = arguments.given(changes)
         settings = presets.settings_for(dataset, cls.method, preset=preset, **changes)
         return cls(settings, classifier=classifier)
-
-    @property
-    def classes_seen(self) -> tuple[int, ...]:
-        return tuple(label for classes in self._tasks for label in classes)
-
-    @property
-    def task_classes(self) -> tuple[tuple[int, ...], ...]:
-        """Classes of each finished task, in order of arrival."""
-        return tuple(self._tasks)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of `classes_seen`."""
-        return tuple(self._class_names)
-
-    @property
-    def finished_tasks(self) -> int:
-        return len(self._tasks)
 
     @property
     def classifier(self) -> Critic | OwnClassifier:
@@ -294,31 +348,20 @@ class ClassifierLearner(Learner):
         return self._probabilities(tf.constant(images)).numpy()
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        meta = {
-            "method": self.method,
-            "settings": self.settings.as_json(),
-            "tasks": [list(classes) for classes in self._tasks],
-            "class_names": list(self._class_names),
-        }
+        meta, _ = super().state()
         classifier = self.classifier
         if isinstance(classifier, OwnClassifier):
             return meta | {"own_classifier": classifier.get_config()}, classifier.arrays()
         return meta | {"critic": classifier.get_config()}, network_arrays(classifier)
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        self._tasks = [
-            tuple(_checks.integer(label, "a class", low=0, high=LAST_CLASS) for label in classes)
-            for classes in meta["tasks"]
-        ]
-        self._class_names = list(meta["class_names"])
+        super().load(meta, arrays)
         if "own_classifier" in meta:
             self._classifier = OwnClassifier.restored(meta["own_classifier"], arrays)
         else:
             self._classifier = restored_network(Critic, meta["critic"], arrays)
         self._probabilities = None
-        seen = self.classes_seen
-        counts = len(seen), len(set(seen)), len(self._class_names), self._classifier.classes
-        if not all(self._tasks) or len(set(counts)) > 1:
+        if len(self.classes_seen) != self._classifier.classes:
             raise InputError(
                 f"the saved state has tasks {_checks.one_line(self._tasks)} and a classifier of "
                 f"{self._classifier.classes} classes, which do not fit; use another checkpoint"
@@ -414,15 +457,15 @@ class ClassifierLearner(Learner):
 
     def task_learnt(self, task: Any, classifier: Critic | OwnClassifier) -> None:
         """Counts the task as finished; `classifier` predicts from now on."""
-        # New lists: a copy of the learner may have the old ones.
-        self._tasks = [*self._tasks, tuple(task.classes)]
-        self._class_names = [*self._class_names, *task.class_names]
+        self.count_task(task)
         self._classifier = classifier
         self._probabilities = None
 
 
 class GeneratingLearner(ClassifierLearner):
     """Base class of learners that generate every class, and can train a classifier on that."""
+
+    generates = True
 
     def __init__(self, settings: LearnerSettings | None = None, **options: Any):
         super().__init__(settings, **options)

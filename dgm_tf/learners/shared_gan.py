@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,12 @@ from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.replay import Memory, TracedMemory
 from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dgm_tf.arguments import GANArguments
+    from dgm_tf.settings import GANSettings
 
 
 class SharedGANLearner(GeneratingLearner):
@@ -157,6 +163,23 @@ class FineTune(SharedGANLearner):
     """Sequential fine-tuning (SFT): nothing against forgetting. The floor."""
 
     method = "fine_tune"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            settings: GANSettings | None = None,
+            **changes: Unpack[GANArguments],
+        ) -> None: ...
+
+        @classmethod
+        def from_preset(
+            cls,
+            dataset: str,
+            *,
+            preset: str = "tuned",
+            **changes: Unpack[GANArguments],
+        ) -> "FineTune": ...
 
 
 def frozen(generator: ConditionalGenerator) -> ConditionalGenerator:

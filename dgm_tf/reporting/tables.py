@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dgm_tf._checks import one_line
-from dgm_tf.registry import METHODS
+from dgm_tf.registry import METHODS, is_private
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Group, Spread, by_class
 from dgm_tf.reporting.run import Row, Run, read_run
@@ -33,6 +33,8 @@ _NOT_MEASURED = "-"
 _FIRST_ROWS, _LAST_ROWS = 5, 35  # of a table that would be longer
 _SEED = "- seed"
 _NEWEST = "the newest, no later task yet"
+_NOT_PRIVATE = " *"
+_LEGEND = "\\* keeps or reads real images of earlier tasks: no private memory"
 
 
 class Table(NamedTuple):
@@ -367,6 +369,8 @@ def cells_of(group: Group, every: Sequence[Run]) -> dict[str, Spread | None]:
 def method_table(groups: Sequence[Group], further: Mapping[str, Callable[[Group], str]]) -> Table:
     """A row per method, without columns in which no method has a number.
 
+    A star marks a method that keeps or reads real images of earlier tasks.
+
     Args:
         groups: a method's runs each.
         further: columns at the end.
@@ -377,7 +381,7 @@ def method_table(groups: Sequence[Group], further: Mapping[str, Callable[[Group]
     titles = [title for title in titles if any(cells.get(title) for cells in rows)]
     lines = [
         [
-            group.name,
+            _starred(group),
             str(len(group.runs)),
             *(_with_spread(cells.get(title)) for title in titles),
             *(of(group) for of in further.values()),
@@ -385,6 +389,11 @@ def method_table(groups: Sequence[Group], further: Mapping[str, Callable[[Group]
         for group, cells in zip(groups, rows, strict=True)
     ]
     return Table(["method", "n", *titles, *further], lines)
+
+
+def _starred(group: Group) -> str:
+    private = is_private(group.runs[0].learner) or group.name.startswith(_SEED)
+    return group.name if private else group.name + _NOT_PRIVATE
 
 
 def papers(group: Group) -> str:
@@ -420,7 +429,9 @@ def markdown(runs: Sequence[Run]) -> str:
         commands = [run.description["command"] for group in groups for run in group.runs]
         made_by = "\n".join(["Made by", "", *(f"    {command}" for command in commands)])
         title = f"{scenario[:1].upper()}{scenario[1:]}."
-        parts.append(f"{title}\n\n{markdown_table(*table)}\n\n{made_by}")
+        starred = any(cells[0].endswith(_NOT_PRIVATE) for cells in table.rows)
+        legend = f"\n\n{_LEGEND}." if starred else ""
+        parts.append(f"{title}\n\n{markdown_table(*table)}{legend}\n\n{made_by}")
     return "\n\n".join(parts)
 
 
@@ -445,7 +456,10 @@ def latex(runs: Sequence[Run]) -> str:
     parts = []
     for scenario, groups in _by_scenario(runs).items():
         header, rows = method_table(groups, {})
-        caption = f"{_escaped(scenario)}; mean and standard deviation in percent, $n$ seeds."
+        caption = (
+            f"{_escaped(scenario)}; mean and standard deviation in percent, $n$ seeds; "
+            "* keeps or reads real images of earlier tasks."
+        )
         lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
         parts += [
             r"\begin{table}",

@@ -137,7 +137,7 @@ def measure(
     accuracy, found, seconds = AccuracyMatrix(), {}, 0.0
     for task in stream.tasks():
         began = time.monotonic()
-        learner.learn(task)
+        learner.learn(task, verbose=0)
         seconds += time.monotonic() - began
         evaluation = learner.evaluate(stream.seen_test(task))
         accuracy.add(task.index, evaluation.class_accuracy)

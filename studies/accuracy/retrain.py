@@ -85,7 +85,7 @@ def retrain(
     for task in stream.tasks():
         if task.index > finished.finished_tasks:
             break
-        learner.learn(task)
+        learner.learn(task, verbose=0)
         test = stream.seen_test(task)
         both = run_after(task.index).evaluate(test), learner.evaluate(test)
         found.append(tuple(100 * each.average_accuracy for each in both))

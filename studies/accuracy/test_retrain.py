@@ -34,7 +34,7 @@ def learnt(learner):
     stream = dgm_tf.class_incremental("digits", classes_per_task=(2, 1, 7))
     states = []
     for task in stream.tasks():
-        learner.learn(task)
+        learner.learn(task, verbose=0)
         states.append(learner.state())
         if task.index == 2:
             return states

@@ -103,7 +103,7 @@ def main() -> None:
     for task in stream:
         if task.index == len(stream):
             model.settings = dataclasses.replace(model.settings, consolidation_steps=last_steps)
-        model.learn(task)
+        model.learn(task, verbose=0)
     held_out = model.evaluate(stream.seen_validation(len(stream))).average_accuracy
     test = model.evaluate(stream.seen_test(len(stream)))
     found = (held_out, test.average_accuracy, min(test.class_accuracy.values()))

@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -69,7 +70,7 @@ def measured(arguments: Sequence[str], *, killed_in: Path | None = None) -> dict
     while not ended:
         time.sleep(0.05)
         if killed_in is not None and list(killed_in.glob("task-*")):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)  # which `Popen.kill` would wait for
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)  # of this process alone
     process.returncode = os.waitstatus_to_exitcode(status)
     return {

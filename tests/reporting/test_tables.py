@@ -292,6 +292,16 @@ def test_the_markdown_has_every_seed_the_scenario_and_the_commands(root):
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
 
 
+def test_a_star_marks_methods_that_see_real_images_of_earlier_tasks(root):
+    run(root, "experience_replay", 0, accuracy=0.9)
+    text = tables.markdown(tables.finished_runs(root))
+    starred = {line.split(" |")[0] for line in text.splitlines() if " * |" in line}
+    assert starred == {"| joint training *", "| experience replay *"}
+    assert "\\* keeps or reads real images of earlier tasks" in text
+    private = [each for each in tables.finished_runs(root) if each.learner in ("dgm-w", "ewc")]
+    assert "*" not in tables.markdown(private)
+
+
 def test_csv_and_latex_hold_the_same_numbers(root):
     runs = tables.finished_runs(root)
     lines = list(csv.DictReader(io.StringIO(tables.as_csv(runs))))

@@ -1,0 +1,154 @@
+"""Experience replay: stored real images of old classes, which is no private memory."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import distribution, randomness
+from dgm_tf.errors import InputError
+from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
+from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
+from dgm_tf.replay import to_levels
+from dgm_tf.stream import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dgm_tf.arguments import ExperienceReplayArguments
+    from dgm_tf.settings import ExperienceReplaySettings
+
+
+class StoredReplay:
+    """A `dgm_tf.replay.Replay` of stored images: each class is as likely as any other.
+
+    Args:
+        images: uint8 [N, S, S, C], class by class in order of arrival.
+        counts: images of each class, at least one.
+        batch_size: images in a draw.
+        seed: int32 [2].
+    """
+
+    variables = ()
+
+    def __init__(
+        self, images: np.ndarray, counts: Sequence[int], *, batch_size: int, seed: tf.Tensor
+    ):
+        self._images = tf.constant(images)
+        self._counts = tf.constant(counts, tf.float32)
+        self._first = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int32)
+        self._batch_size, self._seed = batch_size, seed
+
+    def refresh(self, step: int) -> None:
+        """All that is drawn from is there."""
+
+    def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shape = [distribution.per_replica(self._batch_size), 2]
+        chance = distribution.part_drawn(
+            randomness.uniform, shape, randomness.fold(self._seed, step)
+        )
+        positions = tf.cast(chance[:, 0] * self._counts.shape[0], tf.int32)
+        within = tf.cast(chance[:, 1] * tf.gather(self._counts, positions), tf.int32)
+        images = tf.gather(self._images, tf.gather(self._first, positions) + within)
+        return tf.cast(images, tf.float32) / 127.5 - 1.0, positions
+
+
+class ExperienceReplay(ClassifierLearner):
+    """A classifier trained on a task's real images and on stored ones of all earlier classes.
+
+    The buffer has `buffer_bytes` for all classes together, the same number of images for each,
+    chosen at random when their task ends; a class gives up images as others come. The classifier
+    has the shape, the distortions, the initial weights and the number of steps of joint training's.
+    A step is on `batch_size` new images and 128 stored ones, in which every class weighs the same.
+
+    Real images of finished tasks are kept: the method says what generated images are worth next to
+    real ones of the same size in bytes. It is not private.
+    """
+
+    method = "experience_replay"
+
+    def __init__(
+        self,
+        settings: "ExperienceReplaySettings | None" = None,
+        **options: "Unpack[ExperienceReplayArguments]",
+    ):
+        super().__init__(settings, **options)
+        self._images: np.ndarray | None = None  # uint8 [N, S, S, C], class by class
+        self._counts: list[int] = []  # images of each class, in order of arrival
+
+    def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+        settings, number = self.settings, self.finished_tasks + 1
+        classes, quota = self.classes_with(task), self._quota(task)
+        budget = self.budget(task)
+        steps = budget["epochs"] * budget["steps_per_epoch"] + settings.consolidation_steps
+        classifier = self.initial_classifier(task)
+        phase = ClassifierPhase(
+            classifier,
+            settings,
+            positions=position_table(classes),
+            steps=steps,
+            seed=randomness.pair(settings.seed, "experience replay", number),
+            images=self._stored(len(task.classes) / len(classes)) if self._counts else None,
+        )
+        batches = functools.partial(
+            task.batches,
+            settings.batch_size,
+            epochs=-(-steps // budget["steps_per_epoch"]),
+            seed=randomness.derive(settings.seed, "order", number),
+        )
+        history = phase.run(batches, epochs=1, steps_per_epoch=steps, callbacks=callbacks)
+        self._images, self._counts = self._buffer_with(task, quota)
+        self.task_learnt(task, classifier)
+        return history
+
+    def _stored(self, real_weight: float) -> ConsolidationImages:
+        seed = randomness.pair(self.settings.seed, "stored images", self.finished_tasks + 1)
+        replay = StoredReplay(self._images, self._counts, batch_size=CONSOLIDATION_BATCH, seed=seed)
+        return ConsolidationImages(replay, real_weight=real_weight)
+
+    def _quota(self, task: Task) -> int:
+        """The number of images that each class may keep once `task` is learnt."""
+        classes, size = len(self.classes_with(task)), int(np.prod(task.image_shape))
+        if quota := self.settings.buffer_bytes // (classes * size):
+            return quota
+        raise InputError(
+            f"buffer_bytes must hold an image of each class: {classes} classes of {size} bytes "
+            f"each do not fit into {self.settings.buffer_bytes}; raise it"
+        )
+
+    def _buffer_with(self, task: Task, quota: int) -> tuple[np.ndarray, list[int]]:
+        seed = randomness.derive(self.settings.seed, "buffer", self.finished_tasks + 1)
+        new: dict[int, list[np.ndarray]] = {label: [] for label in task.classes}
+        batches = task.batches(self.settings.batch_size, epochs=1, seed=seed)
+        for images, labels in batches.as_numpy_iterator():
+            for image, label in zip(to_levels(images).numpy(), labels.tolist(), strict=True):
+                if len(new[label]) < quota:
+                    new[label].append(image)
+            if all(len(images) == quota for images in new.values()):
+                break
+        ends = np.cumsum(self._counts).tolist()
+        # They came in random order, so that the first ones are as good as any.
+        kept = [
+            self._images[end - count : end][:quota]
+            for end, count in zip(ends, self._counts, strict=True)
+        ]
+        kept += [np.stack(images) for images in new.values()]
+        return np.concatenate(kept), [len(images) for images in kept]
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        meta, arrays = super().state()
+        return meta | {"stored": list(self._counts)}, arrays | {"stored_images": self._images}
+
+    def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        super().load(meta, arrays)
+        self._images, self._counts = arrays["stored_images"], [int(n) for n in meta["stored"]]
+        wanted = (sum(self._counts), *self.image_shape)
+        fits = self._images.shape == wanted and self._images.dtype == np.uint8
+        if not fits or len(self._counts) != len(self.classes_seen) or min(self._counts) < 1:
+            raise InputError(
+                f"the saved state must hold stored images uint8 of shape {wanted} and of each "
+                f"class, it holds {self._images.dtype} of shape {self._images.shape}; use another "
+                "checkpoint"
+            )

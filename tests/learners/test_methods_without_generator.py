@@ -1,0 +1,265 @@
+"""The methods without a generator: nearest mean, experience replay, and one registered by hand."""
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import dgm_tf
+from dgm_tf import registry
+from dgm_tf.errors import InputError
+from dgm_tf.experiments.options import QUIET, RunOptions, SettingsOptions
+from dgm_tf.experiments.run import Run
+from dgm_tf.experiments.run_audit import audit_run
+from dgm_tf.learners.experience_replay import ExperienceReplay, StoredReplay
+from dgm_tf.learners.nearest_mean import NearestMean
+from dgm_tf.presets import TUNED
+from dgm_tf.registry import METHODS, is_private, load_state, register_method
+from tests.refusals import refused
+from tests.tiny_run import stream
+
+SMALL = {
+    "batch_size": 4, "critic_size": 2, "epochs": 2, "consolidation_steps": 6, "buffer_bytes": 3000
+}  # fmt: skip
+MAKERS = {"nearest_mean": lambda: NearestMean(batch_size=4), "experience_replay": lambda: replay()}
+methods = pytest.mark.parametrize("method", MAKERS)
+
+
+def replay(**changes):
+    return ExperienceReplay(**{**SMALL, **changes})
+
+
+def taught(model, tasks=3, source=None):
+    source = source or stream()
+    for task in source.tasks():
+        model.learn(task)
+        if task.index == tasks:
+            return model
+
+
+def real_images(label, source=None):
+    """All training images of a class float32 [N, S, S, C], in no order."""
+    source = source or stream()
+    for task in source.tasks():
+        if label in task.classes:
+            pairs = list(task.batches(1, epochs=1, seed=0).unbatch().as_numpy_iterator())
+            return np.stack([image for image, its in pairs if its == label])
+
+
+# Nearest mean.
+
+
+def test_means_are_those_of_all_images_of_a_class():
+    model = taught(NearestMean(batch_size=1))
+    for position, label in enumerate(model.classes_seen):
+        expected = real_images(label).astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(model._means[position], expected, atol=1e-6)
+
+
+def test_the_nearest_mean_decides_and_its_probabilities_are_gaussian():
+    model = taught(NearestMean(batch_size=4))
+    images = np.random.default_rng(0).uniform(-1, 1, (9, 16, 16, 1)).astype(np.float32)
+    distances = np.array([[((x - m) ** 2).sum() for m in model._means] for x in np.float64(images)])
+    expected = np.exp(-0.5 * (distances - distances.min(axis=1, keepdims=True)))
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(images), expected, rtol=1e-3, atol=1e-6)
+    nearest = np.asarray(model.classes_seen)[distances.argmin(axis=1)]
+    np.testing.assert_array_equal(model.classify(images), nearest)
+
+
+def test_it_reaches_what_a_new_user_reached_on_the_digits():
+    source = dgm_tf.class_incremental("digits")
+    model = taught(NearestMean.from_preset("digits"), 10, source)
+    assert 0.85 < model.evaluate(source.seen_test(10)).average_accuracy < 0.9
+
+
+# Experience replay.
+
+
+@pytest.fixture(scope="module")
+def replayed():
+    return taught(replay())
+
+
+def test_the_buffer_holds_real_images_of_each_class_alike_and_no_more_bytes(replayed):
+    images, counts = replayed._images, replayed._counts
+    assert counts == [3000 // (4 * 256)] * 4 and images.nbytes <= 3000
+    for label, part in zip(replayed.classes_seen, np.split(images, 4), strict=True):
+        found = np.uint8(np.round((real_images(label) + 1) * 127.5)).tolist()
+        assert all(image in found for image in part.tolist())
+        assert len({image.tobytes() for image in part}) == len(part)
+
+
+def test_a_class_gives_up_images_as_others_come(replayed):
+    before = taught(replay(), tasks=1)
+    assert before._counts == [8]  # in whole batches, all there are
+    np.testing.assert_array_equal(replayed._images[:2], before._images[:2])
+
+
+def test_a_buffer_too_small_for_an_image_of_each_class_is_refused_before_training():
+    model = taught(replay(buffer_bytes=256 * 2), tasks=1)
+    with refused("buffer_bytes", "3 classes of 256 bytes", "512"):
+        model.learn(next(stream().tasks(start=2)))
+
+
+def test_each_class_is_as_likely_however_many_images_it_has():
+    images = np.arange(11, dtype=np.uint8)[:, None, None, None]
+    drawn = StoredReplay(images, [8, 1, 2], batch_size=3000, seed=tf.constant([1, 2]))
+    pixels, positions = drawn.draw(tf.constant(5, tf.int64))
+    values = np.round((pixels.numpy().ravel() + 1) * 127.5).astype(int)
+    np.testing.assert_allclose(np.bincount(positions) / 3000, 1 / 3, atol=0.04)
+    assert set(values[positions == 0]) == set(range(8)) and set(values[positions == 1]) == {8}
+    assert set(values[positions == 2]) == {9, 10}
+    again, _ = drawn.draw(tf.constant(5, tf.int64))
+    other, _ = drawn.draw(tf.constant(6, tf.int64))
+    np.testing.assert_array_equal(again, pixels)
+    assert np.any(other != pixels)
+
+
+def test_stored_images_keep_old_classes():
+    """The task's own images alone would be taken for all there is."""
+    source = stream()
+    kept = taught(replay(epochs=40, consolidation_steps=100), source=source)
+    assert kept.evaluate(source.seen_test(3)).class_accuracy[0] > 0.9
+
+
+def test_the_default_buffer_is_the_memory_of_dgm_as_it_was_measured():
+    path = Path(registry.__file__).parents[1] / "results" / "runs.csv"
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["tasks"] == "10"]
+    for dataset in ("digits", "mnist", "fashion_mnist", "svhn_cropped"):
+        sizes = [
+            float(row["parameters"]) * (4 + 10 / 8)  # a bit for each of ten tasks
+            for row in rows
+            if (row["dataset"], row["method"], row["variant"]) == (dataset, "dgm", "w")
+            and row["group"].startswith("defaults")
+        ]
+        default = dgm_tf.settings_for(dataset, "experience_replay").buffer_bytes
+        assert default == pytest.approx(np.mean(sizes), rel=0.05)
+    assert set(TUNED["mnist"]["joint"]) <= set(TUNED["digits"]["joint"])
+
+
+# Both.
+
+
+@methods
+def test_a_saved_learner_predicts_and_learns_on_the_same(method, tmp_path):
+    whole = taught(MAKERS[method]())
+    part = taught(MAKERS[method](), tasks=2)
+    again = dgm_tf.load(part.save(tmp_path / "saved"))
+    again.learn(next(stream().tasks(start=3)))
+    images = np.random.default_rng(0).uniform(-1, 1, (9, 16, 16, 1)).astype(np.float32)
+    np.testing.assert_array_equal(again.predict(images), whole.predict(images))
+    for name, array in whole.state()[1].items():
+        np.testing.assert_array_equal(again.state()[1][name], array)
+
+
+@methods
+def test_a_damaged_state_is_refused(method):
+    meta, arrays = taught(MAKERS[method](), tasks=1).state()
+    name = "finished/00001/means" if method == "nearest_mean" else "stored_images"
+    with refused("the saved state must hold"):
+        load_state(meta, {**arrays, name: arrays[name][:0]})
+    with refused("the saved state"):
+        load_state({**meta, "tasks": [[0], [1]]}, arrays)
+
+
+@methods
+def test_it_has_no_images_to_give(method):
+    model = taught(MAKERS[method](), tasks=1)
+    with refused("has no generator"):
+        model.generate([0])
+    with refused("generates no images"):
+        model.audit()
+    assert model.growth() == {}
+
+
+@methods
+def test_a_run_resumes_and_is_audited(method, tmp_path):
+    options = {"oracle": False, "verbosity": QUIET}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    Run(stream(), MAKERS[method](), RunOptions(run_dir=whole, **options)).run()
+    Run(stream(), MAKERS[method](), RunOptions(run_dir=cut, **options), max_tasks=1).run()
+    rows = Run(stream(), MAKERS[method](), RunOptions(run_dir=cut, **options)).run()
+    first, second = (dgm_tf.load(path).state() for path in (whole, cut))
+    assert first[0] == second[0] and len(rows) == 3
+    for name, array in first[1].items():
+        np.testing.assert_array_equal(second[1][name], array)
+    assert not audit_run(whole).faults
+
+
+@methods
+def test_a_command_runs_it(method, tmp_path, capsys):
+    from trainers import split_digits
+
+    flags = ["--max_tasks=2", f"--run_dir={tmp_path / 'run'}", "--verbosity=0"]
+    if method == "experience_replay":
+        flags += ["--epochs=1", "--consolidation_steps=2", "--critic_size=2"]
+    assert split_digits.main([f"--method={method}", *flags]) == 0
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["learner"] == method
+    assert "classes" in capsys.readouterr().out
+
+
+def test_methods_that_see_old_images_are_not_private():
+    assert not any(map(is_private, ("joint", "joint_gan", "experience_replay")))
+    assert is_private("dgm-w") and is_private("nearest_mean") and is_private("mergan_ra")
+    assert all(not method.private for method in METHODS.values() if method.needs_stream)
+
+
+# A method of one's own.
+
+
+class Always(NearestMean):
+    """Knows the first class only."""
+
+    method = "always"
+
+    def probabilities(self, images):
+        return np.eye(len(self.classes_seen), dtype=np.float32)[np.zeros(len(images), int)]
+
+
+@pytest.fixture
+def always():
+    record = dgm_tf.Method("always", "always the first", dgm_tf.MethodSettings, Always, "first")
+    register_method(record)
+    yield record
+    del METHODS["always"]
+
+
+def test_a_registered_method_is_made_saved_and_loaded_like_any_other(always, tmp_path):
+    settings = dgm_tf.settings_for("digits", "always", seed=4, batch_size=4)
+    model = taught(registry.new_learner("always", settings), tasks=2)
+    again = dgm_tf.load(model.save(tmp_path / "saved"))
+    assert type(again) is Always and again.settings.seed == 4
+    assert registry.label_of("always") == "always the first"
+    with refused("there is a method always already"):
+        register_method(always)
+
+
+def test_a_registered_methods_own_settings_are_set_like_any_others():
+    @dataclasses.dataclass(frozen=True)
+    class Deep(dgm_tf.MethodSettings):
+        depth: int = dgm_tf.setting(2, "how deep", low=1)
+
+    register_method(dgm_tf.Method("deep", "deep", Deep, "nowhere:Deep", ""))
+    try:
+        chosen = SettingsOptions("deep", settings='{"depth": 3}').resolve("digits", {"seed": 5})
+        with refused("depth must be an integer of at least 1"):
+            dgm_tf.settings_for(None, "deep", depth=0)
+    finally:
+        del METHODS["deep"]
+    assert chosen == Deep(depth=3, seed=5)
+
+
+def test_a_record_that_does_not_fit_its_learner_is_refused():
+    record = dgm_tf.Method("other", "other", dgm_tf.MethodSettings, Always, "")
+    with refused("other", "'always'"):
+        register_method(record)
+    assert "other" not in METHODS
+    with pytest.raises(InputError, match="unknown method 'other'"):
+        dgm_tf.settings_for(None, "other")

@@ -1,0 +1,182 @@
+"""What may be handed in as images and labels, and what is said of the rest."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dgm_tf import inputs
+from dgm_tf.errors import InputError
+from tests.input_table import REFUSED, TAKEN, floats, pixels
+
+ROOT = Path(__file__).parent.parent
+KNOWN = {3: "cat", 0: "dog", 7: "7"}
+
+
+def test_learner_and_exported_model_answer_or_refuse_and_the_process_lives():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.input_table"],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "alive"
+
+
+@pytest.mark.parametrize("row", TAKEN)
+def test_images_keep_their_values(row):
+    given, count = TAKEN[row]
+    found = inputs.images(given, (16, 16, 1))
+    assert found.ndim == 4 and found.shape[0] == count and found.shape[-1] == 1
+    assert found.dtype == (np.uint8 if np.asarray(given).dtype == np.uint8 else np.float32)
+    np.testing.assert_array_equal(found.ravel(), np.asarray(given).ravel())
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_what_cannot_be_classified_is_said(row):
+    given, words = REFUSED[row]
+    with pytest.raises(InputError) as error:
+        inputs.images(given, (16, 16, 1))
+    assert words in str(error.value)
+
+
+def test_colour_images_have_three_channels():
+    assert inputs.images(pixels(2, 9, 8, 3), (16, 16, 3)).shape == (2, 9, 8, 3)
+    assert inputs.images(pixels(9, 8, 3), (16, 16, 3)).shape == (1, 9, 8, 3)
+    for grey in ((9, 8), (2, 9, 8), (2, 9, 8, 1), (3, 9, 8)):
+        with pytest.raises(InputError, match="with 3 channels"):
+            inputs.images(pixels(*grey), (16, 16, 3))
+
+
+# Images to learn from.
+
+
+@pytest.mark.parametrize(
+    "given", [pixels(4, 9, 7, 1), pixels(4, 9, 7, 3), floats(4, 20, 30, 1), pixels(4, 28, 28)]
+)
+def test_images_of_any_one_size_are_learnt_from(given):
+    found = inputs.training_images(given, (1, 3))
+    assert found.shape == (*given.shape[:3], given.shape[3] if given.ndim == 4 else 1)
+    np.testing.assert_array_equal(found.ravel(), given.ravel())
+
+
+@pytest.mark.parametrize(
+    "given, channels",
+    [
+        (pixels(28, 28), (1, 3)),
+        (pixels(28, 28, 3), (1, 3)),  # one image
+        (pixels(28, 28, 1), (1, 3)),
+        (pixels(4, 28, 28, 2), (1, 3)),
+        (pixels(4, 28, 28, 3), (1,)),  # of a grey memory
+        (pixels(4, 28, 28), (3,)),
+        (pixels(4, 28, 28, 1) / 1.0, (1, 3)),
+        (pixels(4, 28, 28, 1).astype(int), (1, 3)),
+        (pixels(0, 28, 28, 1), (1, 3)),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_said(given, channels):
+    with pytest.raises(InputError, match=r"expected images \[N, height, width, "):
+        inputs.training_images(given, channels)
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ([2, 5], [2, 5]),
+        (np.array([[2], [5]], np.uint8), [2, 5]),  # as Keras' CIFAR has them
+        (7, [7]),
+        (tf.constant([1, 2], tf.int32), [1, 2]),
+        (("b", "a"), ["b", "a"]),
+        (np.array([b"b", "ä".encode()]), ["b", "ä"]),
+        (tf.constant(["x", "y"]), ["x", "y"]),
+        ("cat", ["cat"]),
+        (np.array(["x", "y"], object), ["x", "y"]),
+    ],
+)
+def test_labels_are_ids_or_names(given, expected):
+    found = inputs.labels(given)
+    assert found.tolist() == expected and found.ndim == 1
+    assert found.dtype == np.int64 if isinstance(expected[0], int) else found.dtype.kind == "U"
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ([0.0, 1.0], "labels.astype(int)"),
+        ([True, False], "labels.astype(int)"),
+        (np.eye(3), "argmax"),
+        ([1, "cat"], "use one kind"),
+        ([], "of shape (0,)"),
+        (None, "NoneType"),
+        ([[1, 2], [3]], "no array"),
+        ([None, "a"], "use one kind"),
+        (np.array([None, "a"]), "objects"),
+        (np.array([2**63], np.uint64), "uint64"),
+        ([b"\xff"], "of shape"),
+    ],
+)
+def test_what_are_no_labels_is_said(given, words):
+    with pytest.raises(InputError) as error:
+        inputs.labels(given)
+    assert words in str(error.value) and str(error.value).startswith("expected class ids")
+
+
+def test_classes_are_named_by_id_or_name():
+    assert inputs.class_ids([0, 7, 3], KNOWN).tolist() == [0, 7, 3]
+    assert inputs.class_ids(["cat", "dog", "cat"], KNOWN).tolist() == [3, 0, 3]
+    assert inputs.class_ids("cat", KNOWN).tolist() == [3]
+    for unknown in (["bird"], [4], [-1], ["3"]):
+        with pytest.raises(InputError, match=r"known are 3 \(cat\), 0 \(dog\), 7$"):
+            inputs.class_ids(unknown, KNOWN)
+
+
+# Data sets.
+
+
+def as_lists(batches):
+    return [(images.shape, labels.tolist()) for images, labels in batches]
+
+
+def test_batches_are_taken_as_they_are():
+    data = tf.data.Dataset.from_tensor_slices((pixels(5, 8, 9, 1), np.arange(5))).batch(2)
+    assert as_lists(inputs.labelled_batches(data)) == [
+        ((2, 8, 9, 1), [0, 1]), ((2, 8, 9, 1), [2, 3]), ((1, 8, 9, 1), [4])
+    ]  # fmt: skip
+    grey = data.map(lambda images, labels: (images[..., 0], labels))
+    assert [shape for shape, _ in as_lists(inputs.labelled_batches(grey))][-1] == (1, 8, 9)
+
+
+@pytest.mark.parametrize("labels", [np.arange(300), np.arange(300)[:, None]])
+@pytest.mark.parametrize("shape", [(8, 9, 3), (8, 9)])
+def test_single_images_come_together(labels, shape):
+    images = pixels(300, *shape)
+    data = tf.data.Dataset.from_tensor_slices((images, labels))
+    batches = list(inputs.labelled_batches(data))
+    assert [len(part) for part, _ in batches] == [256, 44]
+    np.testing.assert_array_equal(np.concatenate([part for part, _ in batches]), images)
+    np.testing.assert_array_equal(np.concatenate([part for _, part in batches]), labels)
+
+
+def test_single_images_of_several_sizes_come_apart():
+    pairs = [(pixels(8, 8, 1), 0), (pixels(8, 8, 1), 1), (pixels(9, 8, 1), 2)]
+    assert as_lists(inputs.labelled_batches(pairs)) == [((2, 8, 8, 1), [0, 1]), ((1, 9, 8, 1), [2])]
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (tf.data.Dataset.from_tensors((0, 0)).repeat(), "repeats for ever"),
+        (tf.data.Dataset.from_tensors({"image": 0, "label": 0}), "as_supervised=True"),
+        (tf.data.Dataset.from_tensors((0, 0, 0)), "pairs"),
+        (5, "received int"),
+        ([5], "received int"),
+    ],
+)
+def test_what_is_no_data_set_of_pairs_is_said(data, words):
+    with pytest.raises(InputError, match=words):
+        list(inputs.labelled_batches(data))
