@@ -125,13 +125,14 @@ def class_table(rows: Sequence[Row]) -> Table:
     Accuracy is "-" where no test image was at hand when the last task was learnt.
     """
     names, verdicts = memory_names(rows), audit_verdicts(rows)
+    newest = _NEWEST if rows[-1]["audit_pixels"] else "-"  # of a method that generates nothing
     now = by_class(rows[-1], "class_accuracy")
     table = [
         [
             _short(names.get(label, str(label))),
             str(row["task"]),
             _percent(now[label]) if label in now else _NOT_MEASURED,
-            verdicts.get(row["task"], _NEWEST),
+            verdicts.get(row["task"], newest),
         ]
         for row in rows
         for label in row["classes"]
