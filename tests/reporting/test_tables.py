@@ -164,6 +164,10 @@ class TestMemory:
         assert lines["2 dog"][:2] == ["2", "1"] and "50.00 (dog)" in lines["2 dog"]
         assert tables.cost_table(self.rows()).rows[0][0] == "1 cat"
 
+    def test_a_method_that_generates_nothing_has_no_verdict(self):
+        rows = [each | {"audit": {}, "audit_pixels": {}} for each in self.rows()]
+        assert [line[3] for line in tables.class_table(rows).rows] == ["-", "-"]
+
     def test_a_class_that_was_not_measured_shows_a_dash(self):
         table = tables.class_table(self.rows())
         assert [line[:3] for line in table.rows] == [["cat", "1", "-"], ["dog", "2", "50.00"]]
