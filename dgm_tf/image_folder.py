@@ -22,6 +22,12 @@ _IMAGE_SUFFIXES = frozenset(
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _MAX_PIXELS = 64_000_000
 
+GREY, RGB = "grey", "RGB"  # what a data set's images are learnt as
+GEOMETRY = (
+    "turned upright (EXIF), transparent parts white, cut to the central square, resized bilinearly "
+    "with antialiasing; grey is the ITU-R 601 luma of a coloured pixel"
+)
+
 
 def from_folder(
     path: str | os.PathLike[str],
@@ -91,20 +97,25 @@ def _read_classes(
     folder: pathlib.Path, size: int, *, least: int
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Names of the classes, images, and labels int64 [N] by the place of the names."""
-    files_by_class = _list_classes(folder, least)
+    files_by_class = _checked(folder, list_classes(folder), least)
     files = [file for files in files_by_class.values() for file in files]
     labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
     return tuple(files_by_class), _read_images(files, size), labels
 
 
-def _list_classes(folder: pathlib.Path, least: int) -> dict[str, list[pathlib.Path]]:
-    """Image files by class; at least so many classes, and so many files of each."""
+def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
+    """The image files of each subfolder of a folder, by its name in ascending order.
+
+    Raises:
+        InputError: no folder, a name that is no text, or a link out of the folder.
+    """
+    folder = pathlib.Path(path).expanduser()
     try:
         if not folder.is_dir():
             raise InputError(
                 f"{str(folder)!r} is no folder: name one that has a subfolder of images per class"
             )
-        classes = {
+        return {
             _text(entry.name): sorted(
                 _within(file, folder) for file in entry.iterdir() if _is_image(file)
             )
@@ -113,6 +124,12 @@ def _list_classes(folder: pathlib.Path, least: int) -> dict[str, list[pathlib.Pa
         }
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise InputError(f"{str(folder)!r} cannot be listed: {_checks.reason(error)}") from error
+
+
+def _checked(
+    folder: pathlib.Path, classes: dict[str, list[pathlib.Path]], least: int
+) -> dict[str, list[pathlib.Path]]:
+    """Classes, of which there must be so many, with so many files each."""
     wanted, reason = ("two", " (one to train, one to test)") if least == 2 else ("one", "")
     if len(classes) < least:
         raise InputError(
@@ -157,23 +174,60 @@ def _is_image(file: pathlib.Path) -> bool:
 
 def _read_images(files: Sequence[pathlib.Path], size: int) -> np.ndarray:
     """uint8 [N, size, size, 3], or one channel if every image is grey."""
+    images = read_images(files, size)
+    if is_grey(images):
+        return np.ascontiguousarray(images[..., :1])
+    return images
+
+
+def read_images(files: Sequence[pathlib.Path], size: int) -> np.ndarray:
+    """Images as `read_image` gives them, uint8 [N, size, size, 3].
+
+    Raises:
+        InputError: an image cannot be read.
+    """
     images = np.empty((len(files), size, size, 3), np.uint8)
     # Pillow decodes without holding Python's lock.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        reading = collections.deque(pool.submit(_read_image, file, size) for file in files)
+        reading = collections.deque(pool.submit(read_image, file, size) for file in files)
         try:
             for row in range(len(files)):
                 images[row] = reading.popleft().result()
         finally:
             for waiting in reading:
                 waiting.cancel()
-    if (images[..., :1] == images).all():
-        return np.ascontiguousarray(images[..., :1])
     return images
 
 
-def _read_image(file: pathlib.Path, size: int) -> np.ndarray:
-    """One image as uint8 [size, size, 3]."""
+def is_grey(images: np.ndarray) -> bool:
+    """Whether the channels of each pixel [..., 3] are equal."""
+    return bool((images[..., :1] == images).all())
+
+
+def in_colours(images: np.ndarray, colours: str) -> np.ndarray:
+    """Images uint8 [..., 3] as those of a grey or of a coloured data set.
+
+    Args:
+        images: red, green, blue.
+        colours: `RGB` for the images themselves, `GREY` for one channel: the luma of ITU-R 601,
+            which of a grey pixel is its own level.
+
+    Returns:
+        uint8 [..., 3] or [..., 1].
+    """
+    if colours == RGB:
+        return images
+    weights = np.array([19595, 38470, 7471], np.uint32)  # their sum is 2**16
+    luma = (images.astype(np.uint32) @ weights + 2**15) >> 16
+    return luma.astype(np.uint8)[..., np.newaxis]
+
+
+def read_image(file: str | os.PathLike[str], size: int) -> np.ndarray:
+    """One image as every command reads it, uint8 [size, size, 3]; see `GEOMETRY`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     from PIL import Image, ImageOps
 
     try:

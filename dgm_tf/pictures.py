@@ -8,13 +8,35 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dgm_tf._checks import one_line
+from dgm_tf.sampling import some_of
 from dgm_tf.storage.files import write_atomically
 
 PER_CLASS = 10  # pictures of each class in the grids of a run
+MOST_CLASSES = 40  # in such a grid
 
+_LONGEST = 40  # letters of a label
 _BACKGROUND = "white"
 _GAP = 2  # pixels between pictures and around them
 _ZOOM = 2  # each image pixel is a square of this side
+
+
+def shown_classes(seen: Sequence[int], newest: Sequence[int]) -> list[int]:
+    """The classes in the grid that a run writes after a task, in order of arrival.
+
+    Args:
+        seen: class ids of all tasks so far, in order of arrival.
+        newest: those of the last one.
+
+    Returns:
+        All of up to 40. Of more there are 40: of the newest ones at least 20, if there are so many,
+        and some of the others, the first among them.
+    """
+    if len(seen) <= MOST_CLASSES:
+        return list(seen)
+    earlier = seen[: len(seen) - len(newest)]
+    chosen = some_of(newest, MOST_CLASSES - min(len(earlier), MOST_CLASSES // 2), seed=0)
+    return [*some_of(earlier, MOST_CLASSES - len(chosen), seed=0), *chosen]
 
 
 def sample_grid(
@@ -107,7 +129,7 @@ def _rows(labels: Sequence[int | str], columns: int) -> list[tuple[str, list[int
     for index, label in enumerate(labels):
         groups.setdefault(str(label), []).append(index)
     return [
-        (text if start == 0 else "", indices[start : start + columns])
+        (one_line(text, _LONGEST) if start == 0 else "", indices[start : start + columns])
         for text, indices in groups.items()
         for start in range(0, len(indices), columns)
     ]

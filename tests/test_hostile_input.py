@@ -314,7 +314,7 @@ def restored(meta, arrays):
 
 def restore_other_metadata(finished, data):
     meta, arrays = checkpoint.load(finished / "checkpoints" / "task-01")
-    meta.pop("rows")
+    meta.pop("row")
     other = data.draw(changed(meta))
     if isinstance(other, dict):  # A checkpoint holds no other.
         one_line_or_nothing(restored, other, arrays)
@@ -324,8 +324,8 @@ def read_other_rows_and_settings(finished, folder, data):
     shutil.copytree(finished, folder)
     path = folder / "checkpoints" / "task-01"
     meta, arrays = checkpoint.load(path)
-    rows = data.draw(changed(meta["rows"]))
-    checkpoint.save(path, {**meta, "rows": rows}, {})
+    row = data.draw(changed(meta["row"]))
+    checkpoint.save(path, {**meta, "row": row}, {})
     described = data.draw(changed(json.loads((folder / "settings.json").read_text())))
     (folder / "settings.json").write_text(json.dumps(described))
     for read in (

@@ -189,7 +189,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, 
     (tmp_path / "cats" / "bomb.png").write_bytes(png_that_claims(9000, 8000))
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
     with refused("bomb.png", "9000 x 8000 pixels are more than 64,000,000"):
-        image_folder._read_image(tmp_path / "cats" / "bomb.png", SIDE)
+        image_folder.read_image(tmp_path / "cats" / "bomb.png", SIDE)
 
 
 def test_a_program_that_is_called_an_image_is_not_run(tmp_path, monkeypatch):

@@ -86,3 +86,19 @@ def test_png_keeps_every_pixel():
     for pixels in (colour, np.repeat(colour[..., :1], 3, axis=2)):
         with Image.open(io.BytesIO(pictures.png(pixels))) as picture:
             np.testing.assert_array_equal(picture.convert("RGB"), pixels)
+
+
+def test_a_grid_of_a_run_shows_forty_classes_at_most():
+    assert pictures.shown_classes(range(40), [39]) == list(range(40))
+    found = pictures.shown_classes(range(1000), range(995, 1000))
+    assert len(found) == 40 == len(set(found)) and found == sorted(found)
+    assert found[0] == 0 and found[-5:] == [995, 996, 997, 998, 999]
+    assert len(pictures.shown_classes(range(100), range(100))) == 40
+    assert len(pictures.shown_classes(range(100), range(5, 100))) == 40
+
+
+def test_a_long_name_leaves_room_for_the_pictures(tmp_path):
+    names = ["a" * 1000] * 2 + ["a" * 1000 + "b"] * 2
+    sample_grid(np.zeros((4, 8, 8, 1)), 2, tmp_path / "grid.png", labels=names)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.width < 500 and grid.height == 2 * (2 * 8 + 2) + 2

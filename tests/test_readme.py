@@ -15,10 +15,11 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
+NO_COMMANDS = ("train", "__main__")
 MODULES = {
     path.stem: importlib.import_module(f"trainers.{path.stem}")
     for path in (ROOT / "trainers").glob("*.py")
-    if re.search(r"^(def main|main = )", path.read_text(), re.M) and path.stem != "train"
+    if re.search(r"^(def main|main = )", path.read_text(), re.M) and path.stem not in NO_COMMANDS
 }
 COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT + TUNING, re.M)
 

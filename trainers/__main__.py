@@ -1,27 +1,54 @@
-"""Lists the commands: python -m trainers."""
+"""Lists the commands, or runs one: python -m trainers, python -m trainers learn --help, dgm."""
 
 import ast
+import importlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from trainers.flags import program
+
 GROUPS = {
-    "learn": ("split_*", "table1"),
+    "learn": ("learn", "split_*", "table1"),
     "look": ("report", "judge", "audit"),
-    "use": ("export", "sample"),
+    "use": ("classify", "sample", "export"),
     "tune": ("tune",),
 }
 
 
+def commands() -> dict[str, list[Path]]:
+    """The modules of the commands by group."""
+    folder = Path(__file__).parent
+    return {
+        group: [path for each in patterns for path in sorted(folder.glob(f"{each}.py"))]
+        for group, patterns in GROUPS.items()
+    }
+
+
 def listing() -> str:
     """Each command with the first line of what it does."""
-    folder = Path(__file__).parent
     lines = []
-    for group, patterns in GROUPS.items():
+    for group, paths in commands().items():
         lines.append(f"{group}:")
-        for path in (path for each in patterns for path in sorted(folder.glob(f"{each}.py"))):
-            about = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
-            lines.append(f"  python -m trainers.{path.stem:20} {about}")
+        for path in paths:
+            about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()[0]
+            lines.append(f"  {program(f'{path.stem:20}')} {about}")
     return "\n".join([*lines, "--help after a command shows its flags."])
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the first argument names, and returns its exit code."""
+    typed = sys.argv[1:] if arguments is None else arguments
+    name, *others = typed or [""]
+    names = [path.stem for paths in commands().values() for path in paths]
+    if name in names:
+        return importlib.import_module(f"trainers.{name}").main(others)
+    if name in ("", "--help", "-h", "help"):
+        print(listing())
+        return 0
+    print(f"error: there is no command {name!a}; there are {', '.join(names)}", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    print(listing())
+    sys.exit(main())

@@ -1,33 +1,50 @@
-"""Proves that a run, finished or not, has kept its memory, or says what is wrong with it.
+"""Proves that a memory or another run, finished or not, has kept what it learnt, or says what not.
 
-From each checkpoint the images of all tasks so far are generated again and compared with the
+From the checkpoints the images of the tasks so far are generated again and compared with the
 audit's records. Gated weights, masks, free capacity and the log are checked from checkpoint to
 checkpoint. The exit code is 1 if anything is wrong.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
 from dgm_tf.errors import InputError
+from dgm_tf.experiments.options import MEMORY, option
+from dgm_tf.sampling import AUDITED
 from trainers import command
 from trainers.flags import Flags
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of this command."""
+
+    memory: str | None = option(f"{MEMORY}, the same as a RUN", default=None, shown="DIR")
+    every_checkpoint: bool = option(
+        f"look at every record in every checkpoint; by default, of more than {AUDITED} "
+        "checkpoints at some, and at every record in the newest",
+        default=False,
+    )
+
+
 def define() -> Flags:
-    """The flags of this command, which has only arguments."""
-    return Flags("audit", __doc__, examples=("runs/mine", "runs/*/*/seed0"), others="RUN")
+    """The flags of this command."""
+    examples = ("--memory=pets", "--memory=pets --every_checkpoint", "runs/*/*/seed0")
+    return Flags("audit", __doc__, examples=examples, others="RUN").add("Flags", Options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     with command.outcome() as outcome:
-        runs = define().parse(arguments).others
-        if not runs:
+        given = define().parse(arguments)
+        wanted = given.of(Options)
+        if not (runs := (*([wanted.memory] if wanted.memory else []), *given.others)):
             raise InputError("expected one RUN or more, folders that trainers have written")
         with command.hushed():
             from dgm_tf.experiments import run_audit
         for run in runs:
-            found = run_audit.audit_run(run)
+            found = run_audit.audit_run(run, every_checkpoint=wanted.every_checkpoint)
             print(found, flush=True)
             if found.faults:
                 outcome.code = command.WRONG

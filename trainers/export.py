@@ -1,10 +1,10 @@
-"""Exports the memory of a run of DGM, finished or not, as a SavedModel."""
+"""Exports what DGM remembers, in a memory or another run, as a SavedModel."""
 
 import dataclasses
 import sys
 from collections.abc import Sequence
 
-from dgm_tf.experiments.options import option
+from dgm_tf.experiments.options import MEMORY, option
 from trainers import command
 from trainers.flags import Flags
 
@@ -13,14 +13,14 @@ from trainers.flags import Flags
 class Options:
     """Options of this command."""
 
-    run_dir: str = option("folder of the run", shown="DIR")
+    memory: str = option(MEMORY, shown="DIR")
     task: int | None = option(
         "the memory as it was after this task, from 1; by default the last one finished",
         default=None,
     )
     export_dir: str | None = option(
         "folder NAME that gets DGM's memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
-        "Serving and others; by default RUN_DIR/export",
+        "Serving and others; by default export in the memory's folder",
         default=None,
         shown="DIR",
     )
@@ -29,7 +29,7 @@ class Options:
 
 def define() -> Flags:
     """The flags of this command."""
-    examples = ("--run_dir=runs/mine", "--run_dir=runs/mine --task=5 --export_classifier")
+    examples = ("--memory=pets --export_classifier", "--memory=runs/mine --task=5")
     return Flags("export", __doc__, examples=examples).add("Flags", Options)
 
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from dgm_tf.experiments.export import export_run
         classifier = wanted.export_classifier
         exported = export_run(
-            wanted.run_dir, task=wanted.task, export_dir=wanted.export_dir, classifier=classifier
+            wanted.memory, task=wanted.task, export_dir=wanted.export_dir, classifier=classifier
         )
         command.say(str(exported))
     return outcome.code

@@ -56,6 +56,12 @@ class Given:
         return {name: value for name, value in self.values.items() if name in names}
 
 
+def program(name: str) -> str:
+    """A command as it is typed, by the way in which this one was started."""
+    started = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    return f"dgm {name}" if started == "dgm" else f"python -m trainers.{name}"
+
+
 class Flags:
     """The flags of one command.
 
@@ -79,7 +85,7 @@ class Flags:
         first: Sequence[str] = (),
         used: Callable[[Given], Mapping[str, Any]] = lambda given: {},
     ) -> None:
-        self._program, self._about = f"python -m trainers.{name}", about.strip()
+        self._program, self._about = program(name), about.strip()
         self._examples, self._others = examples, others
         self._first, self._used = first, used
         self._values = flags.FlagValues()

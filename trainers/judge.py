@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from dgm_tf.experiments.options import IMAGES, option
+from dgm_tf.experiments.options import IMAGES, MEMORY, option
 from trainers import command
 from trainers.flags import Flags
 
@@ -13,19 +13,23 @@ from trainers.flags import Flags
 class Options:
     """Options of this command."""
 
-    run_dir: str = option("folder of the run", shown="DIR")
+    memory: str = option(MEMORY, shown="DIR")
     task: int | None = option(
         "the generator as it was after this task, from 1; by default the last one finished",
         default=None,
     )
-    images: str | None = option(f"{IMAGES}, for a run of split_folder", default=None, shown="DIR")
+    images: str | None = option(
+        f"{IMAGES}, for a run of split_folder; of a memory those that are at hand",
+        default=None,
+        shown="DIR",
+    )
     data_dir: str | None = option(
         "folder of data that TensorFlow Datasets has prepared", default=None, shown="DIR"
     )
     images_per_class: int = option("generated images of each class", default=200)
     out: str | None = option(
         "PNG file for generated images next to the nearest real ones; by default "
-        "RUN_DIR/samples/nearest-TT.png",
+        "nearest-TT.png among the samples of the run",
         default=None,
         shown="FILE",
     )
@@ -33,7 +37,7 @@ class Options:
 
 def define() -> Flags:
     """The flags of this command."""
-    examples = ("--run_dir=runs/mine", "--run_dir=runs/mine --task=5 --out=nearest.png")
+    examples = ("--memory=runs/mine", "--memory=pets --images=photos --out=nearest.png")
     return Flags("judge", __doc__, examples=examples).add("Flags", Options)
 
 

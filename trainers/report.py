@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from dgm_tf.errors import InputError
-from dgm_tf.experiments.options import option
+from dgm_tf.experiments.options import MEMORY, option
 from dgm_tf.reporting import FIGURES
 from trainers import command
 from trainers.flags import Flags
@@ -15,6 +15,7 @@ from trainers.flags import Flags
 class Options:
     """Options of this command."""
 
+    memory: str | None = option(f"{MEMORY}, the same as a RUN", default=None, shown="DIR")
     text: bool = option("print the tables of each RUN and write nothing", default=False)
     figure: str | None = option(
         "only one figure over the runs, as PNG and SVG: growth (the paper's Figure 2) or accuracy",
@@ -31,7 +32,7 @@ class Options:
 
 def define() -> Flags:
     """The flags of this command."""
-    examples = ("runs/mine", "runs/digits-10/*/seed0 --out=compared.html", "--text runs/mine")
+    examples = ("--memory=pets", "runs/digits-10/*/seed0 --out=compared.html", "--text runs/mine")
     return Flags("report", __doc__, examples=examples, others="RUN").add("Flags", Options)
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with command.outcome() as outcome:
         given = define().parse(arguments)
         wanted = given.of(Options)
-        if not (runs := given.others):
+        if not (runs := (*([wanted.memory] if wanted.memory else []), *given.others)):
             raise InputError("expected one RUN or more, folders that trainers have written")
         if wanted.text and (wanted.figure or wanted.out):
             raise InputError("expected --text only, it writes no file: leave out the others")

@@ -1,10 +1,10 @@
-"""Generates images of some classes by an exported model and writes them into a PNG file."""
+"""Generates images of some classes from a memory and writes them into a PNG file."""
 
 import dataclasses
 import sys
 from collections.abc import Sequence
 
-from dgm_tf.experiments.options import option
+from dgm_tf.experiments.options import MEMORY, option
 from trainers import command
 from trainers.flags import Flags
 
@@ -13,9 +13,11 @@ from trainers.flags import Flags
 class Options:
     """Options of this command."""
 
-    model: str = option("exported model: NAME for its newest version, or NAME/<n>", shown="DIR")
+    memory: str = option(
+        f"{MEMORY}, or exported model: NAME for its newest version, or NAME/<n>", shown="DIR"
+    )
     labels: tuple[str, ...] | None = option(
-        "classes by id or name, such as 3,7; by default all",
+        "classes by name or id, such as cat,dog; by default all, of more than 40 some",
         default=None,
     )
     count: int = option("images of each class", default=16)
@@ -25,7 +27,7 @@ class Options:
 
 def define() -> Flags:
     """The flags of this command."""
-    examples = ("--model=runs/mine/export", "--model=runs/mine/export --labels=3,7 --count=8")
+    examples = ("--memory=pets", "--memory=runs/mine/export --labels=3,7 --count=8")
     return Flags("sample", __doc__, examples=examples).add("Flags", Options)
 
 
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with command.outcome("stopped; nothing was generated") as outcome:
         wanted = define().parse(arguments).of(Options)
         with command.hushed():
-            from dgm_tf.serving import loading
-        command.say(loading.sample(**dataclasses.asdict(wanted)))
+            from dgm_tf.experiments import memory_use
+        command.say(memory_use.sample(**dataclasses.asdict(wanted)))
     return outcome.code
 
 

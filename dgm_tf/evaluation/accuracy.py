@@ -114,16 +114,19 @@ class AccuracyMatrix:
         """The matrix of a run, from its rows of metrics.jsonl (`task` and `class_accuracy`)."""
         matrix = cls()
         for row in rows:
-            matrix.add(row["task"], row["class_accuracy"])
+            matrix.add(row["task"], row["class_accuracy"], row.get("not_measured", ()))
         return matrix
 
-    def add(self, task: int, class_accuracy: Mapping[Any, float]) -> None:
+    def add(
+        self, task: int, class_accuracy: Mapping[Any, float], not_measured: Iterable[int] = ()
+    ) -> None:
         """Adds the row of a finished task.
 
         Args:
             task: from 1; one more than the last one added.
             class_accuracy: accuracy in 0..1 of every class seen so far; the new keys are the
                 classes of this task. Text such as JSON's keys counts as its number.
+            not_measured: classes seen so far of which no test image was at hand.
 
         Raises:
             ValueError: the row does not follow the last one.
@@ -131,17 +134,18 @@ class AccuracyMatrix:
         row = {int(label): float(value) for label, value in class_accuracy.items()}
         if task != len(self) + 1:
             raise ValueError(f"task {len(self) + 1} was wanted, task {task} was given")
-        missing = [label for label in self._arrival if label not in row]
+        seen = dict.fromkeys([*row, *not_measured])  # in this order
+        missing = [label for label in self._arrival if label not in seen]
         if missing:
             raise ValueError(f"task {task} gives no accuracy for the known classes {missing}")
-        if len(row) == len(self._arrival):
+        if len(seen) == len(self._arrival):
             raise ValueError(f"task {task} brings no new class")
         wrong = {label: value for label, value in row.items() if not 0.0 <= value <= 1.0}
         if wrong:
             raise ValueError(f"accuracies between 0 and 1 were wanted, task {task} gives {wrong}")
-        for label in row:
+        for label in seen:
             self._arrival.setdefault(label, task)
-        self._rows.append({label: row[label] for label in self._arrival})
+        self._rows.append({label: row[label] for label in self._arrival if label in row})
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -152,14 +156,17 @@ class AccuracyMatrix:
         return tuple(self._arrival)
 
     def row(self, task: int) -> dict[int, float]:
-        """Accuracy of each class seen, after task `task` (from 1)."""
+        """Accuracy of each class seen and measured, after task `task` (from 1)."""
         if not 1 <= task <= len(self):
             raise ValueError(f"a task from 1 to {len(self)} was wanted, {task} was given")
         return dict(self._rows[task - 1])
 
-    def average(self, task: int) -> float:
-        """A_t: mean accuracy over the classes seen after task `task`, 0 to 1."""
-        return statistics.fmean(self.row(task).values())
+    def average(self, task: int) -> float | None:
+        """A_t: mean accuracy over the classes seen after task `task`, 0 to 1.
+
+        Classes that were not measured are left out; None where none was.
+        """
+        return _mean(self.row(task).values())
 
     def forgetting(self, task: int) -> float | None:
         """Mean over the classes of earlier tasks of their best accuracy before minus that now.
@@ -168,10 +175,10 @@ class AccuracyMatrix:
         later tasks helped. None for the first task.
         """
         now = self.row(task)
-        return _mean(
-            max(row[label] for row in self._rows[arrival - 1 : task - 1]) - now[label]
-            for label, arrival in self._earlier(task)
-        )
+        before: dict[int, float] = {}
+        for row in self._rows[: task - 1]:
+            before |= {label: max(value, before.get(label, 0.0)) for label, value in row.items()}
+        return _mean(before[label] - now[label] for label in before if label in now)
 
     def backward_transfer(self, task: int) -> float | None:
         """Mean over the classes of earlier tasks of accuracy now minus accuracy on arrival.
@@ -180,9 +187,13 @@ class AccuracyMatrix:
         classes were forgotten. None for the first task.
         """
         now = self.row(task)
-        return _mean(
-            now[label] - self._rows[arrival - 1][label] for label, arrival in self._earlier(task)
-        )
+        then = {
+            label: self._rows[arrival - 1].get(label)
+            for label, arrival in self._arrival.items()
+            if arrival < task
+        }
+        known = {label: value for label, value in then.items() if value is not None}
+        return _mean(now[label] - value for label, value in known.items() if label in now)
 
     def summary(self, task: int) -> dict[str, float | None]:
         """The measures after a task by name, as they stand in metrics.jsonl.
@@ -196,19 +207,23 @@ class AccuracyMatrix:
             "forward_transfer": None,
         }
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the matrix, atomically: a column per class, a row per task, unseen cells empty."""
+    def to_csv(
+        self, path: str | os.PathLike[str], *, names: Mapping[int, str] | None = None
+    ) -> None:
+        """Writes the matrix, atomically: a column per class, a row per task, unseen cells empty.
+
+        Args:
+            path: the file.
+            names: of the classes by id, for the header; ids unless given.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["task", *self.classes])
+        writer.writerow(["task", *((names or {}).get(label, label) for label in self.classes)])
         for task, row in enumerate(self._rows, start=1):
             # repr keeps every bit.
             cells = (repr(row[label]) if label in row else "" for label in self.classes)
             writer.writerow([task, *cells])
         write_atomically(path, text.getvalue().encode())
-
-    def _earlier(self, task: int) -> list[tuple[int, int]]:
-        return [(label, arrival) for label, arrival in self._arrival.items() if arrival < task]
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -84,15 +84,19 @@ class MemoryAudit:
         write_atomically(record_path(self._folder, task), content)
         self._pixels[task] = _pixels(record.images)
 
-    def check(self, generate: Generate) -> dict[int, int]:
+    def check(self, generate: Generate, tasks: Sequence[int] | None = None) -> dict[int, int]:
         """Number of differing pixels of each task on record; see `compare`.
+
+        Args:
+            generate: as in `remember`.
+            tasks: those to check; None for all.
 
         Raises:
             InputError: a record is no longer what was written.
         """
         return {
             task: compare(read(record_path(self._folder, task)), generate).pixels
-            for task in self._pixels
+            for task in (self._pixels if tasks is None else tasks)
         }
 
 

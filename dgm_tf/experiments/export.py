@@ -10,7 +10,7 @@ from dgm_tf.serving.export import Export
 
 
 def export_run(
-    run_dir: str | Path,
+    memory: str | Path,
     *,
     task: int | None = None,
     export_dir: str | Path | None = None,
@@ -19,7 +19,7 @@ def export_run(
     """Repeats a run's memory audit as it was after a task, and exports that memory.
 
     Args:
-        run_dir: the run's folder.
+        memory: folder of a memory or another run.
         task: from 1; None for the last one finished.
         export_dir: NAME, which gets the memory as NAME/<n>; None for `export` in the run's folder.
         classifier: export the classifier, too.
@@ -27,7 +27,7 @@ def export_run(
     Raises:
         InputError: no such run or task, or a run of a method without memory.
     """
-    folder = RunFolder(run_dir)
+    folder = RunFolder(memory)
     _, meta, arrays = folder.state_after(task)
     learner = load_state(meta, arrays)
     if learner.method != "dgm":

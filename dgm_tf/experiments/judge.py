@@ -1,20 +1,23 @@
 """Judges the generator of a run by numbers, and by pictures next to real ones."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, pictures
+from dgm_tf import _checks, datasets, image_folder, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments.options import FOLDER, StreamOptions
 from dgm_tf.learners.learner import Learner, largest_divisor
+from dgm_tf.open_stream import TEST_FRACTION, ClassImages
 from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.stream import TaskStream, to_float
+from dgm_tf.runs.run_format import OPEN
+from dgm_tf.stream import TaskStream, class_incremental, to_float
 
 _PAIRS = 5  # in a row of the sheet
 _SEED = 0
@@ -62,7 +65,7 @@ class Verdict:
 
 def judge_run(
     *,
-    run_dir: str,
+    memory: str,
     task: int | None = None,
     images: str | None = None,
     data_dir: str | None = None,
@@ -72,9 +75,10 @@ def judge_run(
     """Judges the images of a run's generator as it was after a task.
 
     Args:
-        run_dir: the run's folder, with its checkpoints.
+        memory: the run's folder, with its checkpoints.
         task: from 1; None for the last one finished.
-        images: the folder of images that it was learnt from, for a run of `split_folder`.
+        images: the folder of images that it was learnt from, for a run of `split_folder`; for a
+            memory real images of some of its classes, which alone are judged.
         data_dir: folder of prepared data.
         images_per_class: generated images of each class, at least 5.
         out: PNG file for the sheet; None for one among the run's samples.
@@ -84,28 +88,30 @@ def judge_run(
             not those of the run.
     """
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
-    stream, learner = restored_generator(run_dir, task=task, images=images, data_dir=data_dir)
+    stream, learner = restored_generator(memory, task=task, images=images, data_dir=data_dir)
     judge = Oracle.of(stream)
     classes, finished = learner.classes_seen, learner.finished_tasks
     test = stream.seen_test(finished)
     verdict = judge.judge(learner.generate, classes, test, images_per_class=count)
-    sheet = Path(out or Path(run_dir) / "samples" / f"nearest-{finished:02d}.png")
+    sheet = Path(out or Path(memory) / "samples" / f"nearest-{finished:02d}.png")
     _write_nearest(judge, learner, stream, sheet)
     names = {label: stream.class_names[label] for label in classes}
     return Verdict(verdict, judge.test_accuracy, names, count, sheet)
 
 
 def restored_generator(
-    run_dir: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
+    memory: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
 ) -> tuple[TaskStream, Learner]:
     """The stream of a run, from its beginning, and the learner as it was after a task.
 
     Arguments and errors are those of `judge_run`.
     """
-    description, meta, arrays = RunFolder(run_dir).state_after(task)
+    description, meta, arrays = RunFolder(memory).state_after(task)
     described = description["stream"]
+    if described.get("kind") == OPEN:
+        return _of_memory(memory, load_state(meta, arrays), images)
     if images is None and described["name"] not in datasets.NAMES:
-        raise InputError(f"{run_dir} was learnt from a folder of images: name it by --images=DIR")
+        raise InputError(f"{memory} was learnt from a folder of images: name it by --images=DIR")
     stream = StreamOptions(
         described["name"] if images is None else FOLDER,
         images=images,
@@ -117,13 +123,65 @@ def restored_generator(
     ).open(described["seed"])
     if stream.describe()["fingerprint"] != described["fingerprint"]:
         raise InputError(
-            f"{run_dir} was learnt from other data ({described['source']}) than these "
+            f"{memory} was learnt from other data ({described['source']}) than these "
             f"({stream.source}): name the folder of those by --data_dir or --images"
         )
     learner = load_state(meta, arrays, stream=stream)
     if not learner.generates:
-        raise InputError(f"{run_dir} holds {learner.name}, which generates no images")
+        raise InputError(f"{memory} holds {learner.name}, which generates no images")
     return stream, learner
+
+
+class _AtHand:
+    """The classes of a memory whose real images are at hand, with ids from 0."""
+
+    finished_tasks = 1
+
+    def __init__(self, learner: Learner, labels: Sequence[int]) -> None:
+        self._learner, self._labels = learner, np.array(labels, np.int32)
+        self.classes_seen = tuple(range(len(labels)))
+        self.generates = learner.generates
+
+    def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
+        return self._learner.generate(self._labels[np.asarray(labels)], seed=seed)
+
+
+def _of_memory(memory: str, learner: Any, images: str | None) -> tuple[TaskStream, Any]:
+    """The real images at hand of a memory's classes, as one task, and its learner for these."""
+    if images is None:
+        raise InputError(
+            f"{memory} keeps no image that it was learnt from: name a folder with some of its "
+            "classes by --images=DIR"
+        )
+    files = image_folder.list_classes(images)
+    named = dict(zip(learner.class_names, learner.classes_seen, strict=True))
+    names = [name for name in named if len(files.get(name, ())) > 1]
+    if len(names) < 2:
+        raise InputError(
+            f"expected two images or more of at least two classes of {memory} in {images}, "
+            f"received {len(names)} such classes"
+        )
+    size, _, channels = learner.image_shape
+    colours = image_folder.GREY if channels == 1 else image_folder.RGB
+    every = [ClassImages.read(files[name], size) for name in names]
+    parts = [each.divided(each.held_out(TEST_FRACTION)) for each in every]
+    pixels, labels = [], []
+    for split in zip(*parts, strict=True):
+        of_split = [image_folder.in_colours(part.images, colours) for part in split]
+        pixels.append(np.concatenate(of_split))
+        labels.append(np.repeat(np.arange(len(names)), [*map(len, of_split)]))
+    data = datasets.ImageData(
+        name="memory",
+        train_images=pixels[0],
+        train_labels=labels[0],
+        test_images=pixels[1],
+        test_labels=labels[1],
+        class_names=tuple(names),
+        source=f"images of {len(names)} classes",
+        image_size=size,
+    )
+    stream = class_incremental(data, classes_per_task=len(names), validation_fraction=0.0)
+    return stream, _AtHand(learner, [named[name] for name in names])
 
 
 def real_batches(stream: TaskStream, learner: Learner) -> Iterator[tuple[np.ndarray, np.ndarray]]:

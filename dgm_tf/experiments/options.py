@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FOLDER = "folder"  # name of the data set whose images come from a folder
 IMAGES = "a folder with one subfolder of images per class"
+MEMORY = "folder of a memory or of another run"
 QUIET, TASKS, EPOCHS = 0, 1, 2  # how much a run prints
 
 
@@ -140,6 +141,46 @@ class StreamOptions:
             data_dir=self.data_dir,
             **size,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnOptions:
+    """A memory and the images of the classes that it gets. Each field's `help` describes it."""
+
+    memory: str = option(
+        "folder of the memory; made where there is none, and then it keeps its settings",
+        shown="DIR",
+    )
+    images: str = option(
+        f"{IMAGES}; those whose names the memory knows are passed over", shown="DIR"
+    )
+    test_images: str | None = option(
+        "a folder with one subfolder of test images per class, old ones or new; by default a part "
+        "of --images is held out",
+        default=None,
+        shown="DIR",
+    )
+    test_fraction: float | None = option(
+        "fraction of each new class's images that is held out, chosen by their content; by default "
+        "0.2",
+        default=None,
+    )
+    together: bool = option(
+        "learn all new classes as one task; by default each is one, in order of their names",
+        default=False,
+    )
+    image_size: int | None = option(
+        "side of the square images for the networks, a multiple of 4; by default 32, later that of "
+        "the memory",
+        default=None,
+    )
+
+    def __post_init__(self) -> None:
+        if self.test_images is not None and self.test_fraction is not None:
+            raise InputError(
+                "--test_images says which images to test with, and --test_fraction how many of the "
+                "others: leave one out"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

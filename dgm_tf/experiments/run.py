@@ -6,6 +6,7 @@ import itertools
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.experiments.followers import Follower, crew
+from dgm_tf.experiments.followers import Follower, State, crew
 from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.summary import task_summary
 from dgm_tf.learners.learner import Learner
@@ -29,6 +30,7 @@ from dgm_tf.reporting import page, tables, tensorboard
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
+from dgm_tf.sampling import AUDITED, some_of
 from dgm_tf.serving.export import version_folder
 from dgm_tf.settings import DGMSettings, LearnerSettings
 from dgm_tf.stream import Task, TaskStream
@@ -106,7 +108,7 @@ class Run:
         self.stream, self.learner, self.options = stream, learner, options
         self.rows: list[dict[str, Any]] = []
         self._last = len(stream) if max_tasks is None else max_tasks
-        if not 1 <= self._last <= len(stream):
+        if max_tasks is not None and not 1 <= max_tasks <= len(stream):
             raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
         self._seed = learner.settings.seed
         default = f"{stream.name}-{len(stream)}/{learner.name}/seed{self._seed}"
@@ -133,6 +135,7 @@ class Run:
         """
         with self._folder.opened(self._description(), tasks=self._last):
             self._restore()
+            self._begin()
             logs = self._logs()
             tasks = self.stream.tasks(start=len(self.rows) + 1)
             left = max(0, self._last - len(self.rows))
@@ -150,22 +153,30 @@ class Run:
         return self.rows
 
     def _restore(self) -> None:
-        """Restores the folder's state, and opens audit and oracle for the remaining tasks."""
+        """Restores the folder's state."""
         if (restored := self._folder.restore()) is not None:
             self.rows, meta, arrays = restored
             with reading_state(), self._crew.devices():
                 self.learner.load(meta, arrays)
+
+    def _begin(self) -> None:
+        """Opens audit and oracle for the remaining tasks, and says what there is."""
         finished = len(self.rows)
-        resumed = f", resumed after task {finished}" if finished else ""
         if finished >= self._last:
-            resumed = ", finished before"
             self._write_page()  # The run may have been killed before it could.
-        self._say(f"{self.stream.scenario}\nrun folder: {self.path}{resumed}")
+        self._say(self._greeting())
         generates = self.learner.generates
         self._audit = MemoryAudit(self._folder.audit, finished_tasks=finished if generates else 0)
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
+
+    def _greeting(self) -> str:
+        finished = len(self.rows)
+        resumed = f", resumed after task {finished}" if finished else ""
+        if finished >= self._last:
+            resumed = ", finished before"
+        return f"{self.stream.scenario}\nrun folder: {self.path}{resumed}"
 
     def _learn(self, task: Task, log: tensorboard.TaskLog | None) -> dict[str, Any]:
         """Learns one task, from its last checkpoint if there is one.
@@ -174,8 +185,8 @@ class Run:
             The row's part about training.
         """
         title = f"task {task.index} of {len(self.stream)}"
-        found = self._folder.unfinished(task.index)
-        save = functools.partial(self._folder.keep_unfinished, task.index)
+        found = self._unfinished(task)
+        save = functools.partial(self._keep_unfinished, task)
         checkpoint = TaskCheckpoint(save, self.options.checkpoint_every, found=found)
         if checkpoint.found_steps:
             self._say(f"{task}: resumed at step {checkpoint.found_steps}")
@@ -195,6 +206,7 @@ class Run:
         return {
             "task": task.index,
             "classes": list(task.classes),
+            "class_names": list(task.class_names),
             "classes_seen": list(self.learner.classes_seen),
             "steps": checkpoint.steps or progress.steps,
             "epochs": self._passes(task),
@@ -203,25 +215,49 @@ class Run:
             "seconds": round(checkpoint.seconds, 3),
         }
 
+    def _unfinished(self, task: Task) -> State | None:
+        """Dictionary and arrays of the checkpoint inside a task to resume from, if there is one."""
+        return self._folder.unfinished(task.index)
+
+    def _keep_unfinished(
+        self, task: Task, steps: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> None:
+        """Writes a checkpoint inside a task."""
+        self._folder.keep_unfinished(task.index, steps, meta, arrays)
+
+    def _evaluated(self, task: Task, test: Any) -> dict[str, Any]:
+        """Returns the row's part about test images."""
+        evaluation = evaluate(self.learner.classify, test)
+        matrix = self.accuracy
+        matrix.add(
+            task.index, evaluation.class_accuracy, self._not_measured(evaluation.class_accuracy)
+        )
+        return {
+            **matrix.summary(task.index),
+            "class_accuracy": evaluation.class_accuracy,
+            "newest_class_share": evaluation.newest_class_share(task.classes),
+        }
+
+    def _not_measured(self, measured: Mapping[int, float]) -> list[int]:
+        """The classes seen without test images at hand: none, unless the stream is open."""
+        return []
+
     def _measure(self, task: Task) -> dict[str, Any]:
         """Returns the row's part about test images, audit, oracle and the generator's size."""
         start = time.monotonic()
         learner, test = self.learner, self.stream.seen_test(task)
-        evaluation = evaluate(learner.classify, test)
-        matrix = self.accuracy
-        matrix.add(task.index, evaluation.class_accuracy)
         row = {
-            **matrix.summary(task.index),
-            "class_accuracy": evaluation.class_accuracy,
-            "newest_class_share": evaluation.newest_class_share(task.classes),
+            **self._evaluated(task, test),
             "audit": {},
             "audit_pixels": {},
             **learner.growth(),
         }
         if learner.generates:
-            row["audit"] = self._audit.check(learner.generate)
+            earlier = some_of(range(1, task.index), AUDITED, seed=task.index)
+            row["audit"] = self._audit.check(learner.generate, earlier)
             self._audit.remember(task.index, task.classes, learner.generate)
-            row["audit_pixels"] = self._audit.pixels
+            pixels = self._audit.pixels
+            row["audit_pixels"] = {each: pixels[each] for each in (*earlier, task.index)}
         if self._oracle is not None:
             row |= _judged(self._oracle, learner, test)
         return row | {
@@ -233,7 +269,9 @@ class Run:
         """Makes the task a finished one."""
         samples = self._folder.sample_file(task.index)
         if self.learner.generates:
-            _write_samples(self.learner, samples)
+            shown = pictures.shown_classes(self.learner.classes_seen, task.classes)
+            named = {label: self._class_name(label) for label in shown}
+            _write_samples(self.learner, named, samples)
         self.rows = self._folder.commit([*self.rows, row], *self.learner.state())
         self._write_page()
         if log is not None:
@@ -241,6 +279,10 @@ class Run:
         seconds = [each["seconds"] + each["evaluation_seconds"] for each in self.rows[-3:]]
         left = statistics.fmean(seconds) * (self._last - len(self.rows))
         self._say(task_summary(self.rows[-1], title=str(task), seconds_left=left))
+
+    def _class_name(self, label: int) -> str:
+        name = self.stream.class_names[label]
+        return name if name == str(label) else f"{label} {name}"
 
     def _stop_between_tasks(self, task: Task) -> None:
         if stopping.requested() and len(self.rows) < self._last:
@@ -360,14 +402,14 @@ def _judged(oracle: Oracle, learner: Learner, test: tf.data.Dataset) -> dict[str
     }
 
 
-def _write_samples(learner: Learner, path: Path) -> None:
-    """Writes a row of generated images for each class seen."""
+def _write_samples(learner: Learner, names: Mapping[int, str], path: Path) -> None:
+    """Writes a row of generated images for each class, by id, with its name."""
     # Class by class: a call always has the same shape, so that nothing is traced again.
     images = [
         learner.generate(np.full(pictures.PER_CLASS, label, np.int32), seed=_PICTURES_SEED)
-        for label in learner.classes_seen
+        for label in names
     ]
-    labels = np.repeat(learner.classes_seen, pictures.PER_CLASS).tolist()
+    labels = [name for name in names.values() for _ in range(pictures.PER_CLASS)]
     pictures.sample_grid(np.concatenate(images), pictures.PER_CLASS, path, labels=labels)
 
 

@@ -231,12 +231,20 @@ def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: boo
     return figure
 
 
-def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str) -> Figure:
-    """A quantity over the epochs of all tasks, a line per task; see `numbers.within_tasks`."""
+def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str, first: int = 1) -> Figure:
+    """A quantity over the epochs of tasks, a line per task; see `numbers.within_tasks`.
+
+    Args:
+        points: of the tasks from `first` on.
+        tasks: number of the last task.
+        title: of the figure.
+        ylabel: the quantity with its unit.
+        first: number of the first task shown.
+    """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_NARROW, title, "task, divided into its epochs", ylabel)
         axes.grid(False, axis="x")
-        for task in range(1, tasks + 1):
+        for task in range(first, tasks + 1):
             if 1 < task <= tasks <= _MOST_MARKERS:
                 axes.axvline(task - 0.5, color=RULE, linewidth=0.6)
             mine = [(x, value) for x, value in points if abs(x - task) < 0.5]
@@ -247,7 +255,7 @@ def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str) -> Figu
             color = SERIES[0] if task % 2 else SERIES[1]
             axes.plot(*_means(mine), color=color, marker=marker, linewidth=1.2)
             _band(axes, mine, color)
-        axes.set_xlim(0.5, tasks + 0.5)
+        axes.set_xlim(first - 0.5, tasks + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 

@@ -44,10 +44,11 @@ def accuracy_matrix(
         Class ids in order of arrival, and percent [tasks, classes], NaN where a row has none.
     """
     classes = list(AccuracyMatrix.from_rows(rows).classes)
+    place = {label: index for index, label in enumerate(classes)}
     table = np.full((len(rows), len(classes)), np.nan)
     for task, row in enumerate(rows):
         for label, value in by_class(row, key).items():
-            table[task, classes.index(label)] = 100.0 * value
+            table[task, place[label]] = 100.0 * value
     return classes, table
 
 
@@ -224,13 +225,13 @@ def _as_text(value: Any) -> str:
 
 def _identity(run: Run) -> dict[str, Any]:
     """All that a group's runs have in common, by which one is told from others of its method."""
-    classes = [len(task) for task in run.stream["task_classes"]]
+    classes = [len(task) for task in run.task_classes]
     sizes = f"{classes[0]} each" if len(set(classes)) == 1 else str(classes)
     return {
         "method": run.method,
         "data": run.dataset,
         # The same name may stand for other images; whatever the seed, the fingerprint is the same.
-        "images": run.stream["fingerprint"],
+        "images": run.fingerprint,
         "image shape": run.stream["image_shape"],
         "validation fraction": run.stream["validation_fraction"],
         "tasks": f"{run.tasks} of {sizes}",

@@ -25,6 +25,7 @@ from dgm_tf.reporting.run import Row, Run, read_runs
 from dgm_tf.storage.files import write_atomically
 
 PAGE = "report.html"
+_MOST_TASKS = 40  # in figures with marks for each task: of more the last ones
 
 # Logged quantities as people know them and their units; any other goes by its own name.
 QUANTITIES = {
@@ -125,6 +126,7 @@ def page_of(runs: Sequence[Run]) -> str:
         runs=runs,
         groups=groups,
         learnt=max(len(run.rows) for run in runs),
+        many=_MOST_TASKS,
         methods=_methods(groups),
         accuracy=accuracies(groups),
         samples=_samples(groups),
@@ -197,9 +199,10 @@ def _samples(groups: Sequence[Group]) -> list[dict[str, Any]]:
         newest = len(run.rows)
         now = run.samples(newest) if newest else {}
         verdicts = tables.audit_verdicts(run.rows)
-        for row in run.rows if now else ():
-            task, then = row["task"], run.samples(row["task"])
-            for label in filter(now.__contains__, row["classes"]):
+        for row in run.rows:
+            labels = [label for label in row["classes"] if label in now]
+            task, then = row["task"], run.samples(row["task"]) if labels else {}
+            for label in labels:
                 title = f"class {run.class_name(label)}, task {task}"
                 entry = found.setdefault(label, {"title": title, "strips": [], "notes": []})
                 if label in then:
@@ -370,6 +373,7 @@ def _mask_use(group: Group) -> Figure | None:
     parts = numbers.mean_curves([numbers.mask_use(run.rows) for run in group.runs])
     if not parts:
         return None
+    parts = {name: points[-_MOST_TASKS:] for name, points in parts.items()}
     if group.runs[0].settings.get("variant") == "a":
         return figures.bars(parts, ylabel="units")
     return figures.bars(parts, ylabel="weights (thousand)", unit=1000)
@@ -399,14 +403,20 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
         A row for each quantity, or a single one where there is one group.
     """
     means = [
-        numbers.mean_curves([numbers.within_tasks(run.rows) for run in group.runs])
+        numbers.mean_curves([numbers.within_tasks(_last(run.rows)) for run in group.runs])
         for group in groups
     ]
     rows = []
     for number, name in enumerate(dict.fromkeys(name for each in means for name in each)):
         title, unit = QUANTITIES.get(name, (name.replace("_", " "), "value"))
         made = [
-            figures.within_tasks(each[name], group.learnt, title=title, ylabel=unit)
+            figures.within_tasks(
+                each[name],
+                group.learnt,
+                first=max(1, group.learnt - _MOST_TASKS + 1),
+                title=title,
+                ylabel=unit,
+            )
             if name in each
             else None
             for group, each in zip(groups, means, strict=True)
@@ -414,6 +424,10 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
         told = f"{name}, mean over the steps of an epoch."
         rows.append(_each(groups, f"epochs-{number}", told, made))
     return _in_rows(groups, rows)
+
+
+def _last(rows: Sequence[Row]) -> Sequence[Row]:
+    return rows[-_MOST_TASKS:]
 
 
 def cost(groups: Sequence[Group]) -> list[Shown]:
@@ -436,7 +450,7 @@ def _times(group: Group) -> Figure | None:
     """The time of each task, and what it was spent on."""
     kinds = {"learning": "seconds", "evaluation": "evaluation_seconds"}
     parts = {
-        name: numbers.mean_curve([numbers.curve(run.rows, key) for run in group.runs])
+        name: numbers.mean_curve([numbers.curve(_last(run.rows), key) for run in group.runs])
         for name, key in kinds.items()
     }
     return figures.bars(parts, ylabel="minutes", unit=60, wide=False) if group.learnt else None

@@ -1,6 +1,7 @@
 """A run folder as read from disk, finished or not."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from dgm_tf import pictures
+from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
 from dgm_tf.registry import label_of
 from dgm_tf.reporting import paper
 from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.runs.run_format import OPEN, memory_names
 
 Row = Mapping[str, Any]
+
+_LONGEST = 30  # letters of the names of a task's classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Run:
     @property
     def published(self) -> paper.Published | None:
         """The paper's numbers for this method on this stream, if it has any."""
-        return paper.published(self.dataset, self.learner, self.stream["task_classes"])
+        return paper.published(self.dataset, self.learner, self.task_classes)
 
     @property
     def stream(self) -> Mapping[str, Any]:
@@ -57,9 +62,28 @@ class Run:
         return self.description["stream"]
 
     @property
+    def is_open(self) -> bool:
+        """Whether classes can always be added: it is a memory, and its stream has no last task."""
+        return self.stream.get("kind") == OPEN
+
+    @property
     def tasks(self) -> int:
-        """Tasks of the stream, learnt or not."""
-        return len(self.stream["task_classes"])
+        """Tasks of the stream, learnt or not; of a memory those that it has learnt."""
+        return len(self.task_classes)
+
+    @property
+    def task_classes(self) -> list[list[int]]:
+        """Class ids of each task."""
+        if self.is_open:
+            return [row["classes"] for row in self.rows]
+        return self.stream["task_classes"]
+
+    @property
+    def fingerprint(self) -> Any:
+        """What tells these images from others."""
+        if self.is_open:
+            return [row.get("fingerprints") for row in self.rows]
+        return self.stream["fingerprint"]
 
     @property
     def dataset(self) -> str:
@@ -79,13 +103,27 @@ class Run:
         return dataclasses.replace(self, rows=self.rows[:task])
 
     def class_name(self, label: int) -> str:
-        """The data set's name of a class, with its id in front where the two differ."""
-        names = self.stream["class_names"]
-        name = names[label] if label < len(names) else str(label)
-        return name if name == str(label) else f"{label} {name}"
+        """The data set's name of a class, with its id in front where the two differ.
+
+        A memory's classes have only their names: their ids are the order of arrival.
+        """
+        name = self._class_names.get(label, str(label))
+        return name if self.is_open or name == str(label) else f"{label} {name}"
+
+    @functools.cached_property
+    def _class_names(self) -> dict[int, str]:
+        if self.is_open:
+            return memory_names(self.rows)
+        return dict(enumerate(self.stream["class_names"]))
+
+    def task_name(self, task: int) -> str:
+        """A task (from 1) by its number and the names of its classes, in one short line."""
+        classes = self.rows[task - 1]["classes"] if task <= len(self.rows) else []
+        names = one_line(", ".join(map(self.class_name, classes)), _LONGEST)
+        return f"{task} ({names})" if names else str(task)
 
     def samples(self, task: int) -> dict[int, np.ndarray]:
-        """Generated images of each class seen, as the run wrote them after a task (from 1).
+        """Generated images of classes seen, as the run wrote them after a task (from 1).
 
         Returns:
             uint8 [10, H, W, 3] by class id; empty where the folder has no such picture.
@@ -96,7 +134,8 @@ class Run:
         path = RunFolder(self.path).sample_file(task)
         if not path.is_file():
             return {}
-        classes = self.rows[task - 1]["classes_seen"]
+        row = self.rows[task - 1]
+        classes = pictures.shown_classes(row["classes_seen"], row["classes"])
         try:
             shape = self.stream["image_shape"]
             grid = pictures.read_grid(path, rows=len(classes), image_shape=shape)

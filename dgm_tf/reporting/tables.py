@@ -15,18 +15,24 @@ Accuracies and fractions are 0 to 1.
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dgm_tf._checks import one_line
 from dgm_tf.registry import METHODS, is_private
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Group, Spread, by_class
 from dgm_tf.reporting.run import Row, Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.runs.run_format import memory_names
+from dgm_tf.sampling import AUDITED
 
 _UNDEFINED = "n/a"
+_NOT_MEASURED = "-"
+_FIRST_ROWS, _LAST_ROWS = 5, 35  # of a table that would be longer
 _SEED = "- seed"
+_NEWEST = "the newest, no later task yet"
 _NOT_PRIVATE = " *"
 _LEGEND = "\\* keeps or reads real images of earlier tasks: no private memory"
 
@@ -56,11 +62,14 @@ def run_report(run: Run) -> str:
         growth = text_table(*growth_table(rows))
         parts.append(f"Growth of the generator, in units per layer\n{growth}")
     parts.append(f"Time and memory\n{text_table(*cost_table(rows))}")
-    if "generator_parameters" in rows[0]:
-        verdicts = (f"task {row['task']}: {audit_verdict(row['task'], rows)}" for row in rows)
+    if run.is_open:
+        parts.append(f"Classes\n{text_table(*class_table(rows))}")
+    elif "generator_parameters" in rows[0]:
+        verdicts = {**audit_verdicts(rows), rows[-1]["task"]: _NEWEST}
+        lines = [[f"task {task}: {verdict}"] for task, verdict in verdicts.items()]
         parts.append(
             "Memory audit: fixed images of each task, generated again after every later task\n"
-            + "\n".join(verdicts)
+            + "\n".join(line for (line,) in folded(lines))
         )
     if (samples := RunFolder(run.path).samples).is_dir():
         parts.append(f"Pictures: {samples}/")
@@ -83,22 +92,73 @@ def accuracy_table(rows: Sequence[Row]) -> Table:
     }
     if not any("oracle_accuracy" in row for row in rows):
         del keys["G_t"]
-    header = ["task", "classes", *keys, "lowest class", "newest predicted", "in test"]
+    names = memory_names(rows)
+    header = ["task", "classes", *(["measured"] if names else []), *keys]
+    header += ["lowest class", "newest predicted", "in test"]
     table = []
     for row in rows:
-        accuracies, newest = row["class_accuracy"], row["newest_class_share"]
-        lowest = min(accuracies, key=accuracies.__getitem__)
+        accuracies, newest = by_class(row, "class_accuracy"), row["newest_class_share"]
+        measured = str(len(accuracies))
         table.append(
             [
-                str(row["task"]),
-                str(len(accuracies)),
+                _task(row, names),
+                *([str(len(row["classes_seen"])), measured] if names else [measured]),
                 *(_percent(row.get(key)) for key in keys.values()),
-                f"{_percent(accuracies[lowest])} (class {lowest})",
+                _lowest(accuracies, names),
                 _percent(newest["predictions"]),
                 _percent(newest["test_set"]),
             ]
         )
-    return Table(header, table)
+    return Table(header, folded(table))
+
+
+def _lowest(accuracies: Mapping[int, float], names: Mapping[int, str]) -> str:
+    if not accuracies:
+        return _NOT_MEASURED
+    lowest = min(accuracies, key=accuracies.__getitem__)
+    return f"{_percent(accuracies[lowest])} ({_short(names.get(lowest, f'class {lowest}'))})"
+
+
+def class_table(rows: Sequence[Row]) -> Table:
+    """A memory's classes in order of arrival: accuracy now, and the audit of their images.
+
+    Accuracy is "-" where no test image was at hand when the last task was learnt.
+    """
+    names, verdicts = memory_names(rows), audit_verdicts(rows)
+    newest = _NEWEST if rows[-1]["audit_pixels"] else "-"  # of a method that generates nothing
+    now = by_class(rows[-1], "class_accuracy")
+    table = [
+        [
+            _short(names.get(label, str(label))),
+            str(row["task"]),
+            _percent(now[label]) if label in now else _NOT_MEASURED,
+            verdicts.get(row["task"], newest),
+        ]
+        for row in rows
+        for label in row["classes"]
+    ]
+    return Table(["class", "task", "accuracy", "fixed images"], folded(table))
+
+
+def folded(lines: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Rows of a table, of a long one the first and the last."""
+    left_out = len(lines) - _FIRST_ROWS - _LAST_ROWS
+    if left_out < 2:
+        return list(lines)
+    gap = [f"({left_out} more)", *[""] * (len(lines[0]) - 1)]
+    return [*lines[:_FIRST_ROWS], gap, *lines[-_LAST_ROWS:]]
+
+
+def _task(row: Row, names: Mapping[int, str]) -> str:
+    """A task's number, of a memory with the names of its classes."""
+    if not names:
+        return str(row["task"])
+    classes = ", ".join(names.get(label, str(label)) for label in row["classes"])
+    return f"{row['task']} {_short(classes)}"
+
+
+def _short(name: str) -> str:
+    return one_line(name, 30)
 
 
 def growth_table(rows: Sequence[Row]) -> Table:
@@ -112,20 +172,21 @@ def growth_table(rows: Sequence[Row]) -> Table:
     total = sum(initial)
     header = ["task", *(f"layer {index + 1}" for index in range(len(initial)))]
     header += ["units", "worst case", "of worst", "free", "free/start"]
+    names = memory_names(rows)
     table = [["start", *map(str, [*initial, total, total]), "", "", ""]]
     for row in rows:
         units, worst = sum(row["layer_widths"]), total * (row["task"] + 1)
         free = min(layer["free"] / layer["initial_free"] for layer in row["layers"])
         table.append(
             [
-                str(row["task"]),
+                _task(row, names),
                 *map(str, [*row["layer_widths"], units, worst]),
                 f"{100 * units / worst:.0f} %",
                 f"{100 * row['free_fraction']:.0f} %",
                 f"{free:.2f}",
             ]
         )
-    return Table(header, table)
+    return Table(header, folded(table))
 
 
 def cost_table(rows: Sequence[Row]) -> Table:
@@ -146,8 +207,9 @@ def cost_table(rows: Sequence[Row]) -> Table:
             found.append(_UNDEFINED if None in values else as_text(over_tasks(values)))
         return found
 
-    table = [[str(row["task"]), *cells([row])] for row in rows]
-    return Table(["task", *columns], [*table, ["all", *cells(rows)]])
+    names = memory_names(rows)
+    table = [[_task(row, names), *cells([row])] for row in rows]
+    return Table(["task", *columns], [*folded(table), ["all", *cells(rows)]])
 
 
 def duration(seconds: float) -> str:
@@ -165,25 +227,45 @@ def audit_verdict(task: int, rows: Sequence[Row]) -> str:
     """All later checks of a task's images in one line: identical, or how many pixels differ.
 
     A task counts as identical only where every later row says so; where one says nothing, the
-    line names it.
+    line names it. Of many tasks a run checks some after each: then all checks count that there are.
     """
-    checks = {row["task"]: by_class(row, "audit").get(task) for row in rows if row["task"] > task}
-    if not checks:
-        return "the newest, no later task yet"
-    if differing := {later: pixels for later, pixels in checks.items() if pixels}:
-        total = by_class(rows[-1], "audit_pixels").get(task, _UNDEFINED)
-        first = min(differing)
-        return f"{max(differing.values())} of {total} pixels differ (first after task {first})"
-    if unchecked := [str(later) for later, pixels in checks.items() if pixels is None]:
-        return f"not checked after task {', '.join(unchecked)}"
-    return f"identical after {len(checks)} later task{'s' if len(checks) > 1 else ''}"
+    return {**audit_verdicts(rows), rows[-1]["task"]: _NEWEST}[task]
 
 
 def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
     """The verdict on each task but the newest; empty for a run that audits nothing."""
     if not any(row["audit_pixels"] for row in rows):
         return {}
-    return {row["task"]: audit_verdict(row["task"], rows) for row in rows[:-1]}
+    checks: dict[int, dict[int, int]] = {row["task"]: {} for row in rows}
+    pixels: dict[int, int] = {}
+    sparse = {row["task"] for row in rows if len(row["audit"]) >= AUDITED}
+    for row in rows:
+        pixels |= by_class(row, "audit_pixels")
+        for task, count in by_class(row, "audit").items():
+            checks.setdefault(task, {})[row["task"]] = count
+    last = rows[-1]["task"]
+    return {
+        row["task"]: _verdict(
+            checks[row["task"]], range(row["task"] + 1, last + 1), pixels.get(row["task"]), sparse
+        )
+        for row in rows[:-1]
+    }
+
+
+def _verdict(
+    checks: Mapping[int, int], later: Sequence[int], total: int | None, sparse: Collection[int]
+) -> str:
+    """All checks of a task's images in one line; `sparse` tasks have not checked all before."""
+    if differing := {task: count for task, count in checks.items() if count}:
+        first, of = min(differing), _UNDEFINED if total is None else total
+        return f"{max(differing.values())} of {of} pixels differ (first after task {first})"
+    if unchecked := [str(task) for task in later if task not in checks and task not in sparse]:
+        return f"not checked after task {', '.join(unchecked)}"
+    if not checks:
+        return f"not among the {AUDITED} tasks checked after each later one"
+    if len(checks) < len(later):
+        return f"identical each time, checked after {len(checks)} of {len(later)} later tasks"
+    return f"identical after {len(later)} later task{'s' if len(later) > 1 else ''}"
 
 
 # Methods next to each other.

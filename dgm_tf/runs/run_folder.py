@@ -1,8 +1,10 @@
 """The folder of a run: its files, its identity, and what a resumed run finds in it.
 
-A task counts as finished once its checkpoint has its name; the checkpoint also holds the row of
-`metrics.jsonl` of every task so far. The tables are written again from these rows after each commit
-and when a run resumes, so that a run killed at any moment neither loses nor doubles a line.
+A task counts as finished once its checkpoint has its name. A checkpoint holds only what is new: its
+task's row of `metrics.jsonl`, the digest of the rows before, and the learner without the arrays
+that an earlier task has left for good (`finished_arrays`). The tables are written again from the
+rows after each commit and when a run resumes, so that a run killed at any moment neither loses nor
+doubles a line.
 
 While a task is learnt its own checkpoints stand in `checkpoints/unfinished`, which goes when the
 task is finished. A checkpoint that is not whole is named and passed over for the one before.
@@ -23,12 +25,15 @@ from typing import Any
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
-from dgm_tf.runs.run_format import check_rows, read_description, read_rows
+from dgm_tf.runs import finished_arrays
+from dgm_tf.runs.run_format import check_rows, memory_names, read_description, read_rows
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import locked, refuse_links_out, write_atomically
 
-# A task's checkpoint, audit record and pictures; a rough upper bound for the reference networks.
-_MIB_PER_TASK = 30
+# A checkpoint, audit record and pictures of a first task; a rough upper bound for the reference
+# networks. Later tasks are expected to take what the last one took.
+_MIB_OF_FIRST_TASK = 30
+_FORESEEN = 10  # tasks that the first one's size is taken for
 
 # The last checkpoints inside a task that are kept.
 _KEPT = 2
@@ -37,7 +42,9 @@ _KEPT = 2
 _IDENTITY = ("learner", "settings", "stream")
 
 # The keys of a checkpoint's dictionary that are not the learner's.
-_ROWS = "rows"
+_ROW = "row"
+_EARLIER_ROWS = "earlier_rows"
+_FINISHED = "finished"
 _RUN = "run"
 _TASK = "task"
 
@@ -59,6 +66,11 @@ class RunFolder:
         self._metrics = self.path / "metrics.jsonl"
         self._unfinished = self.path / "checkpoints" / "unfinished"
         self._identity: str | None = None
+        self._finished_digest: tuple[int, str] | None = None  # of the tasks up to one
+
+    def exists(self) -> bool:
+        """Whether a run has been here, which has left its settings."""
+        return self._settings.exists()
 
     @contextlib.contextmanager
     def opened(self, description: Mapping[str, Any], *, tasks: int) -> Iterator["RunFolder"]:
@@ -67,7 +79,7 @@ class RunFolder:
         Args:
             description: content of `settings.json`. Its `learner`, `settings` and `stream` are the
                 run's identity; a resumed run keeps the other values of the first start.
-            tasks: tasks still to be learnt at most, for the space they take.
+            tasks: tasks that the run has in the end, for the space that the missing ones take.
 
         Raises:
             InputError: the folder holds a run with other settings or something else, is in use,
@@ -81,19 +93,30 @@ class RunFolder:
             if differences := _checks.differences(found, description, _IDENTITY):
                 raise InputError(
                     f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
-                    "choose another --run_dir or delete that one"
+                    "choose another folder or delete that one"
                 )
         elif self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
-                "they belong to this run; choose another --run_dir"
+                "they belong to this run; choose another folder"
             )
-        check_writable(self.path, mib=_MIB_PER_TASK * tasks)
+        self.check_space(tasks)
         with locked(self.path):
             if not self._settings.exists():
                 text = json.dumps(description, indent=2, ensure_ascii=False)
                 write_atomically(self._settings, f"{text}\n".encode())
             yield self
+
+    def check_space(self, tasks: int) -> None:
+        """Refuses a place that cannot be written, or is too small for the tasks that are missing.
+
+        Args:
+            tasks: that the run has in the end.
+
+        Raises:
+            InputError: as `check_writable` does.
+        """
+        check_writable(self.path, mib=self._mib_needed(tasks))
 
     def restore(self) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]] | None:
         """The state after the last finished task with a whole checkpoint; brings the tables to it.
@@ -106,20 +129,21 @@ class RunFolder:
             InputError: no checkpoint is whole, the last one is not this run's, or there is none
                 and there are results.
         """
-        found = _newest_whole([self._checkpoint(task) for task in reversed(self.saved_tasks())])
+        found = self._newest_whole()
         if found is None:
             # Results are written after their checkpoint: where there is none, it was left out.
             if self._metrics.exists() and self._metrics.stat().st_size:
                 raise InputError(
                     f"{self.path} holds results and no checkpoint that a run could resume from; to "
-                    "repeat the run choose another --run_dir, or delete that one"
+                    "repeat the run choose another folder, or delete that one"
                 )
             self._tidy(1)
             self._write_tables([])
             return None
-        folder, meta, arrays = found
-        rows, last = meta.pop(_ROWS, None), int(folder.name.removeprefix("task-"))
+        last, meta, arrays = found
+        folder, row = self._checkpoint(last), meta.pop(_ROW, None)
         try:
+            rows = [*self._rows_before(last, meta.pop(_EARLIER_ROWS, None)), row]
             check_rows(rows, tasks=last)
         except ValueError as error:
             raise InputError(
@@ -130,6 +154,26 @@ class RunFolder:
         self._tidy(last + 1)
         self._write_tables(rows)
         return rows, meta, arrays
+
+    def _rows_before(self, task: int, digest: Any) -> list[dict[str, Any]]:
+        """The rows of all tasks before one, from metrics.jsonl or, where it differs, checkpoints.
+
+        Raises:
+            ValueError: neither has them.
+        """
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            rows = read_rows(self._metrics)[: task - 1]
+            if _digest_of_rows(rows) == digest:
+                return rows
+        rows = []
+        for earlier in range(1, task):
+            try:
+                rows.append(checkpoint.load(self._checkpoint(earlier))[0].get(_ROW))
+            except checkpoint.DamagedError as error:
+                raise ValueError(f"the row of task {earlier} is lost: {error}") from error
+        if _digest_of_rows(rows) != digest:
+            raise ValueError("the rows of earlier tasks are not those that it was written after")
+        return rows
 
     def commit(
         self, rows: Sequence[Mapping[str, Any]], meta: Mapping[str, Any], arrays: Mapping[str, Any]
@@ -144,9 +188,16 @@ class RunFolder:
         Returns:
             The rows as `restore` gives them.
         """
-        rows = _plain(rows)
-        kept = {**meta, _ROWS: rows, _RUN: self._identity}
-        checkpoint.save(self._checkpoint(len(rows)), kept, arrays)
+        rows = [*rows[:-1], _plain(rows[-1])]  # The others have been written before.
+        task, own = len(rows), {_ROW: rows[-1], _RUN: self._identity}
+        own[_EARLIER_ROWS] = _digest_of_rows(rows[:-1])
+        rest, finished = finished_arrays.split(arrays, task)
+        files = {}
+        if finished is not None:
+            own[_FINISHED] = finished_arrays.chain(self._finished_before(task), finished)
+            files[finished_arrays.FILE] = finished
+        checkpoint.save(self._checkpoint(task), {**meta, **own}, rest, files=files)
+        self._finished_digest = task, own.get(_FINISHED, "")
         self._write_tables(rows)
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return rows
@@ -192,7 +243,8 @@ class RunFolder:
         """The learner as it was after a task, by default the last one finished.
 
         Returns:
-            The run's description, the learner's dictionary and its arrays.
+            The run's description, the learner's dictionary and its arrays, those of finished tasks
+            included.
 
         Raises:
             InputError: there is no run here, or it has not finished that task.
@@ -200,7 +252,7 @@ class RunFolder:
         finished = self.saved_tasks()
         if not finished:
             raise InputError(
-                f"expected a run with a finished task, {self.path} holds none; name its --run_dir"
+                f"expected a run with a finished task, {self.path} holds none; name its folder"
             )
         if task is not None and task not in finished:
             raise InputError(
@@ -228,7 +280,7 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"cannot read {self._settings} as the settings of a run "
-                f"({_checks.one_line(error)}); restore it or choose another --run_dir"
+                f"({_checks.one_line(error)}); restore it or choose another folder"
             ) from error
 
     def rows(self) -> list[dict[str, Any]]:
@@ -249,14 +301,15 @@ class RunFolder:
         )
 
     def saved(self, task: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """A task's checkpoint as it is: rows, the learner's dictionary and its arrays.
+        """A task's checkpoint: its row, the learner's dictionary and all of its arrays.
 
         Raises:
             InputError: it is missing, damaged, or of another run than `settings.json`.
         """
-        meta, arrays = checkpoint.load(self._checkpoint(task))
+        meta, arrays = self._loaded(task)
         self._check_run(self._checkpoint(task), meta, _digest_of_identity(self.description()))
-        return meta.pop(_ROWS, []), meta, arrays
+        meta.pop(_EARLIER_ROWS, None)
+        return meta.pop(_ROW, None), meta, arrays
 
     def sample_file(self, task: int) -> Path:
         """The file of the pictures made after a task (from 1)."""
@@ -264,6 +317,77 @@ class RunFolder:
 
     def _checkpoint(self, task: int) -> Path:
         return self.path / "checkpoints" / _task_name(task)
+
+    def _loaded(self, task: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A task's checkpoint with the arrays that finished tasks have left.
+
+        Raises:
+            checkpoint.DamagedError: it or an earlier task's part is not whole.
+            InputError: it is of another format.
+        """
+        meta, arrays = checkpoint.load(self._checkpoint(task))
+        digest, finished = "", {}
+        if (wanted := meta.pop(_FINISHED, None)) is not None:
+            digest, finished = finished_arrays.read(self._checkpoints_to(task))
+            if digest != wanted:
+                raise checkpoint.DamagedError(
+                    f"{self._damaged_part(task)} is not what was written, and every task from "
+                    "there on needs it: restore it"
+                )
+        self._finished_digest = task, digest
+        return meta, {**arrays, **finished}
+
+    def _damaged_part(self, task: int) -> Path:
+        """The first file of finished arrays that its own checkpoint does not know."""
+        digest, path = "", Path()
+        for folder in self._checkpoints_to(task).values():
+            path = folder / finished_arrays.FILE
+            digest = finished_arrays.chain(digest, path.read_bytes())
+            with contextlib.suppress(InputError):
+                if checkpoint.load(folder)[0].get(_FINISHED) != digest:
+                    break
+        return path
+
+    def _finished_before(self, task: int) -> str:
+        """The digest of the arrays that the tasks before one have left."""
+        known, digest = self._finished_digest or (0, "")
+        if known == task - 1:
+            return digest
+        return finished_arrays.digest_of(self._checkpoints_to(task - 1))
+
+    def _checkpoints_to(self, task: int) -> dict[int, Path]:
+        return {each: self._checkpoint(each) for each in range(1, task + 1)}
+
+    def _newest_whole(self) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+        """The last task with a whole checkpoint, and its content; None if there are none.
+
+        Raises:
+            checkpoint.DamagedError: there are some, and none is whole.
+            InputError: one is of another format.
+        """
+        first = None
+        for task in reversed(self.saved_tasks()):
+            try:
+                meta, arrays = self._loaded(task)
+            except checkpoint.DamagedError as error:
+                first = first or error
+                continue
+            if first is not None:
+                _warn(f"{first}; resuming after {_task_name(task)}")
+            return task, meta, arrays
+        if first is not None:
+            raise first
+        return None
+
+    def _mib_needed(self, tasks: int) -> float:
+        """Space for the tasks that are missing, as far as it can be foreseen."""
+        saved = self.saved_tasks()
+        left = max(0, tasks - len(saved))
+        if not saved:
+            return _MIB_OF_FIRST_TASK * min(left, _FORESEEN)
+        newest = sum(path.stat().st_size for path in self._checkpoint(saved[-1]).glob("*"))
+        # While a task is learnt its own checkpoints stand there, too, and one is being written.
+        return (left + _KEPT + 1) * newest / 2**20 if left else 0.0
 
     def _unfinished_checkpoints(self, task: int) -> list[Path]:
         """Checkpoints inside a task, the last one first."""
@@ -280,7 +404,9 @@ class RunFolder:
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self._metrics, lines.encode())
-        AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv")
+        AccuracyMatrix.from_rows(rows).to_csv(
+            self.path / "accuracy_matrix.csv", names=memory_names(rows)
+        )
 
 
 def _digest_of_identity(description: Mapping[str, Any]) -> str:
@@ -288,31 +414,12 @@ def _digest_of_identity(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _newest_whole(
-    folders: Sequence[Path],
-) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
-    """The first checkpoint that is whole, and its content; None if there are none.
-
-    Raises:
-        checkpoint.DamagedError: there are some, and none is whole.
-        InputError: one is of another format.
-    """
-    first = None
-    for folder in folders:
-        try:
-            meta, arrays = checkpoint.load(folder)
-        except checkpoint.DamagedError as error:
-            first = first or error
-            continue
-        if first is not None:
-            _warn(f"{first}; resuming after {folder.name}")
-        return folder, meta, arrays
-    if first is not None:
-        raise first
-    return None
+def _digest_of_rows(rows: Sequence[Any]) -> str:
+    lines = (json.dumps(row, sort_keys=True) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "--run_dir") -> None:
+def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") -> None:
     """Tries to write where a folder is or would be made, and looks at the space left.
 
     Args:

@@ -6,13 +6,25 @@ are checked, not the truth of the content.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.storage import schema
 from dgm_tf.storage.files import read_text
-from dgm_tf.storage.schema import ANY, IMAGE_SHAPE, NULL, NUMBER, POSITIVE, TEXT, Leaf, integer
+from dgm_tf.storage.schema import (
+    ANY,
+    IMAGE_SHAPE,
+    LINE,
+    NULL,
+    NUMBER,
+    POSITIVE,
+    TEXT,
+    Leaf,
+    exactly,
+    integer,
+)
 
 # Bytes that the two files may have; the means of each epoch are most of the rows.
 _MAX_SETTINGS_BYTES = 16 * 2**20
@@ -30,36 +42,48 @@ _BY_TASK = Leaf(
     ),
 )
 
+OPEN = "open"  # the kind of a memory's stream: it has no last task
+
 _DESCRIPTION = {
     **dict.fromkeys(("scenario", "learner", "command", "date"), TEXT),
     "seed": _COUNT,
     **dict.fromkeys(("settings", "versions", "machine"), {}),
-    "stream": {
-        **dict.fromkeys(("name", "source", "fingerprint"), TEXT),
-        "class_names": [TEXT],
-        "task_classes": [[_COUNT]],
-        "image_shape": IMAGE_SHAPE,
-        "validation_fraction": NUMBER,
-    },
+}
+_STREAM = {
+    **dict.fromkeys(("name", "source", "fingerprint"), TEXT),
+    "class_names": [TEXT],
+    "task_classes": [[_COUNT]],
+    "image_shape": IMAGE_SHAPE,
+    "validation_fraction": NUMBER,
+}
+_OPEN_STREAM = {
+    "kind": exactly(OPEN),
+    **dict.fromkeys(("name", "source", "geometry"), TEXT),
+    "colours": exactly("grey") | exactly("RGB"),
+    "image_shape": IMAGE_SHAPE,
+    "validation_fraction": NUMBER,
 }
 
 _ROW = {
     "task": _COUNT,
     **dict.fromkeys(("classes", "classes_seen", "mask_overlap?"), [_COUNT]),
     "class_accuracy": {ANY: NUMBER},
-    "newest_class_share": {"predictions": NUMBER, "test_set": NUMBER},
+    **dict.fromkeys(("class_names?", "fingerprints?"), [LINE]),
+    "not_measured?": [_COUNT],
+    "held_out?": {ANY: TEXT},
+    "newest_class_share": {"predictions": _MEASURE, "test_set": _MEASURE},
     **dict.fromkeys(
         (
-            "average_accuracy", "epochs", "steps", "seconds", "evaluation_seconds",
-            "generator_parameters?", "free_fraction?",
+            "epochs", "steps", "seconds", "evaluation_seconds", "generator_parameters?",
+            "free_fraction?",
         ),
         NUMBER,
     ),
     **dict.fromkeys(
         (
-            "forgetting", "backward_transfer", "forward_transfer?", "peak_memory_mib?",
-            "oracle_accuracy?", "oracle_test_accuracy?", "oracle_frechet_distance?",
-            "oracle_precision?", "oracle_recall?",
+            "average_accuracy", "forgetting", "backward_transfer", "forward_transfer?",
+            "peak_memory_mib?", "oracle_accuracy?", "oracle_test_accuracy?",
+            "oracle_frechet_distance?", "oracle_precision?", "oracle_recall?",
         ),
         _MEASURE,
     ),
@@ -78,7 +102,10 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         ValueError, RecursionError, OSError: it is not what a run writes, or cannot be read.
     """
-    return schema.read(path, _DESCRIPTION, limit=_MAX_SETTINGS_BYTES)
+    content = schema.read(path, {**_DESCRIPTION, "stream": {}}, limit=_MAX_SETTINGS_BYTES)
+    kind = _OPEN_STREAM if "kind" in content["stream"] else _STREAM
+    schema.check(content["stream"], kind)
+    return content
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -93,6 +120,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def memory_names(rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Names of a memory's classes by id, from its rows; empty for a run of another stream.
+
+    The ids of a memory's classes are only their order of arrival.
+    """
+    return {
+        label: name
+        for row in rows
+        if "fingerprints" in row
+        for label, name in zip(row["classes"], row["class_names"], strict=True)
+    }
+
+
 def check_rows(rows: Any, *, tasks: int) -> None:
     """Makes sure that rows are those of tasks 1 to `tasks`.
 
@@ -100,6 +140,13 @@ def check_rows(rows: Any, *, tasks: int) -> None:
         ValueError: they are not; the text says why.
     """
     schema.check(rows, [_ROW])
+    if any(len(row.get("class_names", row["classes"])) != len(row["classes"]) for row in rows):
+        raise ValueError("their classes have more or fewer names")
+    for row in rows:
+        if "fingerprints" in row and (
+            "class_names" not in row or {*row.get("held_out", ())} != {*map(str, row["classes"])}
+        ):
+            raise ValueError("the classes of a memory lack names, or what was held out of them")
     if [row["task"] for row in rows] != list(range(1, tasks + 1)):
         raise ValueError(f"they are not numbered from 1 to {tasks}")
     if len({key in row for row in rows for key in (*_LAYERS, "free_fraction")}) > 1:

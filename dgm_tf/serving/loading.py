@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, determinism, inputs, pictures, randomness
+from dgm_tf import _checks, determinism, inputs, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.serving import export
@@ -43,8 +43,6 @@ _DESCRIPTION = {
         }
     ],
 }
-
-_COLUMNS = 16
 
 
 class ExportedModel(ImageClassifier):
@@ -140,17 +138,6 @@ class ExportedModel(ImageClassifier):
         differently.
         """
         return {entry["task"]: self._unchanged(entry) for entry in self._audit}
-
-    def label(self, text: str) -> int:
-        """The class id of a class id or name, as a user types it.
-
-        Raises:
-            InputError: there is no such class.
-        """
-        known = self._named_classes()
-        if text not in self.class_names and text in map(str, known):
-            return int(text)
-        return int(inputs.class_ids(text, known)[0])
 
     def _from_seed(self, labels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
         return self._generated("generate", labels, seed=tf.constant(seed, tf.int64))
@@ -271,36 +258,3 @@ def _noise_and_images(model: Any) -> tuple[list[int | None], list[int | None]] |
         return inputs["noise"].shape.as_list(), images.shape.as_list()
     except (AttributeError, LookupError, TypeError, ValueError):
         return None
-
-
-def sample(
-    *, model: str, labels: Sequence[str] | None = None, count: int = 16, out: str, seed: int = 0
-) -> str:
-    """Generates images of some classes into a PNG file.
-
-    Args:
-        model: as in `load_exported`.
-        labels: class ids or names; None for all classes.
-        count: images of each class.
-        out: the file to write.
-        seed: from 0.
-
-    Returns:
-        A line that says what was generated.
-
-    Raises:
-        InputError: no such model or class, or the file cannot be written.
-    """
-    count = _checks.integer(count, "--count", low=1)
-    seed = _checks.integer(seed, "--seed", low=0)
-    generator = load_exported(model)
-    wanted = (
-        generator.classes_seen if labels is None else [generator.label(text) for text in labels]
-    )
-    names = dict(zip(generator.classes_seen, generator.class_names, strict=True))
-    rows = np.repeat(wanted, count)
-    images = generator.generate(rows, seed=seed)
-    pictures.sample_grid(
-        images, min(count, _COLUMNS), out, labels=[names[label] for label in rows.tolist()]
-    )
-    return f"{len(images)} images of {', '.join(names[label] for label in wanted)}: {out}"

@@ -21,7 +21,7 @@ from dgm_tf.storage.arrays import pack, unpack
 from dgm_tf.storage.files import read_text, whole_folder
 
 FORMAT = "dgm_tf checkpoint"
-VERSION = 1
+VERSION = 2
 STATE_FILE = "state.json"
 ARRAYS_FILE = "arrays.safetensors"
 
@@ -69,7 +69,11 @@ class DamagedError(InputError):
 
 
 def save(
-    folder: str | os.PathLike, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    folder: str | os.PathLike,
+    meta: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Writes a checkpoint, which takes the place of one that is there; see `whole_folder`.
 
@@ -77,6 +81,7 @@ def save(
         folder: the checkpoint.
         meta: a JSON-able dictionary with string keys (tuples come back as lists).
         arrays: by name, of any shape, of boolean, integer or floating type.
+        files: further files by name, which `load` does not read.
 
     Returns:
         The folder, as a `Path`.
@@ -96,6 +101,8 @@ def save(
     with whole_folder(folder, replace=True) as aside:
         (aside / ARRAYS_FILE).write_bytes(content)
         (aside / STATE_FILE).write_text(f"{json.dumps(state, indent=1)}\n", encoding="utf-8")
+        for name, data in (files or {}).items():
+            (aside / name).write_bytes(data)
     return folder
 
 

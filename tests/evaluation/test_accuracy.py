@@ -144,3 +144,31 @@ def test_the_file_has_a_column_per_class_every_bit_and_empty_cells_for_the_unsee
     matrix_of(rows).to_csv(tmp_path / "matrix.csv")
     wanted = "task,7,4\n1,0.3333333333333333,\n2,0.30000000000000004,0.5\n"
     assert (tmp_path / "matrix.csv").read_text() == wanted
+
+
+def test_classes_that_were_not_measured_are_left_out_of_every_mean():
+    matrix = AccuracyMatrix()
+    matrix.add(1, {}, not_measured=[0])
+    matrix.add(2, {0: 0.5, 1: 1.0})
+    matrix.add(3, {1: 0.25, 2: 0.75}, not_measured=[0])
+    assert matrix.average(1) is None and matrix.average(2) == 0.75
+    assert matrix.average(3) == 0.5  # of classes 1 and 2
+    assert matrix.forgetting(3) == 0.75 and matrix.backward_transfer(3) == -0.75
+    # Class 0 was not measured on arrival.
+    assert matrix.backward_transfer(2) is None and matrix.classes == (0, 1, 2)
+
+
+def test_a_class_neither_measured_nor_said_to_be_missing_is_refused():
+    matrix = AccuracyMatrix()
+    matrix.add(1, {0: 1.0})
+    with pytest.raises(ValueError, match="no accuracy for the known classes"):
+        matrix.add(2, {1: 1.0})
+    with pytest.raises(ValueError, match="no new class"):
+        matrix.add(2, {}, not_measured=[0])
+
+
+def test_the_header_of_the_csv_has_names_where_there_are_some(tmp_path):
+    matrix = AccuracyMatrix()
+    matrix.add(1, {0: 1.0}, not_measured=[1])
+    matrix.to_csv(tmp_path / "matrix.csv", names={0: "cat", 1: "a, b"})
+    assert (tmp_path / "matrix.csv").read_text() == 'task,cat,"a, b"\n1,1.0,\n'

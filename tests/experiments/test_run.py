@@ -426,7 +426,7 @@ def damaged_checkpoints(copy):
 
 
 def foreign_checkpoint(copy):
-    checkpoint.save(copy / "checkpoints" / "task-03", {"rows": [{"task": 1}]}, {})
+    checkpoint.save(copy / "checkpoints" / "task-03", {"row": {"task": 1}}, {})
 
 
 def checkpoint_of_another_run(copy):
@@ -440,7 +440,7 @@ def checkpoint_of_another_run(copy):
     [
         (without_settings, "without settings.json"),
         (lambda copy: (copy / "settings.json").write_text("[]"), "settings.json"),
-        (without_checkpoints, "no checkpoint that a run could resume from.*choose another --run_d"),
+        (without_checkpoints, "no checkpoint that a run could resume from.*choose another fold"),
         (damaged_checkpoints, "checkpoints/task-03"),
         (foreign_checkpoint, "does not hold the results of tasks 1 to 3"),
         (checkpoint_of_another_run, "task-03 is of a run with other settings"),

@@ -8,10 +8,14 @@ import pytest
 
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments import run_audit
+from dgm_tf.experiments.generator_audit import inspect
 from dgm_tf.experiments.run_audit import audit_run
+from dgm_tf.registry import load_state
 from dgm_tf.reporting import page
+from dgm_tf.runs import finished_arrays
+from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
-from dgm_tf.storage.arrays import pack
+from dgm_tf.storage.arrays import pack, unpack
 from tests import tiny_run
 from tests.damages import flip_a_bit
 from trainers import audit as command
@@ -80,11 +84,15 @@ def edit_json(path, edit):
 
 
 def edit_state(folder, task, edit):
-    """Changes a checkpoint's arrays and dictionary, and makes its checksums good again."""
-    path = folder / "checkpoints" / f"task-{task:02d}"
-    meta, arrays = checkpoint.load(path)
+    """Changes a checkpoint's arrays and dictionary, and makes its own checksums good again."""
+    paths = {each: folder / "checkpoints" / f"task-{each:02d}" for each in range(1, task + 1)}
+    meta, arrays = checkpoint.load(paths[task])
+    arrays |= unpack((paths[task] / finished_arrays.FILE).read_bytes())
     edit(meta, arrays)
-    checkpoint.save(path, meta, arrays)
+    rest, own = finished_arrays.split(arrays, task)
+    before = finished_arrays.digest_of({each: paths[each] for each in range(1, task)})
+    meta["finished"] = finished_arrays.chain(before, own)
+    checkpoint.save(paths[task], meta, rest, files={finished_arrays.FILE: own})
 
 
 def faults(folder):
@@ -168,13 +176,57 @@ def test_a_committed_run_without_checkpoints_says_what_was_not_checked(run, caps
     assert "after task 2 the log has differing pixels of task 1: 5" in shown
 
 
+# Many checkpoints.
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """The classes of each record that is compared, with audits that take 2 for many."""
+    found, compare = [], memory_audit.compare
+
+    def counted(record, generate):
+        found.append(record.classes.tolist())
+        return compare(record, generate)
+
+    monkeypatch.setattr(memory_audit, "compare", counted)
+    monkeypatch.setattr(run_audit, "AUDITED", 2)
+    return found
+
+
+def test_of_many_checkpoints_the_newest_is_compared_with_every_record(run, compared, capsys):
+    assert command.main([str(run)]) == 0
+    shown = capsys.readouterr().out
+    # Of the checkpoints of tasks 1 to 3 the first and the last are looked at.
+    assert compared == [[0], [0], [1, 2], [3]]
+    assert "2 of 3 checkpoints were looked at" in shown and "--every_checkpoint" in shown
+    assert "exact: every task, and in 1 earlier checkpoints some, generate the very" in shown
+
+
+def test_every_checkpoint_is_looked_at_where_that_is_asked_for(run, compared, capsys):
+    assert command.main([f"--memory={run}", "--every_checkpoint"]) == 0
+    assert compared == [[0], [0], [1, 2], [0], [1, 2], [3]]
+    shown = capsys.readouterr().out
+    assert "were looked at" not in shown and "exact: in each of 3 checkpoints" in shown
+
+
+def test_a_change_in_the_newest_of_many_checkpoints_is_found(run, compared, capsys):
+    path = memory_audit.record_path(run / "audit", 2)
+    record = memory_audit.read(path)
+    record.images[0, 0, 0, 0] = 0.5
+    path.write_bytes(pack({**vars(record), "sha256": memory_audit._bytes(record)}))
+    assert command.main([str(run)]) == 1
+    assert "images of task 2 (1 b, 2 c) differ in the checkpoint of" in capsys.readouterr().out
+
+
 # Learners that do not keep what they promise.
 
 
 def test_a_learner_without_a_gate_is_found_out(tmp_path):
     found = faults(tiny_run.run(tmp_path / "run", tiny_run.MovedDGM(gates=False), tasks=2))
-    assert "gated numbers of block_2's kernel have moved" in found
-    assert "images of task 1 differ in the checkpoint of task 2: " in found
+    # What task 1 has reserved is on record, so that its own images come back; those of task 2,
+    # which it has made with other weights, do not.
+    assert "after task 2 the log has differing pixels of task 1: " in found
+    assert "images of task 2 (1 b, 2 c) differ in the checkpoint of task 2: " in found
 
 
 @pytest.mark.parametrize("variant", ["w", "a"])
@@ -202,8 +254,8 @@ def other_record(folder):
 
 
 LOG = {
-    "a number of a row": (change_row(steps=99), "task 2: the rows in the checkpoint are not those"),
-    "a time of a row": (change_row(seconds=1e-3), "task 3: the rows in the checkpoint are not"),
+    "a number of a row": (change_row(steps=99), "task 2: the row in the checkpoint is not that"),
+    "a time of a row": (change_row(seconds=1e-3), "task 2: the row in the checkpoint is not"),
     "the last row removed": (
         lambda folder: write_rows(folder, rows_of(folder)[:2]),
         "newest checkpoint is that of task 3, metrics.jsonl has 2 rows",
@@ -249,7 +301,7 @@ LOG = {
             folder / "checkpoints" / "task-02",
             dirs_exist_ok=True,
         ),
-        "task 2: its checkpoint is one after 1 tasks",
+        "task-02/finished.safetensors does not hold what task 2 has left",
     ),
 }
 
@@ -263,91 +315,94 @@ def test_a_changed_log_or_folder_is_noticed(run, kind, capsys, no_images):
     assert wanted in shown and "verdict: WRONG" in shown
 
 
-def generator(arrays, part):
-    (found,) = [array for name, array in arrays.items() if name.endswith(part)]
-    return found
-
-
-def move_gated(meta, arrays):
-    kernel = generator(arrays, "block_2/kernel")
-    reserved = generator(arrays, "block_2/reserved") > 0
-    place = tuple(np.argwhere(reserved)[0])
-    kernel[place] = np.nextafter(kernel[place], np.float32(9))
-
-
 def move_free(meta, arrays):
-    kernel = generator(arrays, "block_2/kernel")
-    place = tuple(np.argwhere(generator(arrays, "block_2/reserved") == 0)[0])
-    kernel[place] += 1
+    arrays["generator/block_2/kernel"][0] += 1  # of a kernel only the free weights are here
 
 
-def filled(part, value):
-    return lambda meta, arrays: generator(arrays, part).fill(value)
+def filled(name, value):
+    return lambda meta, arrays: arrays[name].fill(value)
 
 
 STATE = {
-    "a gated weight": (move_gated, "1 of ", "gated numbers of block_2's kernel have moved"),
-    "an old mask": (
-        filled("block_3/mask_1", 0),
-        "task 3: block_3 has another mask of task 1 than before",
-    ),
     "another learner": (
         lambda meta, arrays: meta.pop("generator"),
         "task 3: the saved state is not that of such a learner (KeyError: 'generator')",
     ),
-    "less reserved": (
-        filled("block_1/reserved", 0),
-        "task 3: what block_1 has reserved is not the union",
-    ),
-    "no binary mask": (
-        filled("block_1/reserved", 2),
-        "task 3: what block_1 has reserved is not the union",
-    ),
-    "an old output layer": (
-        filled("head_1/kernel", 1),
-        "gated numbers of the output layer of task 1 have moved",
-    ),
-    "an old normalisation": (
-        filled("block_1/norm/affine_1", 2),
-        "block_1's normalisation of task 1 have moved",
+    "another number of tasks": (
+        lambda meta, arrays: meta["tasks"].pop(),
+        "task 3: the saved state has tasks",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", STATE)
 def test_a_changed_checkpoint_is_noticed(run, kind, no_images):
-    tamper, *wanted = STATE[kind]
+    tamper, wanted = STATE[kind]
     edit_state(run, 3, tamper)
+    assert wanted in faults(run)
+
+
+@pytest.mark.parametrize("name", ["block_2/kernel", "block_3/mask", "block_1/affine", "head"])
+def test_what_a_task_has_left_for_good_cannot_be_changed_later(run, name, no_images):
+    edit_state(run, 1, filled(f"finished/00001/{name}", 1))
     found = faults(run)
-    assert all(text in found for text in wanted), found
+    for task in (2, 3):
+        assert f"task {task}: " in found and "finished.safetensors is not what was written" in found
 
 
-def test_a_gated_weight_of_variant_a_is_one_between_reserved_units(finished_a, tmp_path, no_images):
-    folder = shutil.copytree(finished_a, tmp_path / "run")
-    _, arrays = checkpoint.load(folder / "checkpoints" / "task-02")
-    units, inputs = (np.flatnonzero(generator(arrays, f"block_{n}/reserved")) for n in (2, 1))
+# A generator that is not what the one before it was, in memory.
 
-    def move(at_unit, at_input):
-        def edit(meta, arrays):
-            generator(arrays, "block_2/kernel")[0, 0, at_unit, at_input] += 1
 
-        return edit
+def generators(folder):
+    """Those of tasks 2 and 3, and the widths before task 1."""
+    learners = [load_state(*RunFolder(folder).saved(task)[1:]) for task in (2, 3)]
+    return *(learner.generator for learner in learners), learners[0].generator.initial_widths
 
-    free = generator(arrays, "block_1/reserved").argmin()
-    edit_state(folder, 3, move(units[0], free))
-    assert not faults(folder)
-    edit_state(folder, 3, move(units[0], inputs[0]))
-    assert "1 of " in faults(folder) and "block_2's kernel have moved" in faults(folder)
+
+def moved(block, place):
+    kernel = block.kernel.numpy()
+    kernel[place] = np.nextafter(kernel[place], np.float32(9))
+    block.kernel.assign(kernel)
+
+
+def test_a_gated_weight_that_moved_is_found_and_a_free_one_may(run):
+    before, now, widths = generators(run)
+    reserved = before.blocks[1].reserved.numpy() > 0
+    moved(now.blocks[1], tuple(np.argwhere(now.blocks[1].reserved.numpy() == 0)[0]))
+    assert not inspect(now, before, widths).faults
+    moved(now.blocks[1], tuple(np.argwhere(reserved)[0]))
+    (fault,) = inspect(now, before, widths).faults
+    assert fault == f"1 of {reserved.sum()} gated numbers of block_2's kernel have moved"
+
+
+def test_a_gated_weight_of_variant_a_is_one_between_reserved_units(finished_a):
+    before, now, widths = generators(finished_a)
+    units, inputs = (np.flatnonzero(before.blocks[n].reserved.numpy()) for n in (1, 0))
+    free = now.blocks[0].reserved.numpy().argmin()
+    moved(now.blocks[1], (0, 0, units[0], free))
+    assert not inspect(now, before, widths).faults
+    moved(now.blocks[1], (0, 0, units[0], inputs[0]))
+    (fault,) = inspect(now, before, widths).faults
+    assert fault.startswith("1 of ") and "block_2's kernel have moved" in fault
+
+
+@pytest.mark.parametrize("value", [0, 2])
+def test_what_is_reserved_must_be_the_union_of_the_masks(run, value):
+    _, now, widths = generators(run)
+    block = now.blocks[0]
+    block.reserved.assign(np.full(block.reserved.shape, value, np.float32))
+    (fault,) = inspect(now, None, widths).faults
+    assert fault == "what block_1 has reserved is not the union of its tasks' masks"
 
 
 def test_images_that_no_gate_explains_are_still_compared(run):
     """The newest checkpoint has none after it; its own task's output layer is changed."""
 
     edit_json(run / "settings.json", lambda s: s["machine"].update(cpu="Setun"))
-    edit_state(run, 3, filled("head_3/kernel", 1))
+    edit_state(run, 3, filled("finished/00003/head", 1))
     found = audit_run(run)
     (fault,) = found.faults
-    assert fault.startswith("images of task 3 differ in the checkpoint of task 3: ")
+    assert fault.startswith("images of task 3 (3 d) differ in the checkpoint of task 3: ")
     # Another processor rounds differently: that is for the reader to weigh.
     assert any("cpu Setun then" in remark for remark in found.remarks)
 

@@ -78,7 +78,7 @@ def write_run(folder, rows, described=None, *, samples=()):
     (folder / "settings.json").write_text(json.dumps(described))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     for task in samples:
-        classes = rows[task - 1]["classes_seen"]
+        classes = pictures.shown_classes(rows[task - 1]["classes_seen"], rows[task - 1]["classes"])
         images = np.concatenate([class_images(label, task) for label in classes])
         labels = np.repeat(classes, pictures.PER_CLASS).tolist()
         path = folder / "samples" / f"task-{task:02d}.png"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.numbers import groups
 from dgm_tf.reporting.run import read_run
+from dgm_tf.sampling import AUDITED, some_of
 from tests.reporting.example import description, row, write_run
 
 
@@ -118,6 +120,61 @@ class TestAudit:
 
     def test_a_run_that_audits_nothing_has_no_verdict(self):
         assert tables.audit_verdicts([row(task, generates=False) for task in (1, 2)]) == {}
+
+    def test_of_many_tasks_those_that_were_checked_count(self):
+        rows = [row(task) for task in range(1, 41)]
+        for each in rows:
+            checked = some_of(range(1, each["task"]), AUDITED, seed=each["task"])
+            each["audit"] = {str(task): 0 for task in checked}
+            each["audit_pixels"] = {str(task): 1024 for task in (*checked, each["task"])}
+        verdicts = tables.audit_verdicts(rows)
+        assert verdicts[1] == "identical after 39 later tasks"
+        assert re.fullmatch(
+            r"identical each time, checked after \d+ of 38 later tasks", verdicts[2]
+        )
+        rows[30]["audit"]["1"] = 5
+        assert tables.audit_verdicts(rows)[1].startswith("5 of 1024 pixels differ (first after ta")
+        del rows[4]["audit"]["2"]  # One of few, all of which are checked.
+        assert tables.audit_verdicts(rows)[2] == "not checked after task 5"
+
+
+class TestLongTables:
+    def test_the_middle_is_left_out(self):
+        rows = [row(task) for task in range(1, 1001)]
+        for part in (tables.accuracy_table, tables.growth_table, tables.cost_table):
+            lines = part(rows).rows
+            assert len(lines) <= 43 and lines[-2][0] in ("999", "1000")
+            (gap,) = [line for line in lines if "more" in line[0]]
+            assert sum(1 for cell in gap if cell) == 1
+
+    def test_a_table_of_forty_is_whole(self):
+        assert len(tables.accuracy_table([row(task) for task in range(1, 41)]).rows) == 40
+
+
+class TestMemory:
+    def rows(self):
+        rows = [row(1), row(2, class_accuracy={"1": 0.5}, not_measured=[0])]
+        for each, name in zip(rows, ("cat", "dog"), strict=True):
+            each |= {"class_names": [name], "fingerprints": ["0"], "held_out": {}}
+        return rows
+
+    def test_classes_have_their_names(self):
+        header, lines = cells(tables.accuracy_table(self.rows()))
+        assert header[:4] == ["task", "classes", "measured", "A_t"]
+        assert lines["2 dog"][:2] == ["2", "1"] and "50.00 (dog)" in lines["2 dog"]
+        assert tables.cost_table(self.rows()).rows[0][0] == "1 cat"
+
+    def test_a_method_that_generates_nothing_has_no_verdict(self):
+        rows = [each | {"audit": {}, "audit_pixels": {}} for each in self.rows()]
+        assert [line[3] for line in tables.class_table(rows).rows] == ["-", "-"]
+
+    def test_a_class_that_was_not_measured_shows_a_dash(self):
+        table = tables.class_table(self.rows())
+        assert [line[:3] for line in table.rows] == [["cat", "1", "-"], ["dog", "2", "50.00"]]
+        nothing = self.rows()[:1]
+        nothing[0] |= {"class_accuracy": {}, "not_measured": [0], "average_accuracy": None}
+        _, lines = cells(tables.accuracy_table(nothing))
+        assert lines["1 cat"][:3] == ["1", "0", "n/a"] and lines["1 cat"][5] == "-"
 
 
 class TestRunReport:

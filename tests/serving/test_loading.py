@@ -12,6 +12,7 @@ from PIL import Image
 import dgm_tf
 from dgm_tf import pictures
 from dgm_tf.errors import InputError
+from dgm_tf.experiments import memory_use
 from dgm_tf.serving import export, loading
 from tests.layers.layer_check import bits
 from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, learner
@@ -278,15 +279,15 @@ def test_what_is_no_exported_model_is_an_input_error(copy, tmp_path):
 
 
 def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path):
-    said = loading.sample(
-        model=folder, labels=("5", "one"), count=3, out=tmp_path / "grid.png", seed=2
+    said = memory_use.sample(
+        folder, labels=("5", "one"), count=3, out=tmp_path / "grid.png", seed=2
     )
     assert said == f"6 images of five, one: {tmp_path / 'grid.png'}"
     images = generator.generate([5, 5, 5, 1, 1, 1], seed=2)
     names = ["five"] * 3 + ["one"] * 3
     pictures.sample_grid(images, 3, tmp_path / "expected.png", labels=names)
     assert (tmp_path / "grid.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
-    loading.sample(model=folder, count=20, out=tmp_path / "all.png")
+    memory_use.sample(folder, count=20, out=tmp_path / "all.png")
     with Image.open(tmp_path / "all.png") as grid:
         assert grid.height == 10 * (16 * 2 + 2) + 2  # two rows a class
 
@@ -297,10 +298,10 @@ def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path
         ({"labels": ("nine",)}, "class nine has not been learnt"),
         ({"count": 0}, "--count"),
         ({"seed": -1}, "--seed"),
-        ({"model": "/nowhere"}, "/nowhere holds none"),
+        ({"memory": "/nowhere"}, "/nowhere holds none of them"),
     ],
 )
 def test_what_cannot_be_generated_is_said(folder, tmp_path, wrong, message):
     with pytest.raises(InputError, match=message):
-        loading.sample(**{"model": folder, "out": tmp_path / "grid.png", **wrong})
+        memory_use.sample(**{"memory": folder, "out": tmp_path / "grid.png", **wrong})
     assert list(tmp_path.iterdir()) == []

@@ -36,7 +36,7 @@ def test_a_trainer_exports_at_the_end(run):
 def test_the_memory_after_any_task_can_be_exported_later(run, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in (run / "run").rglob("*")}
     where = f"--export_dir={tmp_path}/later"
-    assert export.main([f"--run_dir={run}/run", "--task=1", where, "--export_classifier"]) == 0
+    assert export.main([f"--memory={run}/run", "--task=1", where, "--export_classifier"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("all images identical")
     assert said[1].startswith("exported 1 task to ") and "less than the learner's" in said[1]
@@ -48,7 +48,7 @@ def test_the_memory_after_any_task_can_be_exported_later(run, tmp_path, capsys):
 
 def test_a_sample_is_made_by_an_export(run, tmp_path, capsys):
     out = tmp_path / "grid.png"
-    arguments = [f"--model={run}/memory", "--labels=3,7", "--count=4", f"--out={out}"]
+    arguments = [f"--memory={run}/memory", "--labels=3,7", "--count=4", f"--out={out}"]
     assert sample.main(arguments) == 0
     assert capsys.readouterr().out == f"8 images of 3, 7: {out}\n"
     with Image.open(out) as grid:
@@ -58,12 +58,12 @@ def test_a_sample_is_made_by_an_export(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "arguments", "wanted"),
     [
-        (export, ["--run_dir={tmp_path}"], "a run with a finished task"),
-        (export, ["--run_dir={run}/run", "--task=3"], "--task from 1 to 2, received 3"),
-        (export, ["--run_dir={run}/run", "--export_dir={run}/memory/1"], "exists"),
+        (export, ["--memory={tmp_path}"], "a run with a finished task"),
+        (export, ["--memory={run}/run", "--task=3"], "--task from 1 to 2, received 3"),
+        (export, ["--memory={run}/run", "--export_dir={run}/memory/1"], "exists"),
         (export, ["--epochs=3"], "unknown command line flag 'epochs'"),
-        (sample, ["--model={tmp_path}"], "holds none"),
-        (sample, ["--model={run}/memory", "--labels=3,,7"], "expected texts such as 3,7"),
+        (sample, ["--memory={tmp_path}"], "holds none"),
+        (sample, ["--memory={run}/memory", "--labels=3,,7"], "expected texts such as 3,7"),
         (split_digits, ["--method=joint", "--export_dir={tmp_path}/m"], "--method is joint"),
         (split_digits, ["--export_dir={run}/run/settings.json/m"], "name another --export_dir"),
         (split_digits, ["--export_dir={run}/memory/1"], "exists and is not replaced"),
@@ -92,7 +92,7 @@ def test_an_export_that_generates_other_images_is_refused_and_leaves_no_version(
 
     monkeypatch.setattr(dgm_tf.DGM, "generate", moved)
     where = tmp_path / "served" / "memory"
-    assert export.main([f"--run_dir={run}/run", f"--export_dir={where}"]) == 2
+    assert export.main([f"--memory={run}/run", f"--export_dir={where}"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: 10 of 40960 audited pixels of the export are not the learner's")
     assert error.count("\n") == 1 and not list(tmp_path.glob("served/memory/[0-9]*"))

@@ -16,12 +16,24 @@ from dgm_tf.experiments.options import RunOptions, SettingsOptions, StreamOption
 from dgm_tf.presets import settings_for
 from dgm_tf.registry import METHODS
 from dgm_tf.storage.checkpoint import Every
-from trainers import audit, command, export, judge, report, sample, split_digits, table1, train
+from trainers import (
+    audit,
+    classify,
+    command,
+    export,
+    judge,
+    learn,
+    report,
+    sample,
+    split_digits,
+    table1,
+    train,
+)  # fmt: skip
 from trainers.flags import HelpAsked
 
 ROOT = Path(__file__).parents[2]
 TRAINERS = sorted(path.stem for path in (ROOT / "trainers").glob("split_*.py"))
-COMMANDS = (split_digits, audit, export, judge, report, sample, table1)
+COMMANDS = (split_digits, learn, classify, audit, export, judge, report, sample, table1)
 
 
 def parse(*arguments, dataset="digits"):
@@ -73,10 +85,12 @@ def test_a_setting_out_of_range_is_an_input_error():
 
 
 def test_a_flag_that_is_missing_is_named(capsys):
-    assert [each.main([]) for each in (export, judge, sample, audit, report)] == [2] * 5
+    needed = (export, judge, sample, classify, learn, audit, report)
+    assert [each.main([]) for each in needed] == [2] * 7
     error = capsys.readouterr().err
-    assert error.count("expected --run_dir=DIR, folder of the run") == 2
-    assert error.count("expected --model=DIR") == 1 and error.count("expected one RUN or more") == 2
+    assert error.count("expected --memory=DIR, folder of a memory or of another run") == 4
+    assert error.count("expected --memory=DIR, folder of the memory; made where there is no") == 1
+    assert error.count("expected one RUN or more") == 2
 
 
 # What is read.

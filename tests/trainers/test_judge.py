@@ -27,7 +27,7 @@ def test_a_run_is_judged_as_it_was_while_it_ran(run, tmp_path, capsys):
     for line in (run / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
         sheet = tmp_path / "nearest.png"
-        assert judge.main([f"--run_dir={run}", f"--task={row['task']}", f"--out={sheet}"]) == 0
+        assert judge.main([f"--memory={run}", f"--task={row['task']}", f"--out={sheet}"]) == 0
         said = capsys.readouterr().out
         assert f"mean (G_t)  {100 * row['oracle_accuracy']:13.2f}" in said
         assert f"Frechet distance {row['oracle_frechet_distance']:.2f}" in said
@@ -67,21 +67,21 @@ def test_the_sheet_shows_what_was_learnt_by_heart(tmp_path):
 
 def test_other_data_are_refused(run, monkeypatch, capsys):
     monkeypatch.setattr(ImageData, "fingerprint", "0123456789abcdef")
-    assert judge.main([f"--run_dir={run}"]) == 2
+    assert judge.main([f"--memory={run}"]) == 2
     assert "was learnt from other data" in capsys.readouterr().err
     monkeypatch.setattr(datasets, "NAMES", ("mnist",))
-    assert judge.main([f"--run_dir={run}"]) == 2
+    assert judge.main([f"--memory={run}"]) == 2
     assert "name it by --images=DIR" in capsys.readouterr().err
 
 
 def test_a_learner_without_generator_is_refused(run, monkeypatch, capsys):
     monkeypatch.setattr("dgm_tf.DGM.generates", False)
-    assert judge.main([f"--run_dir={run}"]) == 2
+    assert judge.main([f"--memory={run}"]) == 2
     assert "dgm-w, which generates no images" in capsys.readouterr().err
 
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):
-    assert judge.main([f"--run_dir={tmp_path}"]) == 2
+    assert judge.main([f"--memory={tmp_path}"]) == 2
     assert capsys.readouterr().err.startswith("error: expected a run with a finished task")
 
 

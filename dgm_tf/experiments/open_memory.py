@@ -1,0 +1,221 @@
+"""A memory that grows: a run folder whose stream has no end, learnt in any number of commands."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import _checks, distribution, settings_file
+from dgm_tf.datasets import DEFAULT_SIZE
+from dgm_tf.errors import InputError
+from dgm_tf.experiments.followers import State
+from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, SettingsOptions
+from dgm_tf.experiments.run import Run
+from dgm_tf.open_stream import TEST_FRACTION, OpenStream
+from dgm_tf.registry import METHODS, new_learner, reading_state
+from dgm_tf.reporting import tensorboard
+from dgm_tf.runs.run_folder import RunFolder, check_writable
+from dgm_tf.runs.run_format import OPEN
+from dgm_tf.stream import Task
+
+_IMAGES = "images"  # in a checkpoint inside a task: fingerprints of what it learns from
+
+
+class OpenRun(Run):
+    """One command that adds classes to a memory; see `Run`.
+
+    Args:
+        memory: the run's folder.
+        stream: the classes at hand.
+        learner: a learner that has learnt nothing.
+        options: all that the numbers do not depend on.
+        place: the devices to learn on.
+    """
+
+    def __init__(
+        self,
+        memory: str | Path,
+        stream: OpenStream,
+        learner: Any,
+        options: RunOptions,
+        place: distribution.Distribution,
+    ) -> None:
+        options = dataclasses.replace(options, run_dir=str(memory), oracle=False)
+        super().__init__(stream, learner, options, place=place)
+
+    def _restore(self) -> None:
+        super()._restore()
+        self.stream.begin(self.rows)
+        self._last = len(self.stream)
+        self._folder.check_space(self._last)
+
+    def _greeting(self) -> str:
+        stream, new = self.stream, self._last - len(self.rows)
+        known = f"; known already, so passed over: {_listed(stream.known)}" if stream.known else ""
+        fresh = stream.class_names[sum(len(row["classes"]) for row in self.rows) :]
+        count = len(stream.class_names) - len(fresh)
+        lines = [
+            stream.scenario,
+            f"memory: {self.path}, {count} {'class' if count == 1 else 'classes'} so far",
+            f"new: {_listed(fresh) if new else 'nothing'}{known}",
+        ]
+        return "\n".join([*lines, *stream.remarks])
+
+    def _class_name(self, label: int) -> str:
+        return self.stream.class_names[label]
+
+    # A checkpoint inside a task goes on only with the images that it was begun with.
+
+    def _keep_unfinished(
+        self, task: Task, steps: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> None:
+        super()._keep_unfinished(task, steps, {**meta, _IMAGES: self._images(task)}, arrays)
+
+    def _unfinished(self, task: Task) -> State | None:
+        found = super()._unfinished(task)
+        if found is None:
+            return None
+        then, now = found[0].pop(_IMAGES, {}), self._images(task)
+        if then == now:
+            return found
+        changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+        print(
+            f"warning: task {task.index} was begun with other images of {_listed(changed)}; it "
+            "begins again with these",
+            file=sys.stderr,
+        )
+        return None
+
+    def _images(self, task: Task) -> dict[str, str]:
+        return dict(zip(task.class_names, self.stream.told(task)["fingerprints"], strict=True))
+
+    def _learn(self, task: Task, log: Any) -> dict[str, Any]:
+        told = self.stream.told(task)  # Its images are gone when it is learnt.
+        return super()._learn(task, log) | told
+
+    def _evaluated(self, task: Task, test: Any) -> dict[str, Any]:
+        if test is not None:
+            row = super()._evaluated(task, test)
+        else:
+            row = {
+                **dict.fromkeys(("average_accuracy", "forgetting", "backward_transfer")),
+                "forward_transfer": None,
+                "class_accuracy": {},
+                "newest_class_share": {"predictions": None, "test_set": None},
+            }
+        return row | {"not_measured": self._not_measured(row["class_accuracy"])}
+
+    def _not_measured(self, measured: Mapping[int, float]) -> list[int]:
+        return [label for label in self.learner.classes_seen if label not in measured]
+
+
+def prepare(
+    learn: LearnOptions,
+    asked: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    options: RunOptions,
+) -> OpenRun:
+    """The run that adds classes to a memory, or makes it; bad requests are refused before any work.
+
+    Args:
+        learn: the memory and the images.
+        asked: fields of `SettingsOptions` that are given. A memory that is there has its own.
+        overrides: settings that win over those of the preset.
+        options: all that the numbers do not depend on.
+
+    Raises:
+        InputError: the memory was made with other settings, or is no memory; or the images cannot
+            be learnt.
+    """
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    check_writable(learn.memory)
+    if options.tensorboard:
+        tensorboard.check_installed()
+    folder = RunFolder(learn.memory)
+    if folder.exists():
+        stream, method, settings = _of_memory(folder, learn, asked, overrides)
+    else:
+        stream, method, settings = _of_new(learn, asked, overrides)
+    place = distribution.start(options.distribute, replicas=options.replicas)
+    if place.processes > 1:
+        raise InputError(
+            "a memory is learnt by one process: give --distribute=mirrored for several devices"
+        )
+    settings.check_replicas(place.replicas)
+    with distribution.used(place):
+        learner = new_learner(method, settings)
+    return OpenRun(learn.memory, stream, learner, options, place)
+
+
+def _of_new(
+    learn: LearnOptions, asked: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[OpenStream, str, Any]:
+    chosen = SettingsOptions(**asked)
+    if METHODS[chosen.method].needs_stream:
+        raise InputError(
+            f"--method={chosen.method} needs the images of all classes at once, and a memory has "
+            "those of the newest only: choose another method"
+        )
+    name = Path(learn.memory).resolve().name
+    if not _checks.is_line(name):
+        raise InputError(f"the name of a memory must be text of one line, received {name!a}")
+    settings = chosen.resolve(FOLDER, overrides)
+    size = DEFAULT_SIZE if learn.image_size is None else learn.image_size
+    stream = _stream(learn, settings, name=name, image_size=size, colours=None)
+    stream.begin([])  # What cannot be learnt is found before the memory is made.
+    return stream, chosen.method, settings
+
+
+def _of_memory(
+    folder: RunFolder, learn: LearnOptions, asked: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[OpenStream, str, Any]:
+    description = folder.description()
+    described, settings = description["stream"], description["settings"]
+    if described.get("kind") != OPEN:
+        raise InputError(
+            f"{folder.path} holds a run of {described['name']}, whose classes were all known at "
+            "its start: none can be added; name another --memory"
+        )
+    method, size = description["learner"].partition("-")[0], described["image_shape"][0]
+    wanted = dict(overrides)
+    if "preset" in asked:
+        wanted = SettingsOptions(**{"method": method, **asked}).resolve(FOLDER, overrides).as_json()
+    elif "settings" in asked:
+        wanted = {**settings_file.read(asked["settings"]), **overrides}
+        wanted.pop(settings_file.PRESET, None)
+    wanted = json.loads(json.dumps(wanted))  # tuples as the file has them
+    there = {"method": method, "image_size": size}
+    there |= {name: settings[name] for name in wanted if name in settings}
+    here = {"method": asked.get("method", method), "image_size": learn.image_size or size}
+    if differing := _checks.differences(there, {**here, **wanted}, [*there, *wanted]):
+        raise InputError(
+            f"the memory in {folder.path} keeps the settings that it was made with, and "
+            f"{'; '.join(dict.fromkeys(differing))}: leave the flags out, or name another --memory"
+        )
+    with reading_state():
+        kept = METHODS[method].settings(**settings)
+    own = {"name": described["name"], "image_size": size, "colours": described["colours"]}
+    return _stream(learn, kept, **own), method, kept
+
+
+def _stream(learn: LearnOptions, settings: Any, **own: Any) -> OpenStream:
+    fraction = TEST_FRACTION if learn.test_fraction is None else learn.test_fraction
+    return OpenStream(
+        learn.images,
+        seed=settings.seed,
+        together=learn.together,
+        test_images=learn.test_images,
+        test_fraction=fraction,
+        least=settings.batch_size,
+        **own,
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return _checks.one_line(", ".join(names), limit=200)

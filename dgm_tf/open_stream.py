@@ -1,0 +1,334 @@
+"""A stream without an end: classes come as folders of images, whenever there are new ones.
+
+A class is told from others by the name of its folder, an image by its content: neither names nor
+order of the files decide about anything.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dgm_tf import _checks, image_folder
+from dgm_tf.errors import InputError
+from dgm_tf.image_folder import GEOMETRY, GREY, RGB
+from dgm_tf.runs.run_format import OPEN
+from dgm_tf.stream import Task, to_float
+
+TEST_FRACTION = 0.2
+_EVALUATED = 256  # test images in a batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassImages:
+    """The images of one class, in the order of their digests.
+
+    Attributes:
+        images: uint8 [N, S, S, 3].
+        digests: SHA-256 of each file, in hex.
+    """
+
+    images: np.ndarray
+    digests: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls, files: Sequence[pathlib.Path], size: int, *, up_to: str | None = None
+    ) -> "ClassImages":
+        """Reads files, or those with a digest up to some one.
+
+        Raises:
+            InputError: one is no image or cannot be read.
+        """
+        found = sorted((_digest(file), file) for file in files)
+        found = [(digest, file) for digest, file in found if up_to is None or digest <= up_to]
+        images = image_folder.read_images([file for _, file in found], size)
+        return cls(images, tuple(digest for digest, _ in found))
+
+    def held_out(self, fraction: float) -> str:
+        """The last digest of the part that is held out; at least one image is, and one is not.
+
+        An image belongs to that part if its digest is not above it: whatever else comes into the
+        folder later, no image changes sides.
+        """
+        count = len(self.digests)
+        wanted = min(max(round(fraction * count), 1), count - 1)
+        return self.digests[wanted - 1]
+
+    def divided(self, held_out: str) -> tuple["ClassImages", "ClassImages"]:
+        """The images above the digest `held_out`, and the others, which are held out."""
+        above = np.array([digest > held_out for digest in self.digests])
+        return self._some(above), self._some(~above)
+
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 over the digests."""
+        return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
+
+    def _some(self, chosen: np.ndarray) -> "ClassImages":
+        kept = tuple(d for d, keep in zip(self.digests, chosen, strict=True) if keep)
+        return ClassImages(self.images[chosen], kept)
+
+
+class OpenStream:
+    """The stream of a memory that is never finished.
+
+    What its tasks are depends on the classes that the memory knows; `begin` is told them.
+
+    Attributes:
+        name: of the memory.
+        source: origin of its images, one line.
+        image_shape: (S, S, C) of the images that the networks see.
+        colours: `image_folder.GREY` or `RGB`.
+        class_names: names by class id, which is the place in the order of arrival; those of classes
+            that are still to be learnt from `images`, too.
+        known: subfolders of `images` whose names the memory knows.
+        remarks: lines to be told before the first task.
+
+    Args:
+        images: folder with one subfolder of images per class.
+        name: of the memory, which does not change any more.
+        image_size: side S.
+        colours: None looks at all images: only if each is grey the memory is.
+        seed: the learner's, for the record.
+        together: all new classes are one task; else each is one.
+        test_images: folder with a subfolder of test images per class; None for a part of `images`.
+        test_fraction: fraction of a class's images that is that part.
+        least: images of a class that its task has at least: fewer are repeated.
+
+    Raises:
+        InputError: a folder cannot be read, or has no class.
+    """
+
+    source = "folders of images, one per class"
+
+    def __init__(
+        self,
+        images: str | pathlib.Path,
+        *,
+        name: str,
+        image_size: int,
+        colours: str | None,
+        seed: int,
+        together: bool = False,
+        test_images: str | pathlib.Path | None = None,
+        test_fraction: float = TEST_FRACTION,
+        least: int = 1,
+    ) -> None:
+        self._size = _checks.image_size(image_size)
+        self._fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
+        self.name, self.seed, self._together, self._least = name, seed, together, least
+        self._files = _in_natural_order(image_folder.list_classes(images))
+        if not self._files:
+            raise InputError(
+                f"{str(images)!r} must have a subfolder of images per class, it has none"
+            )
+        self._test_files = test_images and image_folder.list_classes(test_images)
+        self._read: dict[str, ClassImages] = {}
+        self.colours = colours or self._colours_of_all()
+        self.image_shape = (self._size, self._size, 1 if self.colours == GREY else 3)
+        self.class_names: tuple[str, ...] = ()
+        self.known: list[str] = []
+        self.remarks: list[str] = []
+        self._done: list[Mapping[str, Any]] = []
+        self._new: list[list[str]] = []
+        self._tests: dict[int, np.ndarray] = {}
+
+    def _colours_of_all(self) -> str:
+        """Reads every class, which a first task is going to need anyway."""
+        grey = [image_folder.is_grey(self._of(name).images) for name in self._files]
+        return GREY if all(grey) else RGB
+
+    def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Finds the tasks that are left for a memory that knows some classes.
+
+        Args:
+            rows: the memory's, of metrics.jsonl.
+
+        Raises:
+            InputError: an image of a new class cannot be read, or a class has too few.
+        """
+        self._done, self.remarks = list(rows), []
+        known = [name for row in rows for name in row["class_names"]]
+        new = [name for name in self._files if name not in known]
+        self.known = [name for name in self._files if name in known]
+        self.class_names = (*known, *new)
+        self._new = [new] if self._together and new else [[name] for name in new]
+        for name in new:
+            self._check(name)
+        self._find_tests()
+
+    def _check(self, name: str) -> None:
+        count = len(self._files[name])
+        wanted = 1 if self._test_files is not None else 2
+        if count < wanted:
+            raise InputError(
+                f"class {name} needs at least {wanted} images"
+                f"{'' if wanted == 1 else ', one to learn and one to test'}, it has {count}"
+            )
+        found = self._of(name)
+        coloured = sum(not image_folder.is_grey(image) for image in found.images)
+        if self.colours == GREY and coloured:
+            self.remarks.append(
+                f"{coloured} of {count} images of {name} are coloured; this memory is grey, as its "
+                "first images were, and learns them as grey"
+            )
+        train, _ = found.divided(self._limit(name))
+        if len(train.digests) < self._least:
+            self.remarks.append(
+                f"{name} has {len(train.digests)} images to learn from, fewer than a batch of "
+                f"{self._least}: they are repeated"
+            )
+
+    def _of(self, name: str) -> ClassImages:
+        if name not in self._read:
+            self._read[name] = ClassImages.read(self._files[name], self._size)
+        return self._read[name]
+
+    def _limit(self, name: str) -> str:
+        """Digest up to which images of a new class are held out; "" holds out none."""
+        return "" if self._test_files is not None else self._of(name).held_out(self._fraction)
+
+    # Tasks.
+
+    def __len__(self) -> int:
+        return len(self._done) + len(self._new)
+
+    def tasks(self, start: int = 1) -> Iterator[Task]:
+        """Yields the tasks from number `start` on, each closed when the next one begins."""
+        for index in range(start, len(self) + 1):
+            task = self._opened(index)
+            yield task
+            task.close()
+            for name in task.class_names:
+                self._read.pop(name, None)
+
+    def _opened(self, index: int) -> Task:
+        names = self._new[index - len(self._done) - 1]
+        parts = [self._learnt(name) for name in names]
+        ids = [self.class_names.index(name) for name in names]
+        labels = np.repeat(np.array(ids, np.int32), [*map(len, parts)])
+        noun = "class" if len(names) == 1 else "classes"
+        return Task(
+            f"task {index} of {len(self)}: {noun} {', '.join(names)}",
+            index,
+            dict(zip(ids, names, strict=True)),
+            self.image_shape,
+            train=(np.concatenate(parts), labels),
+            validation=(np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int32)),
+        )
+
+    def _learnt(self, name: str) -> np.ndarray:
+        """Training images of a class uint8 [N, S, S, C], N at least `least`."""
+        train, _ = self._of(name).divided(self._limit(name))
+        images = image_folder.in_colours(train.images, self.colours)
+        return np.concatenate([images] * -(-max(self._least, 1) // len(images)))
+
+    def told(self, task: Task) -> dict[str, Any]:
+        """What a task's row says of its images.
+
+        `fingerprints` of the images of each class, and by class id `held_out`, the digest up to
+        which images were held out; empty where all were learnt.
+        """
+        limits = {name: self._limit(name) for name in task.class_names}
+        trains = [self._of(name).divided(limits[name])[0] for name in task.class_names]
+        return {
+            "fingerprints": [train.fingerprint() for train in trains],
+            "held_out": dict(zip(task.classes, limits.values(), strict=True)),
+        }
+
+    # Test images.
+
+    def _find_tests(self) -> None:
+        """Test images uint8 [N, S, S, C] by class id, of the classes that have some at hand."""
+        self._tests = {}
+        for label, name in enumerate(self.class_names):
+            images = self._test_of(label, name)
+            if images is not None and len(images):
+                self._tests[label] = image_folder.in_colours(images, self.colours)
+
+    def _test_of(self, label: int, name: str) -> np.ndarray | None:
+        if self._test_files is not None:
+            files = self._test_files.get(name, [])
+            return ClassImages.read(files, self._size).images if files else None
+        if name not in self._files:
+            return None
+        if name not in self.known:
+            return self._of(name).divided(self._limit(name))[1].images
+        limits = {int(key): limit for row in self._done for key, limit in row["held_out"].items()}
+        try:
+            return ClassImages.read(self._files[name], self._size, up_to=limits[label]).images
+        except InputError as error:  # No reason not to learn a new class.
+            self.remarks.append(f"{name} is not measured: {error}")
+            return None
+
+    def seen_test(self, task: Task | int) -> tf.data.Dataset | None:
+        """Test images at hand of the classes seen up to a task; None where there are none.
+
+        Args:
+            task: a task of this stream, or its number.
+
+        Returns:
+            Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B].
+        """
+        index = task.index if isinstance(task, Task) else task
+        tasks = [*(row["class_names"] for row in self._done), *self._new][:index]
+        seen = sum(map(len, tasks))
+        tests = {label: images for label, images in self._tests.items() if label < seen}
+        if not tests:
+            return None
+        images = np.concatenate([*tests.values()])
+        labels = np.repeat(np.array([*tests], np.int32), [*map(len, tests.values())])
+        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(_EVALUATED)
+        return batches.map(lambda pixels, ids: (to_float(pixels, self._size), ids))
+
+    # Description.
+
+    @property
+    def example(self) -> pathlib.Path:
+        """An image of the newest class that is at hand."""
+        return next(files[0] for files in reversed(self._files.values()) if files)
+
+    @property
+    def scenario(self) -> str:
+        """One line that belongs next to every number measured on this stream."""
+        return (
+            f"class-incremental, an open memory called {self.name}, single head, {self.colours} "
+            f"images of {self._size}x{self._size} from {self.source}"
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """All that stays the same for as long as the memory grows, JSON-able."""
+        return {
+            "kind": OPEN,
+            "name": self.name,
+            "source": self.source,
+            "scenario": self.scenario,
+            "image_shape": list(self.image_shape),
+            "colours": self.colours,
+            "geometry": GEOMETRY,
+            "validation_fraction": 0.0,
+            "seed": self.seed,
+        }
+
+
+def _digest(file: pathlib.Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        name = _checks.one_line(repr(str(file)))
+        raise InputError(f"image {name} cannot be read: {_checks.reason(error)}") from error
+
+
+def _in_natural_order(classes: Mapping[str, list[pathlib.Path]]) -> dict[str, list[pathlib.Path]]:
+    """Classes by name, digits by their number: 2 before 10."""
+
+    def key(name: str) -> list[tuple[bool, int, str]]:
+        parts = re.split(r"([0-9]+)", name)
+        return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+    return {name: classes[name] for name in sorted(classes, key=key)}

@@ -1,0 +1,267 @@
+"""A memory grows over commands: each sees its own classes only, and nothing else is different."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from dgm_tf import distribution
+from dgm_tf.errors import InputError
+from dgm_tf.experiments import open_memory
+from dgm_tf.experiments import run as run_module
+from dgm_tf.experiments.open_memory import OpenRun
+from dgm_tf.experiments.options import QUIET, LearnOptions, RunOptions
+from dgm_tf.image_folder import GREY
+from dgm_tf.open_stream import OpenStream
+from dgm_tf.reporting import page, tables
+from dgm_tf.reporting.run import read_run
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.storage.checkpoint import Every
+from tests.class_folders import write
+from tests.refusals import refused
+from tests.run_content import content
+from tests.tiny_phases import BATCH, TinyLearner
+
+WEEKS = {"week1": {"dog": 30, "cat": 220}, "week2": {"cat": 99, "ape": 120}, "week3": {"bee": 170}}
+
+
+class NamedTiny(TinyLearner):
+    """A toy with the names of its classes."""
+
+
+def learn(memory, images, *, every=0, verbosity=QUIET, **options):
+    stream = OpenStream(
+        images, name="zoo", image_size=16, colours=GREY, seed=3, least=BATCH, **options
+    )
+    run_options = RunOptions(checkpoint_every=Every(steps=every), verbosity=verbosity)
+    run = OpenRun(memory, stream, NamedTiny(), run_options, distribution.present())
+    run.run()
+    return run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_page():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "write_page", lambda folder: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for week, levels in WEEKS.items():
+        write(folder / week, levels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory, images):
+    """A memory of three weeks."""
+    folder = tmp_path_factory.mktemp("zoo") / "zoo"
+    for week in WEEKS:
+        learn(folder, images / week, every=3)
+    return folder
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_each_command_adds_what_the_memory_does_not_know(zoo):
+    rows = rows_of(zoo)
+    assert [row["class_names"] for row in rows] == [["cat"], ["dog"], ["ape"], ["bee"]]
+    assert [row["classes"] for row in rows] == [[0], [1], [2], [3]]
+    assert rows[-1]["audit"] == {"1": 0, "2": 0, "3": 0}
+    described = json.loads((zoo / "settings.json").read_text())["stream"]
+    assert described["kind"] == "open" and described["colours"] == "grey"
+    assert "task_classes" not in described and "class_names" not in described
+
+
+def test_classes_without_test_images_at_hand_are_left_out_of_the_means(zoo):
+    rows = rows_of(zoo)
+    # In the second week other pictures of cats are at hand, of which the lowest digests are new.
+    assert [row["not_measured"] for row in rows] == [[], [], rows[2]["not_measured"], [0, 1, 2]]
+    assert 1 in rows[2]["not_measured"]
+    for row in rows:
+        measured = list(row["class_accuracy"].values())
+        assert row["average_accuracy"] == pytest.approx(np.mean(measured))
+    assert rows[3]["forgetting"] is None
+
+
+def test_after_each_of_many_tasks_the_audit_checks_some(zoo, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "AUDITED", 2)
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    learn(copy, write(tmp_path / "week4", {"elk": 60}))
+    row = rows_of(copy)[-1]
+    assert row["audit"] == {"1": 0, "4": 0} and set(row["audit_pixels"]) == {"1", "4", "5"}
+
+
+def test_tables_and_files_call_classes_by_their_names(zoo):
+    text = tables.run_report(read_run(zoo))
+    assert "4 bee" in text and "(bee)" in text and "class 3" not in text
+    (line,) = [line for line in text.splitlines() if line.split()[:2] == ["cat", "1"]]
+    assert line.split()[2] == "-" and "identical after 3 later tasks" in line
+    header = (zoo / "accuracy_matrix.csv").read_text().splitlines()[0]
+    assert header == "task,cat,dog,ape,bee"
+
+
+def test_one_command_for_all_weeks_learns_the_same_classes(zoo, images, tmp_path):
+    """The stream of the last command knows all classes, the commands above knew their own."""
+    for week in ("week3", "week2", "week1"):
+        shutil.copytree(images / week, tmp_path / "all", dirs_exist_ok=True)
+    learn(tmp_path / "zoo", tmp_path / "all")
+    names = [name for row in rows_of(tmp_path / "zoo") for name in row["class_names"]]
+    assert names == ["ape", "bee", "cat", "dog"]
+
+
+def test_a_class_is_learnt_to_the_same_bits_whatever_else_the_command_brings(images, tmp_path):
+    for week in ("week3", "week2"):  # in this order of names: ape, bee, cat
+        shutil.copytree(images / week, tmp_path / "all", dirs_exist_ok=True)
+        for place in sorted((images / week).iterdir()):
+            shutil.copytree(place, tmp_path / place.name / place.name)
+    learn(tmp_path / "at once", tmp_path / "all")
+    for name in ("ape", "bee", "cat"):
+        learn(tmp_path / "one by one", tmp_path / name)
+    for task in (1, 2, 3):
+        (_, meta, arrays), (_, other_meta, others) = (
+            RunFolder(tmp_path / each).saved(task) for each in ("at once", "one by one")
+        )
+        assert meta == other_meta and set(arrays) == set(others)
+        assert all(array.tobytes() == others[name].tobytes() for name, array in arrays.items())
+
+
+def test_a_command_with_nothing_new_changes_nothing(zoo, images, tmp_path, capsys):
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    learn(copy, images / "week1", verbosity=1)
+    assert "new: nothing; known already, so passed over: cat, dog" in capsys.readouterr().out
+    assert content(copy) == content(zoo)
+
+
+def test_new_classes_can_be_one_task(images, tmp_path):
+    learn(tmp_path / "zoo", images / "week1", together=True)
+    (row,) = rows_of(tmp_path / "zoo")
+    assert row["classes"] == [0, 1] and len(row["fingerprints"]) == 2
+
+
+# Cut short.
+
+
+class Killed(BaseException):
+    """Stands in for the end of the process."""
+
+
+def killed(memory, images, *, task, steps):
+    keep = RunFolder.keep_unfinished
+
+    def kept(self, at, done, *arguments):
+        keep(self, at, done, *arguments)
+        if (at, done) == (task, steps):
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "keep_unfinished", kept)
+        with pytest.raises(Killed):
+            learn(memory, images, every=3)
+
+
+def test_a_later_command_killed_inside_its_task_resumes_to_the_same_bits(zoo, images, tmp_path):
+    folder = tmp_path / "zoo"
+    learn(folder, images / "week1", every=3)
+    killed(folder, images / "week2", task=3, steps=6)
+    (unfinished, _) = sorted((folder / "checkpoints" / "unfinished").iterdir())
+    begun = []
+    with pytest.MonkeyPatch.context() as patch:
+        resumed = OpenRun._unfinished
+        patch.setattr(
+            OpenRun,
+            "_unfinished",
+            lambda self, task: begun.append(resumed(self, task)) or begun[-1],
+        )
+        learn(folder, images / "week2", every=3)
+    assert begun[0] is not None and unfinished.name.startswith("task-03")
+    learn(folder, images / "week3", every=3)
+    assert content(folder) == content(zoo)
+
+
+def test_a_task_whose_images_have_changed_begins_again_and_says_so(images, tmp_path, capsys):
+    folder, week = tmp_path / "zoo", shutil.copytree(images / "week1", tmp_path / "week1")
+    killed(folder, week, task=1, steps=6)
+    write(week, {"cat": 221}, count=1)
+    learn(folder, week)
+    error = capsys.readouterr().err
+    assert error == (
+        "warning: task 1 was begun with other images of cat; it begins again with these\n"
+    )
+    learn(tmp_path / "fresh", week)
+    assert content(folder) == content(tmp_path / "fresh")
+
+
+# What is refused.
+
+
+def prepared(memory, images, asked=(), overrides=(), **options):
+    return open_memory.prepare(
+        LearnOptions(str(memory), str(images), **options), dict(asked), dict(overrides),
+        RunOptions(verbosity=QUIET),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, images):
+    """A memory of DGM that has learnt nothing yet."""
+    folder = tmp_path_factory.mktemp("made") / "zoo"
+    run = prepared(folder, images / "week1", overrides={"steps": 7}, image_size=16)
+    with run._folder.opened(run._description(), tasks=0):
+        pass
+    return folder
+
+
+def test_later_commands_take_the_memorys_settings(made, images):
+    run = prepared(made, images / "week2")
+    assert run.learner.settings.steps == 7 and run.stream.image_shape == (16, 16, 1)
+    prepared(made, images / "week2", {"method": "dgm"}, {"steps": 7}, image_size=16)
+
+
+@pytest.mark.parametrize(
+    ("asked", "overrides", "options", "wanted"),
+    [
+        ({}, {"steps": 8}, {}, "steps is 7 there, 8 here"),
+        ({}, {"seed": 1}, {}, "seed is 0 there, 1 here"),
+        ({"settings": '{"s_max": 3}'}, {}, {}, "s_max is 10000.0 there, 3.0 here"),
+        ({"preset": "paper"}, {}, {}, "steps is 7 there"),
+        ({"method": "ewc"}, {}, {}, 'method is "dgm" there, "ewc" here'),
+        ({}, {"ewc_strength": 1.0}, {}, "ewc_strength is null there"),
+        ({}, {}, {"image_size": 32}, "image_size is 16 there, 32 here"),
+    ],
+)
+def test_a_flag_that_disagrees_with_the_memory_is_refused(made, images, asked, overrides, options, wanted):  # fmt: skip # noqa: E501
+    with refused("keeps the settings that it was made with", wanted):
+        prepared(made, images / "week2", asked, overrides, **options)
+
+
+def test_a_method_that_needs_all_images_is_refused(images, tmp_path):
+    with refused("--method=joint needs the images of all classes at once"):
+        prepared(tmp_path / "zoo", images / "week1", {"method": "joint"})
+
+
+def test_the_folder_of_another_run_takes_no_classes(made, images, tmp_path):
+    copy = shutil.copytree(made, tmp_path / "run")
+    described = json.loads((copy / "settings.json").read_text())
+    described["stream"] = {
+        **{key: described["stream"][key] for key in ("name", "source", "image_shape")},
+        **{"fingerprint": "0", "class_names": ["a"], "task_classes": [[0]]},
+        "validation_fraction": 0.0,
+    }
+    (copy / "settings.json").write_text(json.dumps(described))
+    with refused("whose classes were all known at its start"):
+        prepared(copy, images / "week1")
+
+
+def test_a_second_learn_at_once_is_refused(zoo, images, tmp_path):
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    before = content(copy)
+    with RunFolder(copy).opened(json.loads((copy / "settings.json").read_text()), tasks=0):
+        with pytest.raises(InputError, match="another process is at work in") as error:
+            learn(copy, images / "week2")
+    assert "\n" not in str(error.value) and content(copy) == before

@@ -1,0 +1,174 @@
+"""A run folder holds each thing once, however many tasks there are, and finds it again."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from dgm_tf.errors import InputError
+from dgm_tf.runs import run_folder
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.storage import checkpoint
+from tests.damages import flip_a_bit
+
+DESCRIPTION = {
+    **dict.fromkeys(("scenario", "learner", "command", "date"), "none"),
+    **{"seed": 0, "settings": {}, "versions": {}, "machine": {}},
+    "stream": {
+        **dict.fromkeys(("name", "source", "fingerprint"), "none"),
+        **{"class_names": ["a"], "task_classes": [[0]], "image_shape": [16, 16, 1]},
+        "validation_fraction": 0.0,
+    },
+}
+
+
+def row(task):
+    return {
+        "task": task, "classes": [task], "classes_seen": list(range(1, task + 1)),
+        "class_accuracy": {str(label): 1.0 for label in range(1, task + 1)},
+        "newest_class_share": {"predictions": 1.0, "test_set": 1.0},
+        **dict.fromkeys(("average_accuracy", "epochs", "steps", "seconds"), 1.0),
+        "evaluation_seconds": 1.0, "forgetting": None, "backward_transfer": None,
+        "audit": {}, "audit_pixels": {}, "last_epoch": {},
+    }  # fmt: skip
+
+
+def state(tasks, *, finished=True):
+    """A learner's: one array that changes with each task, and one that each task leaves."""
+    arrays = {"classifier": np.full(3, tasks, np.float32)}
+    for task in range(1, tasks + 1 if finished else 1):
+        arrays[f"finished/{task:05d}/mask"] = np.full(1000, task % 251, np.uint8)
+    return {"tasks": tasks}, arrays
+
+
+def write(path, tasks, *, start=1, **options):
+    with RunFolder(path).opened(DESCRIPTION, tasks=tasks) as folder:
+        folder.restore()
+        for task in range(start, tasks + 1):
+            rows = [row(each) for each in range(1, task + 1)]
+            folder.commit(rows, *state(task, **options))
+    return path
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("four") / "run", 4)
+
+
+@pytest.fixture
+def run(four, tmp_path):
+    return shutil.copytree(four, tmp_path / "run")
+
+
+def restored(path):
+    with RunFolder(path).opened(DESCRIPTION, tasks=9) as folder:
+        return folder.restore()
+
+
+def same(found, wanted):
+    meta, arrays = wanted
+    assert found[0] == meta and set(found[1]) == set(arrays)
+    for name, array in arrays.items():
+        assert found[1][name].tobytes() == array.tobytes()
+
+
+def test_each_state_comes_back_whole(four):
+    for task in (1, 3, 4):
+        _, *found = RunFolder(four).state_after(task)
+        same(found, state(task))
+    rows, *found = restored(four)
+    assert rows == [row(task) for task in (1, 2, 3, 4)]
+    same(found, state(4))
+
+
+def test_a_checkpoint_holds_its_own_row_and_its_own_finished_arrays_only(four):
+    for task in (1, 2, 3, 4):
+        folder = four / "checkpoints" / f"task-0{task}"
+        meta, arrays = checkpoint.load(folder)
+        assert meta["row"] == row(task) and "rows" not in meta and list(arrays) == ["classifier"]
+        sizes = [path.stat().st_size for path in folder.iterdir()]
+        assert len(sizes) == 3 and 1000 < sum(sizes) < 4000
+
+
+def test_a_resumed_run_goes_on_with_the_digest_of_what_is_there(four, tmp_path):
+    path = write(tmp_path / "run", 2)
+    write(path, 4, start=3)
+    for file in four.glob("checkpoints/*/*"):
+        assert (path / file.relative_to(four)).read_bytes() == file.read_bytes()
+
+
+def test_a_learner_without_finished_arrays_has_no_file_of_them(tmp_path):
+    path = write(tmp_path / "run", 2, finished=False)
+    assert not list(path.rglob("finished*"))
+    same(restored(path)[1:], state(2, finished=False))
+
+
+# Damage.
+
+
+def test_damaged_finished_arrays_are_named_and_the_run_resumes_before_them(run, capsys):
+    flip_a_bit(run / "checkpoints/task-03/finished.safetensors")
+    rows, *found = restored(run)
+    assert len(rows) == 2
+    same(found, state(2))
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "task-03/finished.safetensors" in error
+    assert "task-02" in error
+
+
+def test_a_missing_part_of_the_first_task_is_one_line(run):
+    (run / "checkpoints/task-01/finished.safetensors").unlink()
+    with pytest.raises(InputError, match="task-01/finished.safetensors .* task 1 has") as error:
+        restored(run)
+    assert "\n" not in str(error.value)
+
+
+def test_parts_of_two_tasks_that_changed_places_are_found_out(run):
+    one, two = (run / f"checkpoints/task-0{task}/finished.safetensors" for task in (1, 2))
+    content = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(content)
+    with pytest.raises(InputError, match="finished.safetensors"):
+        restored(run)
+
+
+def test_rows_come_from_the_checkpoints_where_the_log_was_changed(run):
+    log = run / "metrics.jsonl"
+    log.write_text(log.read_text().replace('"steps": 1.0', '"steps": 2.0'))
+    assert restored(run)[0] == [row(task) for task in (1, 2, 3, 4)]
+    assert '"steps": 2.0' not in log.read_text()
+
+
+def test_a_row_comes_from_the_log_where_its_checkpoint_is_gone(tmp_path):
+    path = write(tmp_path / "run", 3, finished=False)
+    shutil.rmtree(path / "checkpoints/task-01")
+    assert len(restored(path)[0]) == 3
+    (path / "metrics.jsonl").unlink()
+    with pytest.raises(InputError, match="the row of task 1 is lost") as error:
+        restored(path)
+    assert "\n" not in str(error.value)
+
+
+# A thousand tasks.
+
+
+def test_the_thousandth_task_stands_behind_the_second(tmp_path):
+    folder = RunFolder(tmp_path)
+    for task in (2, 10, 99, 100, 101, 999, 1000):
+        checkpoint.save(folder._checkpoint(task), {}, {})
+    assert folder.saved_tasks() == [2, 10, 99, 100, 101, 999, 1000]
+    folder.keep_unfinished(10, 5, {}, {})
+    folder.keep_unfinished(100, 7, {}, {})
+    assert folder.unfinished(10) == ({}, {}) and len(folder._unfinished_checkpoints(10)) == 1
+
+
+def test_the_space_asked_for_follows_the_last_task(four, tmp_path, monkeypatch):
+    wanted = []
+    monkeypatch.setattr(run_folder, "check_writable", lambda path, mib: wanted.append(mib))
+    for path, tasks in ((tmp_path / "new", 1000), (tmp_path / "new", 1), (four, 4), (four, 1000)):
+        with RunFolder(path).opened(DESCRIPTION, tasks=tasks):
+            pass
+    newest = sum(path.stat().st_size for path in (four / "checkpoints/task-04").iterdir()) / 2**20
+    assert wanted == [300, 30, 0, (996 + 3) * newest]
+    assert json.loads((four / "settings.json").read_text()) == DESCRIPTION

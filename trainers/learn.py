@@ -1,0 +1,63 @@
+"""Adds classes to a memory, each from a subfolder of images; the first command makes the memory.
+
+A memory is never finished: later commands add the subfolders that it does not know, and the images
+of earlier ones may be gone. A command that was cut short resumes when it is given again.
+"""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, SettingsOptions
+from trainers import command
+from trainers.flags import UNUSED, Flags, Given, program
+from trainers.train import SETTINGS
+
+_EXAMPLES = (
+    "--memory=pets --images=week1",
+    "--memory=pets --images=week2 --test_images=held_out",
+    "--memory=pets --images=week1 --steps=1000 --image_size=64",
+)
+_FIRST = (
+    "memory", "images", "test_images", "test_fraction", "together", "image_size", "steps", "seed",
+    "variant",
+)  # fmt: skip
+_NOT_OF_A_MEMORY = ("run_dir", "oracle", "export_dir", "export_classifier")
+
+
+def define() -> Flags:
+    """The flags of this command."""
+    made = Flags("learn", __doc__, examples=_EXAMPLES, first=_FIRST, used=_used)
+    made.add("What to learn", LearnOptions)
+    made.add("Settings of a new memory", SettingsOptions, *SETTINGS)
+    return made.add("The command", RunOptions, without=_NOT_OF_A_MEMORY)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    with command.outcome("stopped; the same command resumes from the last checkpoint") as outcome:
+        given = define().parse(arguments)
+        learn = given.of(LearnOptions)
+        options = given.of(RunOptions, command=given.command)
+        with command.hushed():
+            from dgm_tf.experiments import open_memory
+        asked, overrides = given.among(SettingsOptions), given.among(*SETTINGS)
+        run = open_memory.prepare(learn, asked, overrides, options)
+        run.run()
+        picture = shlex.join([f"--memory={learn.memory}", str(run.stream.example)])
+        command.say(f"To classify a picture: {program('classify')} {picture}")
+    return outcome.code
+
+
+def _used(given: Given) -> Mapping[str, Any]:
+    """The settings that a command line leads to; those of other methods are unused."""
+    chosen = given.of(SettingsOptions)
+    settings = chosen.resolve(FOLDER, given.among(*SETTINGS))
+    every = {field.name: UNUSED for kind in SETTINGS for field in dataclasses.fields(kind)}
+    return {**every, **dataclasses.asdict(settings), "preset": chosen.chosen_preset()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
