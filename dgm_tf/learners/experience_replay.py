@@ -69,6 +69,17 @@ class ExperienceReplay(ClassifierLearner):
 
     method = "experience_replay"
 
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_preset(
+            cls,
+            dataset: str,
+            *,
+            preset: str = "tuned",
+            **changes: Unpack[ExperienceReplayArguments],
+        ) -> "ExperienceReplay": ...
+
     def __init__(
         self,
         settings: "ExperienceReplaySettings | None" = None,
