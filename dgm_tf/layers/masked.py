@@ -81,6 +81,8 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.seed = int(seed)
         self.finished = tuple((int(inputs), int(outputs)) for inputs, outputs in finished)
+        # No variables: nothing trains them, and a thousand tasks would make thousands of them.
+        self.finished_masks: tuple[np.ndarray, ...] = ()
 
     # What a subclass adds: the kernel's form and the product.
 
@@ -112,17 +114,18 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             dtype="uint8",
             name="reserved",
         )
-        # No variables: nothing trains them, and a thousand tasks would make thousands of them.
-        self.finished_masks = tuple(
-            np.zeros(masks.packed_size(self._mask_shape(*widths)), np.uint8)
-            for widths in self.finished
-        )
+        if len(self.finished_masks) < len(self.finished):
+            self.finished_masks = tuple(np.zeros(size, np.uint8) for size in self.mask_sizes())
         self.norm = None
         if self.normalize:
             self.norm = TaskBatchNormalization(
                 finished=[units for _, units in self.finished], dtype=self.dtype_policy, name="norm"
             )
             self.norm.build((None, self.units))
+
+    def mask_sizes(self) -> list[int]:
+        """Bytes of each finished task's mask, which may be known before the layer is built."""
+        return [masks.packed_size(self._mask_shape(*widths)) for widths in self.finished]
 
     def _seeded_initializer(self) -> Any:
         config = self.kernel_initializer.get_config()

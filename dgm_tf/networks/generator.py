@@ -76,10 +76,7 @@ class Generator(KeptArrays, keras.Model):
         self.head = self._head(len(self.finished) + 1)
         # Of finished tasks. No variables: nothing trains them, and a thousand tasks would make
         # thousands of them.
-        self.finished_heads = tuple(
-            np.zeros((_KERNEL, _KERNEL, self.image_shape[-1], row[-1]), np.float32)
-            for row in self.finished_widths
-        )
+        self.finished_heads: tuple[np.ndarray, ...] = ()
         self._used: dict[int, list[np.ndarray]] = {}
         self._cut: dict[int, FinishedGenerator] = {}
         # By task, for `dgm_tf.networks.generator_state`.
@@ -133,7 +130,15 @@ class Generator(KeptArrays, keras.Model):
             block.build(shape)
             shape = block.compute_output_shape(shape)
         self.head.build(shape)
+        if len(self.finished_heads) < len(self.finished):
+            self.finished_heads = tuple(
+                np.zeros(self.head_shape(row[-1]), np.float32) for row in self.finished_widths
+            )
         self.built = True
+
+    def head_shape(self, units: int) -> tuple[int, ...]:
+        """Shape of the kernel of an output layer that reads so many units."""
+        return (_KERNEL, _KERNEL, self.image_shape[-1], units)
 
     def kernel_size(self, layer: int) -> int:
         """Weights of one block; to be known before it is built."""

@@ -80,9 +80,11 @@ def restored_generator(config: Mapping[str, Any], arrays: Mapping[str, np.ndarra
         InputError: an array is missing, or sizes or types do not fit.
     """
     generator = Generator.from_config(config)
+    # Before room is made for anything, its arrays must be there.
     _check_sizes(generator, arrays)
-    generator.build()
     _read_finished(generator, arrays)
+    generator.build()
+    _read_norms(generator, arrays)
     kernels = [np.zeros(block.kernel.shape, np.float32) for block in generator.blocks]
     for task, new in enumerate(_walk(generator), start=1):
         for block, kernel, (corner, where) in zip(generator.blocks, kernels, new, strict=True):
@@ -164,9 +166,9 @@ def _finished_arrays(
 
 
 def _check_sizes(generator: Generator, arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuses a configuration of more weights than there are, before room is made for them."""
+    """Refuses a configuration of more weights than the arrays have."""
+    tasks = range(1, len(generator.finished) + 1)
     for layer, block in enumerate(generator.blocks):
-        tasks = range(1, len(generator.finished) + 1)
         names = [f"{generator.name}/{block.name}/kernel"]
         names += [_name(task, block, "kernel") for task in tasks]
         found = sum(arrays[name].size for name in names if name in arrays)
@@ -175,21 +177,27 @@ def _check_sizes(generator: Generator, arrays: Mapping[str, np.ndarray]) -> None
                 f"the saved state describes a {generator.name} with {wanted} weights in "
                 f"{block.name}; its arrays have {found}"
             )
+    head = generator.head_shape(generator.widths[-1])
+    array_of(arrays, f"{generator.name}/{generator.head.name}/kernel", head)
 
 
 def _read_finished(generator: Generator, arrays: Mapping[str, np.ndarray]) -> None:
-    """Takes over the finished tasks' masks, normalisation and output layers."""
-    tasks = range(1, len(generator.finished) + 1)
+    """Takes over the finished tasks' masks and output layers."""
     for block in generator.blocks:
         block.finished_masks = tuple(
-            array_of(arrays, _name(task, block, "mask"), zeros.shape, np.uint8)
-            for task, zeros in zip(tasks, block.finished_masks, strict=True)
-        )
-        block.norm.affines = tuple(
-            array_of(arrays, _name(task, block, "affine"), zeros.shape)
-            for task, zeros in zip(tasks, block.norm.affines, strict=True)
+            array_of(arrays, _name(task, block, "mask"), [size], np.uint8)
+            for task, size in enumerate(block.mask_sizes(), start=1)
         )
     generator.finished_heads = tuple(
-        array_of(arrays, _name(task, None, "head"), zeros.shape)
-        for task, zeros in zip(tasks, generator.finished_heads, strict=True)
+        array_of(arrays, _name(task, None, "head"), generator.head_shape(row[-1]))
+        for task, row in enumerate(generator.finished_widths, start=1)
     )
+
+
+def _read_norms(generator: Generator, arrays: Mapping[str, np.ndarray]) -> None:
+    """Takes over the finished tasks' normalisation, of layers that are built."""
+    for block in generator.blocks:
+        block.norm.affines = tuple(
+            array_of(arrays, _name(task, block, "affine"), zeros.shape)
+            for task, zeros in enumerate(block.norm.affines, start=1)
+        )
