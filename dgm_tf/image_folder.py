@@ -5,6 +5,7 @@ import concurrent.futures
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,10 +39,10 @@ def from_folder(
 ) -> ImageData:
     """Reads a folder that has one subfolder of images per class.
 
-    Classes take their ids from the subfolders' names in ascending order. An image is turned
-    upright (EXIF), cut to its central square and resized. Of an animation the first frame is
-    taken, transparent parts become white, 16-bit grey is scaled to 8 bits, every other colour
-    model is converted to RGB. If all images are grey, one channel is kept.
+    Classes take their ids from the subfolders' names in their order, `2` before `10`. An image is
+    turned upright (EXIF), cut to its central square and resized. Of an animation the first frame is
+    taken, transparent parts become white, 16-bit grey is scaled to 8 bits, every other colour model
+    is converted to RGB. If all images are grey, one channel is kept.
 
     Args:
         path: the folder. Files in it, hidden entries, and files in the subfolders that are not
@@ -103,8 +104,14 @@ def _read_classes(
     return tuple(files_by_class), _read_images(files, size), labels
 
 
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts names as people do, by the numbers in them: `2` before `10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
 def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
-    """The image files of each subfolder of a folder, by its name in ascending order.
+    """The image files of each subfolder of a folder, by its name, `2` before `10`.
 
     Raises:
         InputError: no folder, a name that is no text, or a link out of the folder.
@@ -119,7 +126,7 @@ def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
             _text(entry.name): sorted(
                 _within(file, folder) for file in entry.iterdir() if _is_image(file)
             )
-            for entry in sorted(folder.iterdir())
+            for entry in sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
             if entry.is_dir() and not _is_passed_over(entry)
         }
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle

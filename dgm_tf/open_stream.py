@@ -7,7 +7,6 @@ order of the files decide about anything.
 import dataclasses
 import hashlib
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -122,7 +121,7 @@ class OpenStream:
         self._size = _checks.image_size(image_size)
         self._fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
         self.name, self.seed, self._together, self._least = name, seed, together, least
-        self._files = _in_natural_order(image_folder.list_classes(images))
+        self._files = image_folder.list_classes(images)
         if not self._files:
             raise InputError(
                 f"{str(images)!r} must have a subfolder of images per class, it has none"
@@ -322,13 +321,3 @@ def _digest(file: pathlib.Path) -> str:
     except OSError as error:
         name = _checks.one_line(repr(str(file)))
         raise InputError(f"image {name} cannot be read: {_checks.reason(error)}") from error
-
-
-def _in_natural_order(classes: Mapping[str, list[pathlib.Path]]) -> dict[str, list[pathlib.Path]]:
-    """Classes by name, digits by their number: 2 before 10."""
-
-    def key(name: str) -> list[tuple[bool, int, str]]:
-        parts = re.split(r"([0-9]+)", name)
-        return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
-
-    return {name: classes[name] for name in sorted(classes, key=key)}

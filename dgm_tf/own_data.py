@@ -26,8 +26,8 @@ def task_of(
     """A block in which data can be learnt as a task; what was made for it is gone at its end.
 
     Integer labels are class ids, and their texts are the names. Texts are names, whose classes get
-    the next ids above all known ones, in the order of the names. Of a folder each subfolder is a
-    class, named like it.
+    the next ids above all known ones, in their order (`2` before `10`). Of a folder each subfolder
+    is a class, named like it.
 
     Args:
         data: an open `Task`, which is taken as it is; a pair (images, labels) as
@@ -111,7 +111,7 @@ def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
     found = np.unique(labels).tolist()
     if labels.dtype.kind == "U":
         first = max(known, default=-1) + 1
-        classes = dict(enumerate(found, start=first))
+        classes = dict(enumerate(sorted(found, key=image_folder.natural), start=first))
     else:
         classes = {label: str(label) for label in found}
     if min(classes) < 0 or max(classes) > LAST_CLASS:

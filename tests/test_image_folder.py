@@ -53,6 +53,16 @@ def test_subfolders_are_classes_in_ascending_order_of_their_names(tmp_path):
     assert data.image_size == SIDE
 
 
+def test_numbers_in_names_count_as_numbers(tmp_path):
+    for name in ("10", "2", "0", "b2", "b10", "a"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in range(2):
+            Image.new("L", (16, 16), number).save(folder / f"{number}.png")
+    data = from_folder(tmp_path, image_size=16)
+    assert data.class_names == ("0", "2", "10", "a", "b2", "b10")
+
+
 def test_the_test_split_is_a_fraction_of_each_class_and_follows_the_seed(tmp_path):
     two_classes(tmp_path, count=10)
     cuts = [from_folder(tmp_path, image_size=SIDE, test_fraction=0.3, seed=s) for s in (1, 1, 2)]

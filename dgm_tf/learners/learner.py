@@ -243,7 +243,8 @@ class Learner(ImageClassifier):
 
         `layer_widths` and `initial_layer_widths` (units per block), `generator_parameters`,
         `free_fraction` and `layers` (a dictionary per block). A learner with a mask per task adds
-        `mask_overlap`: what the last task's mask shares with each one's so far, its own included.
+        `mask_overlap`: what the last task's mask shares with those of the tasks before, its own
+        last.
         Without a generator it is empty.
         """
         return {}

@@ -19,6 +19,8 @@ from dgm_tf.networks.drawing import FinishedGenerator
 
 _KERNEL = 4
 
+OVERLAPS = 40  # masks of that many tasks are compared with that of the next
+
 # Cut-out kernels that are kept for the next images of the same task.
 _CUT_BYTES = 256 * 2**20
 
@@ -419,23 +421,24 @@ class Generator(KeptArrays, keras.Model):
         return rows
 
     def mask_overlap(self, task: int) -> list[int]:
-        """Weights (w) or units (a) that a finished task's mask shares with each one's before it.
+        """Weights (w) or units (a) that a finished task's mask shares with the ones before it.
 
         Args:
             task: from 1.
 
         Returns:
-            `task` counts over all blocks, for tasks 1 to `task`; the last is the mask's own size.
+            Counts over all blocks, for the last 40 tasks up to this one; the last is the mask's own
+            size.
         """
-        counts = [0] * task
+        others = range(max(1, task + 1 - OVERLAPS), task + 1)
+        counts = np.zeros(len(others), int)
         for block in self.blocks:
             mask = block.finished_mask(task)
-            for earlier in range(1, task + 1):
-                other = block.finished_mask(earlier)
+            for place, other in enumerate(map(block.finished_mask, others)):
                 # The block was narrower then: its mask is the leading part.
                 part = mask[tuple(slice(size) for size in other.shape)]
-                counts[earlier - 1] += int(np.count_nonzero(part & other))
-        return counts
+                counts[place] += np.count_nonzero(part & other)
+        return counts.tolist()
 
     def get_config(self) -> dict[str, Any]:
         return {

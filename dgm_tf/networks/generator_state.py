@@ -3,7 +3,8 @@
 `finished/<task>/...` holds what a finished task has reserved for good: the bits of its masks, its
 normalisation, its output layer, and the weights that no earlier task had reserved. These arrays
 never change, so that a folder of checkpoints has to hold them once. The other names are those of
-variables; of a kernel only the free weights are in it.
+variables. Of a kernel only the free weights are in it, and the embeddings of a task that has not
+begun are left out, so that this part is as large after the thousandth task as after the first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ def generator_arrays(generator: Generator) -> dict[str, np.ndarray]:
     for block, rows in zip(generator.blocks, fixed, strict=True):
         arrays[block.kernel.path] = arrays[block.kernel.path][~rows]
         del arrays[block.reserved.path]  # which the masks say
+        if not arrays[block.embedding.path].any():
+            del arrays[block.embedding.path]
     kept = generator.finished_arrays
     if len(kept) < len(generator.finished):
         kernels = [to_numpy(block.kernel) for block in generator.blocks]
@@ -99,6 +102,7 @@ def restored_generator(config: Mapping[str, Any], arrays: Mapping[str, np.ndarra
         block.kernel.assign(kernel)
         block.reserved.assign(union)
     done = {path for it in generator.blocks for path in (it.kernel.path, it.reserved.path)}
+    done |= {it.embedding.path for it in generator.blocks} - set(arrays)
     assign_arrays([each for each in generator.weights if each.path not in done], arrays)
     return generator
 

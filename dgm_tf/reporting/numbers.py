@@ -103,14 +103,15 @@ def _sum_over_layers(row: Row, key: str) -> int:
 def mask_overlap(rows: Sequence[Row]) -> np.ndarray | None:
     """Percent [tasks, tasks] of the mask of the row's task that the column's task uses too.
 
-    None unless every row has its overlaps.
+    NaN where a row has no count: it has those of the last tasks. None unless every row has some.
     """
     if not rows or not all("mask_overlap" in row for row in rows):
         return None
     counts = [row["mask_overlap"] for row in rows]
-    both = np.zeros((len(counts), len(counts)))
+    both = np.full((len(counts), len(counts)), np.nan)
     for task, shared in enumerate(counts):
-        both[task, : task + 1] = both[: task + 1, task] = shared
+        others = slice(task + 1 - len(shared), task + 1)
+        both[task, others] = both[others, task] = shared
     sizes = both.diagonal()[:, None]
     return np.divide(100.0 * both, sizes, out=np.full_like(both, np.nan), where=sizes > 0)
 

@@ -136,6 +136,12 @@ def test_texts_of_a_new_memory_begin_at_0():
         assert task.classes == (0, 1, 2)
 
 
+def test_numbers_in_texts_count_as_numbers():
+    names = {"b": "10", "c": "9", "ä": "x2"}
+    with opened((IMAGES, [names[name] for name in NAMES])) as task:
+        assert task.class_names == ("9", "10", "x2")
+
+
 @pytest.mark.parametrize("labels", [[5] * 12, ["cat"] * 12, ["5"] * 12, [7] * 6 + [5] * 6])
 def test_a_class_is_learnt_once(labels):
     with pytest.raises(InputError, match=r"learnt before.* names of their own, such as '\w+ 2'"):

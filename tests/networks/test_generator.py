@@ -399,7 +399,7 @@ def test_images_it_cannot_make_are_refused(shape):
 
 
 @variants
-def test_overlaps_are_those_of_the_masks_by_position(variant):
+def test_overlaps_are_those_of_the_masks_by_position(variant, monkeypatch):
     generator = after(1, 1, 1, variant=variant)
     used = []  # of each task, the places it uses: (block, index ...)
     for task in (1, 2, 3):
@@ -408,6 +408,9 @@ def test_overlaps_are_those_of_the_masks_by_position(variant):
     for task in (1, 2, 3):
         wanted = [len(used[task - 1] & earlier) for earlier in used[:task]]
         assert generator.mask_overlap(task) == wanted
+        monkeypatch.setattr("dgm_tf.networks.generator.OVERLAPS", 2)
+        assert generator.mask_overlap(task) == wanted[-2:]
+        monkeypatch.undo()
     # What is reserved is what any task uses.
     reserved = sum(layer["reserved"] for layer in generator.layer_report())
     assert reserved == len(set.union(*used))

@@ -72,6 +72,9 @@ def test_what_is_left_free_counts_the_growth_before_the_task():
 def test_mask_overlap_is_of_the_rows_task():
     rows = [row(1, mask_overlap=[10]), row(2, mask_overlap=[4, 16])]
     np.testing.assert_allclose(numbers.mask_overlap(rows), [[100, 40], [25, 100]])
+    later = [*rows, row(3, mask_overlap=[8, 20])]  # the last two tasks'
+    expected = [[100, 40, np.nan], [25, 100, 50], [np.nan, 40, 100]]
+    np.testing.assert_allclose(numbers.mask_overlap(later), expected)
     assert numbers.mask_overlap([row(1), row(2, generates=False)]) is None
     empty = numbers.mask_overlap([row(1, mask_overlap=[0])])
     assert np.isnan(empty).all()  # no fraction of nothing
