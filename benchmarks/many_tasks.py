@@ -26,12 +26,14 @@ from absl import app, flags
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
 
 import dgm_tf
-from dgm_tf import growth
+from dgm_tf import growth, randomness
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.layers.masks import pack_bits
+from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.networks.generator_state import generator_arrays
 from dgm_tf.networks.state import network_arrays
+from dgm_tf.replay import BalancedReplay
 
 _TASKS = flags.DEFINE_list("tasks", ["10", "100", "1000"], "numbers of tasks")
 _FOLDER = flags.DEFINE_string("folder", None, "where the memories are written; a temporary one")
@@ -185,12 +187,34 @@ def export(learner: dgm_tf.DGM, folder: Path) -> None:
     learner.export(folder.with_name(f"{folder.name}-export"), classifier=True)
 
 
+def fill(learner: dgm_tf.DGM, folder: Path) -> None:
+    """The replay buffer as a task begins; a second one follows in consolidation."""
+    del folder
+    memory = TaskMemory(learner.generator)
+    BalancedReplay(memory, batch_size=32, size=2048, seed=randomness.pair(0, "replay"))
+
+
+def renew(folder: Path, tasks: int) -> dict[str, Any]:
+    """A renewal, of which there is one in eight training steps."""
+    del tasks
+    memory = TaskMemory(dgm_tf.load(folder).generator)
+    noise = randomness.normal([64, memory.latent_dim], randomness.pair(0, "noise"))
+    some = np.linspace(0, memory.classes - 1, 9).astype(int).tolist()
+    memory.recall(some.pop(0), noise)  # traces
+    start = time.monotonic()
+    for position in some:
+        memory.recall(position, noise)
+    return {"seconds": (time.monotonic() - start) / len(some)}
+
+
 PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "make": make,
     "load": load,
     "generate, first class": of_loaded(generate_first),
     "generate, last class": of_loaded(generate_last),
     "classify": of_loaded(classify),
+    "renew replay": renew,
+    "fill the replay buffer": of_loaded(fill),
     "audit": of_loaded(audit),
     "save": of_loaded(save),
     "export": of_loaded(export),

@@ -228,7 +228,10 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         return outputs
 
     def _taken(self, kernel: np.ndarray, inputs: np.ndarray, units: np.ndarray) -> np.ndarray:
-        return kernel.take(units, axis=self._out_axis).take(inputs, axis=self._in_axis)
+        for axis, indices in ((self._out_axis, units), (self._in_axis, inputs)):
+            if len(indices) < kernel.shape[axis]:  # seldom in a large layer, and costly there
+                kernel = kernel.take(indices, axis=axis)
+        return kernel
 
     def _widths_of(self, task: int) -> tuple[int, int]:
         if not 1 <= task <= len(self.finished):

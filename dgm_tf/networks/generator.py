@@ -386,8 +386,9 @@ class Generator(KeptArrays, keras.Model):
         for mine, its in zip(generator.blocks, self.blocks, strict=True):
             mine.inherit(its)
         generator.finished_heads = self.finished_heads
-        # Which nothing changes any more.
-        generator._used, generator.finished_arrays = self._used, self.finished_arrays
+        # Which nothing changes any more. Copies: a task that is broken off adds to its own.
+        generator._used = dict(self._used)
+        generator.finished_arrays = dict(self.finished_arrays)
         if len(generator.finished) == len(self.finished):
             value = to_numpy(generator.head.kernel).copy()
             value[..., : self.widths[-1]] = to_numpy(self.head.kernel)
