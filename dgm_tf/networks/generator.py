@@ -210,7 +210,9 @@ class Generator(KeptArrays, keras.Model):
             )
             used_inputs = used_units
         cut = FinishedGenerator(tuple(blocks), self.finished_heads[task - 1][..., used_inputs])
-        return tf.nest.map_structure(lambda it: None if it is None else tf.constant(it), cut)
+        return tf.nest.map_structure(
+            lambda it: None if it is None else tf.convert_to_tensor(it), cut
+        )
 
     def used_units(self, task: int) -> list[np.ndarray]:
         """Indices of the units that a finished task's images depend on, a row per block.
