@@ -91,7 +91,7 @@ def test_a_folder_with_another_run_is_refused_with_one_line(finished, monkeypatc
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert "settings.s_max is 10000.0 there, 500.0 here" in error
-    assert "stream.task_classes" in error and "--run_dir" in error
+    assert "stream.task_classes" in error and "choose another folder" in error
     assert numbers(folder) == before
 
 
