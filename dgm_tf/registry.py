@@ -16,7 +16,7 @@ class Method:
     """One method.
 
     Attributes:
-        name: as commands call it.
+        name: as commands call it: lower-case letters, digits and _, a letter first.
         label: as tables call it.
         settings: its settings class.
         learner: its learner, a class, or "module:class", which is imported when it is used, so that
