@@ -7,7 +7,7 @@ line can be checked before TensorFlow is loaded.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dgm_tf._quiet import hushed
+from dgm_tf import _quiet
 
 if TYPE_CHECKING:  # the same names again, for editors and type checkers
     from dgm_tf.datasets import ImageData as ImageData
@@ -46,6 +46,8 @@ if TYPE_CHECKING:  # the same names again, for editors and type checkers
     from dgm_tf.stream import TaskStream as TaskStream
     from dgm_tf.stream import class_incremental as class_incremental
     from dgm_tf.tuning.hypermodel import HyperDGM as HyperDGM
+
+_quiet.quieten()
 
 __version__ = "0.2.0"
 
@@ -94,8 +96,7 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dgm_tf' has no attribute {name!r}")
-    with hushed():
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

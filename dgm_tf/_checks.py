@@ -88,6 +88,11 @@ def is_line(text: Any) -> bool:
     return not {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text))
 
 
+def is_class_name(text: Any) -> bool:
+    """Returns whether a name is such a line and not empty."""
+    return is_line(text) and text != ""
+
+
 def differences(
     found: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]
 ) -> list[str]:

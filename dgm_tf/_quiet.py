@@ -1,26 +1,56 @@
-"""Imports of TensorFlow without its chatter."""
+"""TensorFlow without its chatter."""
 
 import contextlib
+import importlib.machinery
+import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_RETRACING = "triggered tf.function retracing"
+
+
+def quieten() -> None:
+    """Keeps TensorFlow quiet when it is imported and later, unless the user set its log level.
+
+    Whoever imports it: `import dgm_tf; import keras` is quiet, too. Does nothing where TensorFlow
+    has been imported before.
+    """
+    if _LEVEL in os.environ or "tensorflow" in sys.modules:
+        return
+    os.environ[_LEVEL] = "3"
+    sys.meta_path.insert(0, _QuietFinder)
+
+
+class _QuietFinder:
+    """Finds TensorFlow where Python does, and has its import write nothing."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
+        if name != "tensorflow":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def run_hushed(module: ModuleType) -> None:
+                with _hushed():
+                    run(module)
+
+            spec.loader.exec_module = run_hushed
+        return spec
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Keeps TensorFlow quiet while it is imported and later, unless the user set its log level.
+def _hushed() -> Iterator[None]:
+    """A block that writes nothing to standard error; if it raises, what it wrote is shown.
 
-    While it is imported it writes to the descriptor of standard error whatever its log level is;
-    what was written there is shown after all if the import fails. Does nothing where TensorFlow has
-    been imported before.
+    TensorFlow writes to the descriptor while it is imported, whatever its log level is.
     """
-    if _LEVEL in os.environ or "tensorflow" in sys.modules:
-        yield
-        return
-    os.environ[_LEVEL] = "3"
     try:
         kept = os.dup(2)
     except OSError:  # A program without a standard error, such as a service.
@@ -45,3 +75,21 @@ def hushed() -> Iterator[None]:
 def _flush() -> None:
     if sys.stderr is not None:
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """A block in which TensorFlow does not warn of functions that are traced again.
+
+    Every task has networks of its own, and so functions of its own.
+    """
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(_is_no_retracing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_retracing)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    return _RETRACING not in record.getMessage()

@@ -181,8 +181,8 @@ def from_arrays(
 ) -> ImageData:
     """Takes images that are in memory, without a copy.
 
-    The networks then see squares of their smaller side, rounded up to a multiple of 4, between 16
-    and 128 pixels, unless another size is asked for.
+    The networks then see squares of `dgm_tf.sizes.default_side`, from 16 to 128 pixels, unless
+    another size is asked for.
 
     Args:
         images: uint8 [N, H, W, C] or [N, H, W], C 1 or 3.

@@ -6,6 +6,7 @@ import functools
 import os
 import pathlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,7 +115,8 @@ def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
     """The image files of each subfolder of a folder, by its name, `2` before `10`.
 
     Raises:
-        InputError: no folder, a name that is no text, or a link out of the folder.
+        InputError: no folder, a name that is no text, two that are one (NFC), or a link out of the
+            folder.
     """
     folder = pathlib.Path(path).expanduser()
     try:
@@ -122,13 +124,18 @@ def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
             raise InputError(
                 f"{str(folder)!r} is no folder: name one that has a subfolder of images per class"
             )
-        return {
-            _text(entry.name): sorted(
-                _within(file, folder) for file in entry.iterdir() if _is_image(file)
-            )
-            for entry in sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
-            if entry.is_dir() and not _is_passed_over(entry)
-        }
+        classes: dict[str, list[pathlib.Path]] = {}
+        for entry in sorted(folder.iterdir(), key=lambda entry: natural(entry.name)):
+            if not entry.is_dir() or _is_passed_over(entry):
+                continue
+            if (name := _text(entry.name)) in classes:
+                raise InputError(
+                    f"{str(folder)!r} has two subfolders called {name}, in two forms of Unicode: "
+                    "put their images together"
+                )
+            files = (_within(file, folder) for file in entry.iterdir() if _is_image(file))
+            classes[name] = sorted(files)
+        return classes
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise InputError(f"{str(folder)!r} cannot be listed: {_checks.reason(error)}") from error
 
@@ -159,7 +166,7 @@ def _text(name: str) -> str:
             f"the name of folder {name!r} must be text of one line of at most "
             f"{_checks.LINE_LIMIT} characters: rename it"
         )
-    return name
+    return unicodedata.normalize("NFC", name)  # as a text that is typed is; macOS has it apart
 
 
 def _within(file: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

@@ -5,6 +5,8 @@ some shapes end the process. Nothing comes to them but through here.
 """
 
 import itertools
+import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -193,12 +195,27 @@ def _pixels(given: Any, channels: Sequence[int], wanted: str, *, one: bool) -> n
 
 
 def _array(given: Any, wanted: str) -> np.ndarray:
+    for each in given if isinstance(given, list | tuple) else [given]:
+        _refuse_with_meaning(each, wanted)
     try:
         return np.asarray(given)
     except Exception as error:  # Whatever an object that is no array says when it is asked.
         kind, why = type(given).__name__, _checks.reason(error)
         hint = "what has different sizes is given one by one"
         raise _refusal(wanted, f"a {kind} that makes no array ({why})", hint) from error
+
+
+def _refuse_with_meaning(given: Any, wanted: str) -> None:
+    """Refuses what has numbers that are no levels of grey, red, green and blue, or of no account.
+
+    NumPy takes the numbers of a palette, of hues or of masked pixels for levels.
+    """
+    if isinstance(given, np.ma.MaskedArray):
+        raise _refusal(wanted, "a masked array", "fill it by images.filled(value)")
+    pillow = sys.modules.get("PIL.Image")  # Without it there are no pictures.
+    if pillow and isinstance(given, pillow.Image) and given.mode not in ("L", "RGB"):
+        hint = 'convert it by picture.convert("RGB"), or "L" for grey'
+        raise _refusal(wanted, f"a picture of mode {given.mode}", hint)
 
 
 def _described(array: np.ndarray) -> str:
@@ -227,7 +244,8 @@ def _channels(channels: Sequence[int]) -> str:
 def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         try:
-            return value.decode()
+            value = value.decode()
         except UnicodeDecodeError:
             return None
-    return value if isinstance(value, str) else None
+    # One name for what looks the same, as folders have it.
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else None

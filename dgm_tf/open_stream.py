@@ -17,7 +17,7 @@ from dgm_tf import _checks, image_folder
 from dgm_tf.errors import InputError
 from dgm_tf.image_folder import GEOMETRY, GREY, RGB
 from dgm_tf.runs.run_format import OPEN
-from dgm_tf.stream import Task, to_float
+from dgm_tf.stream import Task, to_float, told_repeated
 
 TEST_FRACTION = 0.2
 _EVALUATED = 256  # test images in a batch
@@ -97,7 +97,7 @@ class OpenStream:
         together: all new classes are one task; else each is one.
         test_images: folder with a subfolder of test images per class; None for a part of `images`.
         test_fraction: fraction of a class's images that is that part.
-        least: images of a class that its task has at least: fewer are repeated.
+        least: images of a class that a pass over its task has at least: fewer are repeated.
 
     Raises:
         InputError: a folder cannot be read, or has no class.
@@ -177,11 +177,8 @@ class OpenStream:
                 "first images were, and learns them as grey"
             )
         train, _ = found.divided(self._limit(name))
-        if len(train.digests) < self._least:
-            self.remarks.append(
-                f"{name} has {len(train.digests)} images to learn from, fewer than a batch of "
-                f"{self._least}: they are repeated"
-            )
+        if line := told_repeated(name, len(train.digests), self._least):
+            self.remarks.append(line)
 
     def _of(self, name: str) -> ClassImages:
         if name not in self._read:
@@ -219,13 +216,13 @@ class OpenStream:
             self.image_shape,
             train=(np.concatenate(parts), labels),
             validation=(np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int32)),
+            least=self._least,
         )
 
     def _learnt(self, name: str) -> np.ndarray:
-        """Training images of a class uint8 [N, S, S, C], N at least `least`."""
+        """Training images of a class uint8 [N, S, S, C]."""
         train, _ = self._of(name).divided(self._limit(name))
-        images = image_folder.in_colours(train.images, self.colours)
-        return np.concatenate([images] * -(-max(self._least, 1) // len(images)))
+        return image_folder.in_colours(train.images, self.colours)
 
     def told(self, task: Task) -> dict[str, Any]:
         """What a task's row says of its images.

@@ -1,6 +1,7 @@
 """Data of a user's own as a task: arrays, a `tf.data.Dataset` or a folder of images."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,9 @@ import tensorflow as tf
 
 from dgm_tf import _checks, image_folder, inputs, sizes
 from dgm_tf.errors import InputError
-from dgm_tf.stream import Task
+from dgm_tf.stream import Task, told_repeated
+
+_log = logging.getLogger(__name__)
 
 LAST_CLASS = 2**20  # tables by class id are made
 
@@ -22,6 +25,7 @@ def task_of(
     number: int,
     known: Mapping[int, str],
     image_shape: Sequence[int] | None,
+    least: int = 1,
 ) -> Iterator[Task]:
     """A block in which data can be learnt as a task; what was made for it is gone at its end.
 
@@ -36,8 +40,8 @@ def task_of(
         number: of the task, from 1.
         known: names of the classes learnt before, by id.
         image_shape: (S, S, C) of the images learnt before; None if there are none. Then S is the
-            smaller side of the images, rounded up to a multiple of 4, from 16 to 128; of a folder
-            it is 32.
+            `dgm_tf.sizes.default_side` of the images, from 16 to 128; of a folder it is 32.
+        least: images of a class that a pass has at least: fewer are repeated, which is logged.
 
     Raises:
         InputError: the data cannot be used, has a class that is known, or has other channels.
@@ -59,7 +63,7 @@ def task_of(
         )
     classes = _named(labels, known)
     _check_new(classes, known)
-    task = _made(images, _ids(labels, classes), classes, number, image_shape)
+    task = _made(images, _ids(labels, classes), classes, number, image_shape, least)
     try:
         yield task
     finally:
@@ -74,6 +78,9 @@ def _arrays(data: Any, image_shape: Sequence[int] | None) -> tuple[np.ndarray, n
         images, labels = image_folder.read_classes(data, image_size=size)
         if tuple(channels) == (3,) and images.shape[-1] == 1:
             images = np.repeat(images, 3, axis=-1)  # all of them happen to be grey
+        elif tuple(channels) == (1,) and images.shape[-1] == 3:
+            _log.warning("this memory is grey and learns the coloured images of %s as grey", data)
+            images = image_folder.in_colours(images, image_folder.GREY)
     elif isinstance(data, tf.data.Dataset):
         images, labels = _joined(data)
     elif isinstance(data, tuple | list) and len(data) == 2:
@@ -119,7 +126,7 @@ def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
             f"expected class ids from 0 to {LAST_CLASS}; received {min(classes)} to {max(classes)}"
         )
     for name in classes.values():
-        if not name or not _checks.is_line(name):
+        if not _checks.is_class_name(name):
             raise InputError(
                 f"expected names of classes that are one line of 1 to {_checks.LINE_LIMIT} "
                 f"characters; received {name!a:.100}"
@@ -131,11 +138,14 @@ def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
     names = {name: label for label, name in known.items()}
     again = [label for label, name in classes.items() if label in known or name in names]
     if again:
-        shown = ", ".join(classes[label] for label in again)
+        shown, first = ", ".join(classes[label] for label in again), again[0]
+        if classes[first] == str(first):
+            own = f"free ids, such as {max(*known, *classes) + 1}"
+        else:
+            own = f"names of their own, such as {classes[first] + ' 2'!r}"
         raise InputError(
             f"classes {_checks.one_line(shown, 200)} have been learnt before, and each is learnt "
-            "once: leave their images out, or give these images names of their own, such as "
-            f"{classes[again[0]] + ' 2'!r}"
+            f"once: leave their images out, or give these images {own}"
         )
 
 
@@ -152,11 +162,15 @@ def _made(
     classes: Mapping[int, str],
     number: int,
     image_shape: Sequence[int] | None,
+    least: int,
 ) -> Task:
     if image_shape is None:
         side = sizes.default_side(*images.shape[1:3])
         image_shape = (side, side, images.shape[-1])
     rows = np.argsort(ids, kind="stable")  # class by class, as a stream has them
+    for label, name in classes.items():
+        if line := told_repeated(_checks.one_line(name, 80), int(np.sum(ids == label)), least):
+            _log.warning("%s", line)
     noun = "class" if len(classes) == 1 else "classes"
     return Task(
         f"task {number}: {noun} {_checks.one_line(', '.join(classes.values()), 80)}",
@@ -165,4 +179,5 @@ def _made(
         tuple(image_shape),
         train=(images[rows], ids[rows]),
         validation=(images[:0], ids[:0]),
+        least=least,
     )

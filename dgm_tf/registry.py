@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ class Method:
     """One method.
 
     Attributes:
-        name: as commands call it.
+        name: as commands call it: lower-case letters, digits and _, a letter first.
         label: as tables call it.
         settings: its settings class.
         learner: its learner, a class, or "module:class", which is imported when it is used, so that
@@ -24,7 +25,8 @@ class Method:
         about: what it is, in a few words.
         needs_stream: whether it may read the images of finished tasks, through the stream.
         private: whether it keeps no real image of a finished task, and reads none.
-        preset: the row of `dgm_tf.presets` that its settings begin with, as far as it has them.
+        preset: the row of `dgm_tf.presets` that its settings begin with, as far as it has them;
+            one of `PRESET_ROWS`.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Method:
     private: bool = True
     preset: str = "gan"
 
+
+PRESET_ROWS = ("dgm", "joint", "gan")
 
 # In the order of tables.
 METHODS: dict[str, Method] = {
@@ -131,8 +135,21 @@ def register_method(method: Method) -> None:
     Its learner is a `dgm_tf.Learner` whose `method` is the record's name.
 
     Raises:
-        InputError: there is a method of that name, or the record does not fit its learner.
+        InputError: there is a method of that name, the name is none, settings or preset are not of
+            this package's kind, or the record does not fit its learner.
     """
+    if not isinstance(method.name, str) or not re.fullmatch("[a-z][a-z0-9_]*", method.name):
+        raise InputError(
+            "the name of a method must be lower-case letters, digits and _, a letter first, as "
+            f"folders and commands have it; received {method.name!r:.100}"
+        )
+    kind = method.settings
+    if not (isinstance(kind, type) and issubclass(kind, settings.MethodSettings)):
+        raise InputError(
+            f"the settings of the method {method.name} must be a class on dgm_tf.MethodSettings, "
+            f"received {_checks.one_line(kind, 80)}"
+        )
+    _checks.one_of("preset row", method.preset, PRESET_ROWS)
     if method.name in METHODS:
         raise InputError(f"there is a method {method.name} already: name it otherwise")
     if isinstance(method.learner, type) and getattr(method.learner, "method", "") != method.name:
@@ -143,10 +160,13 @@ def register_method(method: Method) -> None:
     METHODS[method.name] = method
 
 
-def is_private(learner: str) -> bool:
-    """Returns whether a learner, such as `dgm-w`, keeps no real images of finished tasks."""
+def is_private(learner: str) -> bool | None:
+    """Returns whether a learner, such as `dgm-w`, keeps no real images of finished tasks.
+
+    None of an unknown one, of which nothing is claimed.
+    """
     method = METHODS.get(learner.partition("-")[0])
-    return method is None or method.private
+    return None if method is None else method.private
 
 
 def generates(learner: str) -> bool:
@@ -206,13 +226,19 @@ def load_state(
             the learner is to learn on.
 
     Raises:
-        InputError: there is no such method, or the state is not that of one of its learners.
+        InputError: there is no such method, it has no classifier that a function could make, or
+            the state is not that of one of its learners.
     """
     method = meta.get("method")
     if not isinstance(method, str) or method not in METHODS:
         raise InputError(
             f"the saved state is of the method {_checks.one_line(method, 60)!r}, which dgm_tf does "
             f"not have; it has {', '.join(METHODS)}"
+        )
+    if classifier is not None and not _class_of(method).takes_classifier:
+        raise InputError(
+            f"the method {method} has no classifier that a function could make: leave classifier= "
+            "out"
         )
     with reading_state():
         learner = new_learner(

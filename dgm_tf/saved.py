@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dgm_tf import registry
+from dgm_tf.datasets import NAMES
 from dgm_tf.errors import InputError
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
-from dgm_tf.storage.files import read_text, refuse_links_out
+from dgm_tf.storage.files import locked_name, read_text, recover, refuse_links_out, to_recover
 
 _SAVED = "saved"  # the key that tells a save from a run's checkpoint
 _MAX_STATE_BYTES = 64 * 2**20
@@ -21,12 +22,14 @@ def save(learner: Any, path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     if not learner.finished_tasks:
         raise InputError("nothing has been learnt yet, so that there is nothing to save")
-    if os.path.lexists(folder) and not _may_be_replaced(folder):
-        raise InputError(
-            f"{folder} exists and is no saved learner, so it is not replaced: name another folder"
-        )
-    meta, arrays = learner.state()
-    return checkpoint.save(folder, {**meta, _SAVED: True}, arrays)
+    with locked_name(folder):
+        if os.path.lexists(folder) and not _may_be_replaced(folder):
+            raise InputError(
+                f"{folder} exists and is no saved learner, so it is not replaced: name another "
+                "folder"
+            )
+        meta, arrays = learner.state()
+        return checkpoint.save(folder, {**meta, _SAVED: True}, arrays)
 
 
 def load(
@@ -49,17 +52,26 @@ def load(
             learn on.
 
     Raises:
-        InputError: there is no learner, it is damaged, or the run has not finished that task.
+        InputError: there is no learner, it is damaged, the run has not finished that task, or the
+            method has no classifier that a function could make.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            f"expected the path of a saved learner or of a run, received {type(path).__name__}"
+        )
     folder = Path(path)
+    if to_recover(folder):
+        with locked_name(folder):
+            recover(folder)
     if (folder / checkpoint.STATE_FILE).is_file():
         meta, arrays = _saved(folder, task)
     elif (folder / "settings.json").is_file():
         _, meta, arrays = RunFolder(folder).state_after(task)
     else:
+        data = f"; the data set {path} is read by dgm_tf.load_data" if str(path) in NAMES else ""
         raise InputError(
             f"expected the folder of a saved learner or of a run, {folder} is neither: name one "
-            "that model.save or a trainer has written"
+            f"that model.save or a trainer has written{data}"
         )
     options = {} if classifier is None else {"classifier": classifier}
     return registry.load_state(meta, arrays, stream=stream, **options)

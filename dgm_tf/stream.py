@@ -199,8 +199,17 @@ class Task:
         classes: class ids that arrive with this task, as the data set has them.
         class_names: their names.
         image_shape: (S, S, C) of the images that `batches` yields.
-        train_size: training images, the validation part excluded.
+        train_size: training images in a pass, the validation part excluded.
         validation_size: images held out.
+
+    Args:
+        name: text for errors and progress.
+        index: as above.
+        classes: names by class id.
+        image_shape: as above.
+        train: images and class ids, class by class.
+        validation: the same, held out.
+        least: images of a class that a pass has at least: fewer are repeated in it.
     """
 
     def __init__(
@@ -212,6 +221,7 @@ class Task:
         *,
         train: _Images,
         validation: _Images,
+        least: int = 1,
     ):
         self.index = index
         self.classes = tuple(classes)
@@ -224,9 +234,12 @@ class Task:
         )
         self._train = _ImageStore(*train, closed)
         self._validation = _ImageStore(*validation, closed)
-        self.train_size = self._train.size
+        parts = [np.flatnonzero(train[1] == label) for label in classes]
+        parts = [np.tile(rows, repeats(len(rows), least)) for rows in parts]
+        self._rows = np.concatenate(parts)  # those of a pass
+        self.train_size = len(self._rows)
         self.validation_size = self._validation.size
-        self._smallest_class = int(np.bincount(train[1])[list(classes)].min())
+        self._smallest_class = min(map(len, parts))
 
     def __str__(self) -> str:
         return self._name
@@ -258,6 +271,8 @@ class Task:
     ) -> tf.data.Dataset:
         """Training batches in random order, `epochs` passes in one dataset.
 
+        Images that are repeated count as so many images.
+
         The order of pass e depends only on (seed, e): the same call with `start=k` resumes an
         interrupted pass exactly.
 
@@ -277,8 +292,16 @@ class Task:
         """
         self._train.check_open()
         self.steps_per_epoch(batch_size)  # Refuses a batch that is too large.
-        rows = _shuffled_rows(self.train_size, batch_size, epochs, seed, start)
+        rows = _shuffled_rows(self._rows, batch_size, epochs, seed, start)
         return self._dataset(rows, self._train)
+
+    def each_once(self, batch_size: int = 256) -> tf.data.Dataset:
+        """Each training image once, class by class; the last batch may be smaller.
+
+        Pairs and errors are those of `batches`.
+        """
+        self._train.check_open()
+        return self._dataset(_rows_in_order(self._train.size, batch_size), self._train)
 
     def validation(self, batch_size: int = 256) -> tf.data.Dataset:
         """The task's own held-out images, in fixed order; the last batch may be smaller.
@@ -311,14 +334,30 @@ class Task:
         self._validation.close()
 
 
+def repeats(images: int, least: int) -> int:
+    """How often a pass has each image of a class, for it to have `least` of the class."""
+    return max(1, -(-least // max(images, 1)))
+
+
+def told_repeated(name: str, images: int, least: int) -> str:
+    """A line on a class whose images are repeated; empty where they are not."""
+    if repeats(images, least) == 1:
+        return ""
+    return (
+        f"{name} has {images} image{'s' * (images > 1)} to learn from, fewer than a batch of "
+        f"{least}: they are repeated"
+    )
+
+
 def _rows_in_order(size: int, batch_size: int) -> tf.data.Dataset:
     return tf.data.Dataset.range(size).batch(_checks.integer(batch_size, "batch_size", low=1))
 
 
 def _shuffled_rows(
-    size: int, batch_size: int, epochs: int, seed: int, start: int
+    rows: np.ndarray, batch_size: int, epochs: int, seed: int, start: int
 ) -> tf.data.Dataset:
-    """Row numbers [B] of every batch, from batch `start` on; pass e depends only on (seed, e)."""
+    """Rows [B] of every batch, from batch `start` on; pass e depends only on (seed, e)."""
+    size = len(rows)
     batch_size = _checks.integer(batch_size, "batch_size", low=1, high=size)
     steps = size // batch_size
     epochs = _checks.integer(epochs, "epochs", low=1)
@@ -327,15 +366,15 @@ def _shuffled_rows(
 
     def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(size, dtype=tf.int64), seed=tf.stack([seed, epoch]), alg="philox"
+            tf.constant(rows, tf.int64), seed=tf.stack([seed, epoch]), alg="philox"
         )
         return tf.data.Dataset.from_tensor_slices(
             tf.reshape(order[: steps * batch_size], [steps, batch_size])
         )
 
     first = start // steps
-    rows = tf.data.Dataset.range(first, epochs).flat_map(one_pass).skip(start - first * steps)
-    return rows.apply(tf.data.experimental.assert_cardinality(epochs * steps - start))
+    batches = tf.data.Dataset.range(first, epochs).flat_map(one_pass).skip(start - first * steps)
+    return batches.apply(tf.data.experimental.assert_cardinality(epochs * steps - start))
 
 
 class TaskStream:
@@ -497,7 +536,7 @@ class TaskStream:
         Args and result are those of `Task.batches`; the validation parts are left out.
         """
         images, labels = self._take(self._train_rows, self._seen_classes(task))
-        rows = _shuffled_rows(len(labels), batch_size, epochs, seed, start)
+        rows = _shuffled_rows(np.arange(len(labels)), batch_size, epochs, seed, start)
         return self._open_door(rows, images, labels)
 
     def _open_door(
@@ -587,7 +626,7 @@ def class_incremental(
             permutation of the class ids.
         image_size: side S of the square images that the networks see, a multiple of 4 and at
             least 16; None takes the data's own default (32; digits 16; arrays their smaller side,
-            rounded up, at most 128).
+            rounded up to the next of 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112 and 128).
         validation_fraction: fraction of each class's training images that is held out, in [0, 1);
             None takes the data's own default (0.15; SVHN 0.10).
         seed: determines the validation part and a random class order.

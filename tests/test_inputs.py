@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from dgm_tf import inputs
 from dgm_tf.errors import InputError
@@ -48,6 +49,36 @@ def test_colour_images_have_three_channels():
     for grey in ((9, 8), (2, 9, 8), (2, 9, 8, 1), (3, 9, 8)):
         with pytest.raises(InputError, match="with 3 channels"):
             inputs.images(pixels(*grey), (16, 16, 3))
+
+
+@pytest.mark.parametrize("mode", ["P", "HSV", "LAB", "YCbCr", "RGBA", "LA", "1", "CMYK", "I;16"])
+def test_pictures_whose_numbers_are_no_levels_are_refused(mode):
+    picture = Image.new(mode, (16, 16))
+    for given in (picture, [picture, picture]):
+        for read in (inputs.images, lambda given, shape: inputs.training_images(given, [1, 3])):
+            with pytest.raises(InputError, match=f'of mode {mode}; .*convert."RGB"') as error:
+                read(given, (16, 16, 1))
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode, channels", [("L", 1), ("RGB", 3)])
+def test_pictures_of_levels_are_taken(mode, channels):
+    picture = Image.fromarray(pixels(9, 8, 3)).convert(mode)
+    for given, count in ((picture, 1), ([picture, picture], 2)):
+        found = inputs.images(given, (16, 16, channels))
+        assert found.shape == (count, 9, 8, channels)
+        np.testing.assert_array_equal(found[0].ravel(), np.asarray(picture).ravel())
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.masked_equal(pixels(2, 16, 16, 1), 5)
+    for given in (masked, list(masked)):
+        with pytest.raises(InputError, match="a masked array; fill it by"):
+            inputs.images(given, (16, 16, 1))
+    with pytest.raises(InputError, match="a masked array"):
+        inputs.labels(np.ma.masked_equal([1, 2], 2))
+    with pytest.raises(InputError, match="a masked array"):
+        list(inputs.labelled_batches([(masked, [0, 1])]))
 
 
 # Images to learn from.
@@ -93,6 +124,8 @@ def test_what_cannot_be_learnt_from_is_said(given, channels):
         (tf.constant([1, 2], tf.int32), [1, 2]),
         (("b", "a"), ["b", "a"]),
         (np.array([b"b", "ä".encode()]), ["b", "ä"]),
+        ([b"a\xcc\x88"], ["\u00e4"]),
+        (["a\u0308", "\u00e4"], ["\u00e4"] * 2),
         (tf.constant(["x", "y"]), ["x", "y"]),
         ("cat", ["cat"]),
         (np.array(["x", "y"], object), ["x", "y"]),

@@ -138,6 +138,50 @@ def test_nothing_but_the_progress_is_written(tmp_path):
     assert last.startswith("accuracy ")
 
 
+RETRACED = """
+import numpy as np
+import dgm_tf
+import keras
+import tensorflow as tf
+
+class Retraced(dgm_tf.NearestMean):
+    def learn_task(self, task, *, callbacks=()):
+        for number in range(7):
+            again(number)
+        return super().learn_task(task, callbacks=callbacks)
+
+@tf.function
+def again(number):
+    return number
+
+model = Retraced()
+model.learn((np.zeros([32, 16, 16], np.uint8), ["a"] * 32), verbose=0)
+print("learnt")
+"""
+
+
+@pytest.mark.parametrize("line", ["import keras", "import tensorflow"])
+def test_tensorflow_is_quiet_whoever_imports_it_after_the_package(line):
+    for code, text in ((f"import dgm_tf; {line}", ""), (line, "oneDNN")):
+        done = python(code, cwd=ROOT)
+        assert done.returncode == 0 and (text in done.stderr if text else not done.stderr)
+
+
+def test_looking_for_tensorflow_changes_nothing():
+    code = (
+        "import dgm_tf, importlib.util as u; u.find_spec('tensorflow'); import tensorflow as tf; "
+    )
+    done = python(code + "print(tf.__spec__.loader.path == tf.__file__)", cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_retracing_is_nothing_that_a_user_is_warned_of_while_a_task_is_learnt():
+    done = python(RETRACED, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "learnt\n", "")
+    done = python(f"{RETRACED}\nfor number in range(7): again(-number)", cwd=ROOT)
+    assert "retracing" in done.stderr
+
+
 @pytest.mark.parametrize("level", [None, "0"])
 def test_what_tensorflow_writes_is_shown_to_those_who_ask(level):
     code = f"import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = {level!r}; " * (level is not None)

@@ -16,6 +16,7 @@ from dgm_tf import registry
 from dgm_tf.errors import InputError
 from dgm_tf.learners import described
 from dgm_tf.storage import checkpoint
+from dgm_tf.storage.files import locked_name
 from tests import tiny_run
 from tests.input_table import pixels
 from tests.load_saved import digest
@@ -148,6 +149,16 @@ def test_an_audit_of_other_classes_is_refused(copy):
             dgm_tf.load(copy)
 
 
+@pytest.mark.parametrize(
+    "names", [["a", "b", "b"], ["a", "b", 3], ["a", "b", ""], ["a", "b", "\n"]]
+)
+def test_names_of_a_state_are_distinct_lines(copy, names):
+    meta, arrays = checkpoint.load(copy)
+    checkpoint.save(copy, meta | {"class_names": names}, arrays)
+    with pytest.raises(InputError, match="names of classes in the saved state must be texts of"):
+        dgm_tf.load(copy)
+
+
 # Folders.
 
 
@@ -172,6 +183,23 @@ def test_a_save_takes_the_place_of_a_save_and_of_nothing_else(model, copy, tmp_p
     assert checkpoint.load(run_checkpoint)[0]["method"] == "dgm"
 
 
+def test_a_save_comes_back_after_a_kill_between_its_renames(model, copy):
+    hidden = copy.parent / ".copy.replaced"
+    copy.rename(hidden)  # see tests/storage/test_files.py
+    with locked_name(copy), pytest.raises(InputError, match="another process is at work in"):
+        dgm_tf.load(copy)
+    assert_same(dgm_tf.load(copy).state(), model.state())
+    assert not hidden.exists()
+
+
+def test_of_two_saves_at_once_the_second_is_refused(model, copy):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with locked_name(copy), pytest.raises(InputError, match="another process is at work in"):
+        model.save(copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    model.save(copy)
+
+
 def test_a_save_that_fails_leaves_the_one_before(model, copy, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -181,7 +209,7 @@ def test_a_save_that_fails_leaves_the_one_before(model, copy, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         model.save(copy)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
-    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+    assert sorted(path.name for path in copy.parent.iterdir()) == [".copy.lock", "copy"]
 
 
 def test_nothing_learnt_is_not_saved(tmp_path):
@@ -199,8 +227,14 @@ def test_a_damaged_save_is_refused(copy):
 
 
 def test_what_is_no_learner_is_refused(model, kept, tmp_path):
-    with pytest.raises(InputError, match="is neither"):
+    with pytest.raises(InputError, match="is neither.*has written$"):
         dgm_tf.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"the data set cifar10 is read by dgm_tf\.load_data"):
+        dgm_tf.load("cifar10")
+    for given in (None, 3):
+        for load in (dgm_tf.load, dgm_tf.load_exported):
+            with pytest.raises(InputError, match=f"expected .*received {type(given).__name__}"):
+                load(given)
     checkpoint.save(tmp_path / "task-01", *model.state())
     with pytest.raises(InputError, match="in the folder of a run: load that folder"):
         dgm_tf.load(tmp_path / "task-01")

@@ -16,8 +16,9 @@ from tests.tiny_run import SIZES, MovedDGM, MovedFineTune
 
 # Side of the images: blocks of the generator, side of the first, convolutions of the critic.
 STAGES = {
-    16: (3, 2, 3), 20: (2, 5, 3), 24: (3, 3, 3), 28: (2, 7, 3), 32: (3, 4, 3), 48: (3, 6, 3),
-    60: (2, 15, 3), 64: (4, 4, 4), 96: (4, 6, 4), 112: (4, 7, 4), 128: (5, 4, 5), 256: (6, 4, 5),
+    16: (3, 2, 3), 20: (2, 5, 3), 24: (2, 6, 3), 28: (2, 7, 3), 32: (3, 4, 3), 36: (2, 9, 3),
+    40: (3, 5, 3), 48: (3, 6, 3), 56: (3, 7, 3), 60: (2, 15, 3), 64: (4, 4, 4), 72: (3, 9, 4),
+    80: (4, 5, 4), 96: (4, 6, 4), 112: (4, 7, 4), 128: (5, 4, 5), 160: (5, 5, 5), 256: (6, 4, 5),
 }  # fmt: skip
 UNUSUAL = (28, 48, 64, 96, 128)
 # Learners of most sides take seconds each.
@@ -36,11 +37,23 @@ def test_networks_have_as_many_stages_as_suit_the_side(side):
     assert all(wide == 2 * narrow for wide, narrow in zip(widths, widths[1:], strict=False))
 
 
+def test_a_default_side_is_the_least_that_holds_the_images_and_comes_from_4_to_7_pixels():
+    good = {m * 2**k for m in (4, 5, 6, 7) for k in range(9)}
+    for smaller in range(1, 129):
+        side = sizes.default_side(smaller, smaller + 9)
+        assert side == min(each for each in good if each >= max(smaller, 16))
+        assert side == 16 or side >> sizes.doublings(side) in (4, 5, 6, 7)
+    assert sizes.default_side(500, 129) == 128
+
+
 @pytest.mark.parametrize(
     ("height", "width", "side"),
-    [(8, 8, 16), (28, 28, 28), (30, 33, 32), (33, 40, 36), (64, 48, 48), (640, 480, 128)],
-)
-def test_arrays_are_learnt_at_their_smaller_side_rounded_up_to_a_multiple_of_4(height, width, side):
+    [
+        (8, 8, 16), (28, 28, 28), (30, 33, 32), (33, 40, 40), (64, 48, 48), (60, 60, 64),
+        (100, 124, 112), (124, 124, 128), (640, 480, 128),
+    ],
+)  # fmt: skip
+def test_arrays_are_learnt_at_their_smaller_side_rounded_up(height, width, side):
     images, labels = np.zeros([4, height, width, 1], np.uint8), [0, 0, 1, 1]
     data = dgm_tf.from_arrays(images, labels, test_images=images, test_labels=labels)
     stream = dgm_tf.class_incremental(data, validation_fraction=0)

@@ -219,6 +219,21 @@ def test_validation_is_cut_from_each_class_and_never_trained_on():
             assert count == round(0.25 * COUNTS[class_id])
 
 
+def test_each_training_image_is_there_once_until_the_stream_moves_on():
+    stream = numbered_stream(classes_per_task=2, validation_fraction=0)
+    tasks = iter(stream)
+    task = next(tasks)
+    batches = task.each_once(batch_size=7)
+    sizes = [len(labels) for _, labels in batches]
+    assert sizes[:-1] == [7] * (len(sizes) - 1) and 0 < sizes[-1] < 7
+    wanted = np.flatnonzero(np.isin(numbered_data().train_labels, task.classes))
+    assert sorted(numbers_in(batches)) == wanted.tolist()
+    next(tasks)
+    for read_again in (task.each_once, lambda: next(iter(batches))):
+        with pytest.raises(TaskClosed):
+            read_again()
+
+
 def test_seen_test_holds_the_test_images_of_all_classes_up_to_the_task():
     data = numbered_data()
     stream = class_incremental(data, classes_per_task=(1, 2, 1), class_order=[2, 0, 3, 1])
@@ -545,6 +560,7 @@ def test_arguments_that_do_not_fit_the_data_are_refused_in_one_line(options, tex
         (lambda t: t.batches(4, epochs=1, seed=0, start=-1), "start must be an integer"),
         (lambda t: t.batches(4, epochs=1, seed=2**63), "seed must be an integer"),
         (lambda t: t.validation(0), "batch_size must be an integer"),
+        (lambda t: t.each_once(0), "batch_size must be an integer"),
         (lambda t: numbered_stream().seen_test(0), "task must be an integer from 1 to 4"),
         (lambda t: numbered_stream().seen_test(5), "task must be an integer from 1 to 4"),
         (lambda t: numbered_stream().seen_test("1"), "task must be an integer from 1 to 4"),

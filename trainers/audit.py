@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = given.of(Options)
         if not (runs := (*([wanted.memory] if wanted.memory else []), *given.others)):
             raise InputError("expected one RUN or more, folders that trainers have written")
-        with command.hushed():
-            from dgm_tf.experiments import run_audit
+        from dgm_tf.experiments import run_audit
+
         for run in runs:
             found = run_audit.audit_run(run, every_checkpoint=wanted.every_checkpoint)
             print(found, flush=True)

@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         top = _checks.integer(wanted.top, "--top", low=1)
         if not given.others:
             raise InputError("expected one FILE or more, pictures to classify")
-        with command.hushed():
-            from dgm_tf.experiments import memory_use
+        from dgm_tf.experiments import memory_use
+
         model = memory_use.opened(wanted.memory)
         for answer in memory_use.classified(model, given.others, top=top):
             if answer.error:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from dgm_tf import stopping
-from dgm_tf._quiet import hushed as hushed
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from trainers.flags import HelpAsked
 

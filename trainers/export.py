@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     with command.outcome("stopped; nothing was exported") as outcome:
         wanted = define().parse(arguments).of(Options)
-        with command.hushed():
-            from dgm_tf.experiments.export import export_run
+        from dgm_tf.experiments.export import export_run
+
         classifier = wanted.export_classifier
         exported = export_run(
             wanted.memory, task=wanted.task, export_dir=wanted.export_dir, classifier=classifier

@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     with command.outcome() as outcome:
         wanted = define().parse(arguments).of(Options)
-        with command.hushed():
-            from dgm_tf.experiments.judge import judge_run
+        from dgm_tf.experiments.judge import judge_run
+
         print(judge_run(**dataclasses.asdict(wanted)), flush=True)
     return outcome.code
 

@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = define().parse(arguments)
         learn = given.of(LearnOptions)
         options = given.of(RunOptions, command=given.command)
-        with command.hushed():
-            from dgm_tf.experiments import open_memory
+        from dgm_tf.experiments import open_memory
+
         asked, overrides = given.among(SettingsOptions), given.among(*SETTINGS)
         run = open_memory.prepare(learn, asked, overrides, options)
         run.run()

@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     with command.outcome("stopped; nothing was generated") as outcome:
         wanted = define().parse(arguments).of(Options)
-        with command.hushed():
-            from dgm_tf.experiments import memory_use
+        from dgm_tf.experiments import memory_use
+
         command.say(memory_use.sample(**dataclasses.asdict(wanted)))
     return outcome.code
 

@@ -49,8 +49,8 @@ def main(name: str, dataset: str, about: str, arguments: Sequence[str] | None = 
         chosen = given.of(SettingsOptions)
         settings = chosen.resolve(dataset, given.among(*SETTINGS))
         options = given.of(RunOptions, command=given.command)
-        with command.hushed():
-            from dgm_tf.experiments.run import prepare
+        from dgm_tf.experiments.run import prepare
+
         prepare(stream, chosen.method, settings, options).run()
     return outcome.code
 

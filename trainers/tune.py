@@ -41,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = define().parse(arguments)
         options, aim, plan = given.of(StreamOptions), given.of(Aim), given.of(Plan)
         settings = given.of(SettingsOptions).resolve(options.dataset, given.among(DGMSettings))
-        with command.hushed():
-            from dgm_tf.experiments.run import check_sizes
-            from dgm_tf.tuning.hypermodel import HyperDGM
-            from dgm_tf.tuning.search import search
+        from dgm_tf.experiments.run import check_sizes
+        from dgm_tf.tuning.hypermodel import HyperDGM
+        from dgm_tf.tuning.search import search
+
         stream = options.open(settings.seed)
         check_sizes(stream, settings, max_tasks=plan.tasks)
         search(stream, HyperDGM(settings, aim), plan, command=given.command)

@@ -13,7 +13,6 @@ from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.learners.learner import (
     CONSOLIDATION_BATCH,
     ClassifierLearner,
-    largest_divisor,
     position_table,
 )
 from dgm_tf.replay import to_levels
@@ -135,24 +134,30 @@ class ExperienceReplay(ClassifierLearner):
         )
 
     def _buffer_with(self, task: Task, quota: int) -> tuple[np.ndarray, list[int]]:
-        seed = randomness.derive(self.settings.seed, "buffer", self.finished_tasks + 1)
-        new: dict[int, list[np.ndarray]] = {label: [] for label in task.classes}
-        batch = largest_divisor(task.train_size, at_most=self.settings.batch_size)  # drops none
-        batches = task.batches(batch, epochs=1, seed=seed)
-        for images, labels in batches.as_numpy_iterator():
-            for image, label in zip(to_levels(images).numpy(), labels.tolist(), strict=True):
-                if len(new[label]) < quota:
-                    new[label].append(image)
-            if all(len(images) == quota for images in new.values()):
-                break
         ends = np.cumsum(self._counts).tolist()
-        # They came in random order, so that the first ones are as good as any.
+        # They are in random order, so that the first ones are as good as any.
         kept = [
             self._images[end - count : end][:quota]
             for end, count in zip(ends, self._counts, strict=True)
         ]
-        kept += [np.stack(images) for images in new.values()]
+        kept += self._chosen(task, quota)
         return np.concatenate(kept), [len(images) for images in kept]
+
+    def _chosen(self, task: Task, quota: int) -> list[np.ndarray]:
+        """Of each class up to `quota` images uint8 [N, S, S, C], at random and in random order."""
+        seed = randomness.derive(self.settings.seed, "buffer", self.finished_tasks + 1)
+        # NumPy froze the stream of its legacy generator: a seed's choice stays for ever.
+        random = np.random.RandomState(seed)
+        # By the number that each image draws; the largest go as others come.
+        best: dict[int, list[tuple[float, np.ndarray]]] = {label: [] for label in task.classes}
+        for images, labels in task.each_once().as_numpy_iterator():
+            drawn = random.random_sample(len(labels))
+            levels = to_levels(images).numpy()
+            for label, found in best.items():
+                own = labels == label
+                found += zip(drawn[own].tolist(), levels[own], strict=True)
+                found[:] = sorted(found, key=lambda pair: pair[0])[:quota]
+        return [np.stack([image for _, image in found]) for found in best.values()]
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta, arrays = super().state()

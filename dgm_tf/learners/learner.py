@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from dgm_tf import (
     _checks,
+    _quiet,
     arguments,
     distribution,
     inputs,
@@ -60,6 +61,7 @@ class Learner(ImageClassifier):
         method: its name in `dgm_tf.registry`.
         settings: its `MethodSettings`, which a run records.
         generates: whether it has a generator, to be audited and measured.
+        takes_classifier: whether its classifier may be one of your own, by `classifier=`.
 
     A method of one's own has a `method`, `learn_task`, `image_shape`, `probabilities`, `state` and
     `load`, and with `generates` also `generate`, `growth` and `audit`; `dgm_tf.register_method`
@@ -73,6 +75,7 @@ class Learner(ImageClassifier):
     method: str
     settings: Any
     generates = False
+    takes_classifier = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -156,7 +159,8 @@ class Learner(ImageClassifier):
         """
         learnt = copy.copy(self)
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
-            history = learnt.learn_task(task, callbacks=[*shown, *callbacks])
+            with _quiet.without_retracing_warnings():
+                history = learnt.learn_task(task, callbacks=[*shown, *callbacks])
             learnt.remember(task)
         # One statement, so that nothing can come between.
         self.__dict__ = learnt.__dict__
@@ -168,6 +172,7 @@ class Learner(ImageClassifier):
             number=self.finished_tasks + 1,
             known=self._named_classes(),
             image_shape=self.image_shape if self.finished_tasks else None,
+            least=self.settings.batch_size,
         )
 
     @abc.abstractmethod
@@ -274,10 +279,16 @@ class Learner(ImageClassifier):
         ]
         self._class_names = list(meta["class_names"])
         seen = self.classes_seen
-        if not all(self._tasks) or not len(set(seen)) == len(seen) == len(self._class_names):
+        names = self._class_names
+        if not all(map(_checks.is_class_name, names)) or len(set(names)) < len(names):
+            raise InputError(
+                "the names of classes in the saved state must be texts of one line, no two the "
+                f"same; they are {_checks.one_line(names)}; use another checkpoint"
+            )
+        if not all(self._tasks) or not len(set(seen)) == len(seen) == len(names):
             raise InputError(
                 f"the saved state has tasks {_checks.one_line(self._tasks)} and "
-                f"{len(self._class_names)} names of classes, which do not fit; use another "
+                f"{len(names)} names of classes, which do not fit; use another "
                 "checkpoint"
             )
 
@@ -296,6 +307,8 @@ class ClassifierLearner(Learner):
     Raises:
         InputError: a setting is out of range, or would make a classifier of the critic.
     """
+
+    takes_classifier = True
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.special
 
 from dgm_tf.errors import InputError
-from dgm_tf.learners.learner import Learner, largest_divisor
+from dgm_tf.learners.learner import Learner
 
 
 class NearestMean(Learner):
@@ -29,9 +29,7 @@ class NearestMean(Learner):
     def learn_task(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         sums = np.zeros([len(task.classes), *task.image_shape])
         counts = np.zeros(len(task.classes))
-        batch = largest_divisor(task.train_size, at_most=self.settings.batch_size)  # drops none
-        batches = task.batches(batch, epochs=1, seed=self.settings.seed)
-        for images, labels in batches.as_numpy_iterator():
+        for images, labels in task.each_once().as_numpy_iterator():
             for position, label in enumerate(task.classes):
                 own = images[labels == label]
                 sums[position] += own.sum(axis=0, dtype=np.float64)

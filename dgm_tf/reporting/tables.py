@@ -33,8 +33,11 @@ _NOT_MEASURED = "-"
 _FIRST_ROWS, _LAST_ROWS = 5, 35  # of a table that would be longer
 _SEED = "- seed"
 _NEWEST = "the newest, no later task yet"
-_NOT_PRIVATE = " *"
-_LEGEND = "\\* keeps or reads real images of earlier tasks: no private memory"
+# By `is_private`: the sign of a method and what it says.
+_SIGNS = {
+    False: (" *", "\\* keeps or reads real images of earlier tasks: no private memory"),
+    None: (" ?", "? a method that is not known here: whether it is private is not claimed"),
+}
 
 
 class Table(NamedTuple):
@@ -370,7 +373,8 @@ def cells_of(group: Group, every: Sequence[Run]) -> dict[str, Spread | None]:
 def method_table(groups: Sequence[Group], further: Mapping[str, Callable[[Group], str]]) -> Table:
     """A row per method, without columns in which no method has a number.
 
-    A star marks a method that keeps or reads real images of earlier tasks.
+    A star marks a method that keeps or reads real images of earlier tasks, a question mark one
+    that is not registered.
 
     Args:
         groups: a method's runs each.
@@ -393,8 +397,8 @@ def method_table(groups: Sequence[Group], further: Mapping[str, Callable[[Group]
 
 
 def _starred(group: Group) -> str:
-    private = is_private(group.runs[0].learner) or group.name.startswith(_SEED)
-    return group.name if private else group.name + _NOT_PRIVATE
+    private = group.name.startswith(_SEED) or is_private(group.runs[0].learner)
+    return group.name if private else group.name + _SIGNS[private][0]
 
 
 def papers(group: Group) -> str:
@@ -430,8 +434,9 @@ def markdown(runs: Sequence[Run]) -> str:
         commands = [run.description["command"] for group in groups for run in group.runs]
         made_by = "\n".join(["Made by", "", *(f"    {command}" for command in commands)])
         title = f"{scenario[:1].upper()}{scenario[1:]}."
-        starred = any(cells[0].endswith(_NOT_PRIVATE) for cells in table.rows)
-        legend = f"\n\n{_LEGEND}." if starred else ""
+        names = [cells[0] for cells in table.rows]
+        told = [says for sign, says in _SIGNS.values() if any(n.endswith(sign) for n in names)]
+        legend = "".join(f"\n\n{says}." for says in told)
         parts.append(f"{title}\n\n{markdown_table(*table)}{legend}\n\n{made_by}")
     return "\n\n".join(parts)
 

@@ -1,6 +1,7 @@
 """Exported models read back, for people at a desk."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,14 @@ class ExportedModel(ImageClassifier):
             InputError: a class that the model has not learnt, noise of another shape, or far from
                 any that is standard normal.
         """
-        labels, noise = self._known(labels), np.asarray(noise, np.float32)
+        labels = self._known(labels)
+        try:
+            noise = np.asarray(noise, np.float32)
+        except Exception as error:  # Whatever an object that is no array says when it is asked.
+            raise InputError(
+                f"expected noise as numbers [N, {self.noise_length}], received "
+                f"{type(noise).__name__} ({_checks.reason(error)})"
+            ) from error
         if noise.shape != (wanted := (len(labels), self.noise_length)):
             raise InputError(f"expected noise of shape {wanted}, received {noise.shape}")
         if not np.all(np.abs(noise) <= (limit := export.NOISE_LIMIT)):
@@ -192,6 +200,8 @@ def load_exported(path: str | Path) -> ExportedModel:
     Raises:
         InputError: there is none, or it is not of this package or not whole.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"expected the path of an exported model, received {type(path).__name__}")
     folder = newest_version(path)
     description = read_description(folder)
     determinism.ensure()  # the learner's own images on a GPU, too

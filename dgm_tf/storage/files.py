@@ -94,15 +94,17 @@ def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iter
     Args:
         path: the folder.
         replace: let it take the place of a folder that is there. A crash between the two renames
-            leaves both folders under hidden names.
+            leaves both folders under hidden names; `recover` brings the former one back.
 
     Raises:
         InputError: there is something at `path` already, or the place cannot be written.
     """
     path = pathlib.Path(path)
-    aside, replaced = (path.with_name(f".{path.name}.{end}") for end in ("writing", "replaced"))
+    aside = _hidden(path, "writing")
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
+        if replace:
+            recover(path)
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         yield aside
@@ -110,7 +112,7 @@ def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iter
             _sync(file)
         if path.exists() and not replace:  # An empty folder would be replaced by the rename.
             raise FileExistsError(errno.EEXIST, "it is there already")
-        _rename_into_place(aside, path, replaced)
+        _rename_into_place(aside, path)
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}; free some space or name a folder "
@@ -123,7 +125,12 @@ def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iter
                 parent.rmdir()
 
 
-def _rename_into_place(aside: pathlib.Path, path: pathlib.Path, replaced: pathlib.Path) -> None:
+def _hidden(path: pathlib.Path, end: str) -> pathlib.Path:
+    return path.parent / f".{path.name}.{end}"
+
+
+def _rename_into_place(aside: pathlib.Path, path: pathlib.Path) -> None:
+    replaced = _hidden(path, "replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if path.exists():
         # A folder cannot be renamed over one that is not empty.
@@ -136,6 +143,32 @@ def _rename_into_place(aside: pathlib.Path, path: pathlib.Path, replaced: pathli
         raise
     _sync(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def to_recover(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a crash has left nothing at `path`, and a folder that was there hidden."""
+    path = pathlib.Path(path)
+    return not os.path.lexists(path) and _hidden(path, "replaced").is_dir()
+
+
+def recover(path: str | os.PathLike[str]) -> None:
+    """Gives a folder its name back that a crash of `whole_folder` has left hidden.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    path = pathlib.Path(path)
+    if not to_recover(path):
+        return
+    hidden = _hidden(path, "replaced")
+    try:
+        os.rename(hidden, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise InputError(
+            f"{hidden} is what was at {path} before a crash, and cannot be renamed "
+            f"({error.strerror or error}): rename it"
+        ) from error
 
 
 def _sync(path: pathlib.Path) -> None:
@@ -166,17 +199,31 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         InputError: another process has it, or the folder cannot be written.
     """
     folder = pathlib.Path(folder)
-    lock = filelock.FileLock(folder / ".lock", blocking=False)
+    with _held(folder / ".lock", folder):
+        yield
+
+
+@contextlib.contextmanager
+def locked_name(path: str | os.PathLike[str]) -> Iterator[None]:
+    """As `locked`, for a folder that is replaced as a whole: the lock's file lies next to it."""
+    path = pathlib.Path(path)
+    with _held(_hidden(path, "lock"), path):
+        yield
+
+
+@contextlib.contextmanager
+def _held(file: pathlib.Path, at: pathlib.Path) -> Iterator[None]:
+    lock = filelock.FileLock(file, blocking=False)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
         raise InputError(
-            f"another process is at work in {folder}: wait for it, or name another folder"
+            f"another process is at work in {at}: wait for it, or name another folder"
         ) from error
     except OSError as error:
         raise InputError(
-            f"cannot write to {folder}: {error.strerror or error}; name another folder"
+            f"cannot write to {at}: {error.strerror or error}; name another folder"
         ) from error
     try:
         yield

@@ -10,13 +10,14 @@ import pytest
 import tensorflow as tf
 
 import dgm_tf
-from dgm_tf import registry
+from dgm_tf import presets, registry
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import QUIET, RunOptions, SettingsOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.experience_replay import ExperienceReplay, StoredReplay
 from dgm_tf.learners.nearest_mean import NearestMean
+from dgm_tf.own_data import task_of
 from dgm_tf.presets import TUNED
 from dgm_tf.registry import METHODS, is_private, load_state, register_method
 from tests.refusals import refused
@@ -143,6 +144,35 @@ def test_the_default_buffer_is_the_memory_of_dgm_as_it_was_measured():
     assert set(TUNED["mnist"]["joint"]) <= set(TUNED["digits"]["joint"])
 
 
+@pytest.mark.parametrize("quota", [5, 13, 40])
+def test_the_buffer_chooses_among_the_images_of_a_class_each_once(quota):
+    """A prime number of images, fewer than a batch, which training repeats."""
+    images = np.arange(13 * 256, dtype=np.uint16).reshape(13, 16, 16, 1) // 13
+    images = images.astype(np.uint8)
+    chosen = set()
+    for seed in range(20):
+        data = images, ["cat"] * 13
+        with task_of(data, number=1, known={}, image_shape=None, least=20) as task:
+            assert task.train_size == 26
+            (found,) = replay(seed=seed)._chosen(task, quota)
+        places = [images.tolist().index(image) for image in found.tolist()]
+        assert len(set(places)) == len(places) == min(quota, 13)
+        chosen.add(tuple(places))
+    assert len(chosen) > 15
+    # Any place may come first, and does about as often as another.
+    assert len({places[0] for places in chosen}) > 7
+
+
+def test_a_mean_of_a_prime_number_of_images_is_of_each_once():
+    images = np.random.RandomState(0).randint(0, 256, [13, 16, 16, 1]).astype(np.uint8)
+    model = NearestMean()
+    model.learn((images, ["cat"] * 13), verbose=0)
+    expected = (images / 127.5 - 1).mean(axis=0)
+    np.testing.assert_allclose(model._means[0], expected, atol=1e-6)
+
+
+# Both.
+
 # Both.
 
 
@@ -208,6 +238,7 @@ def test_a_command_runs_it(method, tmp_path, capsys):
 def test_methods_that_see_old_images_are_not_private():
     assert not any(map(is_private, ("joint", "joint_gan", "experience_replay")))
     assert is_private("dgm-w") and is_private("nearest_mean") and is_private("mergan_ra")
+    assert is_private("unknown-w") is None
     assert all(not method.private for method in METHODS.values() if method.needs_stream)
 
 
@@ -254,6 +285,41 @@ def test_a_registered_methods_own_settings_are_set_like_any_others():
     finally:
         del METHODS["deep"]
     assert chosen == Deep(depth=3, seed=5)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        *(
+            ({"name": name}, "lower-case letters, digits and _")
+            for name in ("", "Two Words", "a-w", "1st", "a/b", "../a", "a\n", None)
+        ),
+        ({"settings": dict}, "a class on dgm_tf.MethodSettings, received <class 'dict'>"),
+        ({"settings": dgm_tf.MethodSettings()}, "a class on dgm_tf.MethodSettings"),
+        ({"preset": "tuned"}, "unknown preset row 'tuned'"),
+        ({"preset": None}, "choose one of dgm, joint, gan"),
+    ],
+)
+def test_a_record_that_nothing_could_use_is_refused(changes, words):
+    before = dict(METHODS)
+    record = dgm_tf.Method("other", "other", dgm_tf.MethodSettings, "nowhere:Other", "")
+    with refused(words):
+        register_method(dataclasses.replace(record, **changes))
+    assert before == METHODS
+
+
+def test_every_row_of_presets_has_settings_for_all_data():
+    for row in registry.PRESET_ROWS:
+        wanted = [f"dgm-{variant}" for variant in "wa"] if row == "dgm" else [row]
+        for rows in (*presets.TUNED.values(), *presets.PAPER.values(), presets._GENERAL):
+            assert set(wanted) <= set(rows)
+    assert {method.preset for method in METHODS.values()} <= set(registry.PRESET_ROWS)
+
+
+def test_a_method_without_a_network_takes_no_classifier(tmp_path):
+    saved = taught(NearestMean(batch_size=4), tasks=1).save(tmp_path / "saved")
+    with refused("the method nearest_mean has no classifier that a function could make"):
+        dgm_tf.load(saved, classifier=lambda image_shape, classes: None)
 
 
 def test_a_record_that_does_not_fit_its_learner_is_refused():

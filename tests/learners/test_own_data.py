@@ -24,8 +24,8 @@ def new():
     return MovedDGM()
 
 
-def opened(data, *, known=(), image_shape=None, number=1):
-    return task_of(data, number=number, known=dict(known), image_shape=image_shape)
+def opened(data, *, known=(), number=1, **options):
+    return task_of(data, number=number, known=dict(known), **{"image_shape": None} | options)
 
 
 def content(task):
@@ -90,6 +90,17 @@ def test_a_folder_is_a_task_of_all_its_classes(folder):
         assert content(found)[0].shape == (36, 16, 16, 3)
 
 
+def test_a_grey_memory_learns_a_folder_of_colours_as_their_luma(tmp_path, caplog):
+    (tmp_path / "cat").mkdir()
+    colours = pixels(16, 16, 3)
+    Image.fromarray(colours).save(tmp_path / "cat" / "1.png")
+    with opened(tmp_path, image_shape=(16, 16, 1)) as task:
+        found, _ = next(iter(task.each_once()))
+    luma = np.asarray(Image.fromarray(colours).convert("L"), np.float32)  # ITU-R 601, Pillow's own
+    np.testing.assert_array_equal(found[0, ..., 0], luma / np.float32(127.5) - 1)
+    assert "this memory is grey and learns the coloured images of" in caplog.text
+
+
 def test_floats_are_learnt_from_without_rounding():
     images = np.random.RandomState(0).uniform(-1, 1, [12, 20, 16, 3]).astype(np.float32)
     with opened((images, np.zeros(12, int))) as task:
@@ -107,6 +118,30 @@ def test_a_new_memory_takes_its_size_from_the_images(shape, side):
         assert task.image_shape == (side, side, 1)
     with opened((pixels(4, *shape, 1), [0] * 4), image_shape=(16, 16, 1)) as task:
         assert task.image_shape == (16, 16, 1)
+
+
+def test_a_class_smaller_than_a_batch_is_repeated_and_it_is_said(caplog):
+    labels = np.repeat([4, 2, 9], [3, 8, 25])
+    with opened((IMAGES, labels), least=8) as task:
+        images, ids = content(task)
+        assert np.bincount(ids).tolist() == [0, 0, 8, 0, 9, 0, 0, 0, 0, 23]  # 42 in fours
+        assert {image.tobytes() for image in images[ids == 4]} == {
+            (image / np.float32(127.5) - 1).tobytes() for image in np.float32(IMAGES[:3])
+        }
+        pairs = list(task.each_once(10))
+        assert [len(ids) for _, ids in pairs] == [10, 10, 10, 6]
+        assert np.bincount(np.concatenate([ids for _, ids in pairs]))[[2, 4, 9]].tolist() == [
+            8, 3, 25
+        ]  # fmt: skip
+    assert caplog.messages == [
+        "4 has 3 images to learn from, fewer than a batch of 8: they are repeated"
+    ]
+
+
+def test_few_images_are_learnt_from():
+    model = dgm_tf.ExperienceReplay(batch_size=8, critic_size=2, epochs=1, consolidation_steps=1)
+    model.learn((IMAGES[:5], ["cat"] * 5), verbose=0)
+    assert model.class_names == ("cat",) and model._counts == [5]
 
 
 # Classes and names.
@@ -142,11 +177,36 @@ def test_numbers_in_texts_count_as_numbers():
         assert task.class_names == ("9", "10", "x2")
 
 
-@pytest.mark.parametrize("labels", [[5] * 12, ["cat"] * 12, ["5"] * 12, [7] * 6 + [5] * 6])
-def test_a_class_is_learnt_once(labels):
-    with pytest.raises(InputError, match=r"learnt before.* names of their own, such as '\w+ 2'"):
+@pytest.mark.parametrize(
+    "labels, advice",
+    [
+        (["cat"] * 12, "names of their own, such as 'cat 2'"),
+        (["5"] * 12, "names of their own, such as '5 2'"),
+        ([5] * 12, "free ids, such as 6"),
+        ([0] * 12, "free ids, such as 6"),
+        ([9] * 6 + [5] * 6, "free ids, such as 10"),
+    ],
+)
+def test_a_class_is_learnt_once(labels, advice):
+    with pytest.raises(InputError, match=f"learnt before.* or give these images {advice}$"):
         with opened((IMAGES[:12], labels), known={5: "5", 0: "cat"}):
             pass
+
+
+def test_names_that_look_the_same_are_the_same(tmp_path):
+    apart, whole = "a\u0308pfel", "\u00e4pfel"
+    with opened((IMAGES, [apart, whole] * 18)) as task:
+        assert task.class_names == (whole,)
+    (tmp_path / apart).mkdir()
+    Image.fromarray(IMAGES[0, ..., 0]).save(tmp_path / apart / "1.png")
+    with opened(tmp_path) as task:
+        assert task.class_names == (whole,)
+    (tmp_path / whole).mkdir()
+    with pytest.raises(InputError, match=f"two subfolders called {whole}"), opened(tmp_path):
+        pass
+    model = new()
+    model.learn((IMAGES[:12], [apart] * 12), verbose=0)
+    np.testing.assert_array_equal(model.generate(apart), model.generate(whole))
 
 
 @pytest.mark.parametrize("labels", [[-1] * 36, [LAST_CLASS + 1] * 36])

@@ -302,8 +302,15 @@ def test_a_star_marks_methods_that_see_real_images_of_earlier_tasks(root):
     starred = {line.split(" |")[0] for line in text.splitlines() if " * |" in line}
     assert starred == {"| joint training *", "| experience replay *"}
     assert "\\* keeps or reads real images of earlier tasks" in text
+    assert "?" not in text
     private = [each for each in tables.finished_runs(root) if each.learner in ("dgm-w", "ewc")]
     assert "*" not in tables.markdown(private)
+
+
+def test_of_a_method_that_is_not_known_it_is_not_claimed_that_it_is_private(root):
+    run(root, "elsewhere", 0, accuracy=0.9)
+    text = tables.markdown(tables.finished_runs(root))
+    assert "| elsewhere ? |" in text and text.count("whether it is private is not claimed") == 1
 
 
 def test_csv_and_latex_hold_the_same_numbers(root):

@@ -305,3 +305,11 @@ def test_what_cannot_be_generated_is_said(folder, tmp_path, wrong, message):
     with pytest.raises(InputError, match=message):
         memory_use.sample(**{"memory": folder, "out": tmp_path / "grid.png", **wrong})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "noise", ["text", [["a"] * LATENT], [[0.0], [0.0, 1.0]], {"a": 1}, object()]
+)
+def test_noise_that_is_no_numbers_is_an_input_error(generator, noise):
+    with pytest.raises(InputError, match=rf"expected noise as numbers \[N, {LATENT}\], received"):
+        generator.generate_from_noise([3], noise)

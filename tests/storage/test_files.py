@@ -1,11 +1,16 @@
 """Files and folders are there whole or not at all, and locked folders are one process's."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.storage.files import locked, whole_folder, write_atomically
+from dgm_tf.storage.files import locked, locked_name, recover, whole_folder, write_atomically
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_who_reads_the_former_file_reads_it_whole(tmp_path):
@@ -71,6 +76,65 @@ def test_a_folder_that_a_killed_process_left_hidden_goes_when_it_is_written_agai
     with whole_folder(tmp_path / "b") as aside:
         assert os.listdir(aside) == []
     assert sorted(os.listdir(tmp_path)) == [".c.writing", "b"]
+
+
+KILLED = """
+import os, sys
+from dgm_tf.storage.files import whole_folder
+
+def killed(source, target, rename=os.rename):
+    rename(source, target)
+    os._exit(9)
+
+os.rename = killed
+with whole_folder(sys.argv[1], replace=True) as aside:
+    (aside / "new").touch()
+"""
+
+
+@pytest.fixture
+def left(tmp_path):
+    """A folder that a process was replacing when it was killed between the two renames."""
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "former").touch()
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "b"], cwd=ROOT, timeout=300)
+    assert done.returncode == 9
+    assert sorted(os.listdir(tmp_path)) == [".b.replaced", ".b.writing"]
+    return tmp_path / "b"
+
+
+def test_a_folder_comes_back_after_a_kill_between_the_renames(left):
+    for _ in range(2):
+        recover(left)
+        assert os.listdir(left) == ["former"]
+    assert not (left.parent / ".b.replaced").exists()
+
+
+def test_a_failure_after_such_a_kill_does_not_lose_the_former_folder(left):
+    with pytest.raises(KeyboardInterrupt), whole_folder(left, replace=True):
+        raise KeyboardInterrupt
+    assert os.listdir(left) == ["former"] and os.listdir(left.parent) == ["b"]
+    with whole_folder(left, replace=True) as aside:
+        (aside / "new").touch()
+    assert os.listdir(left) == ["new"] and os.listdir(left.parent) == ["b"]
+
+
+def test_what_cannot_come_back_is_said(left, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.rename", refuse)
+    with pytest.raises(InputError, match=r"\.b\.replaced is what was at .*Read-only"):
+        recover(left)
+
+
+def test_a_name_that_is_locked_lets_nobody_else_in(tmp_path):
+    for _ in range(2):
+        with locked_name(tmp_path / "a" / "b"), locked_name(tmp_path / "a" / "c"):
+            with pytest.raises(InputError, match="another process is at work in .*b: "):
+                with locked_name(tmp_path / "a" / "b"):
+                    pass
+    assert sorted(os.listdir(tmp_path / "a")) == [".b.lock", ".c.lock"]
 
 
 def test_a_folder_that_is_locked_lets_nobody_else_in(tmp_path):
