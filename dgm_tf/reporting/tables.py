@@ -223,17 +223,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def audit_verdict(task: int, rows: Sequence[Row]) -> str:
-    """All later checks of a task's images in one line: identical, or how many pixels differ.
+def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
+    """All later checks of each task's images in one line: identical, or how many pixels differ.
 
     A task counts as identical only where every later row says so; where one says nothing, the
     line names it. Of many tasks a run checks some after each: then all checks count that there are.
+
+    Returns:
+        A line for each task but the newest; empty for a run that audits nothing.
     """
-    return {**audit_verdicts(rows), rows[-1]["task"]: _NEWEST}[task]
-
-
-def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
-    """The verdict on each task but the newest; empty for a run that audits nothing."""
     if not any(row["audit_pixels"] for row in rows):
         return {}
     checks: dict[int, dict[int, int]] = {row["task"]: {} for row in rows}

@@ -256,7 +256,7 @@ class RunFolder:
             )
         if task is not None and task not in finished:
             raise InputError(
-                f"expected --task from {finished[0]} to {finished[-1]}, received {task}"
+                f"expected a task from {finished[0]} to {finished[-1]}, received {task}"
             )
         description = self.description()
         _, meta, arrays = self.saved(task or finished[-1])
