@@ -105,6 +105,7 @@ class TinyLearner(Learner):
     """Two phases per task, a state that grows, and images of every class."""
 
     method = "tiny"
+    generates = True
     settings = LearnerSettings(**SETTINGS, batch_size=BATCH)
 
     def __init__(self):
@@ -113,6 +114,7 @@ class TinyLearner(Learner):
         self._rows = None
 
     classes_seen = property(lambda self: tuple(self._classes))
+    class_names = property(lambda self: tuple(map(str, self._classes)))
     finished_tasks = property(lambda self: self._tasks)
 
     def learn_task(self, task, *, callbacks=()):

@@ -20,6 +20,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dgm_tf import _checks
@@ -66,6 +67,7 @@ class RunFolder:
         self._metrics = self.path / "metrics.jsonl"
         self._unfinished = self.path / "checkpoints" / "unfinished"
         self._identity: str | None = None
+        self._description: Mapping[str, Any] = {}
         self._finished_digest: tuple[int, str] | None = None  # of the tasks up to one
 
     def exists(self) -> bool:
@@ -73,13 +75,20 @@ class RunFolder:
         return self._settings.exists()
 
     @contextlib.contextmanager
-    def opened(self, description: Mapping[str, Any], *, tasks: int) -> Iterator["RunFolder"]:
+    def opened(
+        self,
+        description: Mapping[str, Any],
+        *,
+        tasks: int,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Iterator["RunFolder"]:
         """A block in which the folder belongs to one run and to this process only.
 
         Args:
             description: content of `settings.json`. Its `learner`, `settings` and `stream` are the
                 run's identity; a resumed run keeps the other values of the first start.
             tasks: tasks that the run has in the end, for the space that the missing ones take.
+            defaults: of settings, for those that `settings.json` is too old to have.
 
         Raises:
             InputError: the folder holds a run with other settings or something else, is in use,
@@ -87,19 +96,25 @@ class RunFolder:
         """
         description = _plain(description)
         refuse_links_out(self.path)
-        self._identity = _digest_of_identity(description)
         if self._settings.exists():
             found = self.description()
-            if differences := _checks.differences(found, description, _IDENTITY):
+            there, here = (
+                {**each, "settings": {**_plain(defaults), **each["settings"]}}
+                for each in (found, description)
+            )
+            if differences := _checks.differences(there, here, _IDENTITY):
                 raise InputError(
                     f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
                     "choose another folder or delete that one"
                 )
+            description = found  # which its checkpoints belong to
         elif self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
                 "they belong to this run; choose another folder"
             )
+        self._identity = _digest_of_identity(description)
+        self._description = description
         self.check_space(tasks)
         with locked(self.path):
             if not self._settings.exists():
@@ -404,9 +419,8 @@ class RunFolder:
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self._metrics, lines.encode())
-        AccuracyMatrix.from_rows(rows).to_csv(
-            self.path / "accuracy_matrix.csv", names=memory_names(rows)
-        )
+        names = memory_names(self._description, rows)
+        AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv", names=names)
 
 
 def _digest_of_identity(description: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from dgm_tf.runs import run_folder
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from tests.damages import flip_a_bit
+from tests.refusals import refused
 
 DESCRIPTION = {
     **dict.fromkeys(("scenario", "learner", "command", "date"), "none"),
@@ -102,6 +103,30 @@ def test_a_learner_without_finished_arrays_has_no_file_of_them(tmp_path):
     path = write(tmp_path / "run", 2, finished=False)
     assert not list(path.rglob("finished*"))
     same(restored(path)[1:], state(2, finished=False))
+
+
+# Identity.
+
+
+def opened_with(path, settings, **defaults):
+    later = {**DESCRIPTION, "settings": settings}
+    with RunFolder(path).opened(later, tasks=9, defaults=defaults) as folder:
+        return folder.restore()
+
+
+def test_a_setting_that_a_run_is_too_old_to_have_counts_as_its_default(run):
+    rows, *_ = opened_with(run, {"tint": 0.5}, tint=0.5)
+    assert len(rows) == 4 and json.loads((run / "settings.json").read_text()) == DESCRIPTION
+    with refused("settings.tint is 0.5 there, 1 here"):
+        opened_with(run, {"tint": 1}, tint=0.5)
+    with refused("settings.tint is null there"):
+        opened_with(run, {"tint": 0.5})
+
+
+def test_a_setting_that_this_release_does_not_know_is_another_run(tmp_path):
+    opened_with(tmp_path / "run", {"tint": 0.5})
+    with refused("settings.tint is 0.5 there, null here"):
+        opened_with(tmp_path / "run", {})
 
 
 # Damage.
