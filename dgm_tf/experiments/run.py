@@ -32,7 +32,7 @@ from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.sampling import AUDITED, some_of
 from dgm_tf.serving.export import version_folder
-from dgm_tf.settings import DGMSettings, LearnerSettings
+from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task, TaskStream
 
 DEFAULT_RUNS = Path("runs")
@@ -133,7 +133,8 @@ class Run:
             dgm_tf.stopping.Stopped: the run was asked to stop, and has written where it stands.
             InputError: the folder belongs to another run or cannot be used.
         """
-        with self._folder.opened(self._description(), tasks=self._last):
+        defaults = self.learner.settings.defaults()
+        with self._folder.opened(self._description(), tasks=self._last, defaults=defaults):
             self._restore()
             self._begin()
             logs = self._logs()
@@ -348,8 +349,8 @@ def check_sizes(
     """Refuses sizes that do not fit the classes of the first `max_tasks` tasks.
 
     Raises:
-        InputError: a batch is larger than a class, replicas cannot divide it, or the latent vector
-            is too small for the number of a task's classes.
+        InputError: a batch is larger than a class, replicas cannot divide it, or the networks do
+            not fit the images or the number of a task's classes.
     """
     settings.check_replicas(replicas)
     counts = stream.describe()["train_images"]
@@ -362,11 +363,7 @@ def check_sizes(
                 "choose a smaller one"
             )
     most = max(map(len, stream.task_classes[:max_tasks]))
-    if isinstance(settings, DGMSettings) and settings.latent_dim <= most:
-        raise InputError(
-            f"latent_dim must be larger than the number of a task's classes, whose label takes its "
-            f"first entries: {most} classes, latent_dim is {settings.latent_dim}"
-        )
+    settings.check_task(side=stream.image_shape[0], classes=most)
 
 
 def _check_options(options: RunOptions, method: str) -> None:
