@@ -57,8 +57,10 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
 
 def say(text: str) -> None:
     """Prints a line at once; a reader that has gone is no error."""
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(text, flush=True)
+        # A file's name can have what the terminal's encoding has not.
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         _leave_pipe()
 
