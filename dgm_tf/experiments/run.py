@@ -167,7 +167,11 @@ class Run:
             self._write_page()  # The run may have been killed before it could.
         self._say(self._greeting())
         generates = self.learner.generates
-        self._audit = MemoryAudit(self._folder.audit, finished_tasks=finished if generates else 0)
+        # What the next task's audit needs is looked at before hours of learning.
+        next_task = finished + 1 if generates else 1
+        self._audit = MemoryAudit(
+            self._folder.audit, finished_tasks=next_task - 1, verified=_audited_after(next_task)
+        )
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
@@ -254,7 +258,7 @@ class Run:
             **learner.growth(),
         }
         if learner.generates:
-            earlier = some_of(range(1, task.index), AUDITED, seed=task.index)
+            earlier = _audited_after(task.index)
             row["audit"] = self._audit.check(learner.generate, earlier)
             self._audit.remember(task.index, task.classes, learner.generate)
             pixels = self._audit.pixels
@@ -329,6 +333,11 @@ class Run:
     def _say(self, text: str) -> None:
         if self.options.verbosity != QUIET:
             _print(text)
+
+
+def _audited_after(task: int) -> list[int]:
+    """The earlier tasks whose images are generated again after a task: all, or of many some."""
+    return some_of(range(1, task), AUDITED, seed=task)
 
 
 def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:

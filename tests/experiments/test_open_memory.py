@@ -9,6 +9,7 @@ import pytest
 
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
+from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments import open_memory
 from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.open_memory import OpenRun
@@ -21,6 +22,7 @@ from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.settings import LearnerSettings, setting
 from dgm_tf.storage.checkpoint import Every
 from tests.class_folders import write
+from tests.damages import flip_a_bit
 from tests.refusals import refused
 from tests.run_content import content
 from tests.tiny_phases import BATCH, SETTINGS, TinyLearner
@@ -97,6 +99,22 @@ def test_after_each_of_many_tasks_the_audit_checks_some(zoo, images, tmp_path, m
     learn(copy, write(tmp_path / "week4", {"elk": 60}))
     row = rows_of(copy)[-1]
     assert row["audit"] == {"1": 0, "4": 0} and set(row["audit_pixels"]) == {"1", "4", "5"}
+
+
+def test_of_many_records_those_of_the_next_audit_are_read(zoo, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "AUDITED", 2)
+    read, opened = memory_audit.read, []
+    monkeypatch.setattr(memory_audit, "read", lambda path: opened.append(path.stem) or read(path))
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    week = write(tmp_path / "week4", {"elk": 60})
+    flip_a_bit(copy / "audit" / "task-02.safetensors")
+    learn(copy, week)
+    assert {*opened} == {"task-01", "task-04"}
+    broken = shutil.copytree(zoo, tmp_path / "broken")
+    flip_a_bit(broken / "audit" / "task-04.safetensors")
+    with refused("audit record", "task-04"):
+        learn(broken, week)
+    assert len(rows_of(broken)) == 4 and not (broken / "checkpoints" / "unfinished").exists()
 
 
 def test_tables_and_files_call_classes_by_their_names(zoo):
@@ -271,7 +289,7 @@ def test_a_setting_that_this_release_does_not_know_is_refused(made, images, tmp_
 
 def test_other_rules_for_pictures_are_refused(made, images, tmp_path):
     copy = with_settings(made, tmp_path, lambda it: it["stream"].update(geometry=2))
-    with refused("settings.json", "geometry is not 1, the rules for pictures that this release knows"):
+    with refused("geometry is not 1, the rules for pictures that this release knows"):
         prepared(copy, images / "week2")
 
 
