@@ -49,6 +49,8 @@ _FINISHED = "finished"
 _RUN = "run"
 _TASK = "task"
 
+_NO_ROWS = hashlib.sha256(b"").hexdigest()  # the digest of no rows
+
 
 class RunFolder:
     """Paths, settings, tables and checkpoints of one run; nothing is read or written yet.
@@ -69,6 +71,7 @@ class RunFolder:
         self._identity: str | None = None
         self._description: Mapping[str, Any] = {}
         self._finished_digest: tuple[int, str] | None = None  # of the tasks up to one
+        self._rows_digest = 0, _NO_ROWS  # of the rows up to one
 
     def exists(self) -> bool:
         """Whether a run has been here, which has left its settings."""
@@ -157,8 +160,9 @@ class RunFolder:
             return None
         last, meta, arrays = found
         folder, row = self._checkpoint(last), meta.pop(_ROW, None)
+        earlier = meta.pop(_EARLIER_ROWS, None)
         try:
-            rows = [*self._rows_before(last, meta.pop(_EARLIER_ROWS, None)), row]
+            rows = [*self._rows_before(last, earlier), row]
             check_rows(rows, tasks=last)
         except ValueError as error:
             raise InputError(
@@ -166,6 +170,7 @@ class RunFolder:
                 f"({_checks.one_line(error)}); restore it or begin a new run folder"
             ) from error
         self._check_run(folder, meta, self._identity)
+        self._rows_digest = last, _digest_of_rows([row], earlier)
         self._tidy(last + 1)
         self._write_tables(rows)
         return rows, meta, arrays
@@ -205,7 +210,8 @@ class RunFolder:
         """
         rows = [*rows[:-1], _plain(rows[-1])]  # The others have been written before.
         task, own = len(rows), {_ROW: rows[-1], _RUN: self._identity}
-        own[_EARLIER_ROWS] = _digest_of_rows(rows[:-1])
+        known, digest = self._rows_digest
+        own[_EARLIER_ROWS] = digest if known == task - 1 else _digest_of_rows(rows[:-1])
         rest, finished = finished_arrays.split(arrays, task)
         files = {}
         if finished is not None:
@@ -213,6 +219,7 @@ class RunFolder:
             files[finished_arrays.FILE] = finished
         checkpoint.save(self._checkpoint(task), {**meta, **own}, rest, files=files)
         self._finished_digest = task, own.get(_FINISHED, "")
+        self._rows_digest = task, _digest_of_rows(rows[-1:], own[_EARLIER_ROWS])
         self._write_tables(rows)
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return rows
@@ -428,9 +435,12 @@ def _digest_of_identity(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _digest_of_rows(rows: Sequence[Any]) -> str:
-    lines = (json.dumps(row, sort_keys=True) for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _digest_of_rows(rows: Sequence[Any], before: str = _NO_ROWS) -> str:
+    """The digest of rows on top of that of the rows before them."""
+    for row in rows:
+        line = json.dumps(row, sort_keys=True).encode()
+        before = hashlib.sha256(before.encode() + hashlib.sha256(line).digest()).hexdigest()
+    return before
 
 
 def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") -> None:

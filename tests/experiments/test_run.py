@@ -34,6 +34,7 @@ class NearestMean(Learner):
     """A toy that keeps the contract: one mean image per class, generated with noise around it."""
 
     method = name = "nearest-mean"
+    generates = True
 
     def __init__(self, settings=SETTINGS):
         self.settings = settings
@@ -41,6 +42,7 @@ class NearestMean(Learner):
         self._means = {}
 
     classes_seen = property(lambda self: tuple(self._means))
+    class_names = property(lambda self: tuple(map(str, self._means)))
     finished_tasks = property(lambda self: self._tasks)
 
     def learn_task(self, task, *, callbacks=()):
