@@ -221,7 +221,10 @@ def test_a_learn_killed_inside_its_task_resumes_to_the_same_bits_and_has_no_seco
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs CIFAR-10, prepared")
+@pytest.mark.skipif(
+    not Path(os.environ.get("TFDS_DATA_DIR", "/none"), "cifar10").is_dir(),
+    reason="needs CIFAR-10, prepared",
+)
 def test_photographs_are_learnt_extended_and_classified_by_commands_alone(tmp_path):
     from dgm_tf.datasets import load_data
 
