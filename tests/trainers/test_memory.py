@@ -152,6 +152,12 @@ def test_a_memory_is_judged_by_the_classes_at_hand(zoo, memory, tmp_path, monkey
     sheet = f"--out={tmp_path}/nearest.png"
     assert judge.main([memory, f"--images={zoo}/week1", "--images_per_class=8", sheet]) == 0
     assert asked == [("cat", "dog")] and "cat" in capsys.readouterr().out
+    for name in ("cat", "dog"):
+        (tmp_path / "copies" / name).mkdir(parents=True)
+        for copy in ("a.png", "b.png"):
+            shutil.copy(zoo / "week1" / name / "0.png", tmp_path / "copies" / name / copy)
+    assert judge.main([memory, f"--images={tmp_path}/copies"]) == 2
+    assert "received 0 such classes" in capsys.readouterr().err
     assert judge.main([memory]) == 2 and judge.main([memory, f"--images={zoo}/week2"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
 
