@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from absl import app, flags
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
 
 import dgm_tf
-from dgm_tf import growth
+from dgm_tf import growth, randomness
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.layers.masks import pack_bits
+from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.networks import Critic, Generator
 from dgm_tf.networks.generator_state import generator_arrays
 from dgm_tf.networks.state import network_arrays
@@ -39,6 +40,7 @@ _PART = flags.DEFINE_string("part", None, "one part of the work, for this progra
 
 _SHAPE = (32, 32, 1)
 _IMAGES = 16
+_SAMPLE = 100  # of more tasks, audit and filling take so many, and say what all would take
 
 
 def simulated(tasks: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -140,11 +142,11 @@ def of_loaded(work: Callable[[dgm_tf.DGM, Path], Any]) -> Callable[[Path, int], 
     """A part that begins with a loaded memory, whose loading is not counted."""
 
     def part(folder: Path, tasks: int) -> dict[str, Any]:
-        del tasks
         learner = dgm_tf.load(folder)
         start = time.monotonic()
         work(learner, folder)
-        return {"seconds": time.monotonic() - start}
+        whole = tasks / min(tasks, _SAMPLE) if work in (audit, fill) else 1
+        return {"seconds": (time.monotonic() - start) * whole}
 
     return part
 
@@ -173,7 +175,7 @@ def classify(learner: dgm_tf.DGM, folder: Path) -> None:
 
 def audit(learner: dgm_tf.DGM, folder: Path) -> None:
     del folder
-    for classes in learner.task_classes:  # what `DGM.audit` takes the digests of
+    for classes in sampled(learner.task_classes):  # what `DGM.audit` takes the digests of
         memory_audit.recorded(classes, learner.generate)
 
 
@@ -185,14 +187,45 @@ def export(learner: dgm_tf.DGM, folder: Path) -> None:
     learner.export(folder.with_name(f"{folder.name}-export"), classifier=True)
 
 
+def sampled(items: Sequence[Any]) -> list[Any]:
+    """At most a hundred of them, evenly spaced."""
+    places = np.linspace(0, len(items) - 1, min(len(items), _SAMPLE)).astype(int)
+    return [items[place] for place in places]
+
+
+def fill(learner: dgm_tf.DGM, folder: Path) -> None:
+    """The images that the replay buffer begins with; consolidation has a second one."""
+    del folder
+    memory = TaskMemory(learner.generator)
+    each = max(2048 // memory.classes, 32)
+    noise = randomness.normal([each, memory.latent_dim], randomness.pair(0, "noise"))
+    for position in sampled(range(memory.classes)):
+        memory.recall(position, noise)
+
+
+def renew(folder: Path, tasks: int) -> dict[str, Any]:
+    """A renewal, of which there is one in eight training steps."""
+    del tasks
+    memory = TaskMemory(dgm_tf.load(folder).generator)
+    noise = randomness.normal([64, memory.latent_dim], randomness.pair(0, "noise"))
+    some = np.linspace(0, memory.classes - 1, 9).astype(int).tolist()
+    memory.recall(some.pop(0), noise)  # traces
+    start = time.monotonic()
+    for position in some:
+        memory.recall(position, noise)
+    return {"seconds": (time.monotonic() - start) / len(some)}
+
+
 PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "make": make,
     "load": load,
     "generate, first class": of_loaded(generate_first),
     "generate, last class": of_loaded(generate_last),
     "classify": of_loaded(classify),
-    "audit": of_loaded(audit),
+    "renew replay": renew,
     "save": of_loaded(save),
+    "fill the replay buffer": of_loaded(fill),
+    "audit": of_loaded(audit),
     "export": of_loaded(export),
 }
 

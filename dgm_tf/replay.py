@@ -1,6 +1,6 @@
 """Replayed images of old classes, made by a finished generator while they are needed.
 
-Nothing here is kept from one task to the next, and no amount of tasks makes it larger.
+Nothing here is kept from one task to the next.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _LEVELS = 127.5
 # steps' worth at a time: cutting a task's weights out of the generator costs as much as ten images.
 _USES = 4
 _STEPS_PER_RENEWAL = 8
-_FEWEST_SLOTS = 8
+_FEWEST_SLOTS = 32
 
 
 class Memory(Protocol):
@@ -111,16 +111,17 @@ class FullReplay:
 class BalancedReplay:
     """A fixed number of replayed images per step, spread evenly over all old classes.
 
-    A buffer holds equally many images of each class, as uint8. Every few steps the oldest ones of a
-    class are renewed, the classes taking turns, so that each image is drawn about four times and
-    the cost of a step depends on neither the number of tasks nor that of classes. uint8 also rounds
-    away what a network's tanh leaves beside the 256 levels of real images. Every replica of a step
-    has the same images, in a buffer of its own.
+    A buffer holds equally many images of each class, as uint8. Every few steps the oldest ones of
+    one class are renewed, the classes taking turns, so that each image is drawn about four times;
+    some more of many classes, whose renewals are smaller. A step draws as many images and renews
+    one class whatever the number of classes. uint8 also rounds away what a network's tanh leaves
+    beside the 256 levels of real images. Every replica of a step has the same images, in a buffer
+    of its own.
 
     Args:
         memory: with at least one class.
         batch_size: images drawn per step.
-        size: images in the buffer; more where that leaves a class with fewer than eight.
+        size: images in the buffer; more where that leaves a class with fewer than 32.
         seed: int32 [2].
     """
 
@@ -130,9 +131,7 @@ class BalancedReplay:
         self._seed = seed
         self._classes = memory.classes
         self._slots = max(size // self._classes, _FEWEST_SLOTS)
-        wanted = -(-batch_size * _STEPS_PER_RENEWAL // _USES)
-        self._fresh = min(wanted, self._slots)
-        self._turns = min(-(-wanted // self._fresh), self._classes)  # classes in a renewal
+        self._fresh = min(-(-batch_size * _STEPS_PER_RENEWAL // _USES), self._slots)
         self._images = tf.Variable(self._first_images(), trainable=False)
         self.variables = (self._images,)
 
@@ -147,20 +146,15 @@ class BalancedReplay:
         return tf.concat(images, axis=0)
 
     def refresh(self, step: int) -> None:
-        """Every few steps: new images in place of the oldest of the classes whose turn it is."""
+        """Every few steps: new images in place of a class's oldest ones."""
         if step % _STEPS_PER_RENEWAL:
             return
+        cycle, position = divmod(step // _STEPS_PER_RENEWAL, self._classes)
         seed = randomness.fold(self._step_seed(step), 0)
-        noise = randomness.normal([self._turns * self._fresh, self._memory.latent_dim], seed)
-        images, rows = [], []
-        for index, own in enumerate(tf.split(noise, self._turns)):
-            cycle, position = divmod(
-                step // _STEPS_PER_RENEWAL * self._turns + index, self._classes
-            )
-            images.append(to_levels(self._memory.recall(position, own)))
-            oldest = (cycle * self._fresh + np.arange(self._fresh)) % self._slots
-            rows.append(position * self._slots + oldest)
-        update = tf.IndexedSlices(tf.concat(images, axis=0), tf.constant(np.concatenate(rows)))
+        noise = randomness.normal([self._fresh, self._memory.latent_dim], seed)
+        images = to_levels(self._memory.recall(position, noise))
+        oldest = (cycle * self._fresh + np.arange(self._fresh)) % self._slots
+        update = tf.IndexedSlices(images, tf.constant(position * self._slots + oldest))
         for copy in distribution.copies(self._images):
             copy.scatter_update(update)
 

@@ -208,7 +208,9 @@ class LearnerSettings(MethodSettings):
         choices=AUGMENTATIONS,
     )
     recipe: str = setting(
-        "tuned", "constants of training, by name: tuned, or paper (those of the method's paper)"
+        "tuned",
+        "constants of training, by name: tuned, or paper (those of the method's paper; the label "
+        "in DGM's noise is one-hot over the task's own classes all the same)",
     )
     jit_compile: bool = setting(
         False, "compile training steps with XLA; for accelerators, a CPU is slower", flag=True
@@ -282,7 +284,10 @@ class ReplaySettings(LearnerSettings):
         "no such term",
     )
     replay_buffer: int = setting(
-        2048, "images held by the replay buffer in balanced mode; DGR has no buffer", low=1
+        2048,
+        "images held by the replay buffer in balanced mode, where that leaves a class 32 or more; "
+        "DGR has no buffer",
+        low=1,
     )
 
     def __post_init__(self) -> None:

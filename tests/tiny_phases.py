@@ -106,20 +106,14 @@ class TinyLearner(Learner):
 
     method = "tiny"
     generates = True
-    settings = LearnerSettings(**SETTINGS, batch_size=BATCH)
 
     def __init__(self):
-        self._tasks = 0
-        self._classes = []
+        super().__init__(LearnerSettings(**SETTINGS, batch_size=BATCH))
         self._rows = None
 
-    classes_seen = property(lambda self: tuple(self._classes))
-    class_names = property(lambda self: tuple(map(str, self._classes)))
-    finished_tasks = property(lambda self: self._tasks)
-
     def learn_task(self, task, *, callbacks=()):
-        number = self._tasks + 1
-        classes = len(self._classes) + len(task.classes)
+        number = self.finished_tasks + 1
+        classes = len(self.classes_seen) + len(task.classes)
         table = self.grown(int(np.prod(task.image_shape)), classes)
         history = {}
         for name, noise in (("adversarial", 0.5), ("consolidation", 0.1)):
@@ -133,8 +127,7 @@ class TinyLearner(Learner):
             found = phase.run(batches, epochs=EPOCHS, steps_per_epoch=steps, callbacks=callbacks)
             history |= {f"{name} {key}": values for key, values in found.items()}
         self._rows = table.rows.numpy()
-        self._classes += task.classes
-        self._tasks += 1
+        self.count_task(task)
         return history
 
     def breaks_at(self, task, phase):
@@ -149,10 +142,10 @@ class TinyLearner(Learner):
     def probabilities(self, images):
         flat = np.reshape(images, (len(images), 1, -1))
         distances = np.square(flat - self._rows).sum(axis=2)  # [N, K]
-        return np.eye(len(self._classes), dtype=np.float32)[distances.argmin(axis=1)]
+        return np.eye(len(self.classes_seen), dtype=np.float32)[distances.argmin(axis=1)]
 
     def generate(self, labels, *, seed=0):
-        rows = self._rows[[self._classes.index(int(label)) for label in labels]]
+        rows = self._rows[[self.classes_seen.index(int(label)) for label in labels]]
         noise = np.random.RandomState(seed).uniform(-0.1, 0.1, rows.shape)
         return np.clip(rows + noise, -1, 1).astype(np.float32).reshape(-1, 16, 16, 1)
 
@@ -160,11 +153,11 @@ class TinyLearner(Learner):
         return {"generator_parameters": self._rows.size}
 
     def state(self):
-        meta = {"method": self.method, "tasks": self._tasks, "classes": list(self._classes)}
+        meta, _ = super().state()
         return meta, {"rows": self._rows}
 
     def load(self, meta, arrays):
-        self._tasks, self._classes = meta["tasks"], list(meta["classes"])
+        super().load(meta, arrays)
         self._rows = arrays["rows"]
 
 

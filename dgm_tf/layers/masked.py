@@ -20,7 +20,7 @@ VARIANTS = ("w", "a")
 class FinishedLayer(NamedTuple):
     """The parameters of a finished task's outputs of one layer; see `recall`.
 
-    NumPy arrays, or tensors inside a graph.
+    Arrays or tensors.
     """
 
     kernel: Any  # float32, on the inputs and units used; variant w: masked
@@ -203,15 +203,18 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         inputs_then, units_then = self._widths_of(task)
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
         used_units = np.arange(units_then) if used_units is None else used_units
+        mask = self.finished_mask(task)
         with tf.init_scope():  # the value, also while a graph is traced
             corner = tuple(slice(size) for size in self._kernel_shape(inputs_then, units_then))
-            kernel = self._taken(to_numpy(self.kernel)[corner], used_inputs, used_units)
-        mask = self.finished_mask(task)
-        # Selections, not products: what later tasks made of a weight leaves no trace, be it the
-        # sign of a zero or a NaN.
-        if self.variant == "w":
-            mask = self._taken(mask, used_inputs, used_units)
-            kernel = np.where(mask, kernel, np.float32(0.0))
+            kernel = tf.convert_to_tensor(self.kernel)[corner]
+            for axis, indices in ((self._out_axis, used_units), (self._in_axis, used_inputs)):
+                if len(indices) < kernel.shape[axis]:  # seldom in a large layer, and costly there
+                    kernel = tf.gather(kernel, indices, axis=axis)
+                    mask = mask.take(indices, axis=axis) if self.variant == "w" else mask
+            # A selection, not a product: what later tasks made of a weight leaves no trace, be it
+            # the sign of a zero or a NaN.
+            if self.variant == "w":
+                kernel = tf.where(mask, kernel, tf.zeros_like(kernel))
         affine = None if self.norm is None else self.norm.affine_of(task)[:, used_units]
         return FinishedLayer(kernel, affine, mask[used_units] if self.variant == "a" else None)
 
@@ -226,9 +229,6 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         if finished.mask is not None:
             return tf.where(finished.mask, outputs, tf.zeros_like(outputs))
         return outputs
-
-    def _taken(self, kernel: np.ndarray, inputs: np.ndarray, units: np.ndarray) -> np.ndarray:
-        return kernel.take(units, axis=self._out_axis).take(inputs, axis=self._in_axis)
 
     def _widths_of(self, task: int) -> tuple[int, int]:
         if not 1 <= task <= len(self.finished):

@@ -210,7 +210,9 @@ class Generator(KeptArrays, keras.Model):
             )
             used_inputs = used_units
         cut = FinishedGenerator(tuple(blocks), self.finished_heads[task - 1][..., used_inputs])
-        return tf.nest.map_structure(lambda it: None if it is None else tf.constant(it), cut)
+        return tf.nest.map_structure(
+            lambda it: None if it is None else tf.convert_to_tensor(it), cut
+        )
 
     def used_units(self, task: int) -> list[np.ndarray]:
         """Indices of the units that a finished task's images depend on, a row per block.
@@ -386,8 +388,9 @@ class Generator(KeptArrays, keras.Model):
         for mine, its in zip(generator.blocks, self.blocks, strict=True):
             mine.inherit(its)
         generator.finished_heads = self.finished_heads
-        # Which nothing changes any more.
-        generator._used, generator.finished_arrays = self._used, self.finished_arrays
+        # Which nothing changes any more. Copies: a task that is broken off adds to its own.
+        generator._used = dict(self._used)
+        generator.finished_arrays = dict(self.finished_arrays)
         if len(generator.finished) == len(self.finished):
             value = to_numpy(generator.head.kernel).copy()
             value[..., : self.widths[-1]] = to_numpy(self.head.kernel)

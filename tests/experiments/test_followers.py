@@ -96,7 +96,7 @@ def test_the_chief_tells_what_each_task_depends_on_and_when_nothing_is_left():
     first, second, end = place.said
     assert isinstance(leader, Leader) and (first.task, second.task, end.task) == (1, 2, 0)
     assert first.learner is None and first.run == RUN
-    assert second.learner[0]["classes"] == [0] and "mean/0" in second.learner[1]
+    assert second.learner[0]["tasks"] == [[0]] and "mean/0" in second.learner[1]
 
 
 def test_a_run_of_one_process_tells_nobody():

@@ -37,13 +37,8 @@ class NearestMean(Learner):
     generates = True
 
     def __init__(self, settings=SETTINGS):
-        self.settings = settings
-        self._tasks = 0
+        super().__init__(settings)
         self._means = {}
-
-    classes_seen = property(lambda self: tuple(self._means))
-    class_names = property(lambda self: tuple(map(str, self._means)))
-    finished_tasks = property(lambda self: self._tasks)
 
     def learn_task(self, task, *, callbacks=()):
         epochs, steps = self.settings.epochs, task.steps_per_epoch(4)
@@ -60,7 +55,7 @@ class NearestMean(Learner):
                 if index % steps == steps - 1:
                     callback.on_epoch_end(index // steps, {"critic_loss": float(index)})
         self._means |= {label: np.mean(images, axis=0) for label, images in seen.items()}
-        self._tasks += 1
+        self.count_task(task)
         return {"critic_loss": [float(epoch) for epoch in range(epochs)], "broken": [np.nan]}
 
     image_shape = (16, 16, 1)
@@ -76,10 +71,10 @@ class NearestMean(Learner):
         return np.clip(means + noise, -1, 1).astype(np.float32)
 
     def growth(self):
-        units = 4 * (self._tasks + 1)
+        units = 4 * (self.finished_tasks + 1)
         layer = {
             "layer": "block_1", "inputs": 8, "units": units, "weights": 8 * units,
-            "reserved": 32 * self._tasks, "free": 32, "initial_free": 32,
+            "reserved": 32 * self.finished_tasks, "free": 32, "initial_free": 32,
         }  # fmt: skip
         return {
             "initial_layer_widths": [4],
@@ -90,12 +85,12 @@ class NearestMean(Learner):
         }
 
     def state(self):
-        meta = {"tasks": self._tasks, "classes": list(self._means)}
+        meta, _ = super().state()
         return meta, {f"mean/{label}": mean for label, mean in self._means.items()}
 
     def load(self, meta, arrays):
-        self._tasks = meta["tasks"]
-        self._means = {label: arrays[f"mean/{label}"] for label in meta["classes"]}
+        super().load(meta, arrays)
+        self._means = {label: arrays[f"mean/{label}"] for label in self.classes_seen}
 
 
 def new_stream(*, seed=0):

@@ -102,7 +102,7 @@ def test_a_folder_with_another_run_is_refused_with_one_line(finished, monkeypatc
         (["--classes_per_task=5,3"], "sum up to the 10 classes"),
         (["--class_order=0,1,2"], "permutation"),
         (["--batch_size=1000"], "must not be larger than a class"),
-        (['--settings={"latent_dim": 8}'], "10 classes, latent_dim is 8"),
+        (['--settings={"latent_dim": 5}', "--classes_per_task=5"], "5 classes, latent_dim is 5"),
         (["--image_size=18"], "multiple of 4"),
         (["--validation_fraction=1.5"], "validation_fraction"),
         (["--max_tasks=11"], "--max_tasks from 1 to 10"),
