@@ -58,9 +58,7 @@ def _as_json(answer: "memory_use.Answer") -> str:  # noqa: F821
     if answer.error:
         return json.dumps({"path": answer.path, "error": answer.error})
     best = [{"class": name, "probability": round(value, 6)} for name, value in answer.best]
-    # Bytes of a name that are no UTF-8 can stand in JSON only as escapes.
-    escaped = not _checks.is_line(answer.path)
-    return json.dumps({"path": answer.path, **best[0], "top": best}, ensure_ascii=escaped)
+    return json.dumps({"path": answer.path, **best[0], "top": best}, ensure_ascii=False)
 
 
 def _as_line(answer: "memory_use.Answer") -> str:  # noqa: F821
