@@ -25,10 +25,6 @@ _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _MAX_PIXELS = 64_000_000
 
 GREY, RGB = "grey", "RGB"  # what a data set's images are learnt as
-GEOMETRY = (
-    "turned upright (EXIF), transparent parts white, cut to the central square, resized bilinearly "
-    "with antialiasing; grey is the ITU-R 601 luma of a coloured pixel"
-)
 
 
 def from_folder(
@@ -237,7 +233,11 @@ def in_colours(images: np.ndarray, colours: str) -> np.ndarray:
 
 
 def read_image(file: str | os.PathLike[str], size: int) -> np.ndarray:
-    """One image as every command reads it, uint8 [size, size, 3]; see `GEOMETRY`.
+    """One image as every command reads it, uint8 [size, size, 3].
+
+    It is turned upright (EXIF), its transparent parts become white, its central square is cut out
+    and resized bilinearly, with antialiasing. These rules are version 1 of
+    `dgm_tf.runs.run_format.GEOMETRY`.
 
     Raises:
         InputError: it cannot be read.

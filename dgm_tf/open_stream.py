@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from dgm_tf import _checks, image_folder
 from dgm_tf.errors import InputError
-from dgm_tf.image_folder import GEOMETRY, GREY, RGB
-from dgm_tf.runs.run_format import OPEN
+from dgm_tf.image_folder import GREY, RGB
+from dgm_tf.runs.run_format import GEOMETRY, OPEN
 from dgm_tf.stream import Task, to_float, told_repeated
 
 TEST_FRACTION = 0.2
@@ -25,7 +25,7 @@ _EVALUATED = 256  # test images in a batch
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassImages:
-    """The images of one class, in the order of their digests.
+    """The images of one class, each once, in the order of their digests.
 
     Attributes:
         images: uint8 [N, S, S, 3].
@@ -39,15 +39,15 @@ class ClassImages:
     def read(
         cls, files: Sequence[pathlib.Path], size: int, *, up_to: str | None = None
     ) -> "ClassImages":
-        """Reads files, or those with a digest up to some one.
+        """Reads files, or those with a digest up to some one; copies are read once.
 
         Raises:
             InputError: one is no image or cannot be read.
         """
-        found = sorted((_digest(file), file) for file in files)
-        found = [(digest, file) for digest, file in found if up_to is None or digest <= up_to]
-        images = image_folder.read_images([file for _, file in found], size)
-        return cls(images, tuple(digest for digest, _ in found))
+        by_digest = {_digest(file): file for file in files}
+        digests = sorted(each for each in by_digest if up_to is None or each <= up_to)
+        images = image_folder.read_images([by_digest[each] for each in digests], size)
+        return cls(images, tuple(digests))
 
     def held_out(self, fraction: float) -> str:
         """The last digest of the part that is held out; at least one image is, and one is not.
@@ -80,11 +80,11 @@ class OpenStream:
 
     Attributes:
         name: of the memory.
-        source: origin of its images, one line.
         image_shape: (S, S, C) of the images that the networks see.
         colours: `image_folder.GREY` or `RGB`.
         class_names: names by class id, which is the place in the order of arrival; those of classes
             that are still to be learnt from `images`, too.
+        new: names of the classes of each task that is left.
         known: subfolders of `images` whose names the memory knows.
         remarks: lines to be told before the first task.
 
@@ -102,8 +102,6 @@ class OpenStream:
     Raises:
         InputError: a folder cannot be read, or has no class.
     """
-
-    source = "folders of images, one per class"
 
     def __init__(
         self,
@@ -134,7 +132,7 @@ class OpenStream:
         self.known: list[str] = []
         self.remarks: list[str] = []
         self._done: list[Mapping[str, Any]] = []
-        self._new: list[list[str]] = []
+        self.new: list[list[str]] = []
         self._tests: dict[int, np.ndarray] = {}
 
     def _colours_of_all(self) -> str:
@@ -156,20 +154,21 @@ class OpenStream:
         new = [name for name in self._files if name not in known]
         self.known = [name for name in self._files if name in known]
         self.class_names = (*known, *new)
-        self._new = [new] if self._together and new else [[name] for name in new]
+        self.new = [new] if self._together and new else [[name] for name in new]
         for name in new:
             self._check(name)
         self._find_tests()
 
     def _check(self, name: str) -> None:
-        count = len(self._files[name])
+        files, found = len(self._files[name]), self._of(name)
+        count = len(found.digests)
         wanted = 1 if self._test_files is not None else 2
         if count < wanted:
             raise InputError(
-                f"class {name} needs at least {wanted} images"
-                f"{'' if wanted == 1 else ', one to learn and one to test'}, it has {count}"
+                f"class {name} needs at least "
+                f"{'one image' if wanted == 1 else 'two images, one to learn and one to test'}, it "
+                f"has {count}{f' in {files} copies' if files > count else ''}"
             )
-        found = self._of(name)
         coloured = sum(not image_folder.is_grey(image) for image in found.images)
         if self.colours == GREY and coloured:
             self.remarks.append(
@@ -192,7 +191,7 @@ class OpenStream:
     # Tasks.
 
     def __len__(self) -> int:
-        return len(self._done) + len(self._new)
+        return len(self._done) + len(self.new)
 
     def tasks(self, start: int = 1) -> Iterator[Task]:
         """Yields the tasks from number `start` on, each closed when the next one begins."""
@@ -204,7 +203,7 @@ class OpenStream:
                 self._read.pop(name, None)
 
     def _opened(self, index: int) -> Task:
-        names = self._new[index - len(self._done) - 1]
+        names = self.new[index - len(self._done) - 1]
         parts = [self._learnt(name) for name in names]
         ids = [self.class_names.index(name) for name in names]
         labels = np.repeat(np.array(ids, np.int32), [*map(len, parts)])
@@ -272,7 +271,7 @@ class OpenStream:
             Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B].
         """
         index = task.index if isinstance(task, Task) else task
-        tasks = [*(row["class_names"] for row in self._done), *self._new][:index]
+        tasks = [*(row["class_names"] for row in self._done), *self.new][:index]
         seen = sum(map(len, tasks))
         tests = {label: images for label, images in self._tests.items() if label < seen}
         if not tests:
@@ -294,7 +293,7 @@ class OpenStream:
         """One line that belongs next to every number measured on this stream."""
         return (
             f"class-incremental, an open memory called {self.name}, single head, {self.colours} "
-            f"images of {self._size}x{self._size} from {self.source}"
+            f"images of {self._size}x{self._size} from folders, one per class"
         )
 
     def describe(self) -> dict[str, Any]:
@@ -302,7 +301,6 @@ class OpenStream:
         return {
             "kind": OPEN,
             "name": self.name,
-            "source": self.source,
             "scenario": self.scenario,
             "image_shape": list(self.image_shape),
             "colours": self.colours,

@@ -126,9 +126,27 @@ class MethodSettings:
         del classes, steps_per_epoch
         return 1
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The values of settings that are not given, by name."""
+        fields = dataclasses.fields(cls)
+        return {each.name: each.default for each in fields if each.default != dataclasses.MISSING}
+
     def as_json(self) -> dict[str, Any]:
         """Returns all settings by name, as they come back from JSON: lists for tuples."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def check_task(self, *, side: int, classes: int) -> None:
+        """Refuses what a task cannot be learnt with.
+
+        Args:
+            side: S of its images.
+            classes: number of classes that it brings.
+
+        Raises:
+            InputError: the networks do not fit.
+        """
+        del side, classes
 
     def check_replicas(self, replicas: int) -> None:
         """Refuses what a number of replicas cannot share.
@@ -325,6 +343,14 @@ class DGMSettings(ReplaySettings):
         if isinstance(self.generator_widths, list):  # from JSON
             object.__setattr__(self, "generator_widths", tuple(self.generator_widths))
         super().__post_init__()
+
+    def check_task(self, *, side: int, classes: int) -> None:
+        self.first_widths(side)
+        if self.latent_dim <= classes:
+            raise InputError(
+                "latent_dim must be larger than the number of a task's classes, whose label takes "
+                f"its first entries: {classes} classes, latent_dim is {self.latent_dim}"
+            )
 
     def first_widths(self, side: int) -> tuple[int, ...]:
         """Units of the generator's blocks before the first task, for images of S x S pixels.

@@ -37,6 +37,8 @@ def photographs(folder, images, labels, names, *, count):
             photo = Image.fromarray(pixels)
             if index % 3 == 0:
                 photo = photo.resize((48 + index, 40))
+            elif index % 3 == 1:
+                photo = photo.crop((2, 0, 30, 32))
             if index % 4 == 1:
                 photo = photo.convert("L")
             exif = Image.Exif()

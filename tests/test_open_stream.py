@@ -130,12 +130,29 @@ def test_fingerprints_tell_other_images(tmp_path):
     assert rows[0]["fingerprints"] != learnt(opened(folder))[0][0]["fingerprints"]
 
 
+def test_copies_of_an_image_are_learnt_and_held_out_once(tmp_path):
+    folder = write(tmp_path, {"a": 100}, count=4)
+    rows, images = learnt(opened(folder))
+    for number in range(4):
+        for copy in range(1 + number):
+            shutil.copy(folder / "a" / f"{number}.png", folder / "a" / f"{copy} {number}.png")
+    again, of_copies = learnt(opened(folder))
+    assert again == rows
+    np.testing.assert_array_equal(images[0]["a"], of_copies[0]["a"])
+
+
 def test_what_cannot_be_learnt_is_one_line(tmp_path):
     with refused("must have a subfolder of images per class"):
         opened(tmp_path)
     write(tmp_path, {"a": 100}, count=1)
-    with refused("class a needs at least 2 images", "one to test, it has 1"):
+    with refused("class a needs at least two images", "one to test, it has 1"):
         opened(tmp_path)
+    shutil.copy(tmp_path / "a" / "0.png", tmp_path / "a" / "copy.png")
+    with refused("class a needs at least two images", "it has 1 in 2 copies"):
+        opened(tmp_path)
+    with refused("class b needs at least one image, it has 0"):
+        opened(tmp_path, test_images=(tmp_path / "b").mkdir() or tmp_path)
+    (tmp_path / "b").rmdir()
     write(tmp_path, {"a": 100})
     (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
     with refused("broken.png"):

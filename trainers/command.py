@@ -56,8 +56,10 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
 
 def say(text: str) -> None:
     """Prints a line at once; a reader that has gone is no error."""
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(text, flush=True)
+        # Bytes of a file's name that are no UTF-8: in JSON, too, their escapes stand for them.
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         _leave_pipe()
 

@@ -43,26 +43,33 @@ class MemoryAudit:
             audit.remember(task.index, task.classes, model.generate)
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, finished_tasks: int = 0) -> None:
-        """Opens the records of the finished tasks and verifies each.
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        finished_tasks: int = 0,
+        verified: Sequence[int] | None = None,
+    ) -> None:
+        """Opens the records of the finished tasks and verifies them.
 
         Args:
             folder: the records; it need not exist yet.
             finished_tasks: tasks that the learner has finished. The record of a later task comes
                 from an attempt that was cut short, and is replaced.
+            verified: the tasks to verify now, of many some; None for all.
 
         Raises:
             InputError: a record is missing, cannot be read, or is not what was written.
         """
         self._folder = pathlib.Path(folder)
-        self._pixels = {
-            task: _pixels(read(record_path(folder, task)).images)
-            for task in range(1, finished_tasks + 1)
-        }
+        self._tasks = [*range(1, finished_tasks + 1)]
+        self._pixels: dict[int, int] = {}
+        for task in self._tasks if verified is None else verified:
+            self._read(task)
 
     @property
     def pixels(self) -> dict[int, int]:
-        """Number of pixels that are compared, for each task on record."""
+        """Number of pixels that are compared, for each task verified, checked or remembered."""
         return dict(self._pixels)
 
     def remember(self, task: int, classes: Sequence[int], generate: Generate) -> None:
@@ -77,11 +84,12 @@ class MemoryAudit:
             ValueError: the task is on record already: a second record would hide a change.
             InputError: the folder cannot be written.
         """
-        if task in self._pixels:
+        if task in self._tasks:
             raise ValueError(f"task {task} is on record already")
         record = recorded(classes, generate)
         content = pack({**vars(record), "sha256": _bytes(record)})
         write_atomically(record_path(self._folder, task), content)
+        self._tasks.append(task)
         self._pixels[task] = _pixels(record.images)
 
     def check(self, generate: Generate, tasks: Sequence[int] | None = None) -> dict[int, int]:
@@ -95,9 +103,14 @@ class MemoryAudit:
             InputError: a record is no longer what was written.
         """
         return {
-            task: compare(read(record_path(self._folder, task)), generate).pixels
-            for task in (self._pixels if tasks is None else tasks)
+            task: compare(self._read(task), generate).pixels
+            for task in (self._tasks if tasks is None else tasks)
         }
+
+    def _read(self, task: int) -> "Record":
+        record = read(record_path(self._folder, task))
+        self._pixels[task] = _pixels(record.images)
+        return record
 
 
 @dataclasses.dataclass(frozen=True)

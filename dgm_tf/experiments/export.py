@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from dgm_tf.errors import InputError
-from dgm_tf.evaluation.memory_audit import MemoryAudit
+from dgm_tf.evaluation import memory_audit
 from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.serving.export import Export
+from dgm_tf.serving.export import Export, audit_entry, export
 
 
 def export_run(
@@ -32,8 +32,15 @@ def export_run(
     learner = load_state(meta, arrays)
     if learner.method != "dgm":
         raise InputError(f"only DGM's memory can be exported, {folder.path} holds {learner.name}")
-    audit = MemoryAudit(folder.audit, finished_tasks=learner.finished_tasks)
-    pixels, differing = sum(audit.pixels.values()), sum(audit.check(learner.generate).values())
-    found = f"{differing} of {pixels} pixels differ" if differing else "all images identical"
-    print(f"memory audit of {folder.path}: {found}", flush=True)
-    return learner.export(export_dir or folder.path / "export", classifier=classifier)
+    pixels, differing, audit = 0, 0, []
+    for number, classes in enumerate(learner.task_classes, start=1):
+        record = memory_audit.read(memory_audit.record_path(folder.audit, number))
+        found = memory_audit.compare(record, learner.generate)
+        pixels, differing = pixels + found.of, differing + found.pixels
+        if found.pixels or record.classes.tolist() != list(classes):
+            # The export is of what the learner generates now.
+            record = memory_audit.recorded(classes, learner.generate)
+        audit.append(audit_entry(number, record))
+    told = f"{differing} of {pixels} pixels differ" if differing else "all images identical"
+    print(f"memory audit of {folder.path}: {told}", flush=True)
+    return export(learner, export_dir or folder.path / "export", classifier=classifier, audit=audit)

@@ -155,16 +155,16 @@ def _of_memory(memory: str, learner: Any, images: str | None) -> tuple[TaskStrea
         )
     files = image_folder.list_classes(images)
     named = dict(zip(learner.class_names, learner.classes_seen, strict=True))
-    names = [name for name in named if len(files.get(name, ())) > 1]
+    size, _, channels = learner.image_shape
+    colours = image_folder.GREY if channels == 1 else image_folder.RGB
+    every = {name: ClassImages.read(files[name], size) for name in named if name in files}
+    names = [name for name, found in every.items() if len(found.digests) > 1]
     if len(names) < 2:
         raise InputError(
             f"expected two images or more of at least two classes of {memory} in {images}, "
             f"received {len(names)} such classes"
         )
-    size, _, channels = learner.image_shape
-    colours = image_folder.GREY if channels == 1 else image_folder.RGB
-    every = [ClassImages.read(files[name], size) for name in names]
-    parts = [each.divided(each.held_out(TEST_FRACTION)) for each in every]
+    parts = [every[name].divided(every[name].held_out(TEST_FRACTION)) for name in names]
     pixels, labels = [], []
     for split in zip(*parts, strict=True):
         of_split = [image_folder.in_colours(part.images, colours) for part in split]

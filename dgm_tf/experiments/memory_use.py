@@ -60,7 +60,7 @@ class Answer:
 def classified(model: ImageClassifier, files: Sequence[str], *, top: int = 1) -> Iterator[Answer]:
     """Classifies image files, in their order.
 
-    They are read as the memory's own images were: see `image_folder.GEOMETRY`.
+    They are read as the memory's own images were: see `image_folder.read_image`.
 
     Args:
         model: what `opened` gives.

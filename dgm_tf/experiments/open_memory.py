@@ -21,6 +21,7 @@ from dgm_tf.registry import METHODS, new_learner, reading_state
 from dgm_tf.reporting import tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.runs.run_format import OPEN
+from dgm_tf.settings import setting_names
 from dgm_tf.stream import Task
 
 _IMAGES = "images"  # in a checkpoint inside a task: fingerprints of what it learns from
@@ -47,10 +48,16 @@ class OpenRun(Run):
     ) -> None:
         options = dataclasses.replace(options, run_dir=str(memory), oracle=False)
         super().__init__(stream, learner, options, place=place)
+        self._made = self._folder.description() if self._folder.exists() else None
+
+    def _description(self) -> dict[str, Any]:
+        """A memory that is there stays what it is: `prepare` has compared what was asked for."""
+        return self._made or super()._description()
 
     def _restore(self) -> None:
         super()._restore()
         self.stream.begin(self.rows)
+        _check_tasks(self.stream, self.learner.settings)
         self._last = len(self.stream)
         self._folder.check_space(self._last)
 
@@ -169,6 +176,7 @@ def _of_new(
     size = DEFAULT_SIZE if learn.image_size is None else learn.image_size
     stream = _stream(learn, settings, name=name, image_size=size, colours=None)
     stream.begin([])  # What cannot be learnt is found before the memory is made.
+    _check_tasks(stream, settings)
     return stream, chosen.method, settings
 
 
@@ -176,13 +184,15 @@ def _of_memory(
     folder: RunFolder, learn: LearnOptions, asked: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> tuple[OpenStream, str, Any]:
     description = folder.description()
-    described, settings = description["stream"], description["settings"]
+    described = description["stream"]
     if described.get("kind") != OPEN:
         raise InputError(
             f"{folder.path} holds a run of {described['name']}, whose classes were all known at "
             "its start: none can be added; name another --memory"
         )
     method, size = description["learner"].partition("-")[0], described["image_shape"][0]
+    kept = _settings_of_memory(folder.path, method, description["settings"])
+    settings = kept.as_json()
     wanted = dict(overrides)
     if "preset" in asked:
         wanted = SettingsOptions(**{"method": method, **asked}).resolve(FOLDER, overrides).as_json()
@@ -198,10 +208,27 @@ def _of_memory(
             f"the memory in {folder.path} keeps the settings that it was made with, and "
             f"{'; '.join(dict.fromkeys(differing))}: leave the flags out, or name another --memory"
         )
-    with reading_state():
-        kept = METHODS[method].settings(**settings)
     own = {"name": described["name"], "image_size": size, "colours": described["colours"]}
     return _stream(learn, kept, **own), method, kept
+
+
+def _settings_of_memory(path: Path, method: str, found: Mapping[str, Any]) -> Any:
+    """The settings that a memory was made with; those that it is too old to have by default."""
+    if method not in METHODS:
+        raise InputError(f"{path} is a memory of the method {method}, which this release lacks")
+    kind = METHODS[method].settings
+    if unknown := sorted({*found} - setting_names(kind)):
+        raise InputError(
+            f"{path} was made with settings that this release does not know, "
+            f"{_listed(unknown)}: use the release that made it"
+        )
+    with reading_state():
+        return kind(**found)
+
+
+def _check_tasks(stream: OpenStream, settings: Any) -> None:
+    if stream.new:
+        settings.check_task(side=stream.image_shape[0], classes=max(map(len, stream.new)))
 
 
 def _stream(learn: LearnOptions, settings: Any, **own: Any) -> OpenStream:

@@ -32,7 +32,7 @@ from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.sampling import AUDITED, some_of
 from dgm_tf.serving.export import version_folder
-from dgm_tf.settings import DGMSettings, LearnerSettings
+from dgm_tf.settings import LearnerSettings
 from dgm_tf.stream import Task, TaskStream
 
 DEFAULT_RUNS = Path("runs")
@@ -133,7 +133,8 @@ class Run:
             dgm_tf.stopping.Stopped: the run was asked to stop, and has written where it stands.
             InputError: the folder belongs to another run or cannot be used.
         """
-        with self._folder.opened(self._description(), tasks=self._last):
+        defaults = self.learner.settings.defaults()
+        with self._folder.opened(self._description(), tasks=self._last, defaults=defaults):
             self._restore()
             self._begin()
             logs = self._logs()
@@ -166,7 +167,11 @@ class Run:
             self._write_page()  # The run may have been killed before it could.
         self._say(self._greeting())
         generates = self.learner.generates
-        self._audit = MemoryAudit(self._folder.audit, finished_tasks=finished if generates else 0)
+        # What the next task's audit needs is looked at before hours of learning.
+        next_task = finished + 1 if generates else 1
+        self._audit = MemoryAudit(
+            self._folder.audit, finished_tasks=next_task - 1, verified=_audited_after(next_task)
+        )
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
@@ -253,7 +258,7 @@ class Run:
             **learner.growth(),
         }
         if learner.generates:
-            earlier = some_of(range(1, task.index), AUDITED, seed=task.index)
+            earlier = _audited_after(task.index)
             row["audit"] = self._audit.check(learner.generate, earlier)
             self._audit.remember(task.index, task.classes, learner.generate)
             pixels = self._audit.pixels
@@ -330,6 +335,11 @@ class Run:
             _print(text)
 
 
+def _audited_after(task: int) -> list[int]:
+    """The earlier tasks whose images are generated again after a task: all, or of many some."""
+    return some_of(range(1, task), AUDITED, seed=task)
+
+
 def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
     """Returns all that makes two runs the same, JSON-able."""
     # The scenario is made of the other values: it would repeat what differs.
@@ -348,8 +358,8 @@ def check_sizes(
     """Refuses sizes that do not fit the classes of the first `max_tasks` tasks.
 
     Raises:
-        InputError: a batch is larger than a class, replicas cannot divide it, or the latent vector
-            is too small for the number of a task's classes.
+        InputError: a batch is larger than a class, replicas cannot divide it, or the networks do
+            not fit the images or the number of a task's classes.
     """
     settings.check_replicas(replicas)
     counts = stream.describe()["train_images"]
@@ -362,11 +372,7 @@ def check_sizes(
                 "choose a smaller one"
             )
     most = max(map(len, stream.task_classes[:max_tasks]))
-    if isinstance(settings, DGMSettings) and settings.latent_dim <= most:
-        raise InputError(
-            f"latent_dim must be larger than the number of a task's classes, whose label takes its "
-            f"first entries: {most} classes, latent_dim is {settings.latent_dim}"
-        )
+    settings.check_task(side=stream.image_shape[0], classes=most)
 
 
 def _check_options(options: RunOptions, method: str) -> None:

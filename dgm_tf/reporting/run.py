@@ -111,10 +111,13 @@ class Run:
         return name if self.is_open or name == str(label) else f"{label} {name}"
 
     @functools.cached_property
+    def memory_names(self) -> dict[int, str]:
+        """Names by id of a memory's classes; empty for a run of another stream."""
+        return memory_names(self.description, self.rows)
+
+    @functools.cached_property
     def _class_names(self) -> dict[int, str]:
-        if self.is_open:
-            return memory_names(self.rows)
-        return dict(enumerate(self.stream["class_names"]))
+        return self.memory_names or dict(enumerate(self.stream.get("class_names", ())))
 
     def task_name(self, task: int) -> str:
         """A task (from 1) by its number and the names of its classes, in one short line."""

@@ -17,6 +17,7 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dgm_tf._checks import one_line
@@ -25,7 +26,6 @@ from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Group, Spread, by_class
 from dgm_tf.reporting.run import Row, Run, read_run
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.runs.run_format import memory_names
 from dgm_tf.sampling import AUDITED
 
 _UNDEFINED = "n/a"
@@ -38,6 +38,10 @@ _SIGNS = {
     False: (" *", "\\* keeps or reads real images of earlier tasks: no private memory"),
     None: (" ?", "? a method that is not known here: whether it is private is not claimed"),
 }
+
+
+Names = Mapping[int, str]  # of a memory's classes by id; empty for every other run
+_NO_NAMES: Names = MappingProxyType({})
 
 
 class Table(NamedTuple):
@@ -55,18 +59,19 @@ def run_report(run: Run) -> str:
     rows = run.rows
     if not rows:
         return f"{run.scenario}\nno task finished yet"
+    names = run.memory_names
     parts = [
         run.scenario,
         "Accuracy on the real test images of all classes seen, in percent (mean over classes; "
-        f"last epoch)\n{text_table(*accuracy_table(rows))}\nforward transfer: {_UNDEFINED} (a "
-        "single head has no output for a class before it comes)",
+        f"last epoch)\n{text_table(*accuracy_table(rows, names))}\n"
+        f"forward transfer: {_UNDEFINED} (a single head has no output for a class before it comes)",
     ]
     if "layer_widths" in rows[0]:
-        growth = text_table(*growth_table(rows))
+        growth = text_table(*growth_table(rows, names))
         parts.append(f"Growth of the generator, in units per layer\n{growth}")
-    parts.append(f"Time and memory\n{text_table(*cost_table(rows))}")
+    parts.append(f"Time and memory\n{text_table(*cost_table(rows, names))}")
     if run.is_open:
-        parts.append(f"Classes\n{text_table(*class_table(rows))}")
+        parts.append(f"Classes\n{text_table(*class_table(rows, names))}")
     elif "generator_parameters" in rows[0]:
         verdicts = {**audit_verdicts(rows), rows[-1]["task"]: _NEWEST}
         lines = [[f"task {task}: {verdict}"] for task, verdict in verdicts.items()]
@@ -79,7 +84,7 @@ def run_report(run: Run) -> str:
     return "\n\n".join(parts)
 
 
-def accuracy_table(rows: Sequence[Row]) -> Table:
+def accuracy_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
     """A_t, G_t, forgetting and backward transfer per task in percent, with two warnings.
 
     G_t, the fraction of generated images that an oracle recognises, is there where one was asked.
@@ -95,7 +100,6 @@ def accuracy_table(rows: Sequence[Row]) -> Table:
     }
     if not any("oracle_accuracy" in row for row in rows):
         del keys["G_t"]
-    names = memory_names(rows)
     header = ["task", "classes", *(["measured"] if names else []), *keys]
     header += ["lowest class", "newest predicted", "in test"]
     table = []
@@ -115,19 +119,19 @@ def accuracy_table(rows: Sequence[Row]) -> Table:
     return Table(header, folded(table))
 
 
-def _lowest(accuracies: Mapping[int, float], names: Mapping[int, str]) -> str:
+def _lowest(accuracies: Mapping[int, float], names: Names) -> str:
     if not accuracies:
         return _NOT_MEASURED
     lowest = min(accuracies, key=accuracies.__getitem__)
     return f"{_percent(accuracies[lowest])} ({_short(names.get(lowest, f'class {lowest}'))})"
 
 
-def class_table(rows: Sequence[Row]) -> Table:
+def class_table(rows: Sequence[Row], names: Names) -> Table:
     """A memory's classes in order of arrival: accuracy now, and the audit of their images.
 
     Accuracy is "-" where no test image was at hand when the last task was learnt.
     """
-    names, verdicts = memory_names(rows), audit_verdicts(rows)
+    verdicts = audit_verdicts(rows)
     newest = _NEWEST if rows[-1]["audit_pixels"] else "-"  # of a method that generates nothing
     now = by_class(rows[-1], "class_accuracy")
     table = [
@@ -152,7 +156,7 @@ def folded(lines: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     return [*lines[:_FIRST_ROWS], gap, *lines[-_LAST_ROWS:]]
 
 
-def _task(row: Row, names: Mapping[int, str]) -> str:
+def _task(row: Row, names: Names) -> str:
     """A task's number, of a memory with the names of its classes."""
     if not names:
         return str(row["task"])
@@ -164,7 +168,7 @@ def _short(name: str) -> str:
     return one_line(name, 30)
 
 
-def growth_table(rows: Sequence[Row]) -> Table:
+def growth_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
     """Units per layer after each task, next to the worst case of the paper's Figure 2.
 
     The worst case adds the initial size after each task, so after task t it has t + 1 times the
@@ -175,7 +179,6 @@ def growth_table(rows: Sequence[Row]) -> Table:
     total = sum(initial)
     header = ["task", *(f"layer {index + 1}" for index in range(len(initial)))]
     header += ["units", "worst case", "of worst", "free", "free/start"]
-    names = memory_names(rows)
     table = [["start", *map(str, [*initial, total, total]), "", "", ""]]
     for row in rows:
         units, worst = sum(row["layer_widths"]), total * (row["task"] + 1)
@@ -192,7 +195,7 @@ def growth_table(rows: Sequence[Row]) -> Table:
     return Table(header, folded(table))
 
 
-def cost_table(rows: Sequence[Row]) -> Table:
+def cost_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
     """Epochs, steps, wall-clock time, peak memory and parameters per task, and of all tasks."""
     columns = {
         "epochs": ("epochs", sum, plain),
@@ -210,7 +213,6 @@ def cost_table(rows: Sequence[Row]) -> Table:
             found.append(_UNDEFINED if None in values else as_text(over_tasks(values)))
         return found
 
-    names = memory_names(rows)
     table = [[_task(row, names), *cells([row])] for row in rows]
     return Table(["task", *columns], [*folded(table), ["all", *cells(rows)]])
 
@@ -226,17 +228,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def audit_verdict(task: int, rows: Sequence[Row]) -> str:
-    """All later checks of a task's images in one line: identical, or how many pixels differ.
+def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
+    """All later checks of each task's images in one line: identical, or how many pixels differ.
 
     A task counts as identical only where every later row says so; where one says nothing, the
     line names it. Of many tasks a run checks some after each: then all checks count that there are.
+
+    Returns:
+        A line for each task but the newest; empty for a run that audits nothing.
     """
-    return {**audit_verdicts(rows), rows[-1]["task"]: _NEWEST}[task]
-
-
-def audit_verdicts(rows: Sequence[Row]) -> dict[int, str]:
-    """The verdict on each task but the newest; empty for a run that audits nothing."""
     if not any(row["audit_pixels"] for row in rows):
         return {}
     checks: dict[int, dict[int, int]] = {row["task"]: {} for row in rows}

@@ -20,6 +20,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dgm_tf import _checks
@@ -48,6 +49,8 @@ _FINISHED = "finished"
 _RUN = "run"
 _TASK = "task"
 
+_NO_ROWS = hashlib.sha256(b"").hexdigest()  # the digest of no rows
+
 
 class RunFolder:
     """Paths, settings, tables and checkpoints of one run; nothing is read or written yet.
@@ -66,20 +69,29 @@ class RunFolder:
         self._metrics = self.path / "metrics.jsonl"
         self._unfinished = self.path / "checkpoints" / "unfinished"
         self._identity: str | None = None
+        self._description: Mapping[str, Any] = {}
         self._finished_digest: tuple[int, str] | None = None  # of the tasks up to one
+        self._rows_digest = 0, _NO_ROWS  # of the rows up to one
 
     def exists(self) -> bool:
         """Whether a run has been here, which has left its settings."""
         return self._settings.exists()
 
     @contextlib.contextmanager
-    def opened(self, description: Mapping[str, Any], *, tasks: int) -> Iterator["RunFolder"]:
+    def opened(
+        self,
+        description: Mapping[str, Any],
+        *,
+        tasks: int,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Iterator["RunFolder"]:
         """A block in which the folder belongs to one run and to this process only.
 
         Args:
             description: content of `settings.json`. Its `learner`, `settings` and `stream` are the
                 run's identity; a resumed run keeps the other values of the first start.
             tasks: tasks that the run has in the end, for the space that the missing ones take.
+            defaults: of settings, for those that `settings.json` is too old to have.
 
         Raises:
             InputError: the folder holds a run with other settings or something else, is in use,
@@ -87,19 +99,25 @@ class RunFolder:
         """
         description = _plain(description)
         refuse_links_out(self.path)
-        self._identity = _digest_of_identity(description)
         if self._settings.exists():
             found = self.description()
-            if differences := _checks.differences(found, description, _IDENTITY):
+            there, here = (
+                {**each, "settings": {**_plain(defaults), **each["settings"]}}
+                for each in (found, description)
+            )
+            if differences := _checks.differences(there, here, _IDENTITY):
                 raise InputError(
                     f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
                     "choose another folder or delete that one"
                 )
+            description = found  # which its checkpoints belong to
         elif self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
                 "they belong to this run; choose another folder"
             )
+        self._identity = _digest_of_identity(description)
+        self._description = description
         self.check_space(tasks)
         with locked(self.path):
             if not self._settings.exists():
@@ -142,8 +160,9 @@ class RunFolder:
             return None
         last, meta, arrays = found
         folder, row = self._checkpoint(last), meta.pop(_ROW, None)
+        earlier = meta.pop(_EARLIER_ROWS, None)
         try:
-            rows = [*self._rows_before(last, meta.pop(_EARLIER_ROWS, None)), row]
+            rows = [*self._rows_before(last, earlier), row]
             check_rows(rows, tasks=last)
         except ValueError as error:
             raise InputError(
@@ -151,6 +170,7 @@ class RunFolder:
                 f"({_checks.one_line(error)}); restore it or begin a new run folder"
             ) from error
         self._check_run(folder, meta, self._identity)
+        self._rows_digest = last, _digest_of_rows([row], earlier)
         self._tidy(last + 1)
         self._write_tables(rows)
         return rows, meta, arrays
@@ -190,7 +210,8 @@ class RunFolder:
         """
         rows = [*rows[:-1], _plain(rows[-1])]  # The others have been written before.
         task, own = len(rows), {_ROW: rows[-1], _RUN: self._identity}
-        own[_EARLIER_ROWS] = _digest_of_rows(rows[:-1])
+        known, digest = self._rows_digest
+        own[_EARLIER_ROWS] = digest if known == task - 1 else _digest_of_rows(rows[:-1])
         rest, finished = finished_arrays.split(arrays, task)
         files = {}
         if finished is not None:
@@ -198,6 +219,7 @@ class RunFolder:
             files[finished_arrays.FILE] = finished
         checkpoint.save(self._checkpoint(task), {**meta, **own}, rest, files=files)
         self._finished_digest = task, own.get(_FINISHED, "")
+        self._rows_digest = task, _digest_of_rows(rows[-1:], own[_EARLIER_ROWS])
         self._write_tables(rows)
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return rows
@@ -256,7 +278,7 @@ class RunFolder:
             )
         if task is not None and task not in finished:
             raise InputError(
-                f"expected --task from {finished[0]} to {finished[-1]}, received {task}"
+                f"expected a task from {finished[0]} to {finished[-1]}, received {task}"
             )
         description = self.description()
         _, meta, arrays = self.saved(task or finished[-1])
@@ -404,9 +426,8 @@ class RunFolder:
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self._metrics, lines.encode())
-        AccuracyMatrix.from_rows(rows).to_csv(
-            self.path / "accuracy_matrix.csv", names=memory_names(rows)
-        )
+        names = memory_names(self._description, rows)
+        AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv", names=names)
 
 
 def _digest_of_identity(description: Mapping[str, Any]) -> str:
@@ -414,9 +435,12 @@ def _digest_of_identity(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _digest_of_rows(rows: Sequence[Any]) -> str:
-    lines = (json.dumps(row, sort_keys=True) for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _digest_of_rows(rows: Sequence[Any], before: str = _NO_ROWS) -> str:
+    """The digest of rows on top of that of the rows before them."""
+    for row in rows:
+        line = json.dumps(row, sort_keys=True).encode()
+        before = hashlib.sha256(before.encode() + hashlib.sha256(line).digest()).hexdigest()
+    return before
 
 
 def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") -> None:

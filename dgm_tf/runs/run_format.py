@@ -43,6 +43,7 @@ _BY_TASK = Leaf(
 )
 
 OPEN = "open"  # the kind of a memory's stream: it has no last task
+GEOMETRY = 1  # version of the rules by which it reads pictures; docs/memory.md has them
 
 _DESCRIPTION = {
     **dict.fromkeys(("scenario", "learner", "command", "date"), TEXT),
@@ -58,7 +59,11 @@ _STREAM = {
 }
 _OPEN_STREAM = {
     "kind": exactly(OPEN),
-    **dict.fromkeys(("name", "source", "geometry"), TEXT),
+    "name": TEXT,
+    "geometry": Leaf(
+        f"{GEOMETRY}, the rules for pictures that this release knows",
+        lambda it: type(it) is int and it == GEOMETRY,
+    ),
     "colours": exactly("grey") | exactly("RGB"),
     "image_shape": IMAGE_SHAPE,
     "validation_fraction": NUMBER,
@@ -120,15 +125,22 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def memory_names(rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+def memory_names(
+    description: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[int, str]:
     """Names of a memory's classes by id, from its rows; empty for a run of another stream.
 
     The ids of a memory's classes are only their order of arrival.
+
+    Args:
+        description: the content of `settings.json`.
+        rows: of `metrics.jsonl`.
     """
+    if description["stream"].get("kind") != OPEN:
+        return {}
     return {
         label: name
         for row in rows
-        if "fingerprints" in row
         for label, name in zip(row["classes"], row["class_names"], strict=True)
     }
 

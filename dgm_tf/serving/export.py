@@ -59,7 +59,13 @@ class Export:
         )
 
 
-def export(learner: Any, path: str | Path, *, classifier: bool = False) -> Export:
+def export(
+    learner: Any,
+    path: str | Path,
+    *,
+    classifier: bool = False,
+    audit: Sequence[dict[str, Any]] | None = None,
+) -> Export:
     """Writes a learner's memory as a SavedModel in the layout that TensorFlow Serving polls.
 
     Signatures, each with named inputs and outputs, for any batch size B:
@@ -81,6 +87,8 @@ def export(learner: Any, path: str | Path, *, classifier: bool = False) -> Expor
         learner: a `dgm_tf.DGM` with at least one finished task.
         path: NAME, which then gets its next version NAME/<n>; or NAME/<n> itself.
         classifier: take the critic along, for `classify`.
+        audit: the `audit_entry` of each task, where the learner's images have been generated
+            before.
 
     Raises:
         InputError: nothing has been learnt, a class has a name of several lines, the version
@@ -88,14 +96,19 @@ def export(learner: Any, path: str | Path, *, classifier: bool = False) -> Expor
             generates other images than the learner, on this machine: then nothing is left of it.
     """
     path = Path(path)
-    records = [memory_audit.recorded(each, learner.generate) for each in learner.task_classes]
-    description = _description(learner, records)
-    audited = sum(int(np.prod(record.images.shape[:-1])) for record in records)
+    if audit is None:
+        audit = [  # One record after the other: all together could be large.
+            audit_entry(task, memory_audit.recorded(classes, learner.generate))
+            for task, classes in enumerate(learner.task_classes, start=1)
+        ]
+    description = _description(learner, audit)
+    pixels = int(np.prod(learner.generator.image_shape[:2]))
+    audited = pixels * sum(len(each["labels"]) * each["images_per_label"] for each in audit)
     with locked(path.parent if path.name.isdecimal() else path):
         folder = version_folder(path)
         with whole_folder(folder) as aside:
             _save(aside, learner, description, classifier)
-            if differing := _differing_pixels(aside, records):
+            if differing := _differing_pixels(aside, learner, audit):
                 raise InputError(
                     f"{differing} of {audited} audited pixels of the export are not the learner's "
                     f"own, {folder} was not written; if this is on a GPU, export on the CPU "
@@ -103,7 +116,7 @@ def export(learner: Any, path: str | Path, *, classifier: bool = False) -> Expor
                 )
     return Export(
         folder,
-        tasks=len(records),
+        tasks=len(audit),
         weight_bytes=sum(file.stat().st_size for file in (folder / "variables").iterdir()),
         learner_bytes=sum(array.nbytes for array in learner.state()[1].values()),
         audited_pixels=audited,
@@ -146,7 +159,7 @@ def versions_in(path: str | Path) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"[0-9]+", name))
 
 
-def _description(learner: Any, records: Sequence[Record]) -> dict[str, Any]:
+def _description(learner: Any, audit: Sequence[dict[str, Any]]) -> dict[str, Any]:
     generator = learner.generator
     tasks = generator.class_tasks.tolist()
     for name in learner.class_names:
@@ -164,11 +177,11 @@ def _description(learner: Any, records: Sequence[Record]) -> dict[str, Any]:
         "image": {"shape": list(generator.image_shape), "range": [-1.0, 1.0]},
         "noise": generator.latent_dim,
         "versions": provenance.versions(),
-        "audit": [_audit_entry(task, record) for task, record in enumerate(records, start=1)],
+        "audit": list(audit),
     }
 
 
-def _audit_entry(task: int, record: Record) -> dict[str, Any]:
+def audit_entry(task: int, record: Record) -> dict[str, Any]:
     """The inputs of `generate` for the fixed images of a task, and the hashes of these."""
     return {
         "task": task,
@@ -391,12 +404,17 @@ def _check(condition: tf.Tensor, text: str, *received: tf.Tensor) -> Any:
     return tf.debugging.Assert(condition, [text, *received], summarize=20)
 
 
-def _differing_pixels(folder: Path, records: Sequence[Record]) -> int:
-    """Pixels in which the written model's images have other bits than the audit records."""
+def _differing_pixels(folder: Path, learner: Any, audit: Sequence[dict[str, Any]]) -> int:
+    """Pixels in which the written model's images have other bits than the learner's."""
     model = tf.saved_model.load(str(folder))
 
     def generate(labels: np.ndarray, *, seed: int) -> np.ndarray:
         seed = tf.constant(_seed(seed), tf.int64)
         return model.signatures["generate"](labels=tf.constant(labels), seed=seed)["images"].numpy()
 
-    return sum(memory_audit.compare(record, generate).pixels for record in records)
+    differing = 0
+    for entry in audit:
+        record = memory_audit.recorded(entry["labels"], generate)
+        if record.digest() != entry["sha256_of_record"]:
+            differing += memory_audit.compare(record, learner.generate).pixels or 1
+    return differing

@@ -109,6 +109,16 @@ def test_a_new_process_goes_on_with_the_records_on_disk(audit, memory, tmp_path)
     assert again.check(memory.generate) == {1: 1, 2: 0}
 
 
+def test_of_many_records_some_are_verified_as_the_audit_is_opened(path, audit, memory):
+    rewrite(path, seeds=np.array([1, 2]))
+    some = MemoryAudit(path.parent, finished_tasks=2, verified=[2])
+    assert some.pixels == {2: audit.pixels[2]} and some.check(memory.generate, [2]) == {2: 0}
+    with pytest.raises(InputError, match="does not match its own SHA-256"):
+        some.check(memory.generate)
+    with pytest.raises(ValueError, match="task 1 is on record"):
+        some.remember(1, [3, 1], memory.generate)
+
+
 def test_a_task_on_record_cannot_be_remembered_again(audit, memory):
     with pytest.raises(ValueError, match="task 1 is on record"):
         audit.remember(1, [3, 1], memory.generate)

@@ -1,5 +1,6 @@
 """A memory grows over commands: each sees its own classes only, and nothing else is different."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 
 from dgm_tf import distribution
 from dgm_tf.errors import InputError
+from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments import open_memory
 from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.open_memory import OpenRun
@@ -17,11 +19,13 @@ from dgm_tf.open_stream import OpenStream
 from dgm_tf.reporting import page, tables
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.settings import LearnerSettings, setting
 from dgm_tf.storage.checkpoint import Every
 from tests.class_folders import write
+from tests.damages import flip_a_bit
 from tests.refusals import refused
 from tests.run_content import content
-from tests.tiny_phases import BATCH, TinyLearner
+from tests.tiny_phases import BATCH, SETTINGS, TinyLearner
 
 WEEKS = {"week1": {"dog": 30, "cat": 220}, "week2": {"cat": 99, "ape": 120}, "week3": {"bee": 170}}
 
@@ -30,12 +34,17 @@ class NamedTiny(TinyLearner):
     """A toy with the names of its classes."""
 
 
-def learn(memory, images, *, every=0, verbosity=QUIET, **options):
+class Untaught(NamedTiny):
+    def learn_task(self, task, *, callbacks=()):
+        raise AssertionError("what the audit needs is looked at before")
+
+
+def learn(memory, images, *, every=0, verbosity=QUIET, learner=NamedTiny, **options):
     stream = OpenStream(
         images, name="zoo", image_size=16, colours=GREY, seed=3, least=BATCH, **options
     )
     run_options = RunOptions(checkpoint_every=Every(steps=every), verbosity=verbosity)
-    run = OpenRun(memory, stream, NamedTiny(), run_options, distribution.present())
+    run = OpenRun(memory, stream, learner(), run_options, distribution.present())
     run.run()
     return run
 
@@ -95,6 +104,21 @@ def test_after_each_of_many_tasks_the_audit_checks_some(zoo, images, tmp_path, m
     learn(copy, write(tmp_path / "week4", {"elk": 60}))
     row = rows_of(copy)[-1]
     assert row["audit"] == {"1": 0, "4": 0} and set(row["audit_pixels"]) == {"1", "4", "5"}
+
+
+def test_of_many_records_those_of_the_next_audit_are_read(zoo, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "AUDITED", 2)
+    read, opened = memory_audit.read, []
+    monkeypatch.setattr(memory_audit, "read", lambda path: opened.append(path.stem) or read(path))
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    week = write(tmp_path / "week4", {"elk": 60})
+    flip_a_bit(copy / "audit" / "task-02.safetensors")
+    learn(copy, week)
+    assert {*opened} == {"task-01", "task-04"}
+    broken = shutil.copytree(zoo, tmp_path / "broken")
+    flip_a_bit(broken / "audit" / "task-04.safetensors")
+    with refused("audit record", "task-04"):
+        learn(broken, week, learner=Untaught)
 
 
 def test_tables_and_files_call_classes_by_their_names(zoo):
@@ -240,6 +264,91 @@ def test_a_flag_that_disagrees_with_the_memory_is_refused(made, images, asked, o
         prepared(made, images / "week2", asked, overrides, **options)
 
 
+def with_settings(made, folder, change):
+    """A copy of a memory whose settings have been changed, as another release might have them."""
+    copy = shutil.copytree(made, folder / "zoo")
+    described = json.loads((copy / "settings.json").read_text())
+    change(described)
+    (copy / "settings.json").write_text(json.dumps(described))
+    return copy
+
+
+def test_a_setting_that_a_memory_is_too_old_to_have_takes_its_default(made, images, tmp_path):
+    copy = with_settings(made, tmp_path, lambda it: it["settings"].pop("replay_batch"))
+    before = (copy / "settings.json").read_bytes()
+    run = prepared(copy, images / "week2", {}, {"replay_batch": 32, "steps": 7})
+    assert run.learner.settings.replay_batch == 32 and run.learner.settings.steps == 7
+    with run._folder.opened(run._description(), tasks=0):
+        pass
+    assert (copy / "settings.json").read_bytes() == before
+    with refused("replay_batch is 32 there, 8 here"):
+        prepared(copy, images / "week2", {}, {"replay_batch": 8})
+
+
+def test_a_setting_that_this_release_does_not_know_is_refused(made, images, tmp_path):
+    copy = with_settings(made, tmp_path, lambda it: it["settings"].update(colour_noise=1))
+    with refused("settings that this release does not know, colour_noise"):
+        prepared(copy, images / "week2")
+
+
+def test_other_rules_for_pictures_are_refused(made, images, tmp_path):
+    copy = with_settings(made, tmp_path, lambda it: it["stream"].update(geometry=2))
+    with refused("geometry is not 1, the rules for pictures that this release knows"):
+        prepared(copy, images / "week2")
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterSettings(LearnerSettings):
+    """The toy's, with one more."""
+
+    tint: float = setting(0.5, "of the images")
+
+
+class LaterTiny(NamedTiny):
+    def __init__(self):
+        super().__init__()
+        self.settings = LaterSettings(**SETTINGS, batch_size=BATCH)
+
+
+def test_a_release_with_one_more_setting_and_other_words_goes_on(
+    zoo, images, tmp_path, monkeypatch
+):
+    described = OpenStream.describe
+    monkeypatch.setattr(OpenStream, "describe", lambda self: described(self) | {"words": "other"})
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    learn(copy, write(tmp_path / "week4", {"elk": 60}), learner=LaterTiny)
+    assert len(rows_of(copy)) == 5 and RunFolder(copy).saved(5)
+    assert (copy / "settings.json").read_bytes() == (zoo / "settings.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "options", "wanted"),
+    [
+        ({"generator_widths": (4,) * 6}, {"image_size": 32}, "are 6 blocks, which make images of"),
+        ({"latent_dim": 2}, {"together": True}, "2 classes, latent_dim is 2"),
+    ],
+)
+def test_networks_that_do_not_fit_are_found_before_anything_is_written(
+    images, tmp_path, overrides, options, wanted
+):
+    with refused(wanted):
+        prepared(tmp_path / "zoo", images / "week1", overrides=overrides, **options)
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_a_later_task_too_large_for_a_memory_is_found_before_it_is_learnt(made, images, tmp_path):
+    folder = shutil.copytree(made, tmp_path / "zoo")
+    run = prepared(folder, write(tmp_path / "many", {f"{n}": n for n in range(128)}, count=2),
+                   together=True)  # fmt: skip
+    before = content(folder)
+    with refused("128 classes, latent_dim is 128"):
+        run.run()
+    written = content(folder)
+    assert {name for name in written if written[name] != before.get(name)} <= {
+        "metrics.jsonl", "accuracy_matrix.csv",
+    }  # fmt: skip
+
+
 def test_a_method_that_needs_all_images_is_refused(images, tmp_path):
     with refused("--method=joint needs the images of all classes at once"):
         prepared(tmp_path / "zoo", images / "week1", {"method": "joint"})
@@ -249,7 +358,8 @@ def test_the_folder_of_another_run_takes_no_classes(made, images, tmp_path):
     copy = shutil.copytree(made, tmp_path / "run")
     described = json.loads((copy / "settings.json").read_text())
     described["stream"] = {
-        **{key: described["stream"][key] for key in ("name", "source", "image_shape")},
+        **{key: described["stream"][key] for key in ("name", "image_shape")},
+        "source": "elsewhere",
         **{"fingerprint": "0", "class_names": ["a"], "task_classes": [[0]]},
         "validation_fraction": 0.0,
     }

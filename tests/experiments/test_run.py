@@ -489,6 +489,7 @@ def test_a_number_of_tasks_that_the_stream_does_not_have_is_refused(tasks):
     [
         ({"batch_size": 140}, "class 0 has .* --batch_size is 140"),
         ({"latent_dim": 5}, "5 classes, latent_dim is 5"),
+        ({"generator_widths": (4,) * 5}, "are 5 blocks, which make images of a multiple of 32"),
     ],
 )
 def test_what_is_too_large_or_too_small_is_found_before_any_work(tmp_path, settings, wanted):

@@ -10,6 +10,7 @@ import pytest
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.numbers import groups
 from dgm_tf.reporting.run import read_run
+from dgm_tf.runs.run_format import memory_names
 from dgm_tf.sampling import AUDITED, some_of
 from tests.reporting.example import description, row, write_run
 
@@ -102,7 +103,6 @@ class TestAudit:
             1: "identical after 2 later tasks",
             2: "identical after 1 later task",
         }
-        assert tables.audit_verdict(3, rows) == "the newest, no later task yet"
 
     @pytest.mark.parametrize(
         ("second", "third", "verdict"),
@@ -116,7 +116,7 @@ class TestAudit:
     )
     def test_says_how_many_pixels_differ_and_since_when(self, second, third, verdict):
         rows = [row(1), row(2, audit=second), row(3, audit=third)]
-        assert tables.audit_verdict(1, rows) == verdict
+        assert tables.audit_verdicts(rows)[1] == verdict
 
     def test_a_run_that_audits_nothing_has_no_verdict(self):
         assert tables.audit_verdicts([row(task, generates=False) for task in (1, 2)]) == {}
@@ -151,6 +151,9 @@ class TestLongTables:
         assert len(tables.accuracy_table([row(task) for task in range(1, 41)]).rows) == 40
 
 
+NAMES = {0: "cat", 1: "dog"}
+
+
 class TestMemory:
     def rows(self):
         rows = [row(1), row(2, class_accuracy={"1": 0.5}, not_measured=[0])]
@@ -159,21 +162,26 @@ class TestMemory:
         return rows
 
     def test_classes_have_their_names(self):
-        header, lines = cells(tables.accuracy_table(self.rows()))
+        header, lines = cells(tables.accuracy_table(self.rows(), NAMES))
         assert header[:4] == ["task", "classes", "measured", "A_t"]
         assert lines["2 dog"][:2] == ["2", "1"] and "50.00 (dog)" in lines["2 dog"]
-        assert tables.cost_table(self.rows()).rows[0][0] == "1 cat"
+        assert tables.cost_table(self.rows(), NAMES).rows[0][0] == "1 cat"
+
+    def test_only_the_description_says_that_it_is_a_memory(self):
+        named = {"stream": {"kind": "open"}}
+        assert memory_names(named, self.rows()) == NAMES
+        assert memory_names({"stream": {}}, self.rows()) == {}
 
     def test_a_method_that_generates_nothing_has_no_verdict(self):
         rows = [each | {"audit": {}, "audit_pixels": {}} for each in self.rows()]
-        assert [line[3] for line in tables.class_table(rows).rows] == ["-", "-"]
+        assert [line[3] for line in tables.class_table(rows, NAMES).rows] == ["-", "-"]
 
     def test_a_class_that_was_not_measured_shows_a_dash(self):
-        table = tables.class_table(self.rows())
+        table = tables.class_table(self.rows(), NAMES)
         assert [line[:3] for line in table.rows] == [["cat", "1", "-"], ["dog", "2", "50.00"]]
         nothing = self.rows()[:1]
         nothing[0] |= {"class_accuracy": {}, "not_measured": [0], "average_accuracy": None}
-        _, lines = cells(tables.accuracy_table(nothing))
+        _, lines = cells(tables.accuracy_table(nothing, NAMES))
         assert lines["1 cat"][:3] == ["1", "0", "n/a"] and lines["1 cat"][5] == "-"
 
 

@@ -1,5 +1,6 @@
 """A run folder holds each thing once, however many tasks there are, and finds it again."""
 
+import hashlib
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from dgm_tf.runs import run_folder
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from tests.damages import flip_a_bit
+from tests.refusals import refused
 
 DESCRIPTION = {
     **dict.fromkeys(("scenario", "learner", "command", "date"), "none"),
@@ -104,6 +106,30 @@ def test_a_learner_without_finished_arrays_has_no_file_of_them(tmp_path):
     same(restored(path)[1:], state(2, finished=False))
 
 
+# Identity.
+
+
+def opened_with(path, settings, **defaults):
+    later = {**DESCRIPTION, "settings": settings}
+    with RunFolder(path).opened(later, tasks=9, defaults=defaults) as folder:
+        return folder.restore()
+
+
+def test_a_setting_that_a_run_is_too_old_to_have_counts_as_its_default(run):
+    rows, *_ = opened_with(run, {"tint": 0.5}, tint=0.5)
+    assert len(rows) == 4 and json.loads((run / "settings.json").read_text()) == DESCRIPTION
+    with refused("settings.tint is 0.5 there, 1 here"):
+        opened_with(run, {"tint": 1}, tint=0.5)
+    with refused("settings.tint is null there"):
+        opened_with(run, {"tint": 0.5})
+
+
+def test_a_setting_that_this_release_does_not_know_is_another_run(tmp_path):
+    opened_with(tmp_path / "run", {"tint": 0.5})
+    with refused("settings.tint is 0.5 there, null here"):
+        opened_with(tmp_path / "run", {})
+
+
 # Damage.
 
 
@@ -138,6 +164,22 @@ def test_rows_come_from_the_checkpoints_where_the_log_was_changed(run):
     log.write_text(log.read_text().replace('"steps": 1.0', '"steps": 2.0'))
     assert restored(run)[0] == [row(task) for task in (1, 2, 3, 4)]
     assert '"steps": 2.0' not in log.read_text()
+
+
+def test_a_row_is_digested_once_on_top_of_those_before(tmp_path, monkeypatch):
+    digested, digest = [], run_folder._digest_of_rows
+    monkeypatch.setattr(
+        run_folder,
+        "_digest_of_rows",
+        lambda rows, *before: digested.append(len(rows)) or digest(rows, *before),
+    )
+    write(tmp_path / "run", 5)
+    assert sum(digested) == 5
+    wanted = hashlib.sha256(b"").hexdigest()
+    for task in (1, 2, 3, 4):
+        line = json.dumps(row(task), sort_keys=True).encode()
+        wanted = hashlib.sha256(wanted.encode() + hashlib.sha256(line).digest()).hexdigest()
+    assert checkpoint.load(tmp_path / "run/checkpoints/task-05")[0]["earlier_rows"] == wanted
 
 
 def test_a_row_comes_from_the_log_where_its_checkpoint_is_gone(tmp_path):

@@ -1,13 +1,20 @@
 """From a run to a picture: --export_dir, trainers.export and trainers.sample."""
 
+import gc
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import dgm_tf
-from dgm_tf.evaluation.memory_audit import read, record_path
+from dgm_tf.evaluation.memory_audit import Record, read, record_path
+from dgm_tf.experiments import export as export_run_module
+from dgm_tf.experiments.export import export_run
+from dgm_tf.registry import load_state
+from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.serving import export as export_module
 from trainers import export, sample, split_digits
 
 
@@ -46,6 +53,37 @@ def test_the_memory_after_any_task_can_be_exported_later(run, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in (run / "run").rglob("*")} == before
 
 
+def test_a_learner_generates_each_record_once_and_holds_one(run, tmp_path, monkeypatch):
+    asked, held = [], []
+    generate, entry = dgm_tf.DGM.generate, export_module.audit_entry
+
+    def counted(self, labels, **options):
+        asked.extend(set(labels.tolist()))
+        return generate(self, labels, **options)
+
+    def watched(task, record):
+        held.append(sum(type(each) is Record for each in gc.get_objects()))
+        return entry(task, record)
+
+    monkeypatch.setattr(dgm_tf.DGM, "generate", counted)
+    for module in (export_module, export_run_module):
+        monkeypatch.setattr(module, "audit_entry", watched)
+    done = export_run(run / "run", export_dir=tmp_path / "a")
+    assert sorted(asked) == [*range(10)] and held == [1, 1]
+    _, meta, arrays = RunFolder(run / "run").state_after()
+    again = load_state(meta, arrays).export(tmp_path / "b")
+    assert sorted(asked) == sorted([*range(10)] * 2) and max(held) <= 2
+    assert again.audited_pixels == done.audited_pixels == 10 * 16 * 16 * 16
+
+
+def test_an_export_is_of_the_learner_where_a_record_is_of_something_else(run, tmp_path, capsys):
+    folder = shutil.copytree(run / "run", tmp_path / "run")
+    one, two = (record_path(folder / "audit", task) for task in (1, 2))
+    shutil.copy(two, one)
+    done = export_run(folder, export_dir=tmp_path / "m")
+    assert hashes(done.path) == recorded(run, 2)
+
+
 def test_a_sample_is_made_by_an_export(run, tmp_path, capsys):
     out = tmp_path / "grid.png"
     arguments = [f"--memory={run}/memory", "--labels=3,7", "--count=4", f"--out={out}"]
@@ -59,7 +97,7 @@ def test_a_sample_is_made_by_an_export(run, tmp_path, capsys):
     ("command", "arguments", "wanted"),
     [
         (export, ["--memory={tmp_path}"], "a run with a finished task"),
-        (export, ["--memory={run}/run", "--task=3"], "--task from 1 to 2, received 3"),
+        (export, ["--memory={run}/run", "--task=3"], "expected a task from 1 to 2, received 3"),
         (export, ["--memory={run}/run", "--export_dir={run}/memory/1"], "exists"),
         (export, ["--epochs=3"], "unknown command line flag 'epochs'"),
         (sample, ["--memory={tmp_path}"], "holds none"),

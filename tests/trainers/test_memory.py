@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.class_folders import photographs, write
 from tests.run_content import content
 from tests.tiny_run import MovedDGM
 from trainers import __main__ as commands
-from trainers import audit, classify, export, judge, learn, report, sample
+from trainers import audit, classify, command, export, judge, learn, report, sample
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -100,6 +101,19 @@ def test_files_that_cannot_be_read_get_a_line_and_the_others_are_answered(
     assert set(json.loads(capsys.readouterr().out)) == {"path", "error"}
 
 
+def test_a_file_whose_name_is_no_text_is_answered(zoo, memory, tmp_path, capsys):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff \xc3\xa9.png")
+    shutil.copy(zoo / "week1" / "cat" / "0.png", path)
+    assert classify.main([memory, "--json", path, f"{path}.none"]) == 2
+    found, none = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found["path"] == path and found["class"] in ("cat", "dog", "an ape")
+    assert none["path"] == f"{path}.none" and "error" in none
+    assert classify.main([memory, path]) == 0
+    assert "\\udcff" in capsys.readouterr().out
+    command.say(path)
+    assert capsys.readouterr().out == path.replace("\udcff", "\\udcff") + "\n"
+
+
 def test_what_cannot_be_asked_is_one_line(memory, tmp_path, capsys):
     for arguments in ([memory], [f"--memory={tmp_path}", "a.png"], [memory, "--top=0", "a.png"]):
         assert classify.main(arguments) == 2
@@ -138,6 +152,12 @@ def test_a_memory_is_judged_by_the_classes_at_hand(zoo, memory, tmp_path, monkey
     sheet = f"--out={tmp_path}/nearest.png"
     assert judge.main([memory, f"--images={zoo}/week1", "--images_per_class=8", sheet]) == 0
     assert asked == [("cat", "dog")] and "cat" in capsys.readouterr().out
+    for name in ("cat", "dog"):
+        (tmp_path / "copies" / name).mkdir(parents=True)
+        for copy in ("a.png", "b.png"):
+            shutil.copy(zoo / "week1" / name / "0.png", tmp_path / "copies" / name / copy)
+    assert judge.main([memory, f"--images={tmp_path}/copies"]) == 2
+    assert "received 0 such classes" in capsys.readouterr().err
     assert judge.main([memory]) == 2 and judge.main([memory, f"--images={zoo}/week2"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
 
@@ -154,7 +174,7 @@ def test_one_program_runs_every_command(memory, monkeypatch, capsys):
 # Real processes, real training.
 
 
-def command(*arguments):
+def typed(*arguments):
     return [sys.executable, "-m", "trainers.learn", *map(str, arguments)]
 
 
@@ -165,7 +185,7 @@ def environment():
 
 def call(*arguments, code=0):
     done = subprocess.run(
-        command(*arguments), cwd=ROOT, env=environment(), capture_output=True, text=True
+        typed(*arguments), cwd=ROOT, env=environment(), capture_output=True, text=True
     )
     assert done.returncode == code, done.stderr
     return done
@@ -184,7 +204,7 @@ def test_a_learn_killed_inside_its_task_resumes_to_the_same_bits_and_has_no_seco
     call(whole, f"--images={tmp_path}/seventh", every)
     again = (cut, f"--images={tmp_path}/seventh", every)
     running = subprocess.Popen(
-        command(*again), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        typed(*again), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     unfinished = tmp_path / "cut" / "zoo" / "checkpoints" / "unfinished"
     while running.poll() is None and not list(unfinished.glob("task-02-step-*")):
@@ -207,7 +227,10 @@ def test_a_learn_killed_inside_its_task_resumes_to_the_same_bits_and_has_no_seco
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs CIFAR-10, prepared")
+@pytest.mark.skipif(
+    not Path(os.environ.get("TFDS_DATA_DIR", "/none"), "cifar10").is_dir(),
+    reason="needs CIFAR-10, prepared",
+)
 def test_photographs_are_learnt_extended_and_classified_by_commands_alone(tmp_path):
     from dgm_tf.datasets import load_data
 
