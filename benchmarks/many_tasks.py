@@ -9,6 +9,7 @@ free, and uses 0.56 of what is reserved.) The network grows by the rule that tra
 number is taken in a process of its own.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from dgm_tf.networks.state import network_arrays
 
 _TASKS = flags.DEFINE_list("tasks", ["10", "100", "1000"], "numbers of tasks")
 _FOLDER = flags.DEFINE_string("folder", None, "where the memories are written; a temporary one")
+_MOST_EXPORTED = flags.DEFINE_integer("most_exported", 1000, "no export of more tasks")
 _PART = flags.DEFINE_string("part", None, "one part of the work, for this program's processes")
 
 _SHAPE = (32, 32, 1)
@@ -129,112 +131,77 @@ def _grown(
 # The parts, each in a process of its own.
 
 
-def make(folder: Path, tasks: int) -> dict[str, Any]:
-    meta, arrays = simulated(tasks)
+def make(folder: Path) -> dict[str, Any]:
     learner = dgm_tf.DGM()
-    learner.load(meta, arrays)
+    learner.load(*simulated(int(folder.name.partition("-")[0])))
     learner.save(folder)
     sizes = learner.growth()
     return {"widths": sizes["layer_widths"], "weights": sizes["generator_parameters"]}
 
 
-def of_loaded(work: Callable[[dgm_tf.DGM, Path], Any]) -> Callable[[Path, int], dict[str, Any]]:
-    """A part that begins with a loaded memory, whose loading is not counted."""
+def use(folder: Path) -> dict[str, Any]:
+    """Seconds of all that is done with a memory but exporting it."""
+    seconds: dict[str, float] = {}
 
-    def part(folder: Path, tasks: int) -> dict[str, Any]:
-        learner = dgm_tf.load(folder)
+    @contextlib.contextmanager
+    def timed(name: str, times: float = 1.0) -> Iterator[None]:
         start = time.monotonic()
-        work(learner, folder)
-        whole = tasks / min(tasks, _SAMPLE) if work in (audit, fill) else 1
-        return {"seconds": (time.monotonic() - start) * whole}
+        yield
+        seconds[name] = round((time.monotonic() - start) * times, 3)
+        print(f"    {name}: {seconds[name]} s", file=sys.stderr, flush=True)
 
-    return part
+    with timed("load"):
+        learner = dgm_tf.load(folder)
+    memory = TaskMemory(learner.generator)
+    classes = learner.classes_seen
+    noise = randomness.normal([64, memory.latent_dim], randomness.pair(0, "noise"))
+    learner.generate([classes[1]] * _IMAGES)  # traces
+    with timed("generate 16 of the first class"):
+        learner.generate([classes[0]] * _IMAGES)
+    with timed("generate 16 of the last class"):
+        learner.generate([classes[-1]] * _IMAGES)
+    with timed("classify 16"):
+        learner.classify(np.zeros((_IMAGES, *_SHAPE), np.uint8))
+    with timed("save"):
+        learner.save(folder.with_name(f"{folder.name}-again"))
+    memory.recall(1, noise)  # traces
+    some = sampled(range(memory.classes), 8)
+    with timed("renew replay, once in 8 steps", 1 / len(some)):
+        for position in some:
+            memory.recall(position, noise)
+    some = sampled(range(memory.classes), _SAMPLE)
+    with timed("fill the replay buffer", memory.classes / len(some)):
+        for position in some:
+            memory.recall(position, noise[: max(2048 // memory.classes, 32)])
+    some = sampled(learner.task_classes, _SAMPLE)
+    with timed("audit", len(learner.task_classes) / len(some)):
+        for each in some:  # what `DGM.audit` takes the digests of
+            memory_audit.recorded(each, learner.generate)
+    return seconds
 
 
-def load(folder: Path, tasks: int) -> dict[str, Any]:
-    del tasks
+def export(folder: Path) -> dict[str, Any]:
+    learner = dgm_tf.load(folder)
     start = time.monotonic()
-    dgm_tf.load(folder)
-    return {"seconds": time.monotonic() - start}
-
-
-def generate_first(learner: dgm_tf.DGM, folder: Path) -> None:
-    del folder
-    learner.generate([0] * _IMAGES)
-
-
-def generate_last(learner: dgm_tf.DGM, folder: Path) -> None:
-    del folder
-    learner.generate([learner.classes_seen[-1]] * _IMAGES)
-
-
-def classify(learner: dgm_tf.DGM, folder: Path) -> None:
-    del folder
-    learner.classify(np.zeros((_IMAGES, *_SHAPE), np.uint8))
-
-
-def audit(learner: dgm_tf.DGM, folder: Path) -> None:
-    del folder
-    for classes in sampled(learner.task_classes):  # what `DGM.audit` takes the digests of
-        memory_audit.recorded(classes, learner.generate)
-
-
-def save(learner: dgm_tf.DGM, folder: Path) -> None:
-    learner.save(folder.with_name(f"{folder.name}-again"))
-
-
-def export(learner: dgm_tf.DGM, folder: Path) -> None:
     learner.export(folder.with_name(f"{folder.name}-export"), classifier=True)
+    return {"export": round(time.monotonic() - start, 3)}
 
 
-def sampled(items: Sequence[Any]) -> list[Any]:
-    """At most a hundred of them, evenly spaced."""
-    places = np.linspace(0, len(items) - 1, min(len(items), _SAMPLE)).astype(int)
+def sampled(items: Sequence[Any], count: int) -> list[Any]:
+    """At most so many of them, evenly spaced."""
+    places = np.linspace(0, len(items) - 1, min(len(items), count)).astype(int)
     return [items[place] for place in places]
 
 
-def fill(learner: dgm_tf.DGM, folder: Path) -> None:
-    """The images that the replay buffer begins with; consolidation has a second one."""
-    del folder
-    memory = TaskMemory(learner.generator)
-    each = max(2048 // memory.classes, 32)
-    noise = randomness.normal([each, memory.latent_dim], randomness.pair(0, "noise"))
-    for position in sampled(range(memory.classes)):
-        memory.recall(position, noise)
+PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {"make": make, "use": use, "export": export}
 
 
-def renew(folder: Path, tasks: int) -> dict[str, Any]:
-    """A renewal, of which there is one in eight training steps."""
-    del tasks
-    memory = TaskMemory(dgm_tf.load(folder).generator)
-    noise = randomness.normal([64, memory.latent_dim], randomness.pair(0, "noise"))
-    some = np.linspace(0, memory.classes - 1, 9).astype(int).tolist()
-    memory.recall(some.pop(0), noise)  # traces
-    start = time.monotonic()
-    for position in some:
-        memory.recall(position, noise)
-    return {"seconds": (time.monotonic() - start) / len(some)}
-
-
-PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
-    "make": make,
-    "load": load,
-    "generate, first class": of_loaded(generate_first),
-    "generate, last class": of_loaded(generate_last),
-    "classify": of_loaded(classify),
-    "renew replay": renew,
-    "save": of_loaded(save),
-    "fill the replay buffer": of_loaded(fill),
-    "audit": of_loaded(audit),
-    "export": of_loaded(export),
-}
-
-
-def measured(part: str, folder: Path, tasks: int) -> dict[str, Any]:
+def measured(part: str, folder: Path) -> dict[str, Any]:
     """What a part says in a process of its own, and that process's peak memory in MiB."""
     command = [sys.executable, "-m", "benchmarks.many_tasks", f"--folder={folder}"]
-    command += [f"--part={part}", f"--tasks={tasks}"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [*command, f"--part={part}"], check=True, stdout=subprocess.PIPE, text=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -244,7 +211,7 @@ def bytes_in(folder: Path) -> int:
 
 def main(_: list[str]) -> None:
     if _PART.value:
-        found = PARTS[_PART.value](Path(_FOLDER.value), int(_TASKS.value[0]))
+        found = PARTS[_PART.value](Path(_FOLDER.value))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({**found, "peak_mib": round(peak)}))
         return
@@ -255,7 +222,11 @@ def main(_: list[str]) -> None:
             folder = place / f"{tasks}-tasks"
             print(f"{tasks} tasks", flush=True)
             for part in PARTS:
-                print(f"  {part}: {json.dumps(measured(part, folder, tasks))}", flush=True)
+                if part == "make" and folder.exists():
+                    continue
+                if part == "export" and tasks > _MOST_EXPORTED.value:
+                    continue
+                print(f"  {part}: {json.dumps(measured(part, folder))}", flush=True)
             for name in (folder.name, f"{folder.name}-export"):
                 print(f"  {name}: {bytes_in(place / name) / 2**20:.2f} MiB on disk", flush=True)
 
