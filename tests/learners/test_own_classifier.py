@@ -102,8 +102,10 @@ def test_it_is_restored_from_json_and_arrays_without_its_function(make):
     config = json.loads(json.dumps(classifier.get_config()))
     again = OwnClassifier.restored(config, classifier.arrays())
     assert_same([again.class_logits(images())], [classifier.class_logits(images())])
-    names = [[v.path for v in each.trainable_class_variables()] for each in (classifier, again)]
-    assert names[0] == names[1]
+    # Not by names: Keras counts the layers that a class of one's own makes as it is restored.
+    first, second = ([id(v) for v in each.weights] for each in (classifier, again))
+    trained = [first.index(id(v)) for v in classifier.trainable_class_variables()]
+    assert trained == [second.index(id(v)) for v in again.trainable_class_variables()]
 
 
 def test_initial_weights_and_names_come_from_the_seed_and_not_from_the_process():
