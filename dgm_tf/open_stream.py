@@ -17,7 +17,7 @@ from dgm_tf import _checks, image_folder
 from dgm_tf.errors import InputError
 from dgm_tf.image_folder import GREY, RGB
 from dgm_tf.runs.run_format import GEOMETRY, OPEN
-from dgm_tf.stream import Task, to_float, told_repeated
+from dgm_tf.stream import Task, task_title, to_float, told_repeated
 
 TEST_FRACTION = 0.2
 _EVALUATED = 256  # test images in a batch
@@ -207,9 +207,8 @@ class OpenStream:
         parts = [self._learnt(name) for name in names]
         ids = [self.class_names.index(name) for name in names]
         labels = np.repeat(np.array(ids, np.int32), [*map(len, parts)])
-        noun = "class" if len(names) == 1 else "classes"
         return Task(
-            f"task {index} of {len(self)}: {noun} {', '.join(names)}",
+            task_title(f"{index} of {len(self)}", names),
             index,
             dict(zip(ids, names, strict=True)),
             self.image_shape,

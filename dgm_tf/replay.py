@@ -167,10 +167,15 @@ class BalancedReplay:
         slots = randomness.integers([rows], randomness.fold(seed, 2), self._slots)
         slots = distribution.part(slots)
         images = tf.gather(self._images, positions * self._slots + slots)
-        return tf.cast(images, tf.float32) / _LEVELS - 1.0, positions
+        return from_levels(images), positions
 
     def _step_seed(self, step: tf.Tensor | int) -> tf.Tensor:
         return randomness.fold(randomness.fold(self._seed, 1), step)
+
+
+def from_levels(images: tf.Tensor) -> tf.Tensor:
+    """Maps 0..255, uint8, to float32 in [-1, 1]."""
+    return tf.cast(images, tf.float32) / _LEVELS - 1.0
 
 
 def to_levels(images: tf.Tensor) -> tf.Tensor:

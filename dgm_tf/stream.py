@@ -377,6 +377,12 @@ def _shuffled_rows(
     return batches.apply(tf.data.experimental.assert_cardinality(epochs * steps - start))
 
 
+def task_title(number: str, classes: Sequence[Any]) -> str:
+    """Name of a task, such as "task 2 of 5: classes 3, 4"."""
+    noun = "class" if len(classes) == 1 else "classes"
+    return f"task {number}: {noun} {', '.join(map(str, classes))}"
+
+
 class TaskStream:
     """The tasks of one data set, in order, each readable until the next one begins.
 
@@ -472,9 +478,8 @@ class TaskStream:
 
     def _opened(self, index: int) -> Task:
         classes = self.task_classes[index - 1]
-        noun = "class" if len(classes) == 1 else "classes"
         return Task(
-            f"task {index} of {len(self)}: {noun} {', '.join(map(str, classes))}",
+            task_title(f"{index} of {len(self)}", classes),
             index,
             {label: self.class_names[label] for label in classes},
             self.image_shape,

@@ -15,7 +15,7 @@ from dgm_tf.learners.learner import (
     ClassifierLearner,
     position_table,
 )
-from dgm_tf.replay import to_levels
+from dgm_tf.replay import from_levels, to_levels
 from dgm_tf.stream import Task
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class StoredReplay:
         positions = tf.cast(chance[:, 0] * self._counts.shape[0], tf.int32)
         within = tf.cast(chance[:, 1] * tf.gather(self._counts, positions), tf.int32)
         images = tf.gather(self._images, tf.gather(self._first, positions) + within)
-        return tf.cast(images, tf.float32) / 127.5 - 1.0, positions
+        return from_levels(images), positions
 
 
 class ExperienceReplay(ClassifierLearner):

@@ -142,10 +142,10 @@ class Generator(KeptArrays, keras.Model):
         """Shape of the kernel of an output layer that reads so many units."""
         return (_KERNEL, _KERNEL, self.image_shape[-1], units)
 
-    def kernel_size(self, layer: int) -> int:
-        """Weights of one block; to be known before it is built."""
-        inputs = (self.latent_dim, *self.widths)[layer]
-        return inputs * self.widths[layer] * self.blocks[layer].kernel_size ** 2
+    def kernel_size(self, layer: int, widths: Sequence[int]) -> int:
+        """Weights of one block at the given widths, which need not be built."""
+        inputs = (self.latent_dim, *widths)[layer]
+        return inputs * widths[layer] * self.blocks[layer].kernel_size ** 2
 
     # Images.
 
@@ -310,10 +310,7 @@ class Generator(KeptArrays, keras.Model):
 
     def capacity(self, layer: int, widths: Sequence[int]) -> int:
         """Weights (w) or units (a) that the masks of one block cover at the given widths."""
-        if self.variant == "a":
-            return widths[layer]
-        inputs = (self.latent_dim, *widths)[layer]
-        return inputs * widths[layer] * self.blocks[layer].kernel_size ** 2
+        return widths[layer] if self.variant == "a" else self.kernel_size(layer, widths)
 
     # Growth.
 

@@ -31,7 +31,7 @@ def generator_arrays(generator: Generator) -> dict[str, np.ndarray]:
     kept = generator.finished_arrays
     if len(kept) < len(generator.finished):
         kernels = [to_numpy(block.kernel) for block in generator.blocks]
-        for task, new in enumerate(_walk(generator), start=1):
+        for task, new in enumerate(_Walk(generator).tasks(), start=1):
             kept[task] = _finished_arrays(generator, task, new, kernels)
     for task in range(1, len(generator.finished) + 1):
         arrays |= kept[task]
@@ -89,15 +89,16 @@ def restored_generator(config: Mapping[str, Any], arrays: Mapping[str, np.ndarra
     generator.build()
     _read_norms(generator, arrays)
     kernels = [np.zeros(block.kernel.shape, np.float32) for block in generator.blocks]
-    for task, new in enumerate(_walk(generator), start=1):
+    walk = _Walk(generator)
+    for task, new in enumerate(walk.tasks(), start=1):
         for block, kernel, (corner, where) in zip(generator.blocks, kernels, new, strict=True):
             name = _name(task, block, "kernel")
             kernel[corner][where] = array_of(arrays, name, [np.count_nonzero(where)])
         own = _finished_arrays(generator, task, new, kernels)
         generator.finished_arrays[task] = {name: arrays[name] for name in own}
-    unions = [block.union_of_masks() for block in generator.blocks]
-    fixed = fixed_weights(generator.blocks, unions)
-    for block, kernel, rows, union in zip(generator.blocks, kernels, fixed, unions, strict=True):
+    for block, kernel, rows, union in zip(
+        generator.blocks, kernels, walk.fixed, walk.unions, strict=True
+    ):
         kernel[~rows] = array_of(arrays, block.kernel.path, [np.count_nonzero(~rows)])
         block.kernel.assign(kernel)
         block.reserved.assign(union)
@@ -130,23 +131,35 @@ class _New(NamedTuple):
     where: np.ndarray  # bool, of the corner's shape
 
 
-def _walk(generator: Generator) -> Iterator[list[_New]]:
-    """Goes from task to task and tells what each was the first to reserve."""
-    unions = [np.zeros(block.embedding.shape, bool) for block in generator.blocks]
-    fixed = [np.zeros(block.kernel.shape, bool) for block in generator.blocks]
-    for task in range(1, len(generator.finished) + 1):
-        parts = []
-        for block, union in zip(generator.blocks, unions, strict=True):
-            mask = block.finished_mask(task)
-            part = union[_corner(mask)]
-            part |= mask
-            parts.append(part)
-        found = []
-        for now, before in zip(fixed_weights(generator.blocks, parts), fixed, strict=True):
-            part = before[_corner(now)]
-            found.append(_New(_corner(now), now & ~part))
-            part |= now
-        yield found
+class _Walk:
+    """A way from task to task, which unpacks each mask once.
+
+    Attributes:
+        unions: what the tasks so far have reserved, bool of each block's present masks.
+        fixed: the weights that the gate holds for them, bool of each present kernel.
+    """
+
+    def __init__(self, generator: Generator):
+        self._generator = generator
+        self.unions = [np.zeros(block.embedding.shape, bool) for block in generator.blocks]
+        self.fixed = [np.zeros(block.kernel.shape, bool) for block in generator.blocks]
+
+    def tasks(self) -> Iterator[list[_New]]:
+        """Yields, per finished task and block, what the task was the first to reserve."""
+        blocks = self._generator.blocks
+        for task in range(1, len(self._generator.finished) + 1):
+            parts = []
+            for block, union in zip(blocks, self.unions, strict=True):
+                mask = block.finished_mask(task)
+                part = union[_corner(mask)]
+                part |= mask
+                parts.append(part)
+            found = []
+            for now, before in zip(fixed_weights(blocks, parts), self.fixed, strict=True):
+                part = before[_corner(now)]
+                found.append(_New(_corner(now), now & ~part))
+                part |= now
+            yield found
 
 
 def _corner(array: np.ndarray) -> tuple[slice, ...]:
@@ -176,7 +189,7 @@ def _check_sizes(generator: Generator, arrays: Mapping[str, np.ndarray]) -> None
         names = [f"{generator.name}/{block.name}/kernel"]
         names += [_name(task, block, "kernel") for task in tasks]
         found = sum(arrays[name].size for name in names if name in arrays)
-        if found != (wanted := generator.kernel_size(layer)):
+        if found != (wanted := generator.kernel_size(layer, generator.widths)):
             raise InputError(
                 f"the saved state describes a {generator.name} with {wanted} weights in "
                 f"{block.name}; its arrays have {found}"
