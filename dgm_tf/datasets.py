@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import http.client
+import itertools
 import logging
 import os
 import pathlib
@@ -56,6 +57,9 @@ class ImageData:
         class_names: by class id; at least two.
         source: origin of the images, one line.
         image_size: default side of the square images that the networks see.
+        test_fraction: fraction of each class that was cut off for the test; 0 where the test images
+            were given.
+        remarks: lines on what was not taken.
 
     Raises:
         InputError: the arrays do not fit this description.
@@ -69,6 +73,8 @@ class ImageData:
     class_names: tuple[str, ...]
     source: str
     image_size: int = DEFAULT_SIZE
+    test_fraction: float = 0.0
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self):
         _checks.image_size(self.image_size)
@@ -87,6 +93,9 @@ class ImageData:
             raise InputError(
                 f"{self.name} must have at least two classes, got {len(self.class_names)}"
             )
+        if len(set(self.class_names)) < len(self.class_names):
+            again = next(name for name in self.class_names if self.class_names.count(name) > 1)
+            raise InputError(f"{self.name} has two classes called {again!r}: name each once")
         for split, _, labels in splits:
             _check_classes(f"{split} images of {self.name}", labels, self.class_names)
 
@@ -275,15 +284,31 @@ def stratified_cut(
     Returns:
         Row numbers (kept, held out), each int64 and ascending.
     """
-    held_out = []
+    apart = []
     for class_id in np.unique(labels):
         rows = np.flatnonzero(labels == class_id)
-        wanted = max(round(fraction * len(rows)), 1 if fraction else 0)
+        count = held_out(len(rows), fraction)
         # NumPy froze the stream of its legacy generator: a seed's cut stays for ever.
         shuffle = np.random.RandomState(randomness.derive(seed, use, int(class_id)))
-        held_out.append(shuffle.permutation(rows)[: min(wanted, len(rows) - 1)])
-    held_out = np.sort(np.concatenate(held_out))
-    return np.setdiff1d(np.arange(len(labels)), held_out, assume_unique=True), held_out
+        apart.append(shuffle.permutation(rows)[:count])
+    apart = np.sort(np.concatenate(apart))
+    return np.setdiff1d(np.arange(len(labels)), apart, assume_unique=True), apart
+
+
+def held_out(count: int, fraction: float) -> int:
+    """How many of so many images of a class a cut holds out."""
+    wanted = max(round(fraction * count), 1 if fraction else 0)
+    return min(wanted, count - 1)
+
+
+def images_needed(batch_size: int, validation_fraction: float, test_fraction: float) -> int:
+    """The fewest images of a class that leave a batch to learn from when both parts are cut off."""
+
+    def left(count: int) -> int:
+        train = count - held_out(count, test_fraction)
+        return train - held_out(train, validation_fraction)
+
+    return next(count for count in itertools.count(batch_size) if left(count) >= batch_size)
 
 
 # TensorFlow Datasets.

@@ -1,38 +1,120 @@
-"""A folder of images, one subfolder per class, as a data set."""
+"""A folder of images, one subfolder per class, as a data set.
+
+An image is told by its content: neither the names nor the order of files decide about anything, and
+copies of a file count once.
+"""
 
 import collections
-import concurrent.futures
-import functools
+import dataclasses
+import hashlib
+import itertools
+import logging
 import os
 import pathlib
-import re
-import unicodedata
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from dgm_tf import _checks
-from dgm_tf.datasets import DEFAULT_SIZE, ImageData, counted, stratified_cut
+from dgm_tf import _checks, folder_scan, image_file
+from dgm_tf.datasets import DEFAULT_SIZE, NAMES, ImageData, counted, held_out
 from dgm_tf.errors import InputError
 
-_IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-)
-# Pillow recognises a file by its content, whatever it is called, and knows formats that are
-# programs (EPS starts Ghostscript). Only these are opened.
-_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-_MAX_PIXELS = 64_000_000
+TEST_FRACTION = 0.2
 
-GREY, RGB = "grey", "RGB"  # what a data set's images are learnt as
+_Key = TypeVar("_Key", bound=Hashable)
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassImages:
+    """The images of one class, each once, in the order of their digests.
+
+    Attributes:
+        images: uint8 [N, S, S, 3].
+        digests: SHA-256 of each file, in hex.
+        files: number of files, copies included.
+    """
+
+    images: np.ndarray
+    digests: tuple[str, ...]
+    files: int = 0
+
+    def held_out(self, fraction: float) -> str:
+        """The last digest of the part that is held out; at least one image is, and one is not.
+
+        An image belongs to that part if its digest is not above it: whatever else comes into the
+        folder later, no image changes sides.
+        """
+        return self.digests[held_out(len(self.digests), fraction) - 1]
+
+    def divided(self, limit: str) -> tuple["ClassImages", "ClassImages"]:
+        """The images above the digest `limit`, and the others, which are held out."""
+        above = np.array([digest > limit for digest in self.digests], bool)
+        return self._some(above), self._some(~above)
+
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 over the digests."""
+        return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
+
+    def _some(self, chosen: np.ndarray) -> "ClassImages":
+        kept = tuple(itertools.compress(self.digests, chosen))
+        return ClassImages(self.images[chosen], kept, len(kept))
+
+
+def read_all(
+    files: Mapping[_Key, Sequence[pathlib.Path]],
+    size: int,
+    *,
+    up_to: Mapping[_Key, str] | None = None,
+) -> dict[_Key, ClassImages]:
+    """Reads the files of several classes.
+
+    Args:
+        files: by class.
+        size: side of the images.
+        up_to: by class the digest up to which images are taken; None takes all.
+
+    Raises:
+        InputError: some cannot be read; one line names the first of all of them.
+    """
+    every = [file for part in files.values() for file in part]
+    limits = up_to and [up_to[key] for key, part in files.items() for _ in part]
+    digests, images = image_file.read_files(every, size, up_to=limits)
+    read, first = {}, 0
+    for key, part in files.items():
+        rows = {digests[row]: row for row in range(first, first + len(part))}
+        taken = sorted(each for each in rows if up_to is None or each <= up_to[key])
+        chosen = images[[rows[each] for each in taken]]
+        read[key] = ClassImages(chosen, tuple(taken), len(part))
+        first += len(part)
+    return read
+
+
+def told_copies(classes: Mapping[str, ClassImages]) -> list[str]:
+    """Lines on images that are there more than once; none where each is there once."""
+    copies = sum(each.files - len(each.digests) for each in classes.values())
+    lines = [f"{copies} files are copies of others in their class and count once"] if copies else []
+    places = collections.Counter(digest for each in classes.values() for digest in each.digests)
+    if both := sum(count > 1 for count in places.values()):
+        lines.append(f"{both} images are in more than one class")
+    return lines
+
+
+def told_learnt(train: Mapping[str, ClassImages], test: Mapping[str, ClassImages]) -> list[str]:
+    """A line on test images that are training images, too; none where there are none."""
+    learnt = {digest for each in train.values() for digest in each.digests}
+    both = sum(digest in learnt for each in test.values() for digest in each.digests)
+    return [f"{both} test images are training images, too"] if both else []
 
 
 def from_folder(
     path: str | os.PathLike[str],
     *,
     image_size: int = DEFAULT_SIZE,
-    test_fraction: float = 0.2,
-    seed: int = 0,
+    test_images: str | os.PathLike[str] | None = None,
+    test_fraction: float = TEST_FRACTION,
+    follow_links: bool = False,
 ) -> ImageData:
     """Reads a folder that has one subfolder of images per class.
 
@@ -41,40 +123,131 @@ def from_folder(
     taken, transparent parts become white, 16-bit grey is scaled to 8 bits, every other colour model
     is converted to RGB. If all images are grey, one channel is kept.
 
+    Folders `train` and `test` (or `val`), with the classes in them, are taken as the two parts.
+    Else the test images of a class are those with the lowest SHA-256 of their files: the choice
+    depends on nothing but the content. What is passed over is logged, and stays in `remarks`.
+
     Args:
-        path: the folder. Files in it, hidden entries, and files in the subfolders that are not
-            called like images are passed over.
+        path: the folder.
         image_size: side of the images, a multiple of 4 and at least 16.
-        test_fraction: fraction of each class's images that becomes the test split.
-        seed: determines that split.
+        test_images: a folder of test images, with the same subfolders.
+        test_fraction: fraction of each class's images that becomes the test split where no folder
+            has one.
+        follow_links: take links that lead out of the folder, too: for folders of your own.
 
     Raises:
-        InputError: no folder, fewer than two classes, a class with fewer than two images, a name
-            that is no text, a link out of the folder, or an image that cannot be read.
+        InputError: no folder, fewer than two classes, a class with too few images, a name that is
+            no text, a link out of the folder, or images that cannot be read.
     """
-    image_size = _checks.image_size(image_size)
-    test_fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
-    seed = _checks.integer(seed, "seed", low=0)
-    folder = pathlib.Path(path).expanduser()
-    class_names, images, labels = _read_classes(folder, image_size, least=2)
-    train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
-    name = _text(folder.resolve().name or "folder")
-    return ImageData(
-        name=name,
-        train_images=images[train],
-        train_labels=labels[train],
-        test_images=images[test],
-        test_labels=labels[test],
-        class_names=class_names,
-        source=counted(f"folder {name} cut with seed {seed}", train, test),
+    data = read_folder(
+        path,
         image_size=image_size,
+        test_images=test_images,
+        test_fraction=test_fraction,
+        follow_links=follow_links,
     )
+    for line in data.remarks:
+        _log.warning("%s", line)
+    return data
+
+
+def read_folder(
+    path: str | os.PathLike[str],
+    *,
+    image_size: int = DEFAULT_SIZE,
+    test_images: str | os.PathLike[str] | None = None,
+    test_fraction: float = TEST_FRACTION,
+    follow_links: bool = False,
+) -> ImageData:
+    """`from_folder`, without logging."""
+    size = _checks.image_size(image_size)
+    fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
+    found = folder_scan.parts(path, test_images, follow_links=follow_links)
+    folder = pathlib.Path(path).expanduser()
+    names = tuple(found.train)
+    if len(names) < 2:
+        raise InputError(
+            f"{str(folder)!r} must have at least two subfolders with images, one per class, got "
+            f"{len(names)}"
+        )
+    given = found.test is not None
+    if given and (missing := [name for name in names if name not in found.test]):
+        raise InputError(
+            f"there are no test images of {_checks.one_line(', '.join(missing), 200)}: each class "
+            "needs some"
+        )
+    parts = {(name, False): files for name, files in found.train.items()}
+    parts |= {(name, True): found.test[name] for name in names if given}
+    read = read_all(parts, size)
+    every = {name: read[name, False] for name in names}
+    if given:
+        pairs = [(read[name, False], read[name, True]) for name in names]
+    else:
+        pairs = [_divided(folder / name, each, fraction) for name, each in every.items()]
+    train, test = (dict(zip(names, part, strict=True)) for part in zip(*pairs, strict=True))
+    remarks = [*found.remarks, *told_copies(every), *told_learnt(train, test)]
+    if given and (unknown := [name for name in found.test if name not in names]):
+        listed = _checks.one_line(", ".join(unknown), 200)
+        remarks.append(f"test images of classes without training images passed over: {listed}")
+    return _data(folder, size, train, test, remarks, found.passed_over, 0.0 if given else fraction)
+
+
+def _divided(
+    folder: pathlib.Path, found: ClassImages, fraction: float
+) -> tuple[ClassImages, ClassImages]:
+    if len(found.digests) < 2:
+        copies = f" in {found.files} copies" if found.files > 1 else ""
+        raise InputError(
+            f"class folder {str(folder)!r} must hold at least two images (one to train, one to "
+            f"test), got 1{copies}"
+        )
+    return found.divided(found.held_out(fraction))
+
+
+def _data(
+    folder: pathlib.Path,
+    size: int,
+    train: Mapping[str, ClassImages],
+    test: Mapping[str, ClassImages],
+    remarks: Sequence[str],
+    passed_over: int,
+    fraction: float,
+) -> ImageData:
+    arrays = [_joined(train), _joined(test)]
+    if all(image_file.is_grey(images) for images, _ in arrays):
+        arrays = [(np.ascontiguousarray(images[..., :1]), labels) for images, labels in arrays]
+    (images, labels), (test_images, test_labels) = arrays
+    name = folder_scan.class_name(folder.resolve().name or "folder")
+    source = counted(f"folder {name}", labels, test_labels)
+    if passed_over:
+        source += f", {passed_over} entries passed over"
+    return ImageData(
+        name=f"own-{name}" if name in NAMES else name,  # no numbers of others next to its own
+        train_images=images,
+        train_labels=labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=tuple(train),
+        source=source,
+        image_size=size,
+        test_fraction=fraction,
+        remarks=tuple(remarks),
+    )
+
+
+def _joined(classes: Mapping[str, ClassImages]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels, class by class."""
+    images = np.concatenate([each.images for each in classes.values()])
+    labels = np.repeat(np.arange(len(classes)), [len(each.images) for each in classes.values()])
+    return images, labels
 
 
 def read_classes(
     path: str | os.PathLike[str], *, image_size: int = DEFAULT_SIZE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads all images of a folder that has a subfolder per class, one class or more.
+
+    Of folders `train` and `test` the first is read.
 
     Args:
         path: as in `from_folder`, whose rules hold for classes and images.
@@ -87,210 +260,13 @@ def read_classes(
         InputError: as in `from_folder`, but for the number of classes and images.
     """
     size = _checks.image_size(image_size)
-    names, images, labels = _read_classes(pathlib.Path(path).expanduser(), size, least=1)
-    return images, np.array(names)[labels]
-
-
-def _read_classes(
-    folder: pathlib.Path, size: int, *, least: int
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Names of the classes, images, and labels int64 [N] by the place of the names."""
-    files_by_class = _checked(folder, list_classes(folder), least)
-    files = [file for files in files_by_class.values() for file in files]
-    labels = np.repeat(np.arange(len(files_by_class)), [*map(len, files_by_class.values())])
-    return tuple(files_by_class), _read_images(files, size), labels
-
-
-def natural(name: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts names as people do, by the numbers in them: `2` before `10`."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
-
-
-def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
-    """The image files of each subfolder of a folder, by its name, `2` before `10`.
-
-    Raises:
-        InputError: no folder, a name that is no text, two that are one (NFC), or a link out of the
-            folder.
-    """
-    folder = pathlib.Path(path).expanduser()
-    try:
-        if not folder.is_dir():
-            raise InputError(
-                f"{str(folder)!r} is no folder: name one that has a subfolder of images per class"
-            )
-        classes: dict[str, list[pathlib.Path]] = {}
-        for entry in sorted(folder.iterdir(), key=lambda entry: natural(entry.name)):
-            if not entry.is_dir() or _is_passed_over(entry):
-                continue
-            if (name := _text(entry.name)) in classes:
-                raise InputError(
-                    f"{str(folder)!r} has two subfolders called {name}, in two forms of Unicode: "
-                    "put their images together"
-                )
-            files = (_within(file, folder) for file in entry.iterdir() if _is_image(file))
-            classes[name] = sorted(files)
-        return classes
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise InputError(f"{str(folder)!r} cannot be listed: {_checks.reason(error)}") from error
-
-
-def _checked(
-    folder: pathlib.Path, classes: dict[str, list[pathlib.Path]], least: int
-) -> dict[str, list[pathlib.Path]]:
-    """Classes, of which there must be so many, with so many files each."""
-    wanted, reason = ("two", " (one to train, one to test)") if least == 2 else ("one", "")
-    if len(classes) < least:
-        raise InputError(
-            f"{str(folder)!r} must have at least {wanted} subfolders, one per class, "
-            f"got {len(classes)}"
-        )
-    for name, files in classes.items():
-        if len(files) < least:
-            raise InputError(
-                f"class folder {str(folder / name)!r} must hold at least {wanted} images{reason}, "
-                f"got {len(files)}; images are files called {', '.join(sorted(_IMAGE_SUFFIXES))}"
-            )
-    return classes
-
-
-def _text(name: str) -> str:
-    """A folder's name, fit to be that of a class or of the data in reports and in JSON."""
-    if not _checks.is_line(name):
-        raise InputError(
-            f"the name of folder {name!r} must be text of one line of at most "
-            f"{_checks.LINE_LIMIT} characters: rename it"
-        )
-    return unicodedata.normalize("NFC", name)  # as a text that is typed is; macOS has it apart
-
-
-def _within(file: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise InputError(
-            f"{_checks.one_line(repr(str(file)))} is a link that leaves the folder "
-            f"{str(folder)!r}: put a copy in its place"
-        )
-    return file
-
-
-def _is_passed_over(entry: pathlib.Path) -> bool:
-    return entry.name.startswith(".") or entry.name in ("__MACOSX", "__pycache__")
-
-
-def _is_image(file: pathlib.Path) -> bool:
-    return file.suffix.lower() in _IMAGE_SUFFIXES and not _is_passed_over(file) and file.is_file()
-
-
-def _read_images(files: Sequence[pathlib.Path], size: int) -> np.ndarray:
-    """uint8 [N, size, size, 3], or one channel if every image is grey."""
-    images = read_images(files, size)
-    if is_grey(images):
-        return np.ascontiguousarray(images[..., :1])
-    return images
-
-
-def read_images(files: Sequence[pathlib.Path], size: int) -> np.ndarray:
-    """Images as `read_image` gives them, uint8 [N, size, size, 3].
-
-    Raises:
-        InputError: an image cannot be read.
-    """
-    images = np.empty((len(files), size, size, 3), np.uint8)
-    # Pillow decodes without holding Python's lock.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        reading = collections.deque(pool.submit(read_image, file, size) for file in files)
-        try:
-            for row in range(len(files)):
-                images[row] = reading.popleft().result()
-        finally:
-            for waiting in reading:
-                waiting.cancel()
-    return images
-
-
-def is_grey(images: np.ndarray) -> bool:
-    """Whether the channels of each pixel [..., 3] are equal."""
-    return bool((images[..., :1] == images).all())
-
-
-def in_colours(images: np.ndarray, colours: str) -> np.ndarray:
-    """Images uint8 [..., 3] as those of a grey or of a coloured data set.
-
-    Args:
-        images: red, green, blue.
-        colours: `RGB` for the images themselves, `GREY` for one channel: the luma of ITU-R 601,
-            which of a grey pixel is its own level.
-
-    Returns:
-        uint8 [..., 3] or [..., 1].
-    """
-    if colours == RGB:
-        return images
-    weights = np.array([19595, 38470, 7471], np.uint32)  # their sum is 2**16
-    luma = (images.astype(np.uint32) @ weights + 2**15) >> 16
-    return luma.astype(np.uint8)[..., np.newaxis]
-
-
-def read_image(file: str | os.PathLike[str], size: int) -> np.ndarray:
-    """One image as every command reads it, uint8 [size, size, 3].
-
-    It is turned upright (EXIF), its transparent parts become white, its central square is cut out
-    and resized bilinearly, with antialiasing. These rules are version 1 of
-    `dgm_tf.runs.run_format.GEOMETRY`.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file, formats=_pillow_formats()) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise ValueError(
-                    f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}"
-                )
-            # A large JPEG is decoded at a fraction of its size, still twice what is needed.
-            image.draft(image.mode, (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image)
-            square = _central_square(_to_rgb(upright))
-            return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
-    # Decoders of damaged files raise nearly anything.
-    except Exception as error:
-        raise InputError(
-            f"image {_checks.one_line(repr(str(file)))} cannot be read: {_checks.reason(error)}; "
-            "repair or remove it"
-        ) from error
-
-
-def _central_square(image: Any) -> Any:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
-
-
-@functools.cache
-def _pillow_formats() -> tuple[str, ...]:
-    from PIL import Image
-
-    Image.init()
-    return tuple(name for name in _PILLOW_FORMATS if name in Image.OPEN)
-
-
-def _to_rgb(image: Any) -> Any:
-    from PIL import Image
-
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
-    if image.mode.startswith("I"):
-        # Pillow's own conversion cuts 16-bit values off at 255.
-        levels = np.asarray(image)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("its pixels are wider than 16 bits")
-        grey = np.round(levels / 257).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image)
-    return image.convert("RGB")
+    found = folder_scan.parts(path)
+    if not found.train:
+        raise InputError(f"{str(path)!r} must have a subfolder of images per class, it has none")
+    classes = read_all(found.train, size)
+    for line in [*found.remarks, *told_copies(classes)]:
+        _log.warning("%s", line)
+    images, labels = _joined(classes)
+    if image_file.is_grey(images):
+        images = np.ascontiguousarray(images[..., :1])
+    return images, np.array([*classes])[labels]

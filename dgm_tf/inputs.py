@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks
+from dgm_tf import _checks, image_file
 from dgm_tf.errors import InputError
 
 CHANNELS = (1, 3)
@@ -25,10 +25,11 @@ def images(given: Any, image_shape: Sequence[int]) -> np.ndarray:
     """Images to classify, as one array.
 
     Args:
-        given: one image or many. uint8 [N, H, W, C] or [H, W, C] of any height and width, or
-            floats in [-1, 1] of height and width S; C must be the network's. Of grey images the
-            axis of channels may be missing.
-        image_shape: (S, S, C) of the network's images.
+        given: one image or many. uint8 [N, H, W, 1 or 3] or [H, W, 1 or 3] of any height and
+            width, or floats in [-1, 1] of height and width S. Of grey images the axis of channels
+            may be missing.
+        image_shape: (S, S, C) of the network's images. Others become grey or get three channels, as
+            those of files do.
 
     Returns:
         uint8 [N, H, W, C], or float32 [N, S, S, C] in [-1, 1]; N is 1 for a single image.
@@ -38,21 +39,20 @@ def images(given: Any, image_shape: Sequence[int]) -> np.ndarray:
     """
     size, _, channels = image_shape
     wanted = (
-        f"one image or many with {_channels([channels])}, uint8 of any size or floats in [-1, 1] "
-        f"of {size} x {size} pixels"
+        "one image or many with 1 or 3 channels, uint8 of any size or floats in [-1, 1] of "
+        f"{size} x {size} pixels"
     )
-    pixels = _pixels(given, [channels], wanted, one=True)
+    pixels = _pixels(given, wanted, one=True)
     if pixels.dtype != np.uint8 and pixels.shape[1:3] != (size, size):
         raise _refusal(wanted, _described(pixels), "give uint8, which may be of any size")
-    return pixels
+    return image_file.in_colours(pixels, channels)
 
 
-def training_images(given: Any, channels: Sequence[int]) -> np.ndarray:
+def training_images(given: Any) -> np.ndarray:
     """Images to learn from, as one array.
 
     Args:
-        given: uint8 or floats in [-1, 1], [N, H, W, C] or grey [N, H, W], all of one size.
-        channels: values of C that can be used.
+        given: uint8 or floats in [-1, 1], [N, H, W, 1 or 3] or grey [N, H, W], all of one size.
 
     Returns:
         uint8 or float32 [N, H, W, C].
@@ -60,8 +60,8 @@ def training_images(given: Any, channels: Sequence[int]) -> np.ndarray:
     Raises:
         InputError: it is anything else.
     """
-    wanted = f"images [N, height, width, {_channels(channels)}], uint8 or floats in [-1, 1]"
-    return _pixels(given, channels, wanted, one=False)
+    wanted = "images [N, height, width, 1 or 3 channels], uint8 or floats in [-1, 1]"
+    return _pixels(given, wanted, one=False)
 
 
 def labels(given: Any) -> np.ndarray:
@@ -109,6 +109,29 @@ def class_ids(given: Any, known: Mapping[int, str]) -> np.ndarray:
         if label not in by_label:
             raise unknown_class(label, known)
     return np.array([by_label[label] for label in found.tolist()], np.int64)
+
+
+def asked_classes(asked: Sequence[str], known: Mapping[int, str]) -> list[int]:
+    """Ids of classes that a command line asks for.
+
+    A text is a name. Where no class is called by a number, a number is an id: whoever calls classes
+    by numbers means these.
+
+    Args:
+        asked: names or ids.
+        known: names of all classes, by id.
+
+    Raises:
+        InputError: there is no such class.
+    """
+    by_text = {name: label for label, name in known.items()}
+    if not any(name.isdecimal() for name in known.values()):
+        by_text = {str(label): label for label in known} | by_text
+    for text in asked:
+        if text not in by_text:
+            names = _checks.one_line(", ".join(known.values()), 200)
+            raise InputError(f"there is no class {_checks.one_line(text, 80)}; there are {names}")
+    return [by_text[text] for text in asked]
 
 
 def unknown_class(label: Any, known: Mapping[int, str]) -> InputError:
@@ -170,18 +193,18 @@ def _is_endless(dataset: Any) -> bool:
     return callable(cardinality) and int(cardinality()) == -1
 
 
-def _pixels(given: Any, channels: Sequence[int], wanted: str, *, one: bool) -> np.ndarray:
+def _pixels(given: Any, wanted: str, *, one: bool) -> np.ndarray:
     found = _array(given, wanted)
     if found.dtype != np.uint8 and found.dtype.kind != "f":
         raise _refusal(wanted, _described(found), _hint_of_type(found))
     pixels = found
-    if found.ndim == 3 and one and found.shape[-1] in channels:
+    if found.ndim == 3 and one and found.shape[-1] in CHANNELS:
         pixels = found[np.newaxis]
-    elif found.ndim == 2 and one and 1 in channels:
+    elif found.ndim == 2 and one:
         pixels = found[np.newaxis, ..., np.newaxis]
-    elif found.ndim == 3 and found.shape[-1] >= _LEAST_WIDTH and 1 in channels:
+    elif found.ndim == 3 and found.shape[-1] >= _LEAST_WIDTH:
         pixels = found[..., np.newaxis]
-    if pixels.ndim != 4 or pixels.shape[-1] not in channels or not pixels.size:
+    if pixels.ndim != 4 or pixels.shape[-1] not in CHANNELS or not pixels.size:
         raise _refusal(wanted, _described(found), "")
     if pixels.dtype == np.uint8:
         return pixels
@@ -235,10 +258,6 @@ def _hint_of_type(array: np.ndarray) -> str:
 
 def _refusal(wanted: str, received: str, hint: str) -> InputError:
     return InputError(f"expected {wanted}; received {received}{hint and f'; {hint}'}")
-
-
-def _channels(channels: Sequence[int]) -> str:
-    return f"{' or '.join(map(str, channels))} channel{'s' if max(channels) > 1 else ''}"
 
 
 def _text(value: Any) -> str | None:

@@ -4,8 +4,6 @@ A class is told from others by the name of its folder, an image by its content: 
 order of the files decide about anything.
 """
 
-import dataclasses
-import hashlib
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,64 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, image_folder
+from dgm_tf import _checks, folder_scan, image_file
 from dgm_tf.errors import InputError
-from dgm_tf.image_folder import GREY, RGB
+from dgm_tf.image_file import GREY, RGB
+from dgm_tf.image_folder import TEST_FRACTION, ClassImages, read_all, told_copies, told_learnt
 from dgm_tf.runs.run_format import GEOMETRY, OPEN
 from dgm_tf.stream import Task, task_title, to_float, told_repeated
 
-TEST_FRACTION = 0.2
 _EVALUATED = 256  # test images in a batch
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ClassImages:
-    """The images of one class, each once, in the order of their digests.
-
-    Attributes:
-        images: uint8 [N, S, S, 3].
-        digests: SHA-256 of each file, in hex.
-    """
-
-    images: np.ndarray
-    digests: tuple[str, ...]
-
-    @classmethod
-    def read(
-        cls, files: Sequence[pathlib.Path], size: int, *, up_to: str | None = None
-    ) -> "ClassImages":
-        """Reads files, or those with a digest up to some one; copies are read once.
-
-        Raises:
-            InputError: one is no image or cannot be read.
-        """
-        by_digest = {_digest(file): file for file in files}
-        digests = sorted(each for each in by_digest if up_to is None or each <= up_to)
-        images = image_folder.read_images([by_digest[each] for each in digests], size)
-        return cls(images, tuple(digests))
-
-    def held_out(self, fraction: float) -> str:
-        """The last digest of the part that is held out; at least one image is, and one is not.
-
-        An image belongs to that part if its digest is not above it: whatever else comes into the
-        folder later, no image changes sides.
-        """
-        count = len(self.digests)
-        wanted = min(max(round(fraction * count), 1), count - 1)
-        return self.digests[wanted - 1]
-
-    def divided(self, held_out: str) -> tuple["ClassImages", "ClassImages"]:
-        """The images above the digest `held_out`, and the others, which are held out."""
-        above = np.array([digest > held_out for digest in self.digests])
-        return self._some(above), self._some(~above)
-
-    def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 over the digests."""
-        return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
-
-    def _some(self, chosen: np.ndarray) -> "ClassImages":
-        kept = tuple(d for d, keep in zip(self.digests, chosen, strict=True) if keep)
-        return ClassImages(self.images[chosen], kept)
 
 
 class OpenStream:
@@ -81,7 +29,7 @@ class OpenStream:
     Attributes:
         name: of the memory.
         image_shape: (S, S, C) of the images that the networks see.
-        colours: `image_folder.GREY` or `RGB`.
+        colours: `image_file.GREY` or `RGB`.
         class_names: names by class id, which is the place in the order of arrival; those of classes
             that are still to be learnt from `images`, too.
         new: names of the classes of each task that is left.
@@ -89,7 +37,8 @@ class OpenStream:
         remarks: lines to be told before the first task.
 
     Args:
-        images: folder with one subfolder of images per class.
+        images: folder with one subfolder of images per class, or with folders train and test that
+            have them.
         name: of the memory, which does not change any more.
         image_size: side S.
         colours: None looks at all images: only if each is grey the memory is.
@@ -98,6 +47,7 @@ class OpenStream:
         test_images: folder with a subfolder of test images per class; None for a part of `images`.
         test_fraction: fraction of a class's images that is that part.
         least: images of a class that a pass over its task has at least: fewer are repeated.
+        follow_links: take links that lead out of a folder, too.
 
     Raises:
         InputError: a folder cannot be read, or has no class.
@@ -115,16 +65,17 @@ class OpenStream:
         test_images: str | pathlib.Path | None = None,
         test_fraction: float = TEST_FRACTION,
         least: int = 1,
+        follow_links: bool = False,
     ) -> None:
         self._size = _checks.image_size(image_size)
         self._fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
         self.name, self.seed, self._together, self._least = name, seed, together, least
-        self._files = image_folder.list_classes(images)
+        found = folder_scan.parts(images, test_images, follow_links=follow_links)
+        self._files, self._test_files, self._scanned = found.train, found.test, found.remarks
         if not self._files:
             raise InputError(
                 f"{str(images)!r} must have a subfolder of images per class, it has none"
             )
-        self._test_files = test_images and image_folder.list_classes(test_images)
         self._read: dict[str, ClassImages] = {}
         self.colours = colours or self._colours_of_all()
         self.image_shape = (self._size, self._size, 1 if self.colours == GREY else 3)
@@ -137,7 +88,8 @@ class OpenStream:
 
     def _colours_of_all(self) -> str:
         """Reads every class, which a first task is going to need anyway."""
-        grey = [image_folder.is_grey(self._of(name).images) for name in self._files]
+        self._read = read_all(self._files, self._size)
+        grey = [image_file.is_grey(each.images) for each in self._read.values()]
         return GREY if all(grey) else RGB
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -149,27 +101,30 @@ class OpenStream:
         Raises:
             InputError: an image of a new class cannot be read, or a class has too few.
         """
-        self._done, self.remarks = list(rows), []
+        self._done, self.remarks = list(rows), [*self._scanned]
         known = [name for row in rows for name in row["class_names"]]
         new = [name for name in self._files if name not in known]
         self.known = [name for name in self._files if name in known]
         self.class_names = (*known, *new)
         self.new = [new] if self._together and new else [[name] for name in new]
+        unread = {name: self._files[name] for name in new if name not in self._read}
+        self._read |= read_all(unread, self._size)
+        self.remarks += told_copies({name: self._read[name] for name in new})
         for name in new:
             self._check(name)
         self._find_tests()
 
     def _check(self, name: str) -> None:
-        files, found = len(self._files[name]), self._of(name)
+        found = self._read[name]
         count = len(found.digests)
         wanted = 1 if self._test_files is not None else 2
         if count < wanted:
             raise InputError(
                 f"class {name} needs at least "
                 f"{'one image' if wanted == 1 else 'two images, one to learn and one to test'}, it "
-                f"has {count}{f' in {files} copies' if files > count else ''}"
+                f"has {count}{f' in {found.files} copies' if found.files > count else ''}"
             )
-        coloured = sum(not image_folder.is_grey(image) for image in found.images)
+        coloured = sum(not image_file.is_grey(image) for image in found.images)
         if self.colours == GREY and coloured:
             self.remarks.append(
                 f"{coloured} of {count} images of {name} are coloured; this memory is grey, as its "
@@ -179,14 +134,9 @@ class OpenStream:
         if line := told_repeated(name, len(train.digests), self._least):
             self.remarks.append(line)
 
-    def _of(self, name: str) -> ClassImages:
-        if name not in self._read:
-            self._read[name] = ClassImages.read(self._files[name], self._size)
-        return self._read[name]
-
     def _limit(self, name: str) -> str:
         """Digest up to which images of a new class are held out; "" holds out none."""
-        return "" if self._test_files is not None else self._of(name).held_out(self._fraction)
+        return "" if self._test_files is not None else self._read[name].held_out(self._fraction)
 
     # Tasks.
 
@@ -219,8 +169,8 @@ class OpenStream:
 
     def _learnt(self, name: str) -> np.ndarray:
         """Training images of a class uint8 [N, S, S, C]."""
-        train, _ = self._of(name).divided(self._limit(name))
-        return image_folder.in_colours(train.images, self.colours)
+        train, _ = self._read[name].divided(self._limit(name))
+        return image_file.in_colours(train.images, self.image_shape[-1])
 
     def told(self, task: Task) -> dict[str, Any]:
         """What a task's row says of its images.
@@ -229,7 +179,7 @@ class OpenStream:
         which images were held out; empty where all were learnt.
         """
         limits = {name: self._limit(name) for name in task.class_names}
-        trains = [self._of(name).divided(limits[name])[0] for name in task.class_names]
+        trains = [self._read[name].divided(limits[name])[0] for name in task.class_names]
         return {
             "fingerprints": [train.fingerprint() for train in trains],
             "held_out": dict(zip(task.classes, limits.values(), strict=True)),
@@ -239,26 +189,38 @@ class OpenStream:
 
     def _find_tests(self) -> None:
         """Test images uint8 [N, S, S, C] by class id, of the classes that have some at hand."""
-        self._tests = {}
-        for label, name in enumerate(self.class_names):
-            images = self._test_of(label, name)
-            if images is not None and len(images):
-                self._tests[label] = image_folder.in_colours(images, self.colours)
+        found = self._given_tests() if self._test_files is not None else self._own_tests()
+        ids = {name: label for label, name in enumerate(self.class_names)}
+        self._tests = {
+            ids[name]: image_file.in_colours(each.images, self.image_shape[-1])
+            for name, each in sorted(found.items(), key=lambda item: ids[item[0]])
+            if len(each.images)
+        }
 
-    def _test_of(self, label: int, name: str) -> np.ndarray | None:
-        if self._test_files is not None:
-            files = self._test_files.get(name, [])
-            return ClassImages.read(files, self._size).images if files else None
-        if name not in self._files:
-            return None
-        if name not in self.known:
-            return self._of(name).divided(self._limit(name))[1].images
+    def _given_tests(self) -> dict[str, ClassImages]:
+        files = {name: self._test_files.get(name, []) for name in self.class_names}
+        tests = read_all(files, self._size)
+        new = {name: each for name, each in self._read.items() if name not in self.known}
+        self.remarks += told_learnt(new, tests)
+        if unknown := [name for name in self._test_files if name not in files]:
+            listed = _checks.one_line(", ".join(unknown), 200)
+            self.remarks.append(f"test images of classes not learnt are passed over: {listed}")
+        return tests
+
+    def _own_tests(self) -> dict[str, ClassImages]:
+        """The held-out parts of classes whose images are at hand."""
         limits = {int(key): limit for row in self._done for key, limit in row["held_out"].items()}
-        try:
-            return ClassImages.read(self._files[name], self._size, up_to=limits[label]).images
-        except InputError as error:  # No reason not to learn a new class.
-            self.remarks.append(f"{name} is not measured: {error}")
-            return None
+        up_to = {self.class_names[label]: limit for label, limit in limits.items()}
+        tests = {}
+        for name, files in self._files.items():
+            if name not in self.known:
+                tests[name] = self._read[name].divided(self._limit(name))[1]
+                continue
+            try:
+                tests |= read_all({name: files}, self._size, up_to=up_to)
+            except InputError as error:  # No reason not to learn a new class.
+                self.remarks.append(f"{name} is not measured: {error}")
+        return tests
 
     def seen_test(self, task: Task | int) -> tf.data.Dataset | None:
         """Test images at hand of the classes seen up to a task; None where there are none.
@@ -307,11 +269,3 @@ class OpenStream:
             "validation_fraction": 0.0,
             "seed": self.seed,
         }
-
-
-def _digest(file: pathlib.Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        name = _checks.one_line(repr(str(file)))
-        raise InputError(f"image {name} cannot be read: {_checks.reason(error)}") from error

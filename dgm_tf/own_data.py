@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, image_folder, inputs, sizes
+from dgm_tf import _checks, folder_scan, image_file, image_folder, inputs, sizes
+from dgm_tf.datasets import DEFAULT_SIZE
 from dgm_tf.errors import InputError
 from dgm_tf.stream import Task, told_repeated
 
@@ -44,7 +45,7 @@ def task_of(
         least: images of a class that a pass has at least: fewer are repeated, which is logged.
 
     Raises:
-        InputError: the data cannot be used, has a class that is known, or has other channels.
+        InputError: the data cannot be used, or has a class that is known.
     """
     if isinstance(data, Task):
         _check_new(dict(zip(data.classes, data.class_names, strict=True)), known)
@@ -71,16 +72,10 @@ def task_of(
 
 
 def _arrays(data: Any, image_shape: Sequence[int] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Images as `inputs.training_images` gives them and labels as `inputs.labels` does."""
-    channels = inputs.CHANNELS if image_shape is None else image_shape[-1:]
+    """Images of the memory's channels and labels as `inputs.labels` gives them."""
     if isinstance(data, str | os.PathLike):
-        size = image_folder.DEFAULT_SIZE if image_shape is None else image_shape[0]
+        size = DEFAULT_SIZE if image_shape is None else image_shape[0]
         images, labels = image_folder.read_classes(data, image_size=size)
-        if tuple(channels) == (3,) and images.shape[-1] == 1:
-            images = np.repeat(images, 3, axis=-1)  # all of them happen to be grey
-        elif tuple(channels) == (1,) and images.shape[-1] == 3:
-            _log.warning("this memory is grey and learns the coloured images of %s as grey", data)
-            images = image_folder.in_colours(images, image_folder.GREY)
     elif isinstance(data, tf.data.Dataset):
         images, labels = _joined(data)
     elif isinstance(data, tuple | list) and len(data) == 2:
@@ -90,7 +85,12 @@ def _arrays(data: Any, image_shape: Sequence[int] | None) -> tuple[np.ndarray, n
             "expected a task of a stream, a pair (images, labels), a tf.data.Dataset of such pairs "
             f"or the path of a folder; received {_received(data)}"
         )
-    return inputs.training_images(images, channels), inputs.labels(labels)
+    images, labels = inputs.training_images(images), inputs.labels(labels)
+    if image_shape is None:
+        return images, labels
+    if images.shape[-1] > image_shape[-1] and not image_file.is_grey(images):
+        _log.warning("this memory is grey and learns these coloured images as grey")
+    return image_file.in_colours(images, image_shape[-1]), labels
 
 
 def _received(data: Any) -> str:
@@ -118,7 +118,7 @@ def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
     found = np.unique(labels).tolist()
     if labels.dtype.kind == "U":
         first = max(known, default=-1) + 1
-        classes = dict(enumerate(sorted(found, key=image_folder.natural), start=first))
+        classes = dict(enumerate(sorted(found, key=folder_scan.natural), start=first))
     else:
         classes = {label: str(label) for label in found}
     if min(classes) < 0 or max(classes) > LAST_CLASS:

@@ -9,6 +9,7 @@ Three doors stay open: `TaskStream.seen_test` (real test images, for evaluation 
 `TaskStream.joint_batches` (real training images of all classes so far, for joint training).
 """
 
+import contextlib
 import functools
 import operator
 import threading
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, datasets, randomness
+from dgm_tf import _checks, datasets, inputs, randomness
 from dgm_tf.errors import InputError
 
 _CPU = "CPU:0"
@@ -210,6 +211,7 @@ class Task:
         train: images and class ids, class by class.
         validation: the same, held out.
         least: images of a class that a pass has at least: fewer are repeated in it.
+        cuts: fractions of a class that were held out before: for validation and for the test.
     """
 
     def __init__(
@@ -222,6 +224,7 @@ class Task:
         train: _Images,
         validation: _Images,
         least: int = 1,
+        cuts: tuple[float, float] = (0.0, 0.0),
     ):
         self.index = index
         self.classes = tuple(classes)
@@ -239,7 +242,9 @@ class Task:
         self._rows = np.concatenate(parts)  # those of a pass
         self.train_size = len(self._rows)
         self.validation_size = self._validation.size
-        self._smallest_class = min(map(len, parts))
+        sizes = dict(zip(self.class_names, map(len, parts), strict=True))
+        self._smallest_class = min(sizes.items(), key=lambda item: item[1])
+        self._cuts = cuts
 
     def __str__(self) -> str:
         return self._name
@@ -258,12 +263,7 @@ class Task:
             InputError: `batch_size` is larger than the task's smallest class.
         """
         batch_size = _checks.integer(batch_size, "batch_size", low=1)
-        if batch_size > self._smallest_class:
-            raise InputError(
-                f"a batch must not be larger than a class: {self} has a class of "
-                f"{self._smallest_class} training images, batch_size is {batch_size}; "
-                "choose a smaller one"
-            )
+        check_batch(*self._smallest_class, batch_size, self._cuts)
         return self.train_size // batch_size
 
     def batches(
@@ -334,6 +334,33 @@ class Task:
         self._validation.close()
 
 
+def check_batch(name: str, images: int, batch_size: int, cuts: tuple[float, float]) -> None:
+    """Refuses a batch that is larger than a class, and says how many images it would take.
+
+    Args:
+        name: of the class.
+        images: to learn from.
+        batch_size: wanted.
+        cuts: fractions of a class that are held out before: for validation and for the test.
+
+    Raises:
+        InputError: the class has fewer.
+    """
+    if images >= batch_size:
+        return
+    validation, test = cuts
+    held_out = [f"{part} {fraction:g}" for part, fraction in (
+        ("test_fraction", test), ("validation_fraction", validation)) if fraction]  # fmt: skip
+    needed = datasets.images_needed(batch_size, validation, test)
+    after = f" ({' and '.join(held_out)} held out)" if held_out else ""
+    raise InputError(
+        f"a batch must not be larger than a class: class {_checks.one_line(name, 80)} has {images} "
+        f"image{'s' * (images != 1)} to learn from, batch_size is {batch_size}, for which a class "
+        f"needs {needed} images{after}: add images, or give a smaller batch_size"
+        + (" or validation_fraction" if validation else "")
+    )
+
+
 def repeats(images: int, least: int) -> int:
     """How often a pass has each image of a class, for it to have `least` of the class."""
     return max(1, -(-least // max(images, 1)))
@@ -377,10 +404,10 @@ def _shuffled_rows(
     return batches.apply(tf.data.experimental.assert_cardinality(epochs * steps - start))
 
 
-def task_title(number: str, classes: Sequence[Any]) -> str:
-    """Name of a task, such as "task 2 of 5: classes 3, 4"."""
+def task_title(number: str, classes: Sequence[str]) -> str:
+    """Name of a task by the names of its classes, such as "task 2 of 5: classes cat, dog"."""
     noun = "class" if len(classes) == 1 else "classes"
-    return f"task {number}: {noun} {', '.join(map(str, classes))}"
+    return f"task {number}: {noun} {_checks.one_line(', '.join(classes), 80)}"
 
 
 class TaskStream:
@@ -391,6 +418,7 @@ class TaskStream:
     Attributes:
         name: name of the data set.
         source: origin of its images, one line.
+        remarks: lines on what was not taken of them.
         class_order: class ids in order of arrival.
         task_classes: class ids of each task.
         class_names: names of the classes, by class id.
@@ -407,7 +435,7 @@ class TaskStream:
         seed: int,
     ):
         self.name = data.name
-        self.source = data.source
+        self.source, self.remarks = data.source, data.remarks
         self.task_classes = task_classes
         self.class_order = tuple(c for classes in task_classes for c in classes)
         self.class_names = data.class_names
@@ -479,13 +507,29 @@ class TaskStream:
     def _opened(self, index: int) -> Task:
         classes = self.task_classes[index - 1]
         return Task(
-            task_title(f"{index} of {len(self)}", classes),
+            task_title(f"{index} of {len(self)}", [self.class_names[label] for label in classes]),
             index,
             {label: self.class_names[label] for label in classes},
             self.image_shape,
             train=self._take(self._train_rows, classes),
             validation=self._take(self._validation_rows, classes),
+            cuts=self._cuts,
         )
+
+    @property
+    def _cuts(self) -> tuple[float, float]:
+        return self.validation_fraction, self._data.test_fraction
+
+    def check_batch(self, batch_size: int, *, max_tasks: int | None = None) -> None:
+        """Refuses a batch that is larger than a class of the first `max_tasks` tasks.
+
+        Raises:
+            InputError: it is larger; the line names the class and the images that it needs.
+        """
+        for classes in self.task_classes[:max_tasks]:
+            for label in classes:
+                count = len(self._train_rows[label])
+                check_batch(self.class_names[label], count, batch_size, self._cuts)
 
     def _take(self, rows: list[np.ndarray], classes: Sequence[int]) -> _Images:
         chosen = np.concatenate([rows[c] for c in classes])
@@ -576,9 +620,10 @@ class TaskStream:
         per_task = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
         noun = "class" if sizes == [1] else "classes"
         tasks = "task" if len(self) == 1 else "tasks"
-        order = ",".join(map(str, self.class_order))
+        names = [self.class_names[label] for label in self.class_order]
+        order = _checks.one_line(",".join(names), 200)
         if list(self.class_order) == list(range(len(self.class_order))):
-            order = f"0..{len(self.class_order) - 1}"
+            order = _checks.one_line(f"{names[0]}..{names[-1]}", 200)
         return (
             f"class-incremental, {len(self)} {tasks} of {per_task} {noun}, "
             f"order {order}, single head, {self.name} ({self.source})"
@@ -605,7 +650,7 @@ class TaskStream:
 def class_incremental(
     data: str | datasets.ImageData | tuple,
     classes_per_task: int | Sequence[int] = 1,
-    class_order: str | Sequence[int] | None = None,
+    class_order: str | Sequence[int | str] | None = None,
     *,
     image_size: int | None = None,
     validation_fraction: float | None = None,
@@ -628,7 +673,7 @@ def class_incremental(
             labels, test_images, test_labels) as `datasets.from_arrays` takes them.
         classes_per_task: a number, or one number per task where they differ.
         class_order: None for ascending ids, "random" for an order that depends on `seed`, or a
-            permutation of the class ids.
+            permutation of the classes, by id (numbers) or by name (texts).
         image_size: side S of the square images that the networks see, a multiple of 4 and at
             least 16; None takes the data's own default (32; digits 16; arrays their smaller side,
             rounded up to the next of 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112 and 128).
@@ -645,7 +690,7 @@ def class_incremental(
     if validation_fraction is None:
         validation_fraction = data.validation_fraction
     validation_fraction = _checks.fraction(validation_fraction, "validation_fraction", zero=True)
-    order = _class_order(class_order, len(data.class_names), seed)
+    order = _class_order(class_order, data.class_names, seed)
     return TaskStream(
         data,
         task_classes=_cut(order, classes_per_task),
@@ -671,23 +716,29 @@ def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
     )
 
 
-def _class_order(order: str | Sequence[int] | None, classes: int, seed: int) -> tuple[int, ...]:
+def _class_order(
+    order: str | Sequence[int | str] | None, names: Sequence[str], seed: int
+) -> tuple[int, ...]:
+    classes = len(names)
     if order is None:
         return tuple(range(classes))
     if isinstance(order, str) and order == "random":
         # NumPy froze the stream of its legacy generator: a seed's order stays for ever.
         shuffle = np.random.RandomState(randomness.derive(seed, "class_order"))
         return tuple(shuffle.permutation(classes).tolist())
-    try:
-        ids = tuple(operator.index(c) for c in order)
-    except TypeError:
-        ids = ()
+    ids: Sequence[int] = ()
+    if not isinstance(order, str) and all(isinstance(each, str) for each in order):
+        ids = inputs.asked_classes(order, dict(enumerate(names)))
+    else:
+        with contextlib.suppress(TypeError):
+            ids = tuple(operator.index(each) for each in order)
     if sorted(ids) != list(range(classes)):
         raise InputError(
-            f'class_order must be None, "random" or a permutation of the class ids 0 to '
-            f"{classes - 1}, got {order!r}"
+            f'class_order must be None, "random" or a permutation of the {classes} classes, by id '
+            f"(0 to {classes - 1}) or by name ({_checks.one_line(', '.join(names), 200)}), got "
+            f"{_checks.one_line(repr(order), 200)}"
         )
-    return ids
+    return tuple(ids)
 
 
 def _cut(order: tuple[int, ...], per_task: int | Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from dgm_tf.experiments.options import IMAGES, MEMORY, option
+from dgm_tf.experiments.options import IMAGES, MEMORY, follow_links_option, option
 from trainers import command
 from trainers.flags import Flags
 
@@ -23,6 +23,10 @@ class Options:
         default=None,
         shown="DIR",
     )
+    test_images: str | None = option(
+        "the folder of test images of a run of split_folder", default=None, shown="DIR"
+    )
+    follow_links: bool = follow_links_option()
     data_dir: str | None = option(
         "folder of data that TensorFlow Datasets has prepared", default=None, shown="DIR"
     )

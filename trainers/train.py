@@ -5,7 +5,13 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dgm_tf.experiments.options import FOLDER, RunOptions, SettingsOptions, StreamOptions
+from dgm_tf.experiments.options import (
+    FOLDER,
+    OF_FOLDER,
+    RunOptions,
+    SettingsOptions,
+    StreamOptions,
+)
 from dgm_tf.registry import METHODS
 from trainers import command
 from trainers.flags import UNUSED, Flags, Given
@@ -34,7 +40,7 @@ def define(name: str, dataset: str, about: str) -> Flags:
         first=_FIRST_OF_FOLDER if folder else _FIRST,
         used=functools.partial(_used, dataset),
     )
-    without = ("dataset", "data_dir" if folder else "images")
+    without = ("dataset", *(["data_dir"] if folder else OF_FOLDER))
     made.add("What to learn", StreamOptions, without=without)
     made.add("Method", SettingsOptions)
     made.add("Settings", *SETTINGS)

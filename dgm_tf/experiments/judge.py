@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, image_folder, pictures
+from dgm_tf import _checks, datasets, folder_scan, image_file, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments.options import FOLDER, StreamOptions
+from dgm_tf.image_folder import TEST_FRACTION, read_all
 from dgm_tf.learners.learner import Learner, largest_divisor
-from dgm_tf.open_stream import TEST_FRACTION, ClassImages
 from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN
@@ -68,6 +68,8 @@ def judge_run(
     memory: str,
     task: int | None = None,
     images: str | None = None,
+    test_images: str | None = None,
+    follow_links: bool = False,
     data_dir: str | None = None,
     images_per_class: int = IMAGES_PER_CLASS,
     out: str | None = None,
@@ -79,6 +81,8 @@ def judge_run(
         task: from 1; None for the last one finished.
         images: the folder of images that it was learnt from, for a run of `split_folder`; for a
             memory real images of some of its classes, which alone are judged.
+        test_images: the folder of test images of a run of `split_folder`.
+        follow_links: take links that lead out of these folders, too.
         data_dir: folder of prepared data.
         images_per_class: generated images of each class, at least 5.
         out: PNG file for the sheet; None for one among the run's samples.
@@ -88,7 +92,8 @@ def judge_run(
             not those of the run.
     """
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
-    stream, learner = restored_generator(memory, task=task, images=images, data_dir=data_dir)
+    where = {"images": images, "test_images": test_images, "follow_links": follow_links}
+    stream, learner = restored_generator(memory, task=task, data_dir=data_dir, **where)
     judge = Oracle.of(stream)
     classes, finished = learner.classes_seen, learner.finished_tasks
     test = stream.seen_test(finished)
@@ -100,7 +105,13 @@ def judge_run(
 
 
 def restored_generator(
-    memory: str, *, task: int | None = None, images: str | None = None, data_dir: str | None = None
+    memory: str,
+    *,
+    task: int | None = None,
+    images: str | None = None,
+    test_images: str | None = None,
+    follow_links: bool = False,
+    data_dir: str | None = None,
 ) -> tuple[TaskStream, Learner]:
     """The stream of a run, from its beginning, and the learner as it was after a task.
 
@@ -109,12 +120,14 @@ def restored_generator(
     description, meta, arrays = RunFolder(memory).state_after(task)
     described = description["stream"]
     if described.get("kind") == OPEN:
-        return _of_memory(memory, load_state(meta, arrays), images)
+        return _of_memory(memory, load_state(meta, arrays), images, follow_links)
     if images is None and described["name"] not in datasets.NAMES:
         raise InputError(f"{memory} was learnt from a folder of images: name it by --images=DIR")
     stream = StreamOptions(
         described["name"] if images is None else FOLDER,
         images=images,
+        test_images=test_images,
+        follow_links=follow_links,
         data_dir=data_dir,
         classes_per_task=[len(classes) for classes in described["task_classes"]],
         class_order=[label for classes in described["task_classes"] for label in classes],
@@ -146,18 +159,19 @@ class _AtHand:
         return self._learner.generate(self._labels[np.asarray(labels)], seed=seed)
 
 
-def _of_memory(memory: str, learner: Any, images: str | None) -> tuple[TaskStream, Any]:
+def _of_memory(
+    memory: str, learner: Any, images: str | None, follow_links: bool
+) -> tuple[TaskStream, Any]:
     """The real images at hand of a memory's classes, as one task, and its learner for these."""
     if images is None:
         raise InputError(
             f"{memory} keeps no image that it was learnt from: name a folder with some of its "
             "classes by --images=DIR"
         )
-    files = image_folder.list_classes(images)
+    files = folder_scan.parts(images, follow_links=follow_links).train
     named = dict(zip(learner.class_names, learner.classes_seen, strict=True))
     size, _, channels = learner.image_shape
-    colours = image_folder.GREY if channels == 1 else image_folder.RGB
-    every = {name: ClassImages.read(files[name], size) for name in named if name in files}
+    every = read_all({name: files[name] for name in named if name in files}, size)
     names = [name for name, found in every.items() if len(found.digests) > 1]
     if len(names) < 2:
         raise InputError(
@@ -167,7 +181,7 @@ def _of_memory(memory: str, learner: Any, images: str | None) -> tuple[TaskStrea
     parts = [every[name].divided(every[name].held_out(TEST_FRACTION)) for name in names]
     pixels, labels = [], []
     for split in zip(*parts, strict=True):
-        of_split = [image_folder.in_colours(part.images, colours) for part in split]
+        of_split = [image_file.in_colours(part.images, channels) for part in split]
         pixels.append(np.concatenate(of_split))
         labels.append(np.repeat(np.arange(len(names)), [*map(len, of_split)]))
     data = datasets.ImageData(

@@ -1,13 +1,13 @@
 """Use of a memory, of any other run, of a saved learner or of an exported model."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, image_folder, pictures, saved
+from dgm_tf import _checks, image_file, inputs, pictures, saved
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.sampling import some_of
@@ -60,7 +60,7 @@ class Answer:
 def classified(model: ImageClassifier, files: Sequence[str], *, top: int = 1) -> Iterator[Answer]:
     """Classifies image files, in their order.
 
-    They are read as the memory's own images were: see `image_folder.read_image`.
+    They are read as the memory's own images were: see `image_file.read_image`.
 
     Args:
         model: what `opened` gives.
@@ -75,12 +75,11 @@ def classified(model: ImageClassifier, files: Sequence[str], *, top: int = 1) ->
 
 
 def _answers(model: ImageClassifier, files: Sequence[str], top: int) -> Iterator[Answer]:
-    size, _, channels = model.image_shape
-    colours = image_folder.GREY if channels == 1 else image_folder.RGB
+    size = model.image_shape[0]
     images, errors = {}, {}
     for file in files:
         try:
-            images[file] = image_folder.in_colours(image_folder.read_image(file, size), colours)
+            images[file] = image_file.read_image(file, size)
         except InputError as error:
             errors[file] = str(error)
     found = {}
@@ -113,7 +112,8 @@ def sample(
 
     Args:
         memory: as in `opened`.
-        labels: class names or ids; None for all classes, or for some of more than 40.
+        labels: classes as `inputs.asked_classes` takes them; None for all, or for some of more
+            than 40.
         count: images of each class.
         out: the file to write.
         seed: from 0.
@@ -131,20 +131,10 @@ def sample(
     if labels is None:
         wanted = some_of([*named], pictures.MOST_CLASSES, seed=0)
     else:
-        wanted = [_label(text, named, memory) for text in labels]
+        wanted = inputs.asked_classes(labels, named)
     images = model.generate(np.repeat(wanted, count), seed=seed)
     names = [named[label] for label in wanted]
     shown = [name for name in names for _ in range(count)]
     pictures.sample_grid(images, min(count, _COLUMNS), out, labels=shown)
     some = f" (of {len(named)} classes)" if labels is None and len(wanted) < len(named) else ""
     return f"{len(images)} images of {_checks.one_line(', '.join(names), 200)}{some}: {out}"
-
-
-def _label(text: str, named: Mapping[int, str], memory: str | Path) -> int:
-    """The id of a class by its name or, where no name is that, by its id."""
-    by_text = {str(label): label for label in named}
-    by_text |= {name: label for label, name in named.items()}
-    if text not in by_text:
-        known = _checks.one_line(", ".join(named.values()), 200)
-        raise InputError(f"class {text} has not been learnt; {memory} knows {known}")
-    return by_text[text]

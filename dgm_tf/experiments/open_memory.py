@@ -16,7 +16,8 @@ from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
 from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, SettingsOptions
 from dgm_tf.experiments.run import Run
-from dgm_tf.open_stream import TEST_FRACTION, OpenStream
+from dgm_tf.image_folder import TEST_FRACTION
+from dgm_tf.open_stream import OpenStream
 from dgm_tf.registry import METHODS, new_learner, reading_state
 from dgm_tf.reporting import tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
@@ -72,9 +73,6 @@ class OpenRun(Run):
             f"new: {_listed(fresh) if new else 'nothing'}{known}",
         ]
         return "\n".join([*lines, *stream.remarks])
-
-    def _class_name(self, label: int) -> str:
-        return self.stream.class_names[label]
 
     # A checkpoint inside a task goes on only with the images that it was begun with.
 
@@ -240,6 +238,7 @@ def _stream(learn: LearnOptions, settings: Any, **own: Any) -> OpenStream:
         test_images=learn.test_images,
         test_fraction=fraction,
         least=settings.batch_size,
+        follow_links=learn.follow_links,
         **own,
     )
 

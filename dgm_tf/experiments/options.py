@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FOLDER = "folder"  # name of the data set whose images come from a folder
 IMAGES = "a folder with one subfolder of images per class"
+OF_FOLDER = ("images", "test_images", "follow_links")  # options of that data set alone
 MEMORY = "folder of a memory or of another run"
 QUIET, TASKS, EPOCHS = 0, 1, 2  # how much a run prints
 
@@ -62,8 +63,16 @@ def _classes_per_task(text: str) -> int | tuple[int, ...]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _class_order(text: str) -> str | tuple[int, ...]:
-    return text if text == "random" else integers(text, "random, or class ids such as 3,1,0,2")
+def _class_order(text: str) -> str | tuple[str, ...]:
+    return text if text == "random" else texts(text)
+
+
+def follow_links_option() -> Any:
+    """The field of an option that several commands have."""
+    return option(
+        "take links that lead out of the folder of images, too; only where you know who made them",
+        default=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +88,16 @@ class StreamOptions:
     """
 
     dataset: str = option(f"data set: digits, mnist, ..., or {FOLDER} for --images", shown="NAME")
-    images: str | None = option(IMAGES, default=None, shown="DIR")
+    images: str | None = option(
+        f"{IMAGES}, or with folders train and test that have them", default=None, shown="DIR"
+    )
+    test_images: str | None = option(
+        "a folder with one subfolder of test images per class; by default a fifth of --images is "
+        "held out, chosen by content",
+        default=None,
+        shown="DIR",
+    )
+    follow_links: bool = follow_links_option()
     data_dir: str | None = option(
         "folder of data that TensorFlow Datasets has prepared; by default its own folder, into "
         "which missing data is downloaded",
@@ -92,11 +110,11 @@ class StreamOptions:
         shown="N|N,N,...",
         parser=_classes_per_task,
     )
-    class_order: str | Sequence[int] | None = option(
-        "order in which the classes arrive: ascending by default, ids such as 3,1,0,2, or random, "
-        "which depends on --seed",
+    class_order: str | Sequence[str | int] | None = option(
+        "order in which the classes arrive: ascending by default, names such as dog,ape,cat, ids "
+        "where no name is a number, or random, which depends on --seed",
         default=None,
-        shown="random|ID,ID,...",
+        shown="random|NAME,...",
         parser=_class_order,
     )
     max_tasks: int | None = option("stop after so many tasks; by default learn all", default=None)
@@ -113,13 +131,14 @@ class StreamOptions:
     def __post_init__(self) -> None:
         if (self.dataset == FOLDER) != (self.images is not None):
             raise InputError(f"expected --images=DIR, {IMAGES}, for the data set {FOLDER} only")
+        if self.dataset != FOLDER and (self.test_images is not None or self.follow_links):
+            raise InputError("--test_images and --follow_links mean nothing without --images")
 
     def open(self, seed: int) -> "TaskStream":
         """The stream of these data, before its first task.
 
         Args:
-            seed: determines the validation images, a random class order, and the test images of a
-                folder.
+            seed: determines the validation images and a random class order.
 
         Raises:
             InputError: the data cannot be had or cannot be cut into such tasks.
@@ -131,7 +150,9 @@ class StreamOptions:
         size = {} if self.image_size is None else {"image_size": self.image_size}
         data: Any = self.dataset
         if data == FOLDER:
-            data = image_folder.from_folder(self.images, seed=seed, **size)
+            data = image_folder.read_folder(
+                self.images, test_images=self.test_images, follow_links=self.follow_links, **size
+            )
         return class_incremental(
             data,
             classes_per_task=self.classes_per_task,
@@ -165,6 +186,7 @@ class LearnOptions:
         "0.2",
         default=None,
     )
+    follow_links: bool = follow_links_option()
     together: bool = option(
         "learn all new classes as one task; by default each is one, in order of their names",
         default=False,

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, pictures, stopping
+from dgm_tf import _checks, distribution, pictures, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.followers import Follower, State, crew
-from dgm_tf.experiments.options import EPOCHS, QUIET, RunOptions, StreamOptions
+from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.summary import task_summary
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
@@ -64,7 +64,10 @@ def prepare(
         learner = new_learner(method, settings, opened)
     if not place.is_chief:
         return Follower(opened, learner, place, identity(opened, learner))
-    return Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)
+    run = Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)
+    if stream.dataset == FOLDER:
+        _check_images(run.path, opened)
+    return run
 
 
 class Run:
@@ -181,7 +184,8 @@ class Run:
         resumed = f", resumed after task {finished}" if finished else ""
         if finished >= self._last:
             resumed = ", finished before"
-        return f"{self.stream.scenario}\nrun folder: {self.path}{resumed}"
+        lines = [self.stream.scenario, f"run folder: {self.path}{resumed}", *self.stream.remarks]
+        return "\n".join(lines)
 
     def _learn(self, task: Task, log: tensorboard.TaskLog | None) -> dict[str, Any]:
         """Learns one task, from its last checkpoint if there is one.
@@ -275,7 +279,7 @@ class Run:
         samples = self._folder.sample_file(task.index)
         if self.learner.generates:
             shown = pictures.shown_classes(self.learner.classes_seen, task.classes)
-            named = {label: self._class_name(label) for label in shown}
+            named = {label: self.stream.class_names[label] for label in shown}
             _write_samples(self.learner, named, samples)
         self.rows = self._folder.commit([*self.rows, row], *self.learner.state())
         self._write_page()
@@ -284,10 +288,6 @@ class Run:
         seconds = [each["seconds"] + each["evaluation_seconds"] for each in self.rows[-3:]]
         left = statistics.fmean(seconds) * (self._last - len(self.rows))
         self._say(task_summary(self.rows[-1], title=str(task), seconds_left=left))
-
-    def _class_name(self, label: int) -> str:
-        name = self.stream.class_names[label]
-        return name if name == str(label) else f"{label} {name}"
 
     def _stop_between_tasks(self, task: Task) -> None:
         if stopping.requested() and len(self.rows) < self._last:
@@ -362,17 +362,27 @@ def check_sizes(
             not fit the images or the number of a task's classes.
     """
     settings.check_replicas(replicas)
-    counts = stream.describe()["train_images"]
-    classes = list(itertools.chain(*stream.task_classes[:max_tasks]))
-    for class_id in classes:
-        if settings.batch_size > counts[class_id]:
-            raise InputError(
-                f"a batch must not be larger than a class: class {class_id} has "
-                f"{counts[class_id]} training images, --batch_size is {settings.batch_size}; "
-                "choose a smaller one"
-            )
+    stream.check_batch(settings.batch_size, max_tasks=max_tasks)
     most = max(map(len, stream.task_classes[:max_tasks]))
     settings.check_task(side=stream.image_shape[0], classes=most)
+
+
+def _check_images(path: Path, stream: TaskStream) -> None:
+    """Refuses a run's folder whose run was begun with other images, and says what has changed."""
+    folder = RunFolder(path)
+    found = folder.description()["stream"] if folder.exists() else {}
+    if found.get("fingerprint", "") in ("", stream.describe()["fingerprint"]):
+        return
+    there, here = found["class_names"], stream.class_names
+    new, gone = ([name for name in one if name not in other]
+                 for one, other in ((here, there), (there, here)))  # fmt: skip
+    changed = [f"{what} {_checks.one_line(', '.join(names), 100)}"
+               for what, names in (("new here:", new), ("gone:", gone)) if names]  # fmt: skip
+    raise InputError(
+        f"{path} holds a run of other images ({'; '.join(changed) or 'of the same classes'}), and "
+        "a run keeps those that it was begun with: name another --run_dir, or use trainers.learn, "
+        "whose memory takes new classes at any time and needs no old images"
+    )
 
 
 def _check_options(options: RunOptions, method: str) -> None:

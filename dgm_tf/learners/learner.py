@@ -391,9 +391,16 @@ class ClassifierLearner(Learner):
                 block that the program is in cannot share the batches.
         """
         self.settings.check_replicas(distribution.present().replicas)
-        again = sorted(set(task.classes) & set(self.classes_seen))
+        again = [
+            name
+            for label, name in zip(task.classes, task.class_names, strict=True)
+            if label in self.classes_seen or name in self.class_names
+        ]
         if again:
-            raise InputError(f"classes {again} have been learnt before; each comes once")
+            raise InputError(
+                f"classes {_checks.one_line(', '.join(again), 200)} have been learnt before; each "
+                "comes once"
+            )
         return (*self.classes_seen, *task.classes)
 
     def budget(self, task: Any) -> dict[str, int]:
@@ -410,10 +417,11 @@ class ClassifierLearner(Learner):
         wanted = classes * (settings.steps if settings.epochs else FEWEST_STEPS)
         if epochs * steps_per_epoch < wanted:
             _log.warning(
-                "%s gets %d training steps; its classes need about %d to be learnt: raise epochs "
+                "%s gets %d training step%s; its classes need about %d to be learnt: raise epochs "
                 "or steps",
                 task,
                 epochs * steps_per_epoch,
+                "s" * (epochs * steps_per_epoch != 1),
                 wanted,
             )
         return {"epochs": epochs, "steps_per_epoch": steps_per_epoch}

@@ -214,7 +214,9 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     """Runs in groups of one method, settings and tasks, in the order they are given."""
     members: dict[str, list[Run]] = {}
     for run in runs:
-        members.setdefault(_as_text(_identity(run)), []).append(run)
+        # A folder that was moved has another name: the fingerprint tells its images.
+        same = {key: value for key, value in _identity(run).items() if key != "data"}
+        members.setdefault(_as_text(same), []).append(run)
     gathered = [sorted(found, key=lambda run: run.seed) for found in members.values()]
     names = _names([_identity(found[0]) for found in gathered])
     return [Group(name, tuple(found)) for name, found in zip(names, gathered, strict=True)]

@@ -14,7 +14,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.registry import label_of
 from dgm_tf.reporting import paper
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.runs.run_format import OPEN, memory_names
+from dgm_tf.runs.run_format import OPEN, class_names
 
 Row = Mapping[str, Any]
 
@@ -103,21 +103,13 @@ class Run:
         return dataclasses.replace(self, rows=self.rows[:task])
 
     def class_name(self, label: int) -> str:
-        """The data set's name of a class, with its id in front where the two differ.
-
-        A memory's classes have only their names: their ids are the order of arrival.
-        """
-        name = self._class_names.get(label, str(label))
-        return name if self.is_open or name == str(label) else f"{label} {name}"
+        """The name of a class."""
+        return self.class_names.get(label, str(label))
 
     @functools.cached_property
-    def memory_names(self) -> dict[int, str]:
-        """Names by id of a memory's classes; empty for a run of another stream."""
-        return memory_names(self.description, self.rows)
-
-    @functools.cached_property
-    def _class_names(self) -> dict[int, str]:
-        return self.memory_names or dict(enumerate(self.stream.get("class_names", ())))
+    def class_names(self) -> dict[int, str]:
+        """Names of the classes by id."""
+        return class_names(self.description, self.rows)
 
     def task_name(self, task: int) -> str:
         """A task (from 1) by its number and the names of its classes, in one short line."""

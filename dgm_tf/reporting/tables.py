@@ -40,7 +40,7 @@ _SIGNS = {
 }
 
 
-Names = Mapping[int, str]  # of a memory's classes by id; empty for every other run
+Names = Mapping[int, str]  # of classes by id; empty where they are not known
 _NO_NAMES: Names = MappingProxyType({})
 
 
@@ -59,7 +59,7 @@ def run_report(run: Run) -> str:
     rows = run.rows
     if not rows:
         return f"{run.scenario}\nno task finished yet"
-    names = run.memory_names
+    names = run.class_names
     parts = [
         run.scenario,
         "Accuracy on the real test images of all classes seen, in percent (mean over classes; "
@@ -100,7 +100,8 @@ def accuracy_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
     }
     if not any("oracle_accuracy" in row for row in rows):
         del keys["G_t"]
-    header = ["task", "classes", *(["measured"] if names else []), *keys]
+    of_memory = "not_measured" in rows[0]
+    header = ["task", "classes", *(["measured"] if of_memory else []), *keys]
     header += ["lowest class", "newest predicted", "in test"]
     table = []
     for row in rows:
@@ -109,7 +110,7 @@ def accuracy_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
         table.append(
             [
                 _task(row, names),
-                *([str(len(row["classes_seen"])), measured] if names else [measured]),
+                *([str(len(row["classes_seen"])), measured] if of_memory else [measured]),
                 *(_percent(row.get(key)) for key in keys.values()),
                 _lowest(accuracies, names),
                 _percent(newest["predictions"]),
@@ -157,11 +158,11 @@ def folded(lines: Sequence[Sequence[str]]) -> list[Sequence[str]]:
 
 
 def _task(row: Row, names: Names) -> str:
-    """A task's number, of a memory with the names of its classes."""
+    """A task's number, with the names of its classes where they are known."""
     if not names:
         return str(row["task"])
     classes = ", ".join(names.get(label, str(label)) for label in row["classes"])
-    return f"{row['task']} {_short(classes)}"
+    return f"{row['task']} ({_short(classes)})"
 
 
 def _short(name: str) -> str:

@@ -27,7 +27,7 @@ from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.runs import finished_arrays
-from dgm_tf.runs.run_format import check_rows, memory_names, read_description, read_rows
+from dgm_tf.runs.run_format import check_rows, class_names, read_description, read_rows
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import locked, refuse_links_out, write_atomically
 
@@ -41,6 +41,7 @@ _KEPT = 2
 
 # The keys of a description that tell whether two runs are the same.
 _IDENTITY = ("learner", "settings", "stream")
+_ORIGIN = ("name", "source")  # of the images, of which their fingerprint tells more
 
 # The keys of a checkpoint's dictionary that are not the learner's.
 _ROW = "row"
@@ -102,7 +103,11 @@ class RunFolder:
         if self._settings.exists():
             found = self.description()
             there, here = (
-                {**each, "settings": {**_plain(defaults), **each["settings"]}}
+                {
+                    **each,
+                    "settings": {**_plain(defaults), **each["settings"]},
+                    "stream": {**each["stream"], **dict.fromkeys(_ORIGIN)},
+                }
                 for each in (found, description)
             )
             if differences := _checks.differences(there, here, _IDENTITY):
@@ -426,7 +431,7 @@ class RunFolder:
     def _write_tables(self, rows: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self._metrics, lines.encode())
-        names = memory_names(self._description, rows)
+        names = class_names(self._description, rows)
         AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv", names=names)
 
 

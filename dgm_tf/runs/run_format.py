@@ -125,19 +125,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def memory_names(
+def class_names(
     description: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> dict[int, str]:
-    """Names of a memory's classes by id, from its rows; empty for a run of another stream.
-
-    The ids of a memory's classes are only their order of arrival.
+    """Names of a run's classes by id; a memory's are in its rows.
 
     Args:
         description: the content of `settings.json`.
         rows: of `metrics.jsonl`.
     """
     if description["stream"].get("kind") != OPEN:
-        return {}
+        return dict(enumerate(description["stream"].get("class_names", ())))
     return {
         label: name
         for row in rows

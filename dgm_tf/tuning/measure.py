@@ -90,12 +90,12 @@ def _check_generated(
     what is left of each class. `seen` are batches (images, class ids) of all classes seen.
     """
     images, labels = (np.concatenate(part) for part in zip(*seen, strict=True))
-    for label in task.classes:
+    for label, name in zip(task.classes, task.class_names, strict=True):
         real = images[labels == label]
         least = _LEAST_SPREAD * _spread(real) if len(real) else 0.0
         generated = learner.generate(np.full(_IMAGES, label, np.int32), seed=_SEED)
         if not _spread(generated) >= least:  # Also where it is no number.
-            raise Diverged("the generator has collapsed", f"its images of class {label}")
+            raise Diverged("the generator has collapsed", f"its images of class {name}")
 
 
 def _spread(images: np.ndarray) -> float:
