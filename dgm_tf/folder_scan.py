@@ -123,11 +123,7 @@ def _remarks(found: Scan) -> list[str]:
             "folders below"
         )
     if reasons := found.passed_over:
-        listed = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
-        lines.append(
-            f"{folder}: {count} images taken, {reasons.total()} entries passed over: "
-            f"{_checks.one_line(listed, _LONGEST)}"
-        )
+        lines.append(f"{folder}: {count} images taken; passed over: {_counted(reasons)}")
     if found.empty:
         lines.append(f"{folder}: nothing in {_listed(found.empty)}")
     return lines
@@ -260,11 +256,9 @@ def _ending(file: pathlib.Path) -> str:
 
 
 def _no_image(place: pathlib.Path, others: Mapping[str, int]) -> InputError:
-    listed = ", ".join(f"{number} {reason}" for reason, number in others.items())
     return InputError(
-        f"class folder {str(place)!r} must hold images, got {_checks.one_line(listed, _LONGEST)}; "
-        f"images are files called {', '.join(image_file.endings())}: convert its files, or move "
-        "it away"
+        f"class folder {str(place)!r} must hold images, got {_counted(others)}; images are files "
+        f"called {', '.join(image_file.endings())}: convert its files, or move it away"
     )
 
 
@@ -371,6 +365,11 @@ def _check_classes(found: Scan) -> None:
                 f"class folder {str(found.folder / name)!r} holds {_listed(sorted(inside))}: make "
                 "them folders above the classes, train/<class>/ and test/<class>/"
             )
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
+    order = sorted(reasons, key=lambda reason: -reasons[reason])
+    return _checks.one_line(", ".join(f"{each} ({reasons[each]})" for each in order), _LONGEST)
 
 
 def _listed(names: Sequence[str]) -> str:

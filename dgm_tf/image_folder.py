@@ -94,10 +94,10 @@ def read_all(
 def told_copies(classes: Mapping[str, ClassImages]) -> list[str]:
     """Lines on images that are there more than once; none where each is there once."""
     copies = sum(each.files - len(each.digests) for each in classes.values())
-    lines = [f"{copies} files are copies of others in their class and count once"] if copies else []
+    lines = [f"copies of other files in their class, not counted: {copies}"] if copies else []
     places = collections.Counter(digest for each in classes.values() for digest in each.digests)
     if both := sum(count > 1 for count in places.values()):
-        lines.append(f"{both} images are in more than one class")
+        lines.append(f"images that are in more than one class: {both}")
     return lines
 
 
@@ -105,7 +105,7 @@ def told_learnt(train: Mapping[str, ClassImages], test: Mapping[str, ClassImages
     """A line on test images that are training images, too; none where there are none."""
     learnt = {digest for each in train.values() for digest in each.digests}
     both = sum(digest in learnt for each in test.values() for digest in each.digests)
-    return [f"{both} test images are training images, too"] if both else []
+    return [f"test images that are training images, too: {both}"] if both else []
 
 
 def from_folder(
@@ -220,7 +220,7 @@ def _data(
     name = folder_scan.class_name(folder.resolve().name or "folder")
     source = counted(f"folder {name}", labels, test_labels)
     if passed_over:
-        source += f", {passed_over} entries passed over"
+        source += f", {passed_over} files or folders passed over"
     return ImageData(
         name=f"own-{name}" if name in NAMES else name,  # no numbers of others next to its own
         train_images=images,

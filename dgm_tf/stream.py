@@ -15,7 +15,7 @@ import operator
 import threading
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -726,12 +726,13 @@ def _class_order(
         # NumPy froze the stream of its legacy generator: a seed's order stays for ever.
         shuffle = np.random.RandomState(randomness.derive(seed, "class_order"))
         return tuple(shuffle.permutation(classes).tolist())
+    given = list(order) if isinstance(order, Iterable) and not isinstance(order, str) else []
     ids: Sequence[int] = ()
-    if not isinstance(order, str) and all(isinstance(each, str) for each in order):
-        ids = inputs.asked_classes(order, dict(enumerate(names)))
+    if all(isinstance(each, str) for each in given):
+        ids = inputs.asked_classes(given, dict(enumerate(names)))
     else:
         with contextlib.suppress(TypeError):
-            ids = tuple(operator.index(each) for each in order)
+            ids = tuple(operator.index(each) for each in given)
     if sorted(ids) != list(range(classes)):
         raise InputError(
             f'class_order must be None, "random" or a permutation of the {classes} classes, by id '

@@ -1,8 +1,10 @@
 """A folder of images: what is read, and the one line that is said when it cannot be."""
 
+import hashlib
 import io
 import os
 import pathlib
+import shutil
 import struct
 import zlib
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image, PngImagePlugin
 
-from dgm_tf import image_folder
+from dgm_tf import image_file
 from dgm_tf.image_folder import from_folder
 from tests.refusals import refused
 
@@ -49,7 +51,7 @@ def test_subfolders_are_classes_in_ascending_order_of_their_names(tmp_path):
     assert data.test_labels.tolist() == [0, 1]
     assert (pixels_of(data, 0)[:, 0, 0] == [[c, 0, 0] for c in (104, 103, 102, 101, 100)]).all()
     assert (pixels_of(data, 1)[:, 0, 0] == [[0, 0, c] for c in (104, 103, 102, 101, 100)]).all()
-    assert data.source == "folder pets cut with seed 0, 8 training and 2 test images"
+    assert data.source == "folder pets, 8 training and 2 test images"
     assert data.image_size == SIDE
 
 
@@ -63,11 +65,32 @@ def test_numbers_in_names_count_as_numbers(tmp_path):
     assert data.class_names == ("0", "2", "10", "a", "b2", "b10")
 
 
-def test_the_test_split_is_a_fraction_of_each_class_and_follows_the_seed(tmp_path):
+def test_the_test_part_of_a_class_is_the_images_with_the_lowest_sha256(tmp_path):
     two_classes(tmp_path, count=10)
-    cuts = [from_folder(tmp_path, image_size=SIDE, test_fraction=0.3, seed=s) for s in (1, 1, 2)]
-    assert cuts[0].test_labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert cuts[0].fingerprint == cuts[1].fingerprint != cuts[2].fingerprint
+    data = from_folder(tmp_path, image_size=SIDE, test_fraction=0.3)
+    assert data.test_labels.tolist() == [0, 0, 0, 1, 1, 1] and data.test_fraction == 0.3
+    files = sorted(
+        (tmp_path / "cats").iterdir(), key=lambda f: hashlib.sha256(f.read_bytes()).hexdigest()
+    )
+    reds = [100 + int(file.stem) for file in files]
+    assert data.test_images[:3, 0, 0, 0].tolist() == reds[:3]
+    assert data.train_images[:7, 0, 0, 0].tolist() == reds[3:]
+
+
+def test_the_same_images_in_another_place_by_other_names_are_the_same_data(tmp_path):
+    first = from_folder(two_classes(tmp_path / "pets"), image_size=SIDE)
+    (tmp_path / "pets").rename(tmp_path / "moved")
+    for place, file in enumerate(sorted((tmp_path / "moved" / "cats").iterdir(), reverse=True)):
+        file.rename(file.with_name(f"renamed {place}.png"))
+    shutil.copy(next((tmp_path / "moved" / "dogs").iterdir()), tmp_path / "moved" / "dogs" / "copy")
+    moved = from_folder(tmp_path / "moved", image_size=SIDE)
+    assert moved.fingerprint == first.fingerprint
+    assert moved.remarks == ("copies of other files in their class, not counted: 1",)
+
+
+def test_a_folder_called_like_a_known_data_set_is_not_that_one(tmp_path):
+    data = from_folder(two_classes(tmp_path / "svhn_cropped"), image_size=SIDE)
+    assert data.name == "own-svhn_cropped" and data.validation_fraction == 0.15
 
 
 def test_what_is_no_image_is_passed_over(tmp_path):
@@ -124,7 +147,7 @@ def test_every_kind_of_image_becomes_an_rgb_square(case, tmp_path):
     save(tmp_path / "a" / name, image, **options)
     save(tmp_path / "a" / "zz.png", flat((0, 0, 0)))
     for index in range(2):
-        save(tmp_path / "b" / f"{index}.png", flat((1, 2, 3)))
+        save(tmp_path / "b" / f"{index}.png", flat((1, 2, index)))
     np.testing.assert_array_equal(
         *np.broadcast_arrays(pixels_of(from_folder(tmp_path, image_size=SIDE))[0], expected)
     )
@@ -150,13 +173,15 @@ TWO_CLASSES = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
     [
         ([], ["at least two subfolders", "got 0"]),
         (["only/0.png"], ["at least two subfolders", "got 1"]),
-        ([*TWO_CLASSES, "c/notes.txt"], ["c'", "at least two images", "got 0", ".png"]),
+        ([*TWO_CLASSES, "c/notes.heic"], ["c'", "must hold images, got .heic (1)", ".png"]),
         ([*TWO_CLASSES, "c/0.png"], ["c'", "at least two images", "got 1"]),
     ],
 )
 def test_too_few_classes_or_images_are_refused(files, texts, tmp_path):
-    for name in files:
-        save(tmp_path / name, flat((1, 2, 3)), format="PNG")
+    for number, name in enumerate(files):
+        save(tmp_path / name, flat((1, 2, number)), format="PNG")
+        if name.endswith(".heic"):
+            (tmp_path / name).write_bytes(b"ftypheic")
     with refused(*texts):
         from_folder(tmp_path)
     with refused("is no folder"):
@@ -199,7 +224,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, 
     (tmp_path / "cats" / "bomb.png").write_bytes(png_that_claims(9000, 8000))
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
     with refused("bomb.png", "9000 x 8000 pixels are more than 64,000,000"):
-        image_folder.read_image(tmp_path / "cats" / "bomb.png", SIDE)
+        image_file.read_image(tmp_path / "cats" / "bomb.png", SIDE)
 
 
 def test_a_program_that_is_called_an_image_is_not_run(tmp_path, monkeypatch):
@@ -234,6 +259,15 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line(name, content, tmp_pa
         from_folder(tmp_path)
 
 
+def test_all_damaged_images_are_counted_and_the_first_named_in_one_line(tmp_path):
+    two_classes(tmp_path, count=9)
+    for number in range(7):
+        (tmp_path / ("cats", "dogs")[number % 2] / f"{number}.png").write_bytes(b"?")
+    names = [f"{number}.png' cannot be read" for number in (0, 2, 4, 6, 1)]
+    with refused("7 of 18 images:", *names, "; and 2 more; repair or remove them"):
+        from_folder(tmp_path)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_called_like_an_image_is_not_waited_for(tmp_path):
     two_classes(tmp_path)
@@ -248,9 +282,118 @@ def test_a_pipe_called_like_an_image_is_not_waited_for(tmp_path):
         ({"image_size": "32"}, "got '32'"),
         ({"test_fraction": 0}, "between 0 and 1, got 0"),
         ({"test_fraction": 1.0}, "between 0 and 1, got 1.0"),
-        ({"seed": -1}, "seed must be an integer of at least 0"),
     ],
 )
 def test_a_folders_arguments_out_of_range_are_refused_before_it_is_read(options, text, tmp_path):
     with refused(text):
         from_folder(tmp_path / "not there", **options)
+
+
+# Given splits, and a class of too few.
+
+
+def part(folder, *, first=0, count=4, classes=("a", "b")):
+    for level, name in enumerate(classes):
+        for index in range(first, first + count):
+            save(folder / name / f"{index}.png", flat((index, 0, 100 * level)))
+    return folder
+
+
+def reds(images):
+    return sorted(set(images[:, 0, 0, 0].tolist()))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train", "test"), ("Train", "val"), ("training", "Valid"), ("TRAIN", "validation")],
+)
+def test_train_and_test_folders_are_the_parts(train, test, tmp_path):
+    part(tmp_path / train)
+    part(tmp_path / test, first=50, count=2)
+    data = from_folder(tmp_path, image_size=SIDE)
+    assert reds(data.train_images) == [0, 1, 2, 3] and reds(data.test_images) == [50, 51]
+    assert data.class_names == ("a", "b") and data.test_fraction == 0
+    assert f"training images from {train}, test images from {test}" in data.remarks[0]
+
+
+def test_of_test_and_val_the_first_is_taken_and_the_other_is_said(tmp_path):
+    for number, name in enumerate(("train", "val", "test")):
+        part(tmp_path / name, first=10 * number)
+    data = from_folder(tmp_path, image_size=SIDE)
+    assert reds(data.test_images) == [20, 21, 22, 23]
+    assert data.remarks[0].endswith("test images from test; val passed over")
+
+
+def test_a_test_folder_without_classes_is_passed_over_for_one_that_has_them(tmp_path):
+    part(tmp_path / "train")
+    part(tmp_path / "val", first=30)
+    save(tmp_path / "test" / "unknown.png", flat((9, 9, 9)))
+    data = from_folder(tmp_path, image_size=SIDE)
+    assert reds(data.test_images) == [30, 31, 32, 33]
+    assert data.remarks[0].endswith("test images from val; test passed over")
+
+
+def test_a_train_folder_alone_is_cut(tmp_path):
+    part(tmp_path / "train", count=10)
+    data = from_folder(tmp_path, image_size=SIDE)
+    assert (len(data.train_labels), len(data.test_labels)) == (16, 4)
+    assert data.remarks[0].endswith("test images are a part of them")
+
+
+def test_another_folder_can_have_the_test_images(tmp_path):
+    part(tmp_path / "images")
+    part(tmp_path / "others", first=70, classes=("a", "b", "c"))
+    data = from_folder(tmp_path / "images", image_size=SIDE, test_images=tmp_path / "others")
+    assert reds(data.train_images) == [0, 1, 2, 3] and reds(data.test_images) == [70, 71, 72, 73]
+    assert data.remarks == ("test images of classes without training images passed over: c",)
+    part(tmp_path / "images", first=70, count=1)
+    data = from_folder(tmp_path / "images", image_size=SIDE, test_images=tmp_path / "others")
+    assert "test images that are training images, too: 2" in data.remarks
+    with refused("no test images of c"):
+        from_folder(tmp_path / "others", test_images=tmp_path / "images")
+
+
+def test_classes_may_be_called_like_parts(tmp_path):
+    part(tmp_path, classes=("train", "car", "test"))
+    assert from_folder(tmp_path, image_size=SIDE).class_names == ("car", "test", "train")
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        (("train/a", "train/b", "test/a", "cat", "dog"), "some are parts and others may be"),
+        (("train", "test"), "none of which has training images in a folder per class"),
+        (("test/a", "val/a"), "none of which has training images"),
+        (("a/train", "a/test", "b/train", "b/test"), "make them folders above the classes"),
+        (("data/a", "data/b"), "has one subfolder, data, whose subfolders have the images"),
+    ],
+)
+def test_folders_that_may_be_parts_or_classes_are_refused(files, text, tmp_path):
+    for number, name in enumerate(files):
+        for index in range(3):
+            save(tmp_path / name / f"{index}.png", flat((number, 0, index)))
+    with refused(text):
+        from_folder(tmp_path)
+
+
+def test_what_was_not_taken_is_logged_once(tmp_path, caplog):
+    two_classes(tmp_path)
+    (tmp_path / "cats" / "a.heic").write_bytes(b"?")
+    data = from_folder(tmp_path, image_size=SIDE)
+    assert [record.getMessage() for record in caplog.records] == list(data.remarks)
+    assert data.remarks == (f"{tmp_path}: 10 images taken; passed over: .heic (1)",)
+    assert data.source.endswith("2 test images, 1 files or folders passed over")
+
+
+def test_links_out_of_the_folder_are_taken_where_they_are_allowed(tmp_path):
+    store = two_classes(tmp_path / "store")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "cats").symlink_to(store / "cats")
+    (own / "dogs").mkdir()
+    for file in (store / "dogs").iterdir():
+        (own / "dogs" / file.name).symlink_to(file)
+    with refused("leaves the folder", "--follow_links"):
+        from_folder(own, image_size=SIDE)
+    data = from_folder(own, image_size=SIDE, follow_links=True)
+    assert data.fingerprint == from_folder(store, image_size=SIDE).fingerprint

@@ -46,16 +46,37 @@ def test_what_cannot_be_classified_is_said(row):
 def test_colour_images_have_three_channels():
     assert inputs.images(pixels(2, 9, 8, 3), (16, 16, 3)).shape == (2, 9, 8, 3)
     assert inputs.images(pixels(9, 8, 3), (16, 16, 3)).shape == (1, 9, 8, 3)
-    for grey in ((9, 8), (2, 9, 8), (2, 9, 8, 1), (3, 9, 8)):
-        with pytest.raises(InputError, match="with 3 channels"):
-            inputs.images(pixels(*grey), (16, 16, 3))
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (2, 9, 8), (2, 9, 8, 1), (3, 9, 8)])
+def test_grey_images_get_three_equal_channels_where_the_network_sees_colours(shape):
+    grey = pixels(*shape)
+    found = inputs.images(grey, (16, 16, 3))
+    assert found.shape[-1] == 3 and found.dtype == np.uint8
+    for channel in range(3):
+        np.testing.assert_array_equal(found[..., channel].ravel(), grey.ravel())
+
+
+def test_colours_become_the_grey_of_files_where_the_network_sees_grey():
+    colours = pixels(4, 16, 16, 3)
+    found = inputs.images(colours, (16, 16, 1))
+    expected = np.stack([np.asarray(Image.fromarray(each).convert("L")) for each in colours])
+    np.testing.assert_array_equal(found[..., 0], expected)  # ITU-R 601, Pillow's own
+    floats_found = inputs.images(colours / np.float32(127.5) - 1, (16, 16, 1))
+    np.testing.assert_allclose((floats_found[..., 0] + 1) * 127.5, expected, atol=0.51)
+
+
+def test_grey_of_equal_channels_has_their_very_bits():
+    grey = floats(3, 16, 16, 1)
+    found = inputs.images(np.repeat(grey, 3, axis=-1), (16, 16, 1))
+    np.testing.assert_array_equal(found, grey)
 
 
 @pytest.mark.parametrize("mode", ["P", "HSV", "LAB", "YCbCr", "RGBA", "LA", "1", "CMYK", "I;16"])
 def test_pictures_whose_numbers_are_no_levels_are_refused(mode):
     picture = Image.new(mode, (16, 16))
     for given in (picture, [picture, picture]):
-        for read in (inputs.images, lambda given, shape: inputs.training_images(given, [1, 3])):
+        for read in (inputs.images, lambda given, shape: inputs.training_images(given)):
             with pytest.raises(InputError, match=f'of mode {mode}; .*convert."RGB"') as error:
                 read(given, (16, 16, 1))
             assert "\n" not in str(error.value)
@@ -88,28 +109,26 @@ def test_masked_arrays_are_refused():
     "given", [pixels(4, 9, 7, 1), pixels(4, 9, 7, 3), floats(4, 20, 30, 1), pixels(4, 28, 28)]
 )
 def test_images_of_any_one_size_are_learnt_from(given):
-    found = inputs.training_images(given, (1, 3))
+    found = inputs.training_images(given)
     assert found.shape == (*given.shape[:3], given.shape[3] if given.ndim == 4 else 1)
     np.testing.assert_array_equal(found.ravel(), given.ravel())
 
 
 @pytest.mark.parametrize(
-    "given, channels",
+    "given",
     [
-        (pixels(28, 28), (1, 3)),
-        (pixels(28, 28, 3), (1, 3)),  # one image
-        (pixels(28, 28, 1), (1, 3)),
-        (pixels(4, 28, 28, 2), (1, 3)),
-        (pixels(4, 28, 28, 3), (1,)),  # of a grey memory
-        (pixels(4, 28, 28), (3,)),
-        (pixels(4, 28, 28, 1) / 1.0, (1, 3)),
-        (pixels(4, 28, 28, 1).astype(int), (1, 3)),
-        (pixels(0, 28, 28, 1), (1, 3)),
+        pixels(28, 28),
+        pixels(28, 28, 3),  # one image
+        pixels(28, 28, 1),
+        pixels(4, 28, 28, 2),
+        pixels(4, 28, 28, 1) / 1.0,
+        pixels(4, 28, 28, 1).astype(int),
+        pixels(0, 28, 28, 1),
     ],
 )
-def test_what_cannot_be_learnt_from_is_said(given, channels):
+def test_what_cannot_be_learnt_from_is_said(given):
     with pytest.raises(InputError, match=r"expected images \[N, height, width, "):
-        inputs.training_images(given, channels)
+        inputs.training_images(given)
 
 
 # Labels.

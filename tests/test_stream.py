@@ -138,6 +138,8 @@ def test_the_central_square_is_cut_out_and_resized(shape, known):
         ({"classes_per_task": (1, 3)}, ((0,), (1, 2, 3))),
         ({"classes_per_task": [2, 1, 1], "class_order": [3, 1, 0, 2]}, ((3, 1), (0,), (2,))),
         ({"class_order": np.array([2, 0, 1, 3])}, ((2,), (0,), (1,), (3,))),
+        ({"class_order": ["cat", "ant", "bee", "dog"]}, ((2,), (0,), (1,), (3,))),
+        ({"class_order": ("2", "0", "1", "3")}, ((2,), (0,), (1,), (3,))),
     ],
 )
 def test_classes_arrive_in_the_order_and_the_portions_asked_for(options, expected):
@@ -318,16 +320,16 @@ def finished():
     ],
 )
 def test_a_finished_task_its_datasets_and_running_iterators_raise_one_clear_line(finished, reading):
-    with refused("task 1 of 4: class 0 is finished", kind=TaskClosed):
+    with refused("task 1 of 4: class ant is finished", kind=TaskClosed):
         reading(finished)
     assert not finished.task.is_open
     assert not any(is_alive(handle) for handle in handles_of(finished.task))
 
 
 def test_what_was_derived_from_a_finished_tasks_dataset_yields_nothing_more(finished):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class 0 is finished"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class ant is finished"):
         next(finished.iterators.derived)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class 0 is finished"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class ant is finished"):
         next(iter(finished.derived))
 
 
@@ -341,7 +343,7 @@ def test_a_batch_that_waits_in_a_buffer_when_the_task_ends_is_not_handed_out():
     compiled_next(iterator)
     time.sleep(0.2)  # lets the buffers fill
     next(tasks)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class 0 is finished"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="task 1 of 4: class ant is finished"):
         compiled_next(iterator)
 
 
@@ -527,10 +529,15 @@ def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():
         ({"classes_per_task": (2, 1)}, "sum up to the 4 classes"),
         ({"classes_per_task": (4, 1)}, "sums up to 5"),
         ({"classes_per_task": (5, -1)}, "integer of at least 1, got -1"),
-        ({"class_order": [0, 1, 2]}, "permutation of the class ids 0 to 3"),
+        (
+            {"class_order": [0, 1, 2]},
+            "permutation of the 4 classes, by id (0 to 3) or by name",
+        ),
         ({"class_order": [0, 1, 2, 2]}, "permutation"),
         ({"class_order": [0.0, 1.0, 2.0, 3.0]}, "permutation"),
         ({"class_order": "backwards"}, "permutation"),
+        ({"class_order": ["bee", "ant", "cat"]}, "permutation"),
+        ({"class_order": ["bee", "ant", "cat", "bug"]}, "there is no class bug; there are ant, "),
         ({"class_order": 3}, "permutation"),
         ({"image_size": 22}, "multiple of 4, got 22"),
         ({"image_size": 8}, "at least 16, got 8"),
@@ -551,7 +558,10 @@ def test_arguments_that_do_not_fit_the_data_are_refused_in_one_line(options, tex
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda t: t.steps_per_epoch(18), "class of 17 training images, batch_size is 18"),
+        (
+            lambda t: t.steps_per_epoch(18),
+            "class ant has 17 images to learn from, batch_size is 18, for which a class needs 21",
+        ),
         (lambda t: t.batches(18, epochs=1, seed=0), "a batch must not be larger than a class"),
         (lambda t: t.steps_per_epoch(0), "batch_size must be an integer of at least 1"),
         (lambda t: t.steps_per_epoch(4.0), "batch_size must be an integer"),
@@ -573,7 +583,7 @@ def test_arguments_that_do_not_fit_the_data_are_refused_in_one_line(options, tex
         ),
         (
             lambda t: next(iter(numbered_stream(classes_per_task=2))).steps_per_epoch(18),
-            "class of 17 training images",
+            "class ant has 17 images to learn from",
         ),
         (lambda t: class_incremental((1, 2, 3)), "data must be a data set's name"),
         (lambda t: class_incremental(None), "data must be a data set's name"),
@@ -589,14 +599,14 @@ def test_other_arguments_out_of_range_are_refused_in_one_line(task, call, text):
 
 def test_a_task_and_a_scenario_read_well():
     stream = numbered_stream(class_order=[2, 0, 1, 3])
-    assert str(next(iter(stream))) == "task 1 of 4: class 2"
+    assert str(next(iter(stream))) == "task 1 of 4: class cat"
     assert stream.scenario == (
-        "class-incremental, 4 tasks of 1 class, order 2,0,1,3, single head, "
+        "class-incremental, 4 tasks of 1 class, order cat,ant,bee,dog, single head, "
         "numbered (made for this test)"
     )
     uneven = numbered_stream(classes_per_task=(1, 3))
-    assert "2 tasks of 1 to 3 classes, order 0..3" in uneven.scenario
-    assert [str(task) for task in uneven][1] == "task 2 of 2: classes 1, 2, 3"
+    assert "2 tasks of 1 to 3 classes, order ant..dog" in uneven.scenario
+    assert [str(task) for task in uneven][1] == "task 2 of 2: classes bee, cat, dog"
     assert "1 task of 4 classes" in numbered_stream(classes_per_task=4).scenario
 
 

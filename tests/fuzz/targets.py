@@ -76,7 +76,7 @@ def image(content: bytes) -> None:
         for name in "ab":
             (folder / name).mkdir()
             for number in range(2):
-                (folder / name / f"{number}.ppm").write_bytes(b"P5 1 1 255\n\x50")
+                (folder / name / f"{number}.ppm").write_bytes(b"P5 1 1 255\n%c" % number)
         (folder / "a" / "2.png").write_bytes(content)
         found = image_folder.from_folder(folder, image_size=16)
         assert len(found.train_images) + len(found.test_images) == 5

@@ -74,16 +74,22 @@ def test_arrays_are_a_task_as_a_stream_has_it():
 def test_other_sources_are_the_same_task(change, labels):
     with opened((IMAGES, labels)) as expected, opened(change(IMAGES, labels)) as found:
         assert (found.classes, found.class_names) == (expected.classes, expected.class_names)
-        for one, other in zip(content(found), content(expected), strict=True):
-            np.testing.assert_array_equal(one, other)
+        one, other = (
+            sorted((label, image.tobytes()) for image, label in zip(*content(task), strict=True))
+            for task in (found, expected)
+        )
+        assert one == other
 
 
 def test_a_folder_is_a_task_of_all_its_classes(folder):
     shape = (16, 16, 1)
     with opened((IMAGES, NAMES)) as expected, opened(folder, image_shape=shape) as found:
         assert found.class_names == expected.class_names == ("b", "c", "ä")
-        for one, other in zip(content(found), content(expected), strict=True):
-            np.testing.assert_array_equal(one, other)
+        one, other = (
+            sorted((label, image.tobytes()) for image, label in zip(*content(task), strict=True))
+            for task in (found, expected)
+        )
+        assert one == other
     with opened(str(folder)) as found:
         assert found.image_shape == (32, 32, 1)
     with opened(folder, image_shape=(16, 16, 3)) as found:  # of a memory of colour images
@@ -98,7 +104,21 @@ def test_a_grey_memory_learns_a_folder_of_colours_as_their_luma(tmp_path, caplog
         found, _ = next(iter(task.each_once()))
     luma = np.asarray(Image.fromarray(colours).convert("L"), np.float32)  # ITU-R 601, Pillow's own
     np.testing.assert_array_equal(found[0, ..., 0], luma / np.float32(127.5) - 1)
-    assert "this memory is grey and learns the coloured images of" in caplog.text
+    assert "this memory is grey and learns these coloured images as grey" in caplog.text
+
+
+def test_arrays_take_the_channels_of_the_memory(caplog):
+    colours, grey = pixels(4, 16, 16, 3), pixels(4, 16, 16, 1)
+    with opened((colours, [0] * 4), image_shape=(16, 16, 1)) as task:
+        found, _ = content(task)
+    luma = [np.asarray(Image.fromarray(each).convert("L"), np.float32) for each in colours]
+    np.testing.assert_array_equal(found[..., 0], np.stack(luma) / np.float32(127.5) - 1)
+    assert "learns these coloured images as grey" in caplog.text
+    with opened((grey, [0] * 4), image_shape=(16, 16, 3)) as task:
+        found, _ = content(task)
+    for channel in range(3):
+        expected = grey[..., 0] / np.float32(127.5) - 1
+        np.testing.assert_array_equal(found[..., channel], expected)
 
 
 def test_floats_are_learnt_from_without_rounding():
@@ -232,7 +252,7 @@ def test_a_name_is_a_line(name):
         (IMAGES, r"received ndarray of shape \(36, 16, 16, 1\) without labels"),
         ({"images": IMAGES}, "received dict"),
         ((IMAGES, LABELS[:-1]), "received 36 images and 35 labels"),
-        ((pixels(36, 16, 16, 3), LABELS), "1 channel"),
+        ((pixels(36, 16, 16, 2), LABELS), "1 or 3 channels"),
         (tf.data.Dataset.from_tensor_slices((IMAGES[:0], LABELS[:0])), "an empty data set"),
         ("nowhere", "is no folder"),
     ],

@@ -154,7 +154,13 @@ class TestSeveralRuns:
 
     def test_the_same_method_on_other_data_is_another_group(self):
         other = run()
-        other.description["stream"]["name"] = "more toys"
+        other.description["stream"] |= {"name": "more toys", "fingerprint": "f01"}
         assert [group.name for group in numbers.groups([run(), other])] == [
-            "DGMw, data toys", "DGMw, data more toys",
+            "DGMw, data toys, images f00", "DGMw, data more toys, images f01",
         ]  # fmt: skip
+
+    def test_the_same_images_from_a_folder_that_was_moved_are_one_group(self):
+        moved = run()
+        moved.description["stream"]["name"] = "moved"
+        (group,) = numbers.groups([run(), moved])
+        assert len(group.runs) == 2

@@ -127,7 +127,7 @@ class TestOneRun:
             "DGMw on toys, seed 0", "class-incremental, 3 tasks of 1 class, toys", "n = 1",
             "97.00", "G_t", "81.25", "3 of 3 1 of 2", "audit: identical after 2 later tasks",
             "audit: 5 of 1024 pixels differ (first after task 3)", "6 min 00 s", "503",
-            "python -m trainers.toys --name='a & b'", "f00", "class 0 toy <0>, task 1",
+            "python -m trainers.toys --name='a & b'", "f00", "class toy <0>, task 1",
             "variant w", "3.11.7",
         ):  # fmt: skip
             assert words in shown.text, words
@@ -141,7 +141,7 @@ class TestOneRun:
         images = {image["alt"]: decoded(image) for image in Checked(whole).images}
         for title, task in (("as learnt", 1), ("now", 3)):
             strip = np.concatenate(list(to_uint8(class_images(0, task))), axis=1)  # [8, 80, 1]
-            found = images[f"class 0 toy <0>, task 1, {title}"]
+            found = images[f"class toy <0>, task 1, {title}"]
             np.testing.assert_array_equal(found, np.broadcast_to(strip, (8, 80, 3)))
         assert len(images) == 2 + 2 + 1
 
@@ -243,7 +243,7 @@ class TestSeveralRuns:
 
     def test_their_images_stand_together_by_class(self, several):
         shown = Checked(several)
-        first, second = "class 0 toy <0>, task 1", "class 1 toy <1>, task 2"
+        first, second = "class toy <0>, task 1", "class toy <1>, task 2"
         assert [image["alt"] for image in shown.images] == [
             f"{first}, DGMw: now", f"{first}, DGMa: as learnt", f"{second}, DGMw: as learnt",
         ]  # fmt: skip

@@ -15,7 +15,7 @@ def test_a_run_has_its_rows_and_what_it_is(tmp_path):
     run = read_run(write_run(tmp_path, [row(1), row(2)]))
     assert [r["task"] for r in run.rows] == [1, 2] and run.tasks == 3
     assert (run.method, run.dataset, run.seed) == ("DGMw", "toys", 0)
-    assert run.class_name(1) == "1 toy <1>" and run.class_name(77) == "77"
+    assert run.class_name(1) == "toy <1>" and run.class_name(77) == "77"
     assert [len(run.up_to(task).rows) for task in (1, 2, 3)] == [1, 2, 2]
 
 

@@ -10,7 +10,7 @@ import pytest
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.numbers import groups
 from dgm_tf.reporting.run import read_run
-from dgm_tf.runs.run_format import memory_names
+from dgm_tf.runs.run_format import class_names
 from dgm_tf.sampling import AUDITED, some_of
 from tests.reporting.example import description, row, write_run
 
@@ -156,7 +156,7 @@ NAMES = {0: "cat", 1: "dog"}
 
 class TestMemory:
     def rows(self):
-        rows = [row(1), row(2, class_accuracy={"1": 0.5}, not_measured=[0])]
+        rows = [row(1, not_measured=[]), row(2, class_accuracy={"1": 0.5}, not_measured=[0])]
         for each, name in zip(rows, ("cat", "dog"), strict=True):
             each |= {"class_names": [name], "fingerprints": ["0"], "held_out": {}}
         return rows
@@ -164,13 +164,14 @@ class TestMemory:
     def test_classes_have_their_names(self):
         header, lines = cells(tables.accuracy_table(self.rows(), NAMES))
         assert header[:4] == ["task", "classes", "measured", "A_t"]
-        assert lines["2 dog"][:2] == ["2", "1"] and "50.00 (dog)" in lines["2 dog"]
-        assert tables.cost_table(self.rows(), NAMES).rows[0][0] == "1 cat"
+        assert lines["2 (dog)"][:2] == ["2", "1"] and "50.00 (dog)" in lines["2 (dog)"]
+        assert tables.cost_table(self.rows(), NAMES).rows[0][0] == "1 (cat)"
 
     def test_only_the_description_says_that_it_is_a_memory(self):
         named = {"stream": {"kind": "open"}}
-        assert memory_names(named, self.rows()) == NAMES
-        assert memory_names({"stream": {}}, self.rows()) == {}
+        assert class_names(named, self.rows()) == NAMES
+        fixed = {"stream": {"class_names": ["ape", "bee"]}}
+        assert class_names(fixed, self.rows()) == {0: "ape", 1: "bee"}
 
     def test_a_method_that_generates_nothing_has_no_verdict(self):
         rows = [each | {"audit": {}, "audit_pixels": {}} for each in self.rows()]
@@ -182,7 +183,7 @@ class TestMemory:
         nothing = self.rows()[:1]
         nothing[0] |= {"class_accuracy": {}, "not_measured": [0], "average_accuracy": None}
         _, lines = cells(tables.accuracy_table(nothing, NAMES))
-        assert lines["1 cat"][:3] == ["1", "0", "n/a"] and lines["1 cat"][5] == "-"
+        assert lines["1 (cat)"][:3] == ["1", "0", "n/a"] and lines["1 (cat)"][5] == "-"
 
 
 class TestRunReport:
@@ -192,7 +193,7 @@ class TestRunReport:
         assert text.splitlines()[0] == "class-incremental, 3 tasks of 1 class, toys"
         assert text.splitlines()[-1] == f"Pictures: {tmp_path}/samples/"
         for part in (tables.accuracy_table, tables.growth_table, tables.cost_table):
-            assert tables.text_table(*part(found.rows)) in text
+            assert tables.text_table(*part(found.rows, found.class_names)) in text
         for line in ("forward transfer: n/a", "task 1: identical after 1 later task"):
             assert line in text
 
