@@ -23,7 +23,7 @@ Files = dict[str, list[pathlib.Path]]  # by class
 _OF_THE_SYSTEM = frozenset(
     (
         "__macosx", "__pycache__", "lost+found", "@eadir", "@recycle", "@recently-snapshot",
-        "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled", "found.000",
+        "#recycle", "#snapshot", "$recycle.bin", "found.000",
         "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
         "network trash folder", "temporary items",
     )
@@ -63,7 +63,7 @@ class Parts:
         train: by class.
         test: by class; None where a part of the others is held out for tests.
         remarks: lines on what was taken and what was not; empty where all is plain.
-        passed_over: number of entries that were passed over.
+        passed_over: number of entries that were passed over, hidden ones not counted.
     """
 
     train: Files
@@ -105,7 +105,7 @@ def parts(
     scans = [train, *([test] if test else [])]
     for each in scans:
         remarks += _remarks(each)
-    count = sum(each.passed_over.total() for each in scans)
+    count = sum(each.passed_over.total() - each.passed_over[_HIDDEN] for each in scans)
     return Parts(train.classes, test.classes if test else None, remarks, count)
 
 
@@ -122,7 +122,7 @@ def _remarks(found: Scan) -> list[str]:
             f"{folder}: classes are its own subfolders; {found.nested} of {count} images lie in "
             "folders below"
         )
-    if reasons := found.passed_over:
+    if {*(reasons := found.passed_over)} - {_HIDDEN}:
         lines.append(f"{folder}: {count} images taken; passed over: {_counted(reasons)}")
     if found.empty:
         lines.append(f"{folder}: nothing in {_listed(found.empty)}")

@@ -220,7 +220,7 @@ def _data(
     name = folder_scan.class_name(folder.resolve().name or "folder")
     source = counted(f"folder {name}", labels, test_labels)
     if passed_over:
-        source += f", {passed_over} files or folders passed over"
+        source += f", {passed_over} other {'entry' if passed_over == 1 else 'entries'} passed over"
     return ImageData(
         name=f"own-{name}" if name in NAMES else name,  # no numbers of others next to its own
         train_images=images,

@@ -82,6 +82,7 @@ def test_folders_of_the_system_are_no_classes(name, tmp_path):
     found = scan(tmp_path)
     assert names(found) == {"a": ["0.png", "1.png"], "b": ["0.png", "1.png"]}
     assert found.passed_over == {"hidden or of the system": 2}
+    assert folder_scan.parts(tmp_path).remarks == []
 
 
 def test_images_in_folders_below_a_class_are_its_own_and_it_is_said(tmp_path):

@@ -14,6 +14,7 @@ from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from dgm_tf import image_file
 from dgm_tf.image_folder import from_folder
+from dgm_tf.stream import to_float
 from tests.refusals import refused
 
 SIDE = 16
@@ -289,6 +290,36 @@ def test_a_folders_arguments_out_of_range_are_refused_before_it_is_read(options,
         from_folder(tmp_path / "not there", **options)
 
 
+# The pixels that a client has who decodes a file by himself.
+
+
+def photograph(mode, size):
+    """Blots of 8 pixels in any mode."""
+    random = np.random.RandomState(0)
+    blots = random.randint(0, 256, (max(2, size[1] // 8), max(2, size[0] // 8), 3))
+    photo = Image.fromarray(blots.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
+    return photo.convert(mode)
+
+
+@pytest.mark.parametrize("size", [(24, 72), (72, 24), (5, 5), (1, 9), (33, 31), (1000, 800)])
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("RGB", "png"), ("RGB", "jpg"), ("L", "png"), ("P", "png"), ("CMYK", "jpg"), ("I;16", "png")],
+)
+def test_a_file_has_the_pixels_that_its_array_is_brought_to(mode, kind, size, tmp_path):
+    file = tmp_path / f"photo.{kind}"
+    photograph(mode, size).save(file)
+    with Image.open(file) as opened:
+        whole = np.asarray(opened.convert("RGB"))
+        if mode == "I;16":
+            levels = np.round(np.asarray(opened) / 257).astype(np.uint8)
+            whole = np.repeat(levels[..., np.newaxis], 3, axis=-1)
+    array = (to_float(whole[np.newaxis], 32).numpy()[0] + 1) * 127.5
+    assert np.abs(image_file.read_image(file, 32) - array).max() < 1.01
+
+
 # Given splits, and a class of too few.
 
 
@@ -382,7 +413,7 @@ def test_what_was_not_taken_is_logged_once(tmp_path, caplog):
     data = from_folder(tmp_path, image_size=SIDE)
     assert [record.getMessage() for record in caplog.records] == list(data.remarks)
     assert data.remarks == (f"{tmp_path}: 10 images taken; passed over: .heic (1)",)
-    assert data.source.endswith("2 test images, 1 files or folders passed over")
+    assert data.source.endswith("2 test images, 1 other entry passed over")
 
 
 def test_links_out_of_the_folder_are_taken_where_they_are_allowed(tmp_path):

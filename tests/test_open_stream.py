@@ -157,6 +157,41 @@ def test_what_cannot_be_learnt_is_one_line(tmp_path):
         opened(tmp_path)
 
 
+def test_all_damaged_images_of_new_classes_are_told_in_one_go(tmp_path):
+    write(tmp_path, {"a": 100, "b": 50, "c": 20})
+    for name in ("a/1.png", "c/2.png", "c/3.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    for colours in (GREY, None):
+        with refused("3 of 30 images:", "a/1.png'", "c/2.png'", "c/3.png'"):
+            opened(tmp_path, colours=colours)
+
+
+def test_train_and_test_folders_are_the_two_parts(tmp_path):
+    write(tmp_path / "train", {"a": 100, "b": 50})
+    write(tmp_path / "test", {"a": 110, "b": 60, "z": 3}, count=3)
+    stream = opened(tmp_path)
+    rows, images = learnt(stream)
+    assert [len(images[0]["a"]), rows[0]["held_out"]] == [10, {0: ""}]
+    ((_, labels),) = stream.seen_test(2)
+    assert labels.numpy().tolist() == [0, 0, 0, 1, 1, 1]
+    assert stream.remarks == [
+        f"{tmp_path}: training images from train, test images from test",
+        "test images of classes not learnt are passed over: z",
+    ]
+
+
+def test_what_is_not_taken_is_a_remark(tmp_path):
+    folder = write(tmp_path / "one", {"a": 100})
+    (folder / "a" / "x.heic").write_bytes(b"?")
+    shutil.copy(folder / "a" / "0.png", folder / "a" / "copy.png")
+    shutil.copytree(folder / "a", folder / "b")
+    assert opened(folder).remarks == [
+        f"{folder}: 22 images taken; passed over: .heic (2)",
+        "copies of other files in their class, not counted: 2",
+        "images that are in more than one class: 10",
+    ]
+
+
 def test_a_broken_image_of_an_old_class_does_not_keep_a_new_one_out(tmp_path):
     folder = write(tmp_path, {"a": 100})
     rows, _ = learnt(opened(folder))

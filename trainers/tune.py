@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from dgm_tf.tuning.search import search
 
         stream = options.open(settings.seed)
+        for line in stream.remarks:
+            command.say(line)
         check_sizes(stream, settings, max_tasks=plan.tasks)
         search(stream, HyperDGM(settings, aim), plan, command=given.command)
     return outcome.code
