@@ -50,11 +50,11 @@ def integers(text: str, wanted: str = "whole numbers such as 0,1,2") -> tuple[in
         raise ValueError(f"expected {wanted}") from error
 
 
-def texts(text: str) -> tuple[str, ...]:
-    """Parts of a text such as "3,7", or a ValueError if one is empty."""
+def texts(text: str, wanted: str = "texts such as 3,7") -> tuple[str, ...]:
+    """Parts of a text such as "3,7", or a ValueError that says what is `wanted` if one is empty."""
     parts = tuple(part.strip() for part in text.split(","))
     if not all(parts):
-        raise ValueError("expected texts such as 3,7")
+        raise ValueError(f"expected {wanted}")
     return parts
 
 
@@ -64,7 +64,7 @@ def _classes_per_task(text: str) -> int | tuple[int, ...]:
 
 
 def _class_order(text: str) -> str | tuple[str, ...]:
-    return text if text == "random" else texts(text)
+    return text if text == "random" else texts(text, "random, or classes such as dog,ape,cat")
 
 
 def follow_links_option() -> Any:

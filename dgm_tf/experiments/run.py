@@ -284,7 +284,7 @@ class Run:
         self.rows = self._folder.commit([*self.rows, row], *self.learner.state())
         self._write_page()
         if log is not None:
-            log.finish(self.rows[-1], samples)
+            log.finish(self.rows[-1], samples, self.stream.class_names)
         seconds = [each["seconds"] + each["evaluation_seconds"] for each in self.rows[-3:]]
         left = statistics.fmean(seconds) * (self._last - len(self.rows))
         self._say(task_summary(self.rows[-1], title=str(task), seconds_left=left))

@@ -4,7 +4,7 @@ Each run has one folder of logs, with a file per task. Nothing is written in a t
 and masks once per epoch, the rest once per task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,19 +138,23 @@ class TaskLog(keras.callbacks.Callback):
             tf.summary.histogram(f"mask_embedding/{block.name}", some)
             tf.summary.scalar(f"mask_density/{block.name}", float(np.mean(embedding >= 0)))
 
-    def finish(self, row: Mapping[str, Any], samples: Path | None) -> None:
+    def finish(
+        self, row: Mapping[str, Any], samples: Path | None, names: Sequence[str] = ()
+    ) -> None:
         """Writes what is known once a task is finished, and closes the file.
 
         Args:
             row: the task's row of metrics.jsonl; its task is the step.
             samples: the picture of all classes seen, if there is one.
+            names: of classes by id; empty shows ids.
         """
         with self._writer.as_default(step=row["task"]):
             for key, name in _PER_TASK.items():
                 if row.get(key) is not None:
                     tf.summary.scalar(name, float(row[key]))
             for label, value in row["class_accuracy"].items():
-                tf.summary.scalar(f"class_accuracy/{label}", float(value))
+                shown = names[int(label)] if names else label
+                tf.summary.scalar(f"class_accuracy/{shown}", float(value))
             for layer in row.get("layers", ()):
                 tf.summary.scalar(f"units/{layer['layer']}", float(layer["units"]))
             if row["audit"]:

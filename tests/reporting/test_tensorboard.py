@@ -59,7 +59,7 @@ def logged(tmp_path):
     learn(first, losses=[0.5, 0.25])
     finished = row(1)
     finished["layers"] = [{"layer": "block_1", "units": 5}]
-    first.finish(finished, folder / "samples" / "task-01.png")
+    first.finish(finished, folder / "samples" / "task-01.png", ["cat"])
     return log
 
 
@@ -74,7 +74,7 @@ def test_epochs_are_logged_at_their_training_step(logged):
 def test_a_task_leaves_its_measures_picture_and_masks(logged):
     accuracy = pytest.approx(0.99)
     assert scalars(logged.folder, "task/A_t") == [(1, accuracy)]
-    assert scalars(logged.folder, "class_accuracy/0") == [(1, accuracy)]
+    assert scalars(logged.folder, "class_accuracy/cat") == [(1, accuracy)]
     assert scalars(logged.folder, "units/block_1") == [(1, 5)]
     assert scalars(logged.folder, "mask_density/block_1") == [(5, 0.75), (10, 0.75)]
     tags = {tag: value for tag, _, value in events(logged.folder)}

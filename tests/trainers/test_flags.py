@@ -68,7 +68,7 @@ def help_of(*arguments, dataset="digits"):
         ("--oracle=perhaps", "expected true or false"),
         ("--checkpoint_every=often", "expected a number of steps such as 500, a time such as 5m"),
         ("--checkpoint_every=-1", "expected a number of steps"),
-        ("--class_order=up", "expected random, or class ids"),
+        ("--class_order=3,,1", "expected random, or classes such as"),
         ("--classes_per_task=a,b", "expected a whole number, or one per task"),
         ("mnist", "expected flags as --name=value, received 'mnist'"),
     ],
