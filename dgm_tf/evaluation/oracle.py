@@ -18,7 +18,7 @@ import tensorflow as tf
 from dgm_tf import augmentation, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import evaluate
-from dgm_tf.evaluation.quality import frechet_distance, precision_recall
+from dgm_tf.evaluation.quality import LEAST_IMAGES, frechet_distance, precision_recall
 from dgm_tf.storage import checkpoint
 from dgm_tf.stream import TaskStream
 
@@ -193,6 +193,22 @@ class Oracle:
         oracle = cls(**meta)
         oracle._network.set_weights([arrays[str(i)] for i in range(len(arrays))])
         return oracle
+
+
+def check_test_images(stream: TaskStream, task: int) -> None:
+    """Refuses a stream with too few test images up to a task to compare generated ones with.
+
+    Raises:
+        InputError: there are too few.
+    """
+    counts = stream.describe()["test_images"]
+    found = sum(counts[label] for classes in stream.task_classes[:task] for label in classes)
+    if found < LEAST_IMAGES:
+        raise InputError(
+            f"an oracle compares generated images with at least {LEAST_IMAGES} test images, and "
+            f"task {task} has {found}: add images, learn more classes with a task, or do without "
+            "by --nooracle"
+        )
 
 
 def cache_folder(stream: TaskStream) -> Path:

@@ -17,7 +17,7 @@ from dgm_tf import _checks, distribution, pictures, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
-from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.evaluation.oracle import Oracle, check_test_images
 from dgm_tf.experiments.followers import Follower, State, crew
 from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.summary import task_summary
@@ -62,6 +62,8 @@ def prepare(
     check_sizes(opened, settings, max_tasks=stream.max_tasks, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
+    if options.oracle and learner.generates:
+        check_test_images(opened, task=1)
     if not place.is_chief:
         return Follower(opened, learner, place, identity(opened, learner))
     run = Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)

@@ -127,6 +127,14 @@ def test_a_class_of_too_few_images_is_told_how_many_it_needs(
     assert train(tmp_path / "d", tmp_path / "r", "--max_tasks=1", *arguments) == 0
 
 
+def test_too_few_test_images_for_an_oracle_are_told_before_work(tmp_path, capsys):
+    images = write(tmp_path / "d", {"a": 10, "b": 90}, count=17)  # 3 of each are held out
+    assert train(images, tmp_path / "r", "--oracle") == 2
+    error = capsys.readouterr().err
+    assert "at least 4 test images, and task 1 has 3" in error and "--nooracle" in error
+    assert not (tmp_path / "r").exists()
+
+
 def test_what_is_not_taken_is_said_once(tmp_path, capsys, caplog):
     images = write(tmp_path / "d", {"a": 10, "b": 90})
     (images / "a" / "1.heic").write_bytes(b"?")
