@@ -348,12 +348,12 @@ def test_train_and_test_folders_are_the_parts(train, test, tmp_path):
     assert f"training images from {train}, test images from {test}" in data.remarks[0]
 
 
-def test_of_test_and_val_the_first_is_taken_and_the_other_is_said(tmp_path):
-    for number, name in enumerate(("train", "val", "test")):
+def test_of_test_and_val_the_first_is_taken_and_the_others_are_said(tmp_path):
+    for number, name in enumerate(("train", "dev", "validation", "val", "eval", "test")):
         part(tmp_path / name, first=10 * number)
     data = from_folder(tmp_path, image_size=SIDE)
-    assert reds(data.test_images) == [20, 21, 22, 23]
-    assert data.remarks[0].endswith("test images from test; val passed over")
+    assert reds(data.test_images) == [50, 51, 52, 53]
+    assert data.remarks[0].endswith("from test; val, validation, eval, dev passed over")
 
 
 def test_a_test_folder_without_classes_is_passed_over_for_one_that_has_them(tmp_path):
