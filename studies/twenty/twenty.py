@@ -133,9 +133,10 @@ def _read(places: Sequence[Path]) -> tuple[Any, Any]:
     """Images uint8 [N, 32, 32, 1], as a memory reads them, and class ids int64 [N]."""
     import numpy as np
 
-    from dgm_tf.open_stream import ClassImages
+    from dgm_tf.image_folder import read_all
 
-    parts = [ClassImages.read(sorted(place.iterdir()), SIZE).images[..., :1] for place in places]
+    read = read_all({place: sorted(place.iterdir()) for place in places}, SIZE)
+    parts = [found.images[..., :1] for found in read.values()]
     labels = np.repeat(np.arange(len(parts)), [*map(len, parts)])
     return np.concatenate(parts), labels
 

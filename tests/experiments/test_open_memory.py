@@ -14,7 +14,7 @@ from dgm_tf.experiments import open_memory
 from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.open_memory import OpenRun
 from dgm_tf.experiments.options import QUIET, LearnOptions, RunOptions
-from dgm_tf.image_folder import GREY
+from dgm_tf.image_file import GREY
 from dgm_tf.open_stream import OpenStream
 from dgm_tf.reporting import page, tables
 from dgm_tf.reporting.run import read_run
@@ -123,7 +123,7 @@ def test_of_many_records_those_of_the_next_audit_are_read(zoo, images, tmp_path,
 
 def test_tables_and_files_call_classes_by_their_names(zoo):
     text = tables.run_report(read_run(zoo))
-    assert "4 bee" in text and "(bee)" in text and "class 3" not in text
+    assert "4 (bee)" in text and "(bee)" in text and "class 3" not in text
     (line,) = [line for line in text.splitlines() if line.split()[:2] == ["cat", "1"]]
     assert line.split()[2] == "-" and "identical after 3 later tasks" in line
     header = (zoo / "accuracy_matrix.csv").read_text().splitlines()[0]

@@ -334,7 +334,7 @@ def test_generated_images_are_scored_where_that_is_asked_for(tmp_path, monkeypat
     assert row["oracle_test_accuracy"] == 0.25
     shown = capsys.readouterr().out
     assert "oracle: 25.00 % on real test images" in shown
-    assert "task 1 of 3: class 0: learnt in" in shown
+    assert "task 1 of 3: class a: learnt in" in shown
 
 
 def test_a_learner_that_forgets_is_found_out(tmp_path):
@@ -487,7 +487,7 @@ def test_a_number_of_tasks_that_the_stream_does_not_have_is_refused(tasks):
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
-        ({"batch_size": 140}, "class 0 has .* --batch_size is 140"),
+        ({"batch_size": 140}, "class 0 has 121 images .* batch_size is 140.* needs 165 images"),
         ({"latent_dim": 5}, "5 classes, latent_dim is 5"),
         ({"generator_widths": (4,) * 5}, "are 5 blocks, which make images of a multiple of 32"),
     ],

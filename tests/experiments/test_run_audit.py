@@ -215,7 +215,7 @@ def test_a_change_in_the_newest_of_many_checkpoints_is_found(run, compared, caps
     record.images[0, 0, 0, 0] = 0.5
     path.write_bytes(pack({**vars(record), "sha256": memory_audit._bytes(record)}))
     assert command.main([str(run)]) == 1
-    assert "images of task 2 (1 b, 2 c) differ in the checkpoint of" in capsys.readouterr().out
+    assert "images of task 2 (b, c) differ in the checkpoint of" in capsys.readouterr().out
 
 
 # Learners that do not keep what they promise.
@@ -226,7 +226,7 @@ def test_a_learner_without_a_gate_is_found_out(tmp_path):
     # What task 1 has reserved is on record, so that its own images come back; those of task 2,
     # which it has made with other weights, do not.
     assert "after task 2 the log has differing pixels of task 1: " in found
-    assert "images of task 2 (1 b, 2 c) differ in the checkpoint of task 2: " in found
+    assert "images of task 2 (b, c) differ in the checkpoint of task 2: " in found
 
 
 @pytest.mark.parametrize("variant", ["w", "a"])
@@ -402,7 +402,7 @@ def test_images_that_no_gate_explains_are_still_compared(run):
     edit_state(run, 3, filled("finished/00003/head", 1))
     found = audit_run(run)
     (fault,) = found.faults
-    assert fault.startswith("images of task 3 (3 d) differ in the checkpoint of task 3: ")
+    assert fault.startswith("images of task 3 (d) differ in the checkpoint of task 3: ")
     # Another processor rounds differently: that is for the reader to weigh.
     assert any("cpu Setun then" in remark for remark in found.remarks)
 
