@@ -111,7 +111,9 @@ def class_ids(given: Any, known: Mapping[int, str]) -> np.ndarray:
     return np.array([by_label[label] for label in found.tolist()], np.int64)
 
 
-def asked_classes(asked: Sequence[str], known: Mapping[int, str]) -> list[int]:
+def asked_classes(
+    asked: Sequence[str], known: Mapping[int, str], *, missing: str = "is unknown"
+) -> list[int]:
     """Ids of classes that a command line asks for.
 
     A text is a name. Where no class is called by a number, a number is an id: whoever calls classes
@@ -120,6 +122,7 @@ def asked_classes(asked: Sequence[str], known: Mapping[int, str]) -> list[int]:
     Args:
         asked: names or ids.
         known: names of all classes, by id.
+        missing: said of a class that is none of them.
 
     Raises:
         InputError: there is no such class.
@@ -130,7 +133,7 @@ def asked_classes(asked: Sequence[str], known: Mapping[int, str]) -> list[int]:
     for text in asked:
         if text not in by_text:
             names = _checks.one_line(", ".join(known.values()), 200)
-            raise InputError(f"there is no class {_checks.one_line(text, 80)}; there are {names}")
+            raise InputError(f"class {_checks.one_line(text, 80)} {missing}; there are {names}")
     return [by_text[text] for text in asked]
 
 

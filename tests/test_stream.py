@@ -537,7 +537,7 @@ def test_a_stream_may_be_walked_inside_a_distribution_strategys_scope():
         ({"class_order": [0.0, 1.0, 2.0, 3.0]}, "permutation"),
         ({"class_order": "backwards"}, "permutation"),
         ({"class_order": ["bee", "ant", "cat"]}, "permutation"),
-        ({"class_order": ["bee", "ant", "cat", "bug"]}, "there is no class bug; there are ant, "),
+        ({"class_order": ["bee", "ant", "cat", "bug"]}, "class bug is unknown; there are ant, "),
         ({"class_order": 3}, "permutation"),
         ({"image_size": 22}, "multiple of 4, got 22"),
         ({"image_size": 8}, "at least 16, got 8"),

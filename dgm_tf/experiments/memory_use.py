@@ -131,7 +131,7 @@ def sample(
     if labels is None:
         wanted = some_of([*named], pictures.MOST_CLASSES, seed=0)
     else:
-        wanted = inputs.asked_classes(labels, named)
+        wanted = inputs.asked_classes(labels, named, missing="has not been learnt")
     images = model.generate(np.repeat(wanted, count), seed=seed)
     names = [named[label] for label in wanted]
     shown = [name for name in names for _ in range(count)]

@@ -71,7 +71,7 @@ def test_classes_are_asked_for_and_shown_by_name(tmp_path, capsys):
     header = (tmp_path / "r" / "accuracy_matrix.csv").read_text().splitlines()[0]
     assert "dog" in header and "an ape" in header
     assert train(images, tmp_path / "other", "--class_order=dog,ape,cat") == 2
-    assert "there is no class ape; there are an ape, cat, dog" in capsys.readouterr().err
+    assert "class ape is unknown; there are an ape, cat, dog" in capsys.readouterr().err
 
 
 def test_a_number_is_the_class_that_is_called_so(tmp_path, capsys):
@@ -81,12 +81,12 @@ def test_a_number_is_the_class_that_is_called_so(tmp_path, capsys):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["class_names"] for row in rows] == [["2"], ["10"]]
     assert train(images, tmp_path / "other", "--class_order=0,1,2") == 2
-    assert "there is no class 0; there are 1, 2, 10" in capsys.readouterr().err
+    assert "class 0 is unknown; there are 1, 2, 10" in capsys.readouterr().err
     made = [f"--memory={run}", "--count=1", f"--out={tmp_path}/a.png"]
     assert sample.main([*made, "--labels=2,10"]) == 0
     assert capsys.readouterr().out.startswith("2 images of 2, 10: ")
     assert sample.main([*made, "--labels=1"]) == 2  # the third, not learnt yet, and not class 2
-    assert "there is no class 1; there are 2, 10" in capsys.readouterr().err
+    assert "class 1 has not been learnt; there are 2, 10" in capsys.readouterr().err
 
 
 def test_where_no_name_is_a_number_one_is_an_id(tmp_path, capsys):
