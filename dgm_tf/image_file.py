@@ -91,10 +91,7 @@ def read_image(file: str | os.PathLike[str], size: int) -> np.ndarray:
             return _decoded(opened, size)
     # Decoders of damaged files raise nearly anything.
     except Exception as error:
-        raise InputError(
-            f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; "
-            "repair or remove it"
-        ) from error
+        raise _unreadable(file, error) from error
 
 
 def read_files(
@@ -131,15 +128,23 @@ def read_files(
     wrong = [row for row, each in enumerate(found) if isinstance(each, Exception)]
     if not wrong:
         return found, images
+    if len(wrong) == 1:
+        raise _unreadable(files[wrong[0]], found[wrong[0]])
     named = [
-        f"{_checks.one_line(repr(str(files[row])))} cannot be read: {_reason(found[row])}"
+        f"{_checks.one_line(repr(str(files[row])))} ({_reason(found[row])})"
         for row in wrong[:_MOST_NAMED]
     ]
-    if len(wrong) == 1:
-        raise InputError(f"image {named[0]}; repair or remove it")
-    more = f"; and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
+    more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
     raise InputError(
-        f"{len(wrong)} of {len(files)} images: {'; '.join(named)}{more}; repair or remove them"
+        f"{len(wrong)} of {len(files)} images cannot be read: {', '.join(named)}{more}; repair or "
+        "remove them"
+    )
+
+
+def _unreadable(file: str | os.PathLike[str], error: Exception) -> InputError:
+    return InputError(
+        f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; repair or "
+        "remove it"
     )
 
 

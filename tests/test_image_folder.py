@@ -265,8 +265,8 @@ def test_all_damaged_images_are_counted_and_the_first_named_in_one_line(tmp_path
     two_classes(tmp_path, count=9)
     for number in range(7):
         (tmp_path / ("cats", "dogs")[number % 2] / f"{number}.png").write_bytes(b"?")
-    names = [f"{number}.png' cannot be read" for number in (0, 2, 4, 6, 1)]
-    with refused("7 of 18 images:", *names, "; and 2 more; repair or remove them"):
+    names = [f"{number}.png' (its content is none of PNG, " for number in (0, 2, 4, 6, 1)]
+    with refused("7 of 18 images cannot be read:", *names, " and 2 more; repair or remove them"):
         from_folder(tmp_path)
 
 

@@ -162,7 +162,7 @@ def test_all_damaged_images_of_new_classes_are_told_in_one_go(tmp_path):
     for name in ("a/1.png", "c/2.png", "c/3.png"):
         (tmp_path / name).write_bytes(name.encode())
     for colours in (GREY, None):
-        with refused("3 of 30 images:", "a/1.png'", "c/2.png'", "c/3.png'"):
+        with refused("3 of 30 images cannot be read:", "a/1.png'", "c/2.png'", "c/3.png'"):
             opened(tmp_path, colours=colours)
 
 
