@@ -84,7 +84,7 @@ def generating(root: tf.Module, generator: Generator, classes: Sequence[int]) ->
 
     @_traced(labels_spec, noise_spec)
     def generate_from_noise(labels: tf.Tensor, noise: tf.Tensor) -> dict[str, tf.Tensor]:
-        labels, noise = _together(labels=labels, noise=tf.ensure_shape(noise, [None, size]))
+        labels, noise = _together(labels=labels, noise=noise)
         inside = tf.reduce_all(tf.abs(noise) <= NOISE_LIMIT, axis=1)  # NaN is not
         images, known = made(labels, tf.where(inside[:, None], noise, 0.0))
         valid = tf.logical_and(known, inside)
@@ -207,16 +207,16 @@ def classifying(root: tf.Module, learner: Any) -> dict[str, Any]:
     classes, shape = len(learner.classes_seen), critic.image_shape
 
     def classified(images: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
-        # One by one: a product sums otherwise when there are other rows beside a row.
-        logits = tf.map_fn(
-            lambda image: critic.class_logits(image[tf.newaxis])[0],
+        # One by one: what is computed for many rows at once depends on their number.
+        probabilities = tf.map_fn(
+            lambda image: tf.nn.softmax(critic.class_logits(image[tf.newaxis]))[0],
             images,
             fn_output_signature=tf.TensorSpec([classes], tf.float32),
             parallel_iterations=_AT_ONCE,
         )
-        best = tf.where(valid, tf.argmax(logits, axis=1, output_type=tf.int32), classes)
+        best = tf.where(valid, tf.argmax(probabilities, axis=1, output_type=tf.int32), classes)
         return {
-            "probabilities": _or_nan(tf.nn.softmax(logits), valid),
+            "probabilities": _or_nan(probabilities, valid),
             "label": tf.gather(labels, best),
             "class_name": tf.gather(names, best),
             "valid": valid,
@@ -243,11 +243,13 @@ def _traced(*signature: tf.TensorSpec) -> Callable[[Callable[..., Any]], Any]:
 
 def _together(**inputs: tf.Tensor) -> list[tf.Tensor]:
     """Inputs of as many rows; others fail the call with a line that says what was wanted."""
-    rows = [tf.shape(value)[0] for value in inputs.values()]
+    # A server feeds what it is sent, whatever the signature says.
+    values = [tf.ensure_shape(value, value.shape) for value in inputs.values()]
+    rows = tf.stack([tf.shape(value)[0] for value in values])
     wanted = f"expected as many rows of {', '.join(inputs)}, received"
-    equal = tf.debugging.Assert(tf.reduce_all(tf.equal(rows, rows[0])), [wanted, tf.stack(rows)])
+    equal = tf.debugging.Assert(tf.reduce_all(tf.equal(rows, rows[0])), [wanted, rows])
     with tf.control_dependencies([equal]):
-        return [tf.identity(value) for value in inputs.values()]
+        return [tf.identity(value) for value in values]
 
 
 def _or_nan(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
