@@ -18,7 +18,6 @@ parameters names the signature of requests that name none, which is `generate` o
 
 import asyncio
 import base64
-import binascii
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -154,6 +153,7 @@ class _Signature:
         said = {tensor.name: tensor for tensor in tensors}
         return said.keys() == self._inputs.keys() and all(
             Datatype(said[name].datatype).value == _DATATYPES[spec.dtype.name]
+            and min(said[name].shape, default=0) >= 0
             and spec.shape.is_compatible_with(said[name].shape)
             for name, spec in self._inputs.items()
         )
@@ -226,12 +226,15 @@ def _contents(tensor: RequestInput) -> list[bytes]:
         )
     in_base64 = getattr(tensor.parameters, "content_type", None) == Base64Codec.ContentType
     try:
-        return [
-            base64.b64decode(each, validate=True) if in_base64 or isinstance(each, str) else each
-            for each in contents
-        ]
-    except (binascii.Error, TypeError, ValueError) as error:
+        return [_content(each, in_base64=in_base64) for each in contents]
+    except (TypeError, ValueError) as error:  # of base 64, too
         raise InferenceError("expected the contents of files in base 64") from error
+
+
+def _content(given: Any, *, in_base64: bool) -> bytes:
+    if isinstance(given, bytes) and not in_base64:
+        return given
+    return base64.b64decode(given, validate=True)
 
 
 def _read(content: bytes, image_shape: Sequence[int]) -> np.ndarray:
@@ -247,13 +250,15 @@ def _read(content: bytes, image_shape: Sequence[int]) -> np.ndarray:
 
 def _decoded(tensor: RequestInput) -> np.ndarray:
     try:
+        if min(tensor.shape, default=0) < 0:  # NumPy would find out a size of -1.
+            raise ValueError("a negative size")
         array = NumpyCodec.decode_input(tensor)
         # The codec makes whole numbers of fractions and texts without a word.
         if array.size and array.dtype.kind in "iu":
             if (received := np.asarray(tensor.data.root).dtype).kind not in "iu":
                 raise ValueError(f"expected whole numbers, received {received}")
         return array
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
         raise InferenceError(
             f"the data of {tensor.name} does not fit its type and shape"
         ) from error
