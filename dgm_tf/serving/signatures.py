@@ -60,7 +60,6 @@ def generating(root: tf.Module, generator: Generator, classes: Sequence[int]) ->
     ) -> tuple[tf.Tensor, tf.Tensor]:
         labels, keys, rows = _together(labels=labels, keys=keys, rows=rows)
         inside = tf.logical_and(rows >= 0, rows < ROWS_END)
-        rows = tf.where(inside, rows, 0)
         noise = tf.map_fn(
             lambda pair: randomness.normal_row(size, randomness.pair_of(pair[0]), pair[1]),
             (keys, rows),
@@ -86,7 +85,7 @@ def generating(root: tf.Module, generator: Generator, classes: Sequence[int]) ->
     def generate_from_noise(labels: tf.Tensor, noise: tf.Tensor) -> dict[str, tf.Tensor]:
         labels, noise = _together(labels=labels, noise=noise)
         inside = tf.reduce_all(tf.abs(noise) <= NOISE_LIMIT, axis=1)  # NaN is not
-        images, known = made(labels, tf.where(inside[:, None], noise, 0.0))
+        images, known = made(labels, noise)
         valid = tf.logical_and(known, inside)
         return {"images": _or_nan(images, valid), "valid": valid}
 
@@ -226,7 +225,7 @@ def classifying(root: tf.Module, learner: Any) -> dict[str, Any]:
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.ensure_shape(images, [None, *shape])
         valid = tf.reduce_all(tf.abs(images) <= 1.0, axis=[1, 2, 3])  # NaN is not
-        return classified(tf.where(valid[:, None, None, None], images, 0.0), valid)
+        return classified(images, valid)
 
     @_traced(tf.TensorSpec([None, *shape], tf.uint8, "images"))
     def classify_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -35,7 +35,8 @@ def answers(compute, *requests, requests_at_once=3, seconds=5.0, after=None):
         if after:
             await asyncio.sleep(0)
             after(calls)
-        return await asyncio.gather(*calls, return_exceptions=True)
+        answered = asyncio.gather(*calls, return_exceptions=True)
+        return await asyncio.wait_for(answered, timeout=30)
 
     return asyncio.run(run())
 

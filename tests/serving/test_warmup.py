@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dgm_tf.serving import warmup
 from tests.serving.test_hostile_requests import SIGNATURES, Session
-from tests.serving.tiny_export import exported
+from tests.serving.tiny_export import TASKS, exported
 
 
 def fields(content):
@@ -57,6 +57,7 @@ def test_each_signature_is_warmed_by_a_request_that_it_answers():
     model = Session(str(folder))
     for signature, inputs in found.items():
         assert model(signature, inputs)["valid"].tolist() == [True]
+        assert inputs.get("labels", 3) == TASKS[0][0] == 3  # class 0 need not be known
     assert (folder / warmup.FILE).stat().st_size < 10_000
 
 
