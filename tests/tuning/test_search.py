@@ -134,6 +134,85 @@ def test_what_cannot_be_searched_is_refused(kind, options, wanted):
         kind(**options)
 
 
+# The beginning in a subclass.
+
+
+def _ratio(hp, base):
+    ratio = hp.Float("ratio", 0.1, 10.0)
+    return {"critic_learning_rate": base.learning_rate * ratio}
+
+
+# Parameters as people write them, none of which begins at the base by itself.
+OWN = {
+    "without a default": lambda hp, base: {"class_weight": hp.Float("class_weight", 0.1, 10.0)},
+    "another default": lambda hp, base: {
+        "class_weight": hp.Float("class_weight", 0.1, 10.0, default=5.0)
+    },
+    "base outside the range": lambda hp, base: {"class_weight": hp.Float("class_weight", 2, 9)},
+    "base outside a logarithm": lambda hp, base: {
+        "class_weight": hp.Float("class_weight", 0.1, 1.0, sampling="log")
+    },
+    "whole numbers": lambda hp, base: {"latent_dim": hp.Int("latent_dim", 16, 256, step=16)},
+    "a choice": lambda hp, base: {"latent_dim": hp.Choice("latent_dim", [16, 128, 256])},
+    "base no choice": lambda hp, base: {"latent_dim": hp.Choice("latent_dim", [16, 32])},
+    "texts": lambda hp, base: {"replay": hp.Choice("replay", ["full", "balanced"])},
+    "a switch": lambda hp, base: {
+        "sparsity_follows_size": hp.Boolean("sparsity_follows_size", default=True)
+    },
+    "another name": _ratio,
+}
+
+
+def own_parameters(declared, base):
+    class Own(HyperToy):
+        def settings(self, hp):
+            return dataclasses.replace(super().settings(hp), **declared(hp, self.base))
+
+    return Own(base, Aim(search=("s_max",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "random") for name in OWN), ("without a default", "hyperband"),
+     ("base outside a logarithm", "bayesian"), ("base no choice", "bayesian")],
+)  # fmt: skip
+def test_the_first_trial_of_a_subclass_has_the_base_settings(tmp_path, name, kind):
+    zero = name == "base outside a logarithm"
+    base = dataclasses.replace(BASE, class_weight=0.0) if zero else BASE
+    model = own_parameters(OWN[name], base)
+    options = HALVING if kind == "hyperband" else {"tuner": kind, "trials": 7}
+    trials, learnt = run(tmp_path, model, **options)
+    first = next(trial for trial in trials if trial.number == 1)
+    assert first.settings == base
+    assert dataclasses.replace(learnt[0][0], epochs=base.epochs, steps=base.steps) == base
+    for searched, value in first.values.items():
+        assert value == getattr(base, searched)
+    assert len({trial.settings for trial in trials}) > len(trials) // 2  # others have other ones
+
+
+def test_best_json_holds_the_base_where_the_beginning_was_best(tmp_path):
+    class Nearest(HyperToy):
+        def settings(self, hp):
+            weight = hp.Float("class_weight", 0.1, 10.0)
+            return dataclasses.replace(super().settings(hp), class_weight=weight)
+
+        def metrics(self, learner, stream, *, tasks, callbacks=()):
+            found = super().metrics(learner, stream, tasks=tasks, callbacks=callbacks)
+            return found | {"objective": -abs(learner.class_weight - BASE.class_weight)}
+
+    run(tmp_path, Nearest())
+    assert json.loads((tmp_path / "best.json").read_text())["class_weight"] == BASE.class_weight
+
+
+def test_a_parameter_keeps_its_default_where_that_is_the_base(tmp_path):
+    def declared(hp, base):
+        ratio = hp.Float("ratio", 0.1, 10.0, default=1.0)
+        return {"critic_learning_rate": base.critic_learning_rate * ratio}
+
+    trials, _ = run(tmp_path, own_parameters(declared, BASE), trials=1)
+    assert trials[0].settings == BASE and trials[0].values["ratio"] == 1.0
+
+
 # Resuming.
 
 
@@ -180,6 +259,27 @@ def test_the_folder_of_another_search_is_refused(tmp_path):
 # Failures.
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_failed_trial_is_one_line_and_no_traceback(tmp_path, capfd, quiet):
+    run(tmp_path, HyperToy(errors={1: FULL}), trials=2, quiet=quiet)
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert sum("out of memory" in line for line in out.splitlines()) == (1 if quiet else 2)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_an_objective_that_is_no_number_is_a_failed_trial(tmp_path, number):
+    class Odd(HyperToy):
+        def metrics(self, learner, stream, *, tasks, callbacks=()):
+            found = super().metrics(learner, stream, tasks=tasks, callbacks=callbacks)
+            return found | ({"objective": number} if len(self.learnt) == 2 else {})
+
+    trials, _ = run(tmp_path, Odd(), tuner="bayesian")
+    assert {trial.number: trial.reason for trial in trials if trial.reason} == {
+        2: f"the objective is {number}"
+    }
+
+
 def test_unusable_trials_are_failed_ones_and_the_search_continues(tmp_path, capsys):
     # Five in a row, and the first among them.
     trials, _ = run(tmp_path, HyperToy(errors=dict.fromkeys(range(1, 6), FULL)), trials=6)
@@ -218,7 +318,8 @@ def test_tables_picture_settings_and_record_are_written(tmp_path):
     folder = tmp_path
     trials, _ = run(folder)
     assert {path.name for path in folder.iterdir()} == {
-        "search.json", "trials", "trials.md", "trials.csv", "front.png", "front.svg", "best.json"
+        "search.json", "trials", "trials.md", "trials.csv", "front.png", "front.svg", "best.json",
+        ".lock",
     }  # fmt: skip
     lines = (folder / "trials.csv").read_text().splitlines()[1:]
     assert [line.split(",")[0] for line in lines] == list("1234")
