@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from dgm_tf import stopping
+from dgm_tf import _quiet, stopping
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from trainers.flags import HelpAsked
 
@@ -37,7 +37,7 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
     """
     found = Outcome()
     try:
-        with _signals_end_process(stopped):
+        with _signals_end_process(stopped), _quiet.without_retracing_warnings():
             yield found
     except stopping.Stopped as stop:
         print(stop, file=sys.stderr)

@@ -17,7 +17,7 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
-from dgm_tf import _checks
+from dgm_tf import _checks, _quiet
 from dgm_tf.progress import TaskProgress
 from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
@@ -188,7 +188,8 @@ class DGMTuner(base_tuner.BaseTuner):
         Errors are those of `HyperDGM.metrics`.
         """
         gc.collect()  # the networks and graphs of the learner before
-        with TaskProgress(title, live=False if self._quiet else None) as progress:
+        live = False if self._quiet else None
+        with _quiet.without_retracing_warnings(), TaskProgress(title, live=live) as progress:
             return self.hypermodel.metrics(
                 self.hypermodel.learner(settings),
                 stream.fresh(),
