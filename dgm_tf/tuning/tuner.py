@@ -219,7 +219,8 @@ class DGMTuner(base_tuner.BaseTuner):
     def _try_run_and_update_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
         # KerasTuner prints every failure's traceback, and takes a bug for one, too.
         try:
-            self._run_and_update_trial(trial, *args, **options)
+            metrics = self.run_trial(trial, *args, **options)
+            self.oracle.update_trial(trial.trial_id, metrics)
             trial.status = TrialStatus.COMPLETED
         except keras_tuner.errors.FailedTrialError as error:
             trial.status = TrialStatus.FAILED

@@ -140,8 +140,8 @@ def test_a_worker_with_other_flags_is_refused_and_the_search_continues(tmp_path,
 
 def test_a_second_worker_with_a_name_is_refused(tmp_path, port, monkeypatch):
     serving = Serving(new_oracle(tmp_path), port)
-    monkeypatch.setattr(worker, "GONE_SECONDS", -14.0)  # so that a second passes
-    with link(port).joined():
+    with link(port).joined(), monkeypatch.context() as patched:
+        patched.setattr(worker, "GONE_SECONDS", -14.0)  # so that a second passes
         with (
             pytest.raises(InputError, match="called worker1.*name another KERASTUNER_TUNER_ID"),
             link(port).joined(),

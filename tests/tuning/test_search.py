@@ -1,8 +1,11 @@
 """Searches by trials that learn nothing: every tuner, resuming, failures, and what is left."""
 
+import csv
 import dataclasses
+import io
 import json
 import re
+import shlex
 import socket
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.settings import DGMSettings
+from dgm_tf.storage.files import locked
 from dgm_tf.tuning import tuner
 from dgm_tf.tuning.hypermodel import HyperDGM
 from dgm_tf.tuning.measure import Measured
@@ -229,6 +233,32 @@ def test_a_search_that_was_killed_is_resumed_with_the_finished_trials(tmp_path, 
     assert left == learnt[1:] and objectives(trials) == objectives(whole)
 
 
+@pytest.mark.parametrize("kind", ["random", "bayesian"])
+def test_a_kill_between_the_files_of_a_trial_and_of_the_search_loses_no_trial(
+    tmp_path, monkeypatch, kind
+):
+    save = tuner.SearchOracle._save_trial
+    written = []
+
+    def killed(self, trial):
+        save(self, trial)
+        written.append(trial.trial_id)
+        if len(written) == when:
+            raise Killed
+
+    # Each trial's file is written when it begins, when it has been measured and when it ends.
+    for when in range(4, 7):
+        folder = tmp_path / str(when)
+        written.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(tuner.SearchOracle, "_save_trial", killed)
+            with pytest.raises(Killed):
+                run(folder, tuner=kind, trials=3)
+        trials, _ = run(folder, tuner=kind, trials=3)
+        assert sorted(trial.number for trial in trials) == [1, 2, 3]
+        assert all(trial.usable for trial in trials)
+
+
 def test_a_finished_search_learns_nothing_more_and_more_trials_can_follow(tmp_path):
     trials, _ = run(tmp_path)
     again, learnt = run(tmp_path)
@@ -314,6 +344,34 @@ def test_a_search_without_a_usable_trial_says_so(tmp_path):
 # What is left behind.
 
 
+def test_printed_flags_can_be_pasted(tmp_path, capsys):
+    folder = tmp_path / "it's my search"
+    run(folder, trials=1)
+    *_, last = capsys.readouterr().out.splitlines()
+    (flag,) = shlex.split(last.partition(": ")[2])
+    assert flag == f"--settings={folder}/best.json"
+
+
+@pytest.mark.parametrize("left", [["trials"], ["trials/trial_0"], ["trials/worker1.json/x"]])
+def test_a_folder_without_a_search_is_taken_whatever_workers_left_there(tmp_path, left):
+    for name in left:
+        (tmp_path / name).mkdir(parents=True)
+    trials, _ = run(tmp_path, trials=2)
+    assert len(trials) == 2
+
+
+def test_trials_of_an_unknown_search_are_refused(tmp_path):
+    run(tmp_path, trials=1)
+    (tmp_path / "search.json").unlink()
+    with pytest.raises(InputError, match="holds trials without search.json"):
+        run(tmp_path, trials=1)
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path):
+    with locked(tmp_path), pytest.raises(InputError, match="another process is at work in"):
+        run(tmp_path)
+
+
 def test_tables_picture_settings_and_record_are_written(tmp_path):
     folder = tmp_path
     trials, _ = run(folder)
@@ -355,8 +413,12 @@ def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(small, {"HyperToy": HyperToy, "toys": toys})
     assert "class_weight=" in capsys.readouterr().out.splitlines()[-1]
-    best = json.loads((tmp_path / "runs" / "tuning" / "mine" / "best.json").read_text())
+    folder = tmp_path / "runs" / "tuning" / "mine"
+    best = json.loads((folder / "best.json").read_text())
     assert 0.1 <= best["class_weight"] <= 10.0
+    first, second = list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text())))
+    # As the page says.
+    assert float(first["class_weight"]) == 1.0 != float(second["class_weight"])
 
 
 @pytest.mark.parametrize(
@@ -365,6 +427,7 @@ def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
         ("127.0.0.1", "", "", "KERASTUNER_ORACLE_PORT, KERASTUNER_TUNER_ID is missing"),
         ("", "", "chief", "missing: set it, or none"),
         ("127.0.0.1", "{taken}", "chief", "the chief cannot listen at 127.0.0.1:"),
+        ("127.0.0.1", "http", "worker1", "KERASTUNER_ORACLE_PORT from 1 to 65535, received http"),
     ],
 )
 def test_what_several_processes_need_is_checked(tmp_path, monkeypatch, ip, port, name, wanted):
