@@ -25,7 +25,7 @@ with stopping.heard(stop), stopping.watched():
     import time; time.sleep(0.5)
 print("end", flush=True)
 """
-LONG, SHORT = 10**9, 4 * 10**6
+LONG, SHORT = 10**9, 12 * 10**6
 
 
 @contextlib.contextmanager

@@ -205,6 +205,9 @@ def test_best_json_holds_the_base_where_the_beginning_was_best(tmp_path):
             return found | {"objective": -abs(learner.class_weight - BASE.class_weight)}
 
     run(tmp_path, Nearest())
+    begun = json.loads((tmp_path / "trials" / "trial_0" / "trial.json").read_text())
+    # What KerasTuner believes and goes by.
+    assert begun["hyperparameters"]["values"]["class_weight"] == BASE.class_weight
     assert json.loads((tmp_path / "best.json").read_text())["class_weight"] == BASE.class_weight
 
 
