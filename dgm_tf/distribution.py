@@ -9,13 +9,15 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from dgm_tf import _checks
+from dgm_tf import _checks, rendezvous
 from dgm_tf.errors import InputError, PeerLost
 from dgm_tf.settings import DISTRIBUTIONS
 
@@ -23,6 +25,17 @@ from dgm_tf.settings import DISTRIBUTIONS
 Step = Callable[[Any], dict[str, tf.Tensor]]
 
 _WORD = 4  # bytes of an int32
+
+_START_SECONDS = 60
+_GUARD = """
+import os, signal, sys, time
+parent, end = os.getppid(), time.monotonic() + float(sys.argv[1])
+while os.getppid() == parent:
+    time.sleep(0.2)
+    if time.monotonic() > end:
+        print("error: another process of this run has ended; start all again", file=sys.stderr)
+        os.kill(parent, signal.SIGKILL)
+"""
 
 # What a collective operation ends with when another process is gone. Everything else, such as
 # exhausted memory, is this process's own.
@@ -126,14 +139,14 @@ class Processes(Distribution):
 
     def __init__(self, rank: int, processes: int):
         try:
-            self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            with _bounded_start():
+                self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
         except (RuntimeError, tf.errors.OpError) as error:
             raise InputError(
                 "--distribute=multiworker cannot begin; every process of TF_CONFIG must be "
                 "started, at an address that is its own and free, before anything else is done "
                 f"with TensorFlow ({_checks.one_line(error)})"
             ) from error
-        _take_signals_back()
         self.replicas = self._strategy.num_replicas_in_sync
         self.processes = processes
         self.is_chief = rank == 0
@@ -188,11 +201,26 @@ class Processes(Distribution):
             ) from error
 
 
-def _take_signals_back() -> None:
-    """Restores the signal handlers: TensorFlow takes SIGTERM for itself as processes meet."""
-    if threading.current_thread() is threading.main_thread():
-        for each in (signal.SIGINT, signal.SIGTERM):
-            if (handler := signal.getsignal(each)) is not None:
+@contextlib.contextmanager
+def _bounded_start() -> Iterator[None]:
+    """A block that waits in TensorFlow for processes that have just been there, not for long.
+
+    Nothing of Python runs meanwhile, and TensorFlow takes SIGTERM for itself. So Ctrl-C ends this
+    process without Python, and where a peer has died in this moment another process ends it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    guard = subprocess.Popen([sys.executable, "-I", "-S", "-c", _GUARD, str(_START_SECONDS)])
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.wait()
+        for each, handler in former.items():
+            if handler is not None:
                 signal.signal(each, handler)
 
 
@@ -258,7 +286,9 @@ def start(mode: str = "none", *, replicas: int | None = None) -> Distribution:
         if len(devices) == 1:
             return Distribution()
         return Mirrored(tf.distribute.MirroredStrategy(devices))
-    return Processes(*place_in_cluster(os.environ.get("TF_CONFIG")))
+    rank, addresses = place_in_cluster(os.environ.get("TF_CONFIG"))
+    rendezvous.meet(addresses, rank)
+    return Processes(rank, len(addresses))
 
 
 @contextlib.contextmanager
@@ -302,8 +332,8 @@ def _parts_of_processor(wanted: int | None) -> list[str]:
     return [f"CPU:{number}" for number in range(wanted)]
 
 
-def place_in_cluster(text: str | None) -> tuple[int, int]:
-    """This process's number, 0 for the chief, and the number of processes, by a TF_CONFIG.
+def place_in_cluster(text: str | None) -> tuple[int, list[str]]:
+    """This process's number, 0 for the chief, and all addresses, the chief's first, by a TF_CONFIG.
 
     Raises:
         InputError: it does not say, or names tasks other than chief and workers.
@@ -327,7 +357,8 @@ def place_in_cluster(text: str | None) -> tuple[int, int]:
             isinstance(v, list) for v in cluster.values()
         ):
             raise ValueError("its cluster may have chief and worker, lists of addresses")
-        return order.index((kind, index)), len(order)
+        addresses = [str(cluster[name][number]) for name, number in order]
+        return order.index((kind, index)), addresses
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{wanted}; {_checks.one_line(error)} in {_checks.one_line(text)}"

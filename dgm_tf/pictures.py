@@ -61,7 +61,7 @@ def sample_grid(
     pixels = to_uint8(np.broadcast_to(images, (*images.shape[:3], 3)))
     pixels = pixels.repeat(_ZOOM, axis=1).repeat(_ZOOM, axis=2)
     rows = _rows(labels, columns)
-    font = ImageFont.load_default()
+    font = _font("".join(text for text, _ in rows))
     margin = max(math.ceil(font.getlength(text)) for text, _ in rows) + _GAP
     height, width = (side + _GAP for side in pixels.shape[1:3])
     size = margin + columns * width + _GAP, len(rows) * height + _GAP
@@ -75,6 +75,19 @@ def sample_grid(
         middle = _GAP, top + (height - _GAP) // 2
         draw.text(middle, text, fill="black", font=font, anchor="lm")
     write_atomically(path, _png(picture))
+
+
+def _font(text: str) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, or one of this machine's for letters that this one draws as boxes."""
+    own = ImageFont.load_default()
+    box = bytes(own.getmask("\uffff"))
+    letters = frozenset(each for each in text if not each.isascii())
+    if any(bytes(own.getmask(each)) == box for each in letters):
+        from dgm_tf import fonts
+
+        if (other := fonts.with_letters(letters)) is not None:
+            return ImageFont.truetype(other[1], own.size)
+    return own
 
 
 def read_grid(path: str | os.PathLike[str], *, rows: int, image_shape: Sequence[int]) -> np.ndarray:

@@ -1,11 +1,18 @@
 """Asking a run to stop where nothing is lost. Nothing here needs TensorFlow."""
 
 import contextlib
+import select
 import signal
-from collections.abc import Iterator
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 # What a command of several runs ends with.
 RESUMES = "stopped; the same command resumes what is missing"
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_BLOCKED_SECONDS = 1.0  # A handler that has not run by then waits for a library's code.
 
 # Signals belong to the process, and so does this.
 _requested: int | None = None
@@ -62,3 +69,57 @@ def request(signum: int) -> bool:
 def requested() -> bool:
     """Returns whether the code that watches shall stop."""
     return _requested is not None
+
+
+@contextlib.contextmanager
+def heard(stop: Callable[[int], None]) -> Iterator[None]:
+    """A block in which SIGINT and SIGTERM call `stop` with their number, whatever is going on.
+
+    Python runs a handler between two of its own steps in the main thread. That thread may be in a
+    library's code and wait for another process: after a second another thread calls `stop`.
+    """
+    reading, writing = socket.socketpair()
+    reading.setblocking(False)
+    writing.setblocking(False)
+    lock, called_for = threading.RLock(), set()
+
+    def arrived() -> set[int]:
+        with contextlib.suppress(BlockingIOError):
+            return set(reading.recv(4096))
+        return set()
+
+    def in_main_thread(signum: int, _: object) -> None:
+        with lock:
+            arrived()
+            if signum in called_for:
+                called_for.discard(signum)
+                return
+        stop(signum)
+
+    def in_other_thread() -> None:
+        while True:
+            select.select([reading], [], [])
+            if ended.is_set():
+                return
+            time.sleep(_BLOCKED_SECONDS)
+            with lock:
+                blocked = sorted(arrived().intersection(_SIGNALS))
+                called_for.update(blocked)
+            for signum in blocked:
+                stop(signum)
+
+    ended = threading.Event()
+    former = {each: signal.signal(each, in_main_thread) for each in _SIGNALS}
+    former_descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    thread = threading.Thread(target=in_other_thread, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former_descriptor)
+        for each, handler in former.items():
+            signal.signal(each, handler)
+        ended.set()
+        writing.close()  # which ends the thread
+        thread.join()
+        reading.close()

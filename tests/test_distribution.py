@@ -136,11 +136,11 @@ def place(kind="worker", index=0, **tasks):
 
 
 def test_the_first_worker_is_the_chief_unless_there_is_one():
-    assert place(index=0) == (0, 2)
-    assert place(index=1) == (1, 2)
+    assert place(index=0) == (0, ["a:1", "b:1"])
+    assert place(index=1) == (1, ["a:1", "b:1"])
     tasks = {"worker": ["a:1", "b:1"], "chief": ["c:1"]}
-    assert place("chief", 0, **tasks) == (0, 3)
-    assert place("worker", 1, **tasks) == (2, 3)
+    assert place("chief", 0, **tasks) == (0, ["c:1", "a:1", "b:1"])
+    assert place("worker", 1, **tasks) == (2, ["c:1", "a:1", "b:1"])
 
 
 @pytest.mark.parametrize(

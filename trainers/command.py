@@ -3,12 +3,10 @@
 import contextlib
 import dataclasses
 import os
-import signal
 import sys
 from collections.abc import Iterator
-from typing import Any
 
-from dgm_tf import stopping
+from dgm_tf import _quiet, stopping
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from trainers.flags import HelpAsked
 
@@ -39,7 +37,7 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
     """
     found = Outcome()
     try:
-        with _signals_end_process(stopped):
+        with _signals_end_process(stopped), _quiet.without_retracing_warnings():
             yield found
     except stopping.Stopped as stop:
         print(stop, file=sys.stderr)
@@ -81,7 +79,7 @@ def _signals_end_process(line: str) -> Iterator[None]:
     """
     stderr = os.dup(2)  # Descriptor 2 itself is turned away while TensorFlow is imported.
 
-    def stop(signum: int, _: Any) -> None:
+    def stop(signum: int) -> None:
         if stopping.request(signum):
             return
         with contextlib.suppress(Exception):
@@ -91,10 +89,8 @@ def _signals_end_process(line: str) -> Iterator[None]:
         os.write(stderr, clear + f"{line}\n".encode())
         os._exit(stopping.exit_code(signum))
 
-    former = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with stopping.heard(stop):
+            yield
     finally:
-        for each, handler in former.items():
-            signal.signal(each, handler)
         os.close(stderr)

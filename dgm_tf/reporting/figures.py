@@ -4,10 +4,12 @@ The colours are those of Okabe and Ito, which people with any colour vision can 
 dashes and hatches say the same once more. Axes have names and units.
 """
 
+import contextlib
 import io
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from dgm_tf import fonts
 from dgm_tf.reporting.numbers import Curve, Points, mean_curve
 from dgm_tf.storage.files import write_atomically
 
@@ -45,7 +49,7 @@ _LONGEST = 20  # letters of a column's name, which would else leave the cells no
 
 _STYLE = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
+    "font.sans-serif": [fonts.USUAL],
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,  # A class may be called "$".
@@ -327,14 +331,32 @@ def write(figure: Figure, base: str | Path) -> list[Path]:
     Raises:
         InputError: a file cannot be written.
     """
+    _take_other_fonts(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    with _without_glyph_warnings():
+        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     # Text becomes shapes: a reader may not have the font.
     svg = _svg(figure, fonttype="path", transparent=False)
     paths = [Path(f"{base}.png"), Path(f"{base}.svg")]
     for path, content in zip(paths, (buffer.getvalue(), svg.encode()), strict=True):
         write_atomically(path, content)
     return paths
+
+
+def _take_other_fonts(figure: Figure) -> None:
+    """Gives texts with letters that the usual font has not a font of this machine that has them."""
+    for text in figure.findobj(Text):
+        letters = fonts.missing(text.get_text()) - {"\n"}
+        if letters and (other := fonts.with_letters(letters)) is not None:
+            text.set_fontfamily([fonts.USUAL, other[0]])
+
+
+@contextlib.contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """A block in which a letter that no font has is a box and no news."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
+        yield
 
 
 def inline_svg(figure: Figure, name: str) -> str:
@@ -356,7 +378,8 @@ def inline_svg(figure: Figure, name: str) -> str:
 def _svg(figure: Figure, *, fonttype: str, transparent: bool) -> str:
     buffer = io.StringIO()
     # With the salt ids are the same each time, and so is the file.
-    with matplotlib.rc_context(_STYLE | {"svg.fonttype": fonttype, "svg.hashsalt": "dgm_tf"}):
+    style = _STYLE | {"svg.fonttype": fonttype, "svg.hashsalt": "dgm_tf"}
+    with matplotlib.rc_context(style), _without_glyph_warnings():
         figure.savefig(
             buffer,
             format="svg",

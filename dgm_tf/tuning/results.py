@@ -9,7 +9,6 @@ from typing import Any
 from keras_tuner.engine.trial import Trial, TrialStatus
 from matplotlib.figure import Figure
 
-from dgm_tf import _checks
 from dgm_tf.reporting import figures, tables
 from dgm_tf.settings import DGMSettings
 from dgm_tf.tuning.hypermodel import OBJECTIVE
@@ -61,13 +60,11 @@ def trial_result(trial: Trial, tuner: DGMTuner) -> TrialResult:
     if trial.status == TrialStatus.COMPLETED:
         metrics = {name: trial.metrics.get_last_value(name) for name in trial.metrics.metrics}
     else:
-        # The last line of a traceback is the error's name and text. From a worker none comes.
-        *_, last = (trial.message or "").strip().splitlines() or [""]
-        reason = _checks.one_line(last.partition(": ")[2] or "failed at a worker, which said why")
+        reason = trial.message or "failed at a worker, which said why"
     hp = trial.hyperparameters
     return TrialResult(
         number=int(trial.trial_id) + 1,
-        settings=tuner.hypermodel.settings(hp),
+        settings=tuner.hypermodel.chosen(hp),
         values=tuner.hypermodel.searched(hp),
         budget=tuner.budget(hp),
         metrics=metrics,

@@ -3,33 +3,37 @@
 import dataclasses
 import json
 import os
+import shlex
 import socket
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import grpc
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
-from keras_tuner.errors import FailedTrialError, FatalError
+from keras_tuner.errors import FailedTrialError
 
 from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import figures
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import check_writable
-from dgm_tf.storage.files import write_atomically
+from dgm_tf.storage.files import locked, write_atomically
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning import results
+from dgm_tf.tuning.chief import Chief
 from dgm_tf.tuning.hypermodel import HyperDGM
 from dgm_tf.tuning.results import TrialResult
 from dgm_tf.tuning.space import Plan
 from dgm_tf.tuning.tuner import DGMTuner, new_oracle, reached
+from dgm_tf.tuning.worker import Client, Link, NothingLeft
 
 # In common with the folder that a search continues.
 _IDENTITY = ("stream", "base", "space", "tuner", "tasks", "aim", "factor", "halvings")
 _CHIEF, _WORKER = "chief", "worker"
-_FRESH = "fresh.json"
+_RECORD, _BEST, _FRESH = "search.json", "best.json", "fresh.json"
+_FINISHED = "finished"  # how many trials were asked for when none was left
 
 
 def search(
@@ -63,20 +67,38 @@ def search(
     """
     default = f"runs/tuning/{stream.name}-dgm-{hypermodel.base.variant}"
     folder = Path(plan.search_dir or default)
-    role = _role()
+    place = _place()
     stream.seen_validation(plan.tasks)  # So that what does not fit is said before any work.
-    if role != _WORKER:
-        check_writable(folder, flag="--search_dir")
-        _open(folder, _description(stream, hypermodel, plan, command))
+    description = _description(stream, hypermodel, plan, command)
+    if place.role == _WORKER:
+        _work(place, folder, description, stream, hypermodel, plan)
+        return []
+    check_writable(folder, flag="--search_dir")
+    with locked(folder):
+        _open(folder, description)
+        return _lead(place, folder, description, stream, hypermodel, plan)
+
+
+def _lead(
+    place: "_Place",
+    folder: Path,
+    description: Mapping[str, Any],
+    stream: TaskStream,
+    hypermodel: HyperDGM,
+    plan: Plan,
+) -> list[TrialResult]:
+    """The search of its only process, or of the chief: all that is written comes from here."""
     oracle = new_oracle(plan, seed=randomness.derive(hypermodel.base.seed, "search"))
     tuner = DGMTuner(oracle, hypermodel, folder / "trials", plan)
-    # At a worker the tuner's oracle asks the chief, and cannot tell this.
-    finished = 0 if role == _WORKER else len(_ended(tuner))
+    finished = len(_ended(tuner))
     resumed = f", resumed after {finished} finished trials" if finished else ""
-    tuner.say(f"{stream.scenario}\n{f'{role} of ' if role else ''}search: {folder}{resumed}")
-    _run(tuner, stream)
-    if role == _WORKER:
-        return []
+    tuner.say(f"{stream.scenario}\n{place.title}search: {folder}{resumed}")
+    if place.role != _CHIEF:
+        tuner.search(stream)
+    elif not (finished and _is_finished(folder, description, plan)):
+        tuner.save()
+        Chief(oracle, _identity(description), tuner.say).serve(place.ip, place.port)
+    _write_json(folder / _RECORD, _read_json(folder / _RECORD) | {_FINISHED: plan.trials})
     trials = results.ranked(_ended(tuner))
     _write(folder, trials, stream.scenario)
     for seed in plan.fresh_seeds:
@@ -85,16 +107,30 @@ def search(
     return trials
 
 
-def _run(tuner: DGMTuner, stream: TaskStream) -> None:
-    """Runs the trials; an error of one ends the search as itself."""
-    try:
-        tuner.search(stream)
-    except FatalError as error:
-        raise (error.__cause__ or error) from None
-    except grpc.RpcError as error:
-        raise InputError(
-            f"the chief does not answer ({error.code().name}); start it, then this worker again"
-        ) from error
+def _work(
+    place: "_Place",
+    folder: Path,
+    description: Mapping[str, Any],
+    stream: TaskStream,
+    hypermodel: HyperDGM,
+    plan: Plan,
+) -> None:
+    """The search of a worker, which writes nothing; its folder may be on another machine."""
+
+    def is_finished() -> bool:
+        return _is_finished(folder, description, plan)
+
+    link = Link(place.ip, place.port, place.name, _identity(description), is_finished)
+    with tempfile.TemporaryDirectory() as scratch:
+        oracle = new_oracle(plan, seed=0)  # the chief's in place of it
+        tuner = DGMTuner(oracle, hypermodel, Path(scratch) / "trials", plan)
+        tuner.say(f"{stream.scenario}\n{place.title}search: {folder}")
+        try:
+            with link.joined():
+                tuner.oracle = Client(oracle, link)
+                tuner.search(stream)
+        except NothingLeft:
+            tuner.say(f"the search is finished: {folder}")
 
 
 def _ended(tuner: DGMTuner) -> list[TrialResult]:
@@ -105,25 +141,38 @@ def _ended(tuner: DGMTuner) -> list[TrialResult]:
     ]
 
 
-def _role() -> str | None:
-    """Chief, worker, or None for the only process of a search."""
+class _Place(NamedTuple):
+    """This process's place in a search; of the only process everything is empty."""
+
+    role: str = ""
+    ip: str = ""
+    port: str = ""
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.role} of " if self.role else ""
+
+
+def _place() -> _Place:
     names = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
     missing = [name for name in names if not os.environ.get(name)]
     if len(missing) == len(names):
-        return None
+        return _Place()
     if missing:
         raise InputError(
             f"expected {', '.join(names)} together, {', '.join(missing)} is missing: set it, or "
             "none of them for one process"
         )
     ip, port, name = (os.environ[each] for each in names)
+    if not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise InputError(f"expected {names[1]} from 1 to {2**16 - 1}, received {port}")
     if _CHIEF not in name:
-        return _WORKER
+        return _Place(_WORKER, ip, port, name)
     try:
-        # gRPC would listen at the port of another search's chief, too, and mix their workers.
-        with socket.create_server((ip, int(port))):
-            return _CHIEF
-    except (OSError, ValueError, OverflowError) as error:
+        with socket.create_server((ip, int(port))):  # before any work
+            return _Place(_CHIEF, ip, port, name)
+    except OSError as error:
         raise InputError(
             f"the chief cannot listen at {ip}:{port} ({error}); name another {names[1]}"
         ) from error
@@ -136,7 +185,7 @@ def _description(
     stream: TaskStream, hypermodel: HyperDGM, plan: Plan, command: str
 ) -> dict[str, Any]:
     space = keras_tuner.HyperParameters()
-    hypermodel.settings(space)
+    hypermodel.chosen(space)
     hyperband = plan.tuner == "hyperband"
     described = stream.describe()
     return {
@@ -158,8 +207,13 @@ def _description(
 
 def _open(folder: Path, description: Mapping[str, Any]) -> None:
     """Takes the folder for a search, or makes sure that it is this one's already."""
-    path = folder / "search.json"
+    path = folder / _RECORD
     if not path.exists():
+        if (folder / "trials" / "oracle.json").exists():
+            raise InputError(
+                f"{folder} holds trials without {_RECORD}, so it cannot be told whether they are "
+                "this search's; choose another --search_dir or delete that one"
+            )
         _write_json(path, description)
         return
     wanted = json.loads(json.dumps(description))
@@ -168,6 +222,20 @@ def _open(folder: Path, description: Mapping[str, Any]) -> None:
             f"{folder} holds another search: {'; '.join(differing)}; choose another --search_dir "
             "or delete that one"
         )
+
+
+def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: description[name] for name in _IDENTITY}
+
+
+def _is_finished(folder: Path, description: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether the folder, where this process can see it, has all of the trials."""
+    try:
+        found = _read_json(folder / _RECORD)
+        wanted = json.loads(json.dumps(_identity(description)))
+        return found[_FINISHED] >= plan.trials and not _checks.differences(found, wanted, wanted)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _read_json(path: Path) -> Any:
@@ -189,7 +257,7 @@ def _write(folder: Path, trials: list[TrialResult], scenario: str) -> None:
             "other settings"
         )
     figures.write(results.figure(trials), folder / "front")
-    _write_json(folder / "best.json", results.settings_file(best))
+    _write_json(folder / _BEST, results.settings_file(best))
 
 
 def _report(folder: Path, trials: list[TrialResult]) -> str:
@@ -198,7 +266,7 @@ def _report(folder: Path, trials: list[TrialResult]) -> str:
         parts.append("\n".join(["With fresh seeds:", *map(_fresh_line, _read_json(path))]))
     parts.append(
         f"Pareto front: {folder / 'front.png'}\n"
-        f"Settings of the best: --settings={folder / 'best.json'}"
+        f"Settings of the best: {shlex.quote(f'--settings={folder / _BEST}')}"
     )
     return "\n\n".join(parts)
 

@@ -19,15 +19,14 @@ class Range(NamedTuple):
     high: float
     step: int | None = None
 
-    def declare(self, hp: Any, name: str, default: Any) -> Any:
+    def declare(self, hp: Any, name: str) -> Any:
         """The value that KerasTuner's `hp` has for the setting, which it then knows.
 
         Real numbers have three digits: a search tells no finer ones apart.
         """
         if self.step is not None:
-            return hp.Int(name, self.low, self.high, step=self.step, default=default)
-        value = hp.Float(name, self.low, self.high, sampling="log", default=default)
-        return value if value == default else float(f"{value:.3g}")
+            return hp.Int(name, self.low, self.high, step=self.step)
+        return float(f"{hp.Float(name, self.low, self.high, sampling='log'):.3g}")
 
     def __str__(self) -> str:
         kind = f" by {self.step}" if self.step is not None else ", logarithmic"
@@ -39,9 +38,9 @@ class Choice(NamedTuple):
 
     values: tuple[str, ...]
 
-    def declare(self, hp: Any, name: str, default: Any) -> Any:
+    def declare(self, hp: Any, name: str) -> Any:
         """As `Range.declare`."""
-        return hp.Choice(name, list(self.values), default=default)
+        return hp.Choice(name, list(self.values))
 
     def __str__(self) -> str:
         return " or ".join(self.values)

@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import io
 import json
+import math
 import sys
 import warnings
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ from typing import Any
 
 import keras_tuner
 from keras_tuner.engine import base_tuner
-from keras_tuner.engine.trial import Trial
+from keras_tuner.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
-from dgm_tf import _checks
+from dgm_tf import _checks, _quiet
 from dgm_tf.progress import TaskProgress
 from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
@@ -25,8 +26,16 @@ from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 from dgm_tf.tuning.space import Plan
 
 
-class _Oracle(keras_tuner.Oracle):
-    """Base class of the oracles: begins with the base settings and survives a kill."""
+class SearchOracle(keras_tuner.Oracle):
+    """Base class of the oracles: begins with the base settings and survives a kill.
+
+    Attributes:
+        reasons: of failures that workers have told, by trial id, until the trial has ended.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.reasons: dict[str, str] = {}
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         response = super().populate_space(trial_id)
@@ -35,6 +44,47 @@ class _Oracle(keras_tuner.Oracle):
             # The space itself has the defaults of all that is active.
             response["values"] = hyperband | self.hyperparameters.values
         return response
+
+    @keras_tuner.synchronized
+    def update_trial(self, trial_id: str, metrics: Mapping[str, Any], step: int = 0) -> Trial:
+        if trial_id in self.end_order:
+            return self.trials[trial_id]
+        return super().update_trial(trial_id, metrics, step)
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial: Trial) -> None:
+        trial.message = self.reasons.pop(trial.trial_id, trial.message)
+        # A worker that was thought dead, or that a chief started again did not know, has its result
+        # counted once.
+        if trial.trial_id in self.end_order:
+            return
+        if trial.trial_id in self._retry_queue:
+            self._retry_queue.remove(trial.trial_id)
+        super().end_trial(trial)
+
+    @keras_tuner.synchronized
+    def take_back(self, name: str) -> str:
+        """Gives the trial of a worker that has died to the next one that asks.
+
+        Returns:
+            The trial's number, from 1; an empty text where the worker had none.
+        """
+        self.tuner_ids.discard(name)
+        trial = self.ongoing_trials.pop(name, None)
+        if trial is None:
+            return ""
+        self._retry_queue.append(trial.trial_id)
+        self.save()
+        return str(int(trial.trial_id) + 1)
+
+    def reload(self) -> None:
+        super().reload()
+        # A kill may have come between the writing of a trial's file and the oracle's.
+        ended = {TrialStatus.COMPLETED, TrialStatus.FAILED}
+        begun = sorted(id_ for id_, trial in self.trials.items() if trial.status not in ended)
+        self._retry_queue = begun[::-1]  # Its end is taken first.
+        known = {*self.end_order, *begun}
+        self.end_order += sorted(self.trials.keys() - known)
 
     # KerasTuner writes into its files in place: a process killed meanwhile would leave half of one.
 
@@ -46,11 +96,11 @@ class _Oracle(keras_tuner.Oracle):
         write_atomically(path, json.dumps(trial.get_state()).encode())
 
 
-class _Random(_Oracle, keras_tuner.oracles.RandomSearchOracle):
+class _Random(SearchOracle, keras_tuner.oracles.RandomSearchOracle):
     """Settings at random."""
 
 
-class _Bayesian(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
+class _Bayesian(SearchOracle, keras_tuner.oracles.BayesianOptimizationOracle):
     """Settings of which a Gaussian process expects most."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -60,11 +110,11 @@ class _Bayesian(_Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
             return super().populate_space(trial_id)
 
 
-class _Hyperband(_Oracle, keras_tuner.oracles.HyperbandOracle):
+class _Hyperband(SearchOracle, keras_tuner.oracles.HyperbandOracle):
     """Many settings on a small budget, the best of them again on a larger one."""
 
 
-def new_oracle(plan: Plan, *, seed: int) -> keras_tuner.Oracle:
+def new_oracle(plan: Plan, *, seed: int) -> SearchOracle:
     """The oracle of a search.
 
     Args:
@@ -91,13 +141,13 @@ class DGMTuner(base_tuner.BaseTuner):
     rates decay over the whole of a task, so that learning cannot be prolonged.
 
     Args:
-        oracle: of `new_oracle`.
+        oracle: of `new_oracle`; a worker's tuner gets the chief's in its place.
         hypermodel: the search space.
         folder: of KerasTuner's trials; a search that stands there is resumed.
         plan: for the number of tasks, and for silence.
     """
 
-    def __init__(self, oracle: keras_tuner.Oracle, hypermodel: HyperDGM, folder: Path, plan: Plan):
+    def __init__(self, oracle: SearchOracle, hypermodel: HyperDGM, folder: Path, plan: Plan):
         self._tasks, self._quiet = plan.tasks, plan.quiet
         self._line = ""
         self._full = getattr(oracle, "max_epochs", None)
@@ -138,7 +188,8 @@ class DGMTuner(base_tuner.BaseTuner):
         Errors are those of `HyperDGM.metrics`.
         """
         gc.collect()  # the networks and graphs of the learner before
-        with TaskProgress(title, live=False if self._quiet else None) as progress:
+        live = False if self._quiet else None
+        with _quiet.without_retracing_warnings(), TaskProgress(title, live=live) as progress:
             return self.hypermodel.metrics(
                 self.hypermodel.learner(settings),
                 stream.fresh(),
@@ -151,21 +202,29 @@ class DGMTuner(base_tuner.BaseTuner):
 
         Raises:
             keras_tuner.errors.FailedTrialError: the settings are unusable.
-            keras_tuner.errors.FatalError: for any other error, which is its cause: KerasTuner would
-                take it for a trial that failed.
         """
         hp, name = trial.hyperparameters, f"trial {int(trial.trial_id) + 1}"
         title = f"{name}: {self._shown(hp)}"
         try:
-            settings = _within(self.budget(hp), self.hypermodel.settings(hp))
+            settings = _within(self.budget(hp), self.hypermodel.chosen(hp))
             metrics = self.learn(settings, stream, title=name)
+            if not math.isfinite(metrics[OBJECTIVE]):  # KerasTuner could not compare it.
+                raise keras_tuner.errors.FailedTrialError(f"the objective is {metrics[OBJECTIVE]}")
         except keras_tuner.errors.FailedTrialError as error:
             self.say(f"{title}: failed, {_checks.one_line(error)}")
             raise
-        except Exception as error:
-            raise keras_tuner.errors.FatalError("a trial raised an error") from error
         self._line = f"{title}: {reached(metrics)}"
         return metrics
+
+    def _try_run_and_update_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
+        # KerasTuner prints every failure's traceback, and takes a bug for one, too.
+        try:
+            metrics = self.run_trial(trial, *args, **options)
+            self.oracle.update_trial(trial.trial_id, metrics)
+            trial.status = TrialStatus.COMPLETED
+        except keras_tuner.errors.FailedTrialError as error:
+            trial.status = TrialStatus.FAILED
+            trial.message = _checks.one_line(error)
 
     def on_trial_end(self, trial: Any) -> None:
         """Keeps the trial, then shows its metrics: no trial that was shown is lost by Ctrl-C."""

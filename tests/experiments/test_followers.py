@@ -1,5 +1,6 @@
 """The chief's word arrives to the bit, and whoever hears it learns the same."""
 
+import json
 import signal
 import time
 
@@ -205,3 +206,37 @@ def test_a_run_that_is_stopped_everywhere_keeps_its_last_step(tmp_path):
     (code, output), (other, _) = map(ended, processes)
     assert (code, other) == (143, 143), output
     assert "the same command resumes it from there" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_waits_for_the_others_says_so_and_ends_on_a_signal(tmp_path, rank, signum):
+    config = tf_configs(2)[rank]
+    other = json.loads(config)["cluster"]["worker"][1 - rank]
+    alone = trainer(tmp_path, "--distribute=multiworker", tf_config=config)
+    for line in alone.stdout:
+        if line.startswith("waiting for"):
+            break
+    assert other in line
+    alone.send_signal(signum)
+    code, output = ended(alone)
+    assert code == 128 + signum and output.startswith("stopped;")
+
+
+@pytest.mark.slow
+def test_a_process_whose_peer_does_not_answer_ends_when_asked_twice(tmp_path):
+    chief, follower = two_processes(tmp_path)
+    wait_for_checkpoint(tmp_path, 1, chief)
+    follower.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(2.0)
+        chief.send_signal(signal.SIGTERM)
+        time.sleep(2.0)
+        assert chief.poll() is None  # It would write a checkpoint first.
+        chief.send_signal(signal.SIGTERM)
+        assert chief.wait(timeout=10) == 143
+    finally:
+        follower.kill()
+    ended(chief)
+    ended(follower)

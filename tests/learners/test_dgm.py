@@ -9,13 +9,14 @@ import json
 import keras
 import numpy as np
 import pytest
-from tensorflow.python.framework.func_graph import FuncGraph
+from tensorflow.python.framework import func_graph
 
 from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedLayer
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.dgm import DGM
+from dgm_tf.networks import drawing
 from dgm_tf.registry import load_state
 from dgm_tf.settings import RECIPES, Recipe
 from dgm_tf.stream import TaskClosed, class_incremental
@@ -637,11 +638,37 @@ def test_a_state_with_something_missing_is_refused(run_w):
 
 def test_a_finished_task_leaves_no_graph_in_memory():
     def graphs():
+        drawing._traced.cache_clear()  # the one graph of all finished tasks
         gc.collect()
-        return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+        return sum(isinstance(thing, func_graph.FuncGraph) for thing in gc.get_objects())
 
     before = graphs()
     learner = tiny(epochs=1, consolidation_steps=1)
     for task in itertools.islice(digits(), 2):
         learner.learn(task)
     assert graphs() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"variant": "w"}, {"variant": "a", "replay": "full"}])
+def test_a_task_makes_no_more_graphs_than_the_tasks_before(monkeypatch, changes):
+    """Replay, recall and evaluation have graphs for all finished tasks, not for each."""
+    made = []
+    trace = func_graph.func_graph_from_py_func
+
+    def counted(*arguments, **options):
+        graph = trace(*arguments, **options)
+        made.append(len(graph.get_operations()))
+        return graph
+
+    monkeypatch.setattr(func_graph, "func_graph_from_py_func", counted)
+    learner = tiny(epochs=1, consolidation_steps=1, **changes)
+    stream, operations = class_incremental("digits"), []
+    for task in itertools.islice(stream, 4):
+        made.clear()
+        learner.learn(task)
+        learner.evaluate(stream.seen_test(task))
+        operations.append((len(made), sum(made)))
+    # The third task is the first with two finished ones.
+    assert operations[3] == operations[2], operations
+    assert operations[2][0] == operations[1][0] > 3, operations

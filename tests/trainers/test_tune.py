@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,24 +101,128 @@ def test_a_search_stopped_by_ctrl_c_is_resumed_and_its_file_serves_a_trainer(tmp
     assert json.loads((folder / "best.json").read_text()).items() <= used.items()
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def start_several(folder, order, *arguments, port=None):
+    """Processes by name, begun in this order, each so many seconds after the one before."""
+    common = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port or free_port()}
+    begun = {}
+    for name, seconds in order:
+        time.sleep(seconds)
+        begun[name] = start(folder, *arguments, KERASTUNER_TUNER_ID=name, **common)
+    return begun
+
+
+def ended(processes):
+    """Output and errors of processes that have ended well, by name."""
+    found = {name: process.communicate(timeout=300) for name, process in processes.items()}
+    codes = {name: process.returncode for name, process in processes.items()}
+    assert set(codes.values()) == {0}, (codes, found)
+    return found
+
+
+def trials_run(found):
+    lines = [line for output, _ in found.values() for line in output.splitlines()]
+    return sorted(line.split(":")[0] for line in lines if line.startswith("trial "))
+
+
+def check_results(folder, trials):
+    rows = (folder / "trials.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, trials + 1))
+    assert not any(row.split(",")[-1] for row in rows)  # none has failed
+    assert (folder / "best.json").exists()
+
+
+ORDERS = {
+    "all at once": [("worker1", 0), ("chief", 0), ("worker2", 0)],
+    "all at once again": [("chief", 0), ("worker2", 0), ("worker1", 0)],
+    "and again": [("worker2", 0), ("worker1", 0), ("chief", 0)],
+    "a worker long before": [("worker1", 0), ("chief", 25), ("worker2", 0)],
+    "the chief long before": [("chief", 0), ("worker1", 25), ("worker2", 0)],
+    "a worker after the end": [("chief", 0), ("worker1", 0), ("worker2", 45)],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_chief_and_two_workers_may_start_in_any_order_and_at_any_pace(tmp_path, order):
+    folder = tmp_path / "search"
+    found = ended(start_several(folder, ORDERS[order], "--trials=3"))
+    assert trials_run(found) == ["trial 1", "trial 2", "trial 3"]
+    check_results(folder, 3)
+    says = {name for name, (_, error) in found.items() if "waiting for" in error}
+    if order == "a worker long before":
+        assert "waiting for the chief at 127.0.0.1:" in found["worker1"][1]
+    if order == "the chief long before":
+        assert says == {"chief"}
+    if order == "a worker after the end":
+        assert f"the search is finished: {folder}" in found["worker2"][0]
+
+
+@pytest.mark.slow
+def test_a_folder_in_which_a_worker_was_first_is_taken(tmp_path):
+    (tmp_path / "trials").mkdir()  # as workers once left it behind
+    found = ended(start_several(tmp_path, [("worker1", 0), ("chief", 0)], "--trials=1"))
+    assert trials_run(found) == ["trial 1"]
+    check_results(tmp_path, 1)
+
+
+@pytest.mark.slow
+def test_a_search_survives_the_deaths_of_its_chief_and_of_a_worker_in_a_trial(tmp_path):
+    folder, port = tmp_path / "search", free_port()
+    order = [(name, 0) for name in ("chief", "worker1", "worker2")]
+    begun = start_several(folder, order, "--trials=4", port=port)
+    for line in begun["worker1"].stdout:
+        if line.startswith("trial "):
+            break
+    time.sleep(1.0)  # It has a next one by now.
+    for name in "worker1", "chief":
+        begun[name].kill()
+        begun[name].communicate()
+    begun |= start_several(folder, [("chief", 8)], "--trials=4", port=port)
+    del begun["worker1"]
+    found = ended(begun)
+    assert "waiting for the chief" in found["worker2"][1]
+    assert "resumed after" in found["chief"][0]
+    check_results(folder, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chief", "worker1"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_waits_says_so_and_ends_on_a_signal(tmp_path, name, signum):
+    (waits,) = start_several(tmp_path / "search", [(name, 0)], "--trials=1").values()
+    for line in waits.stderr:
+        if "waiting for" in line:
+            break
+    waits.send_signal(signum)
+    assert waits.wait(timeout=5) == 128 + signum
+    waits.communicate()
+
+
+@pytest.mark.slow
+def test_a_worker_with_other_flags_is_refused(tmp_path):
+    folder, port = tmp_path / "search", free_port()
+    chief = start_several(folder, [("chief", 0)], "--trials=1", port=port)
+    other = start_several(folder, [("worker1", 0)], "--trials=1", "--seed=3", port=port)["worker1"]
+    _, error = other.communicate(timeout=200)
+    assert other.returncode == 2 and "another search than the chief" in error
+    assert "base.seed is 0 there, 3 here" in error
+    ended(chief | start_several(folder, [("worker1", 0)], "--trials=1", port=port))
+
+
 @pytest.mark.slow
 def test_a_chief_and_two_workers_share_a_search_that_one_process_began(tmp_path):
     folder = tmp_path / "search"
     first = start(folder, "--trials=1")
     _, error = first.communicate(timeout=300)
     assert first.returncode == 0, error
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
-    names = ("chief", "worker1", "worker2")
-    processes = [start(folder, "--trials=4", KERASTUNER_TUNER_ID=name, **common) for name in names]
-    chief, *workers = (process.communicate(timeout=900) for process in processes)
-    assert [process.returncode for process in processes] == [0] * 3, (chief, workers)
-    assert "resumed after 1 finished trials" in chief[0]
-    lines = [line for output, _ in workers for line in output.splitlines()]
-    ran = sorted(line.split(":")[0] for line in lines if line.startswith("trial "))
-    assert ran == ["trial 2", "trial 3", "trial 4"]
-    rows = (folder / "trials.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[0] for row in rows] == list("1234")
-    assert (folder / "best.json").exists()
+    order = [(name, 0) for name in ("chief", "worker1", "worker2")]
+    found = ended(start_several(folder, order, "--trials=4"))
+    assert "resumed after 1 finished trials" in found["chief"][0]
+    assert trials_run(found) == ["trial 2", "trial 3", "trial 4"]
+    check_results(folder, 4)

@@ -1,8 +1,11 @@
 """Searches by trials that learn nothing: every tuner, resuming, failures, and what is left."""
 
+import csv
 import dataclasses
+import io
 import json
 import re
+import shlex
 import socket
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.settings import DGMSettings
+from dgm_tf.storage.files import locked
 from dgm_tf.tuning import tuner
 from dgm_tf.tuning.hypermodel import HyperDGM
 from dgm_tf.tuning.measure import Measured
@@ -134,6 +138,88 @@ def test_what_cannot_be_searched_is_refused(kind, options, wanted):
         kind(**options)
 
 
+# The beginning in a subclass.
+
+
+def _ratio(hp, base):
+    ratio = hp.Float("ratio", 0.1, 10.0)
+    return {"critic_learning_rate": base.learning_rate * ratio}
+
+
+# Parameters as people write them, none of which begins at the base by itself.
+OWN = {
+    "without a default": lambda hp, base: {"class_weight": hp.Float("class_weight", 0.1, 10.0)},
+    "another default": lambda hp, base: {
+        "class_weight": hp.Float("class_weight", 0.1, 10.0, default=5.0)
+    },
+    "base outside the range": lambda hp, base: {"class_weight": hp.Float("class_weight", 2, 9)},
+    "base outside a logarithm": lambda hp, base: {
+        "class_weight": hp.Float("class_weight", 0.1, 1.0, sampling="log")
+    },
+    "whole numbers": lambda hp, base: {"latent_dim": hp.Int("latent_dim", 16, 256, step=16)},
+    "a choice": lambda hp, base: {"latent_dim": hp.Choice("latent_dim", [16, 128, 256])},
+    "base no choice": lambda hp, base: {"latent_dim": hp.Choice("latent_dim", [16, 32])},
+    "texts": lambda hp, base: {"replay": hp.Choice("replay", ["full", "balanced"])},
+    "a switch": lambda hp, base: {
+        "sparsity_follows_size": hp.Boolean("sparsity_follows_size", default=True)
+    },
+    "another name": _ratio,
+}
+
+
+def own_parameters(declared, base):
+    class Own(HyperToy):
+        def settings(self, hp):
+            return dataclasses.replace(super().settings(hp), **declared(hp, self.base))
+
+    return Own(base, Aim(search=("s_max",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "random") for name in OWN), ("without a default", "hyperband"),
+     ("base outside a logarithm", "bayesian"), ("base no choice", "bayesian")],
+)  # fmt: skip
+def test_the_first_trial_of_a_subclass_has_the_base_settings(tmp_path, name, kind):
+    zero = name == "base outside a logarithm"
+    base = dataclasses.replace(BASE, class_weight=0.0) if zero else BASE
+    model = own_parameters(OWN[name], base)
+    options = HALVING if kind == "hyperband" else {"tuner": kind, "trials": 7}
+    trials, learnt = run(tmp_path, model, **options)
+    first = next(trial for trial in trials if trial.number == 1)
+    assert first.settings == base
+    assert dataclasses.replace(learnt[0][0], epochs=base.epochs, steps=base.steps) == base
+    for searched, value in first.values.items():
+        assert value == getattr(base, searched)
+    assert len({trial.settings for trial in trials}) > len(trials) // 2  # others have other ones
+
+
+def test_best_json_holds_the_base_where_the_beginning_was_best(tmp_path):
+    class Nearest(HyperToy):
+        def settings(self, hp):
+            weight = hp.Float("class_weight", 0.1, 10.0)
+            return dataclasses.replace(super().settings(hp), class_weight=weight)
+
+        def metrics(self, learner, stream, *, tasks, callbacks=()):
+            found = super().metrics(learner, stream, tasks=tasks, callbacks=callbacks)
+            return found | {"objective": -abs(learner.class_weight - BASE.class_weight)}
+
+    run(tmp_path, Nearest())
+    begun = json.loads((tmp_path / "trials" / "trial_0" / "trial.json").read_text())
+    # What KerasTuner believes and goes by.
+    assert begun["hyperparameters"]["values"]["class_weight"] == BASE.class_weight
+    assert json.loads((tmp_path / "best.json").read_text())["class_weight"] == BASE.class_weight
+
+
+def test_a_parameter_keeps_its_default_where_that_is_the_base(tmp_path):
+    def declared(hp, base):
+        ratio = hp.Float("ratio", 0.1, 10.0, default=1.0)
+        return {"critic_learning_rate": base.critic_learning_rate * ratio}
+
+    trials, _ = run(tmp_path, own_parameters(declared, BASE), trials=1)
+    assert trials[0].settings == BASE and trials[0].values["ratio"] == 1.0
+
+
 # Resuming.
 
 
@@ -148,6 +234,32 @@ def test_a_search_that_was_killed_is_resumed_with_the_finished_trials(tmp_path, 
         run(tmp_path / "killed", HyperToy(errors={2: Killed()}), **options)
     trials, left = run(tmp_path / "killed", **options)
     assert left == learnt[1:] and objectives(trials) == objectives(whole)
+
+
+@pytest.mark.parametrize("kind", ["random", "bayesian"])
+def test_a_kill_between_the_files_of_a_trial_and_of_the_search_loses_no_trial(
+    tmp_path, monkeypatch, kind
+):
+    save = tuner.SearchOracle._save_trial
+    written = []
+
+    def killed(self, trial):
+        save(self, trial)
+        written.append(trial.trial_id)
+        if len(written) == when:
+            raise Killed
+
+    # Each trial's file is written when it begins, when it has been measured and when it ends.
+    for when in range(4, 7):
+        folder = tmp_path / str(when)
+        written.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(tuner.SearchOracle, "_save_trial", killed)
+            with pytest.raises(Killed):
+                run(folder, tuner=kind, trials=3)
+        trials, _ = run(folder, tuner=kind, trials=3)
+        assert sorted(trial.number for trial in trials) == [1, 2, 3]
+        assert all(trial.usable for trial in trials)
 
 
 def test_a_finished_search_learns_nothing_more_and_more_trials_can_follow(tmp_path):
@@ -178,6 +290,27 @@ def test_the_folder_of_another_search_is_refused(tmp_path):
 
 
 # Failures.
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_failed_trial_is_one_line_and_no_traceback(tmp_path, capfd, quiet):
+    run(tmp_path, HyperToy(errors={1: FULL}), trials=2, quiet=quiet)
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert sum("out of memory" in line for line in out.splitlines()) == (1 if quiet else 2)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_an_objective_that_is_no_number_is_a_failed_trial(tmp_path, number):
+    class Odd(HyperToy):
+        def metrics(self, learner, stream, *, tasks, callbacks=()):
+            found = super().metrics(learner, stream, tasks=tasks, callbacks=callbacks)
+            return found | ({"objective": number} if len(self.learnt) == 2 else {})
+
+    trials, _ = run(tmp_path, Odd(), tuner="bayesian")
+    assert {trial.number: trial.reason for trial in trials if trial.reason} == {
+        2: f"the objective is {number}"
+    }
 
 
 def test_unusable_trials_are_failed_ones_and_the_search_continues(tmp_path, capsys):
@@ -214,11 +347,40 @@ def test_a_search_without_a_usable_trial_says_so(tmp_path):
 # What is left behind.
 
 
+def test_printed_flags_can_be_pasted(tmp_path, capsys):
+    folder = tmp_path / "it's my search"
+    run(folder, trials=1)
+    *_, last = capsys.readouterr().out.splitlines()
+    (flag,) = shlex.split(last.partition(": ")[2])
+    assert flag == f"--settings={folder}/best.json"
+
+
+@pytest.mark.parametrize("left", [["trials"], ["trials/trial_0"], ["trials/worker1.json/x"]])
+def test_a_folder_without_a_search_is_taken_whatever_workers_left_there(tmp_path, left):
+    for name in left:
+        (tmp_path / name).mkdir(parents=True)
+    trials, _ = run(tmp_path, trials=2)
+    assert len(trials) == 2
+
+
+def test_trials_of_an_unknown_search_are_refused(tmp_path):
+    run(tmp_path, trials=1)
+    (tmp_path / "search.json").unlink()
+    with pytest.raises(InputError, match="holds trials without search.json"):
+        run(tmp_path, trials=1)
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path):
+    with locked(tmp_path), pytest.raises(InputError, match="another process is at work in"):
+        run(tmp_path)
+
+
 def test_tables_picture_settings_and_record_are_written(tmp_path):
     folder = tmp_path
     trials, _ = run(folder)
     assert {path.name for path in folder.iterdir()} == {
-        "search.json", "trials", "trials.md", "trials.csv", "front.png", "front.svg", "best.json"
+        "search.json", "trials", "trials.md", "trials.csv", "front.png", "front.svg", "best.json",
+        ".lock",
     }  # fmt: skip
     lines = (folder / "trials.csv").read_text().splitlines()[1:]
     assert [line.split(",")[0] for line in lines] == list("1234")
@@ -254,8 +416,12 @@ def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(small, {"HyperToy": HyperToy, "toys": toys})
     assert "class_weight=" in capsys.readouterr().out.splitlines()[-1]
-    best = json.loads((tmp_path / "runs" / "tuning" / "mine" / "best.json").read_text())
+    folder = tmp_path / "runs" / "tuning" / "mine"
+    best = json.loads((folder / "best.json").read_text())
     assert 0.1 <= best["class_weight"] <= 10.0
+    first, second = list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text())))
+    # As the page says.
+    assert float(first["class_weight"]) == 1.0 != float(second["class_weight"])
 
 
 @pytest.mark.parametrize(
@@ -264,6 +430,7 @@ def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
         ("127.0.0.1", "", "", "KERASTUNER_ORACLE_PORT, KERASTUNER_TUNER_ID is missing"),
         ("", "", "chief", "missing: set it, or none"),
         ("127.0.0.1", "{taken}", "chief", "the chief cannot listen at 127.0.0.1:"),
+        ("127.0.0.1", "http", "worker1", "KERASTUNER_ORACLE_PORT from 1 to 65535, received http"),
     ],
 )
 def test_what_several_processes_need_is_checked(tmp_path, monkeypatch, ip, port, name, wanted):
