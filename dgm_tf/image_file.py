@@ -76,8 +76,8 @@ def _begins_like_one(file: pathlib.Path) -> bool:
     )
 
 
-def read_image(file: str | os.PathLike[str], size: int) -> np.ndarray:
-    """One image as every command reads it, uint8 [size, size, 3].
+def read_image(file: str | os.PathLike[str] | BinaryIO, size: int) -> np.ndarray:
+    """One image, of a path or an open file, as every command reads it, uint8 [size, size, 3].
 
     It is turned upright (EXIF), its transparent parts become white, its central square is cut out
     and resized bilinearly, with antialiasing. These rules are version 1 of
@@ -87,6 +87,8 @@ def read_image(file: str | os.PathLike[str], size: int) -> np.ndarray:
         InputError: it cannot be read.
     """
     try:
+        if not isinstance(file, str | os.PathLike):
+            return _decoded(file, size)
         with open(file, "rb") as opened:
             return _decoded(opened, size)
     # Decoders of damaged files raise nearly anything.

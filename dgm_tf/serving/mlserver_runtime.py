@@ -40,7 +40,7 @@ from mlserver.types import (
 )
 from mlserver.utils import get_model_uri
 
-from dgm_tf import determinism, image_folder
+from dgm_tf import determinism, image_file
 from dgm_tf.errors import InputError
 from dgm_tf.serving import loading, warmup
 from dgm_tf.serving.merging import Arrays, Merging
@@ -241,11 +241,10 @@ def _read(content: bytes, image_shape: Sequence[int]) -> np.ndarray:
     """A picture float32 [1, S, S, C], NaN where its file cannot be read."""
     size, _, channels = image_shape
     try:
-        pixels = image_folder.read_image(io.BytesIO(content), size)
+        pixels = image_file.read_image(io.BytesIO(content), size)
     except InputError:
         return np.full([1, *image_shape], np.nan, np.float32)
-    colours = image_folder.GREY if channels == 1 else image_folder.RGB
-    return to_float(image_folder.in_colours(pixels, colours)[np.newaxis], size).numpy()
+    return to_float(image_file.in_colours(pixels, channels)[np.newaxis], size).numpy()
 
 
 def _decoded(tensor: RequestInput) -> np.ndarray:

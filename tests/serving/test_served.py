@@ -35,7 +35,7 @@ from mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc  # noqa: E402
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
 
 import dgm_tf  # noqa: E402
-from dgm_tf import image_folder, pictures  # noqa: E402
+from dgm_tf import image_file, pictures  # noqa: E402
 from tests.serving.tf_serving_double import served  # noqa: E402
 from trainers import split_digits  # noqa: E402
 
@@ -374,7 +374,7 @@ def test_mlserver_reads_picture_files(desk, server):
     contents = [base64.b64encode(path.read_bytes()).decode(), base64.b64encode(b"junk").decode()]
     answer = desk.infer(tensor("images", "BYTES", contents), signature="classify_uint8")
     found = {output["name"]: output["data"] for output in answer["outputs"]}
-    pixels = image_folder.read_image(path, 16)[..., :1]
+    pixels = image_file.read_image(path, 16)[..., :1]
     assert found["label"] == [memory.classify(pixels)[0], -1]
     assert found["valid"] == [True, False] and found["class_name"][1] == ""
     probabilities = np.array(found["probabilities"], float).reshape(2, -1)
