@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from dgm_tf import _checks, randomness, sizes
+from dgm_tf import _checks, paths, randomness, sizes
 from dgm_tf.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def load_data(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> I
     _checks.one_of("data set", name, NAMES)
     if data_dir is None:
         return _load_tfds(name, None)
-    folder = pathlib.Path(data_dir).expanduser()
+    folder = paths.expanded(data_dir)
     if not folder.is_dir():
         raise InputError(
             f"data_dir {str(data_dir)!r} is no folder: name the folder of prepared data, or make "

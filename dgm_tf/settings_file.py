@@ -1,11 +1,13 @@
 """Settings in a file or in a text, as a search or a run leaves them. Needs no TensorFlow."""
 
+import codecs
 import dataclasses
 import difflib
 import json
 from pathlib import Path
 from typing import Any
 
+from dgm_tf import paths
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
 from dgm_tf.presets import PRESETS
@@ -53,7 +55,7 @@ def read(source: str | Path) -> dict[str, Any]:
 def _json(source: str | Path) -> dict[str, Any]:
     try:
         inline = str(source).lstrip().startswith("{")
-        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        text = str(source) if inline else text_of(paths.expanded(source).read_bytes())
         content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -64,3 +66,13 @@ def _json(source: str | Path) -> dict[str, Any]:
             f"{one_line(json.dumps(content), 60)}"
         )
     return content
+
+
+def text_of(content: bytes) -> str:
+    """The text of a file that people write: UTF-8, or UTF-16 with the mark that PowerShell writes.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf_16 else "utf-8-sig")

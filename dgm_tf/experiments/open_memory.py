@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, settings_file
+from dgm_tf import _checks, distribution, printing, settings_file
 from dgm_tf.datasets import DEFAULT_SIZE
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
@@ -91,10 +90,9 @@ class OpenRun(Run):
         if then == now:
             return found
         changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
-        print(
-            f"warning: task {task.index} was begun with other images of {_listed(changed)}; it "
-            "begins again with these",
-            file=sys.stderr,
+        printing.warn(
+            f"task {task.index} was begun with other images of {_listed(changed)}; it begins again "
+            "with these"
         )
         return None
 
@@ -169,7 +167,7 @@ def _of_new(
             f"--method={chosen.method} needs the images of all classes at once, and a memory has "
             "those of the newest only: choose another method"
         )
-    name = Path(learn.memory).resolve().name
+    name = RunFolder(learn.memory).path.resolve().name
     if not _checks.is_line(name):
         raise InputError(f"the name of a memory must be text of one line, received {name!a}")
     settings = chosen.resolve(FOLDER, overrides)

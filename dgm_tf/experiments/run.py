@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import statistics
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, pictures, stopping
+from dgm_tf import distribution, pictures, printing, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
@@ -112,8 +111,8 @@ class Run:
             raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
         self._seed = learner.settings.seed
         default = f"{stream.name}-{len(stream)}/{learner.name}/seed{self._seed}"
-        self.path = Path(options.run_dir or DEFAULT_RUNS / default)
-        self._folder = RunFolder(self.path)
+        self._folder = RunFolder(options.run_dir or DEFAULT_RUNS / default)
+        self.path = self._folder.path
         self._crew = crew(place or distribution.present(), identity(stream, learner))
         self._oracle: Oracle | None = None
 
@@ -150,7 +149,7 @@ class Run:
             self._report()
         if self.options.export_dir is not None:
             classifier = self.options.export_classifier
-            _print(self.learner.export(self.options.export_dir, classifier=classifier))
+            printing.say(self.learner.export(self.options.export_dir, classifier=classifier))
         return self.rows
 
     def _restore(self) -> None:
@@ -296,14 +295,14 @@ class Run:
 
     def _report(self) -> None:
         text = tables.run_report(read_run(self.path))
-        _print(f"\n{text}\nPage: {self.path / page.PAGE}")
+        printing.say(f"\n{text}\nPage: {self.path / page.PAGE}")
 
     def _write_page(self) -> None:
         """Writes the run's page; a picture that cannot be made must not end a run of hours."""
         try:
             page.write_page(self.path)
         except Exception as error:
-            print(f"warning: no {page.PAGE} written: {error!r}", file=sys.stderr)
+            printing.warn(f"no {page.PAGE} written: {error!r}")
 
     def _logs(self) -> tensorboard.TensorBoardLog | None:
         if not self.options.tensorboard:
@@ -332,7 +331,7 @@ class Run:
 
     def _say(self, text: str) -> None:
         if self.options.verbosity != QUIET:
-            _print(text)
+            printing.say(text)
 
 
 def _audited_after(task: int) -> list[int]:
@@ -417,7 +416,3 @@ def _write_samples(learner: Learner, names: Mapping[int, str], path: Path) -> No
     ]
     labels = [name for name in names.values() for _ in range(pictures.PER_CLASS)]
     pictures.sample_grid(np.concatenate(images), pictures.PER_CLASS, path, labels=labels)
-
-
-def _print(text: Any) -> None:
-    print(text, flush=True)

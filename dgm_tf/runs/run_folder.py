@@ -16,16 +16,16 @@ import json
 import math
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dgm_tf import _checks
+from dgm_tf import _checks, paths
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
+from dgm_tf.printing import warn
 from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_format import check_rows, memory_names, read_description, read_rows
 from dgm_tf.storage import checkpoint
@@ -62,7 +62,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = paths.expanded(path)
         self.audit = self.path / "audit"
         self.samples = self.path / "samples"
         self._settings = self.path / "settings.json"
@@ -245,11 +245,11 @@ class RunFolder:
             try:
                 meta, arrays = checkpoint.load(folder)
             except checkpoint.DamagedError as error:
-                _warn(f"{error}; the one before is looked for")
+                warn(f"{error}; the one before is looked for")
                 continue
             if (meta.pop(_TASK, None), meta.pop(_RUN, None)) == (task, self._identity):
                 return meta, arrays
-            _warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
+            warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
         return None
 
     def _tidy(self, task: int) -> None:
@@ -395,7 +395,7 @@ class RunFolder:
                 first = first or error
                 continue
             if first is not None:
-                _warn(f"{first}; resuming after {_task_name(task)}")
+                warn(f"{first}; resuming after {_task_name(task)}")
             return task, meta, arrays
         if first is not None:
             raise first
@@ -454,7 +454,7 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") 
     Raises:
         InputError: the folder cannot be made or written, or has too little space.
     """
-    there = Path(folder)
+    there = paths.expanded(folder)
     while not there.exists() and there != there.parent:
         there = there.parent
     probe = there / f".probe-{uuid.uuid4().hex}"
@@ -477,10 +477,6 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") 
 
 def _task_name(task: int) -> str:
     return f"task-{task:02d}"
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """Exported models read back, for people at a desk."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, determinism, inputs, randomness
+from dgm_tf import _checks, determinism, inputs, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.serving import export
@@ -178,7 +177,7 @@ def newest_version(path: str | Path) -> Path:
     Raises:
         InputError: there is no SavedModel.
     """
-    path = Path(path)
+    path = paths.expanded(path)
     if versions := export.versions_in(path):
         return path / str(versions[-1])
     if not (path / "saved_model.pb").is_file():
@@ -200,8 +199,6 @@ def load_exported(path: str | Path) -> ExportedModel:
     Raises:
         InputError: there is none, or it is not of this package or not whole.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"expected the path of an exported model, received {type(path).__name__}")
     folder = newest_version(path)
     description = read_description(folder)
     determinism.ensure()  # the learner's own images on a GPU, too

@@ -26,7 +26,7 @@ STATE_FILE = "state.json"
 ARRAYS_FILE = "arrays.safetensors"
 
 # The text takes kilobytes per task; its arrays are elsewhere.
-_MAX_STATE_BYTES = 64 * 2**20
+MAX_STATE_BYTES = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def load(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarra
 
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        state = json.loads(read_text(folder / STATE_FILE, limit=_MAX_STATE_BYTES))
+        state = json.loads(read_text(folder / STATE_FILE, limit=MAX_STATE_BYTES))
     except FileNotFoundError as error:
         raise DamagedError(
             f"expected a checkpoint folder with {STATE_FILE}, found none at {folder}"

@@ -13,7 +13,7 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from dgm_tf import _checks, randomness
+from dgm_tf import _checks, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import figures
 from dgm_tf.runs import provenance
@@ -62,7 +62,7 @@ def search(
             trial was usable.
     """
     default = f"runs/tuning/{stream.name}-dgm-{hypermodel.base.variant}"
-    folder = Path(plan.search_dir or default)
+    folder = paths.expanded(plan.search_dir or default)
     role = _role()
     stream.seen_validation(plan.tasks)  # So that what does not fit is said before any work.
     if role != _WORKER:
