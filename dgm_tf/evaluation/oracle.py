@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from dgm_tf import augmentation, paths, randomness
 from dgm_tf.errors import InputError
+from dgm_tf.evaluation import quality
 from dgm_tf.evaluation.accuracy import evaluate
-from dgm_tf.evaluation.quality import frechet_distance, precision_recall
 from dgm_tf.storage import checkpoint
 from dgm_tf.stream import TaskStream
 
@@ -37,6 +37,8 @@ _SEED = 77
 @dataclasses.dataclass(frozen=True)
 class Judgement:
     """An oracle's view of generated images; all but the distance are 0 to 1.
+
+    With fewer than four real images the last three are NaN.
 
     Attributes:
         class_accuracy: fraction of each class's generated images that the oracle recognises.
@@ -182,8 +184,10 @@ class Oracle:
         found = self.features(found)
         made, predicted = np.concatenate(made), np.concatenate(predicted)
         fractions = {int(label): float(np.mean(predicted == label)) for label in classes}
-        precision, recall = precision_recall(found, made)
-        return Judgement(accuracy, fractions, frechet_distance(found, made), precision, recall)
+        if len(found) < quality.FEWEST:
+            return Judgement(accuracy, fractions, *[float("nan")] * 3)
+        distance = quality.frechet_distance(found, made)
+        return Judgement(accuracy, fractions, distance, *quality.precision_recall(found, made))
 
     def _meta(self) -> dict[str, Any]:
         return {

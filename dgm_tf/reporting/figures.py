@@ -4,10 +4,12 @@ The colours are those of Okabe and Ito, which people with any colour vision can 
 dashes and hatches say the same once more. Axes have names and units.
 """
 
+import contextlib
 import io
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +330,8 @@ def write(figure: Figure, base: str | Path) -> list[Path]:
         InputError: a file cannot be written.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    with _missing_letters_as_boxes():
+        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     # Text becomes shapes: a reader may not have the font.
     svg = _svg(figure, fonttype="path", transparent=False)
     paths = [Path(f"{base}.png"), Path(f"{base}.svg")]
@@ -356,7 +359,8 @@ def inline_svg(figure: Figure, name: str) -> str:
 def _svg(figure: Figure, *, fonttype: str, transparent: bool) -> str:
     buffer = io.StringIO()
     # With the salt ids are the same each time, and so is the file.
-    with matplotlib.rc_context(_STYLE | {"svg.fonttype": fonttype, "svg.hashsalt": "dgm_tf"}):
+    style = _STYLE | {"svg.fonttype": fonttype, "svg.hashsalt": "dgm_tf"}
+    with matplotlib.rc_context(style), _missing_letters_as_boxes():
         figure.savefig(
             buffer,
             format="svg",
@@ -364,3 +368,11 @@ def _svg(figure: Figure, *, fonttype: str, transparent: bool) -> str:
             metadata=dict.fromkeys(("Date", "Creator", "Type", "Format")),
         )
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _missing_letters_as_boxes() -> Iterator[None]:
+    """A block that draws names in any script; a page's reader has the letters that are missing."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield

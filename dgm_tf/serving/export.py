@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, paths, randomness
+from dgm_tf import _checks, _quiet, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Record
@@ -106,7 +106,7 @@ def export(
     audited = pixels * sum(len(each["labels"]) * each["images_per_label"] for each in audit)
     with locked(path.parent if path.name.isdecimal() else path):
         folder = version_folder(path)
-        with whole_folder(folder) as aside:
+        with _quiet.without_chatter(), whole_folder(folder) as aside:
             _save(aside, learner, description, classifier)
             if differing := _differing_pixels(aside, learner, audit):
                 raise InputError(

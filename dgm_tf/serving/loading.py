@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, determinism, inputs, paths, randomness
+from dgm_tf import _checks, _quiet, determinism, inputs, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.serving import export
@@ -203,7 +203,8 @@ def load_exported(path: str | Path) -> ExportedModel:
     description = read_description(folder)
     determinism.ensure()  # the learner's own images on a GPU, too
     try:
-        model = tf.saved_model.load(str(folder))
+        with _quiet.without_chatter():
+            model = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InputError(f"{folder} is damaged ({type(error).__name__}); export again") from error
     wanted = [None, description["noise"]], [None, *description["image"]["shape"]]
