@@ -193,9 +193,9 @@ class OpenStream:
     def __len__(self) -> int:
         return len(self._done) + len(self.new)
 
-    def tasks(self, start: int = 1) -> Iterator[Task]:
-        """Yields the tasks from number `start` on, each closed when the next one begins."""
-        for index in range(start, len(self) + 1):
+    def tasks(self, start: int = 1, *, last: int | None = None) -> Iterator[Task]:
+        """Yields the tasks from `start` to `last`, each closed when the next one begins."""
+        for index in range(start, (last or len(self)) + 1):
             task = self._opened(index)
             yield task
             task.close()

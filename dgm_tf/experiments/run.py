@@ -137,9 +137,7 @@ class Run:
             self._restore()
             self._begin()
             logs = self._logs()
-            tasks = self.stream.tasks(start=len(self.rows) + 1)
-            left = max(0, self._last - len(self.rows))
-            for task in itertools.islice(tasks, left):
+            for task in self.stream.tasks(start=len(self.rows) + 1, last=self._last):
                 with stopping.watched():
                     log = logs and logs.task(task.index, steps_before=self._steps())
                     row = self._learn(task, log)
@@ -180,7 +178,8 @@ class Run:
         resumed = f", resumed after task {finished}" if finished else ""
         if finished >= self._last:
             resumed = ", finished before"
-        return f"{self.stream.scenario}\nrun folder: {self.path}{resumed}"
+        first = "" if self._last == len(self.stream) else f"\nthe first {self._last} are learnt"
+        return f"{self.stream.scenario}{first}\nrun folder: {self.path}{resumed}"
 
     def _learn(self, task: Task, log: tensorboard.TaskLog | None) -> dict[str, Any]:
         """Learns one task, from its last checkpoint if there is one.
@@ -188,7 +187,7 @@ class Run:
         Returns:
             The row's part about training.
         """
-        title = f"task {task.index} of {len(self.stream)}"
+        title = f"task {task.index} of {self._last}"
         found = self._unfinished(task)
         save = functools.partial(self._keep_unfinished, task)
         checkpoint = TaskCheckpoint(save, self.options.checkpoint_every, found=found)
