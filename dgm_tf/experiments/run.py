@@ -178,8 +178,8 @@ class Run:
         resumed = f", resumed after task {finished}" if finished else ""
         if finished >= self._last:
             resumed = ", finished before"
-        first = "" if self._last == len(self.stream) else f"\nthe first {self._last} are learnt"
-        return f"{self.stream.scenario}{first}\nrun folder: {self.path}{resumed}"
+        part = f"\nlearnt up to task {self._last}" if self._last < len(self.stream) else ""
+        return f"{self.stream.scenario}{part}\nrun folder: {self.path}{resumed}"
 
     def _learn(self, task: Task, log: tensorboard.TaskLog | None) -> dict[str, Any]:
         """Learns one task, from its last checkpoint if there is one.
