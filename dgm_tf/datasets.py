@@ -44,7 +44,7 @@ _RECORDS_PER_READ = 1024
 _PROBE_SECONDS = 10.0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ImageData:
     """Images with one label each, in memory.
 
@@ -63,10 +63,10 @@ class ImageData:
     """
 
     name: str
-    train_images: np.ndarray = dataclasses.field(repr=False)
-    train_labels: np.ndarray = dataclasses.field(repr=False)
-    test_images: np.ndarray = dataclasses.field(repr=False)
-    test_labels: np.ndarray = dataclasses.field(repr=False)
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
     class_names: tuple[str, ...]
     source: str
     image_size: int = DEFAULT_SIZE
@@ -90,6 +90,13 @@ class ImageData:
             )
         for split, _, labels in splits:
             _check_classes(f"{split} images of {self.name}", labels, self.class_names)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.train_images.shape[1:]
+        return (
+            f"<ImageData {self.name}: {len(self.class_names)} classes, {len(self.train_labels)} "
+            f"training and {len(self.test_labels)} test images {height}x{width}x{channels}>"
+        )
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -116,6 +116,11 @@ class MethodSettings:
     batch_size: int = setting(32, "real images in a training step", low=1, flag=True)
     seed: int = setting(0, "source of all randomness of the run", flag=True)
 
+    @property
+    def least_images(self) -> int:
+        """Images of a class that a pass over a task needs: fewer are repeated, or refused."""
+        return self.batch_size
+
     def passes(self, *, classes: int, steps_per_epoch: int) -> int:
         """Passes over the images of a task.
 
@@ -174,6 +179,15 @@ class MethodSettings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_value(field, getattr(self, field.name))
+
+
+@dataclasses.dataclass(frozen=True)
+class NearestMeanSettings(MethodSettings):
+    """Settings of the nearest class mean, which reads each image once."""
+
+    @property
+    def least_images(self) -> int:
+        return 1
 
 
 @dataclasses.dataclass(frozen=True)

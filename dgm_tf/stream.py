@@ -244,7 +244,9 @@ class Task:
     def __str__(self) -> str:
         return self._name
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        there = f"{self.train_size} training images" if self.is_open else "its images are gone"
+        return f"<{self._name}, {there}>"
 
     @property
     def is_open(self) -> bool:
@@ -432,8 +434,8 @@ class TaskStream:
         height, width, channels = self.image_shape
         left = len(self) + 1 - self._next_index
         return (
-            f"TaskStream({self.name}: {len(self)} tasks, {left} to come, "
-            f"{len(self.class_order)} classes, images {height}x{width}x{channels})"
+            f"<TaskStream {self.name}: {len(self)} tasks, {left} to come, "
+            f"{len(self.class_order)} classes, images {height}x{width}x{channels}>"
         )
 
     def __iter__(self) -> Iterator[Task]:

@@ -209,7 +209,7 @@ def test_a_save_that_fails_leaves_the_one_before(model, copy, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         model.save(copy)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
-    assert sorted(path.name for path in copy.parent.iterdir()) == [".copy.lock", "copy"]
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]  # no lock either
 
 
 def test_nothing_learnt_is_not_saved(tmp_path):
@@ -303,7 +303,7 @@ def test_many_classes_and_tasks_are_shortened():
 def test_a_stream_and_an_exported_model_say_what_they_are(model, tmp_path):
     stream = dgm_tf.class_incremental("digits")
     next(iter(stream))
-    wanted = "TaskStream(digits: 10 tasks, 9 to come, 10 classes, images 16x16x1)"
+    wanted = "<TaskStream digits: 10 tasks, 9 to come, 10 classes, images 16x16x1>"
     assert repr(stream) == wanted
     model.export(tmp_path)
     assert repr(dgm_tf.load_exported(tmp_path)) == (

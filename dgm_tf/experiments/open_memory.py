@@ -237,7 +237,7 @@ def _stream(learn: LearnOptions, settings: Any, **own: Any) -> OpenStream:
         together=learn.together,
         test_images=learn.test_images,
         test_fraction=fraction,
-        least=settings.batch_size,
+        least=settings.least_images,
         **own,
     )
 

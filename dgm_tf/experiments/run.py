@@ -314,7 +314,7 @@ class Run:
 
     def _passes(self, task: Task) -> int:
         settings = self.learner.settings
-        steps = task.steps_per_epoch(settings.batch_size)
+        steps = task.train_size // settings.batch_size
         return settings.passes(classes=len(task.classes), steps_per_epoch=steps)
 
     def _description(self) -> dict[str, Any]:
@@ -363,7 +363,7 @@ def check_sizes(
     counts = stream.describe()["train_images"]
     classes = list(itertools.chain(*stream.task_classes[:max_tasks]))
     for class_id in classes:
-        if settings.batch_size > counts[class_id]:
+        if settings.least_images > counts[class_id]:
             raise InputError(
                 f"a batch must not be larger than a class: class {class_id} has "
                 f"{counts[class_id]} training images, --batch_size is {settings.batch_size}; "

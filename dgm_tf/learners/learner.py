@@ -172,7 +172,7 @@ class Learner(ImageClassifier):
             number=self.finished_tasks + 1,
             known=self._named_classes(),
             image_shape=self.image_shape if self.finished_tasks else None,
-            least=self.settings.batch_size,
+            least=self.settings.least_images,
         )
 
     @abc.abstractmethod
