@@ -446,7 +446,8 @@ def _unreachable(url: str) -> str | None:
         return None  # The server answered; what it says is for TFDS to judge.
     except (OSError, ValueError, http.client.HTTPException) as error:
         host = urllib.parse.urlsplit(url).hostname
-        return f"{host} cannot be reached, {_checks.one_line(getattr(error, 'reason', error))}"
+        why = getattr(error, "reason", error)  # of urllib, a text or one more error
+        return f"{host} cannot be reached, {_checks.reason(why)}"
 
 
 def _no_data_text(name: str, builder: Any, reason: str) -> str:

@@ -4,15 +4,29 @@ import os
 import pathlib
 from typing import Any
 
+from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
 
 
 def expanded(path: Any) -> pathlib.Path:
-    """A user's path, with the home folder in place of `~` or `~name`.
+    """A user's path, with the home folder in place of `~` or `~name`; it need not exist.
 
     Raises:
-        InputError: it is no path, it is empty, or there is no such home folder.
+        InputError: it is no path, it is empty, there is no such home folder, or nobody could reach
+            it: it is too long, or lies in a folder that may not be entered.
     """
+    found = _expanded(path)
+    try:
+        os.stat(os.path.join(found, "."))  # the dot asks for a folder's content, too
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        shown = one_line(found, 200)
+        raise InputError(f"{shown} cannot be used: {error.strerror}; name another path") from error
+    return found
+
+
+def _expanded(path: Any) -> pathlib.Path:
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if not isinstance(text, str):
         raise InputError(f"expected a path as a text, received {type(text).__name__}")
@@ -34,9 +48,23 @@ def expanded(path: Any) -> pathlib.Path:
     )
 
 
+def check_apart(images: Any, written: Any, flag: str) -> None:
+    """Refuses to write into a folder of images, where each subfolder is a class.
+
+    Raises:
+        InputError: `written`, what `flag` names, lies in the folder `images` or is it.
+    """
+    folder = expanded(images).resolve()
+    if expanded(written).resolve().is_relative_to(folder):
+        raise InputError(
+            f"{written} is in the folder of images {images}, where its parts would be taken for "
+            f"classes: name another {flag}"
+        )
+
+
 def typed(text: str) -> str:
-    """As `expanded`, for the value of a flag."""
-    return str(expanded(text))
+    """A path on a command line with its home folder; whether it can be reached is not asked."""
+    return str(_expanded(text))
 
 
 def cache() -> pathlib.Path | None:

@@ -72,6 +72,10 @@ GAN_RECIPES: dict[str, Recipe] = {
 }
 
 
+_LARGEST_SEED = 2**63 - 1
+_LARGEST = 2**40  # so that a product of two settings is still an int64, in steps and epochs
+
+
 def setting(
     default: Any,
     text: str,
@@ -249,7 +253,9 @@ def _check_value(field: dataclasses.Field, value: Any) -> None:
     if choices and value not in choices:
         raise InputError(f"{field.name} must be {' or '.join(choices)}, not {value!r}")
     if field.type is int:
-        _checks.integer(value, field.name, low=low)
+        most = _LARGEST_SEED if field.name == "seed" else _LARGEST
+        if _checks.integer(value, field.name, low=low) > most:
+            raise InputError(f"{field.name} must be at most {most}, got {value}")
     elif field.type is float:
         _checks.number(value, field.name, low=low)
         if high is not None and value > high:

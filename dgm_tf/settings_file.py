@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dgm_tf import paths
-from dgm_tf._checks import one_line
+from dgm_tf._checks import one_line, reason
 from dgm_tf.errors import InputError
 from dgm_tf.presets import PRESETS
 from dgm_tf.registry import METHODS
@@ -58,8 +58,8 @@ def _json(source: str | Path) -> dict[str, Any]:
         text = str(source) if inline else text_of(paths.expanded(source).read_bytes())
         content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read --settings={source}: {one_line(reason)}") from error
+        shown = one_line(source, 100)
+        raise InputError(f"cannot read --settings={shown}: {reason(error)}") from error
     if not isinstance(content, dict):
         raise InputError(
             f'expected a JSON object such as {{"s_max": 1000}} in {source}, it holds '

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dgm_tf import stopping
+from dgm_tf._checks import reason
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from dgm_tf.printing import Output
 from dgm_tf.printing import say as say
@@ -63,6 +64,9 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
             print(f"error: {error}", file=err)
             codes = {PeerLost: PEER_LOST, Diverged: DIVERGED}
             found.code = codes.get(type(error), BAD_INPUT)
+        except MemoryError as error:
+            print(f"error: memory is exhausted: {reason(error)}; choose smaller sizes", file=err)
+            found.code = BAD_INPUT
         if out.lost and not found.code:
             print(f"error: output is lost, it cannot be written: {out.lost}", file=err)
             found.code = BAD_INPUT

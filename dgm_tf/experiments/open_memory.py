@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, printing, settings_file
+from dgm_tf import _checks, distribution, paths, printing, settings_file
 from dgm_tf.datasets import DEFAULT_SIZE
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
@@ -140,6 +140,7 @@ def prepare(
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     check_writable(learn.memory)
+    paths.check_apart(learn.images, learn.memory, "--memory")
     if options.tensorboard:
         tensorboard.check_installed()
     folder = RunFolder(learn.memory)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, pictures, printing, stopping
+from dgm_tf import _checks, distribution, paths, pictures, printing, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
@@ -54,11 +54,17 @@ def prepare(
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if options.replicas is not None:  # Before so many devices are made.
+        settings.check_replicas(_checks.integer(options.replicas, "replicas", low=1))
     place = distribution.start(options.distribute, replicas=options.replicas)
     if place.is_chief:
-        _check_options(options, method)  # Before the data, which may take a download.
+        # Before the data, which may take a download.
+        _check_options(options, method)
+        if stream.images is not None:
+            paths.check_apart(stream.images, options.run_dir or DEFAULT_RUNS, "--run_dir")
     opened = stream.open(settings.seed)
-    check_sizes(opened, settings, max_tasks=stream.max_tasks, replicas=place.replicas)
+    last = _last_task(opened, stream.max_tasks)
+    check_sizes(opened, settings, max_tasks=last, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
     if not place.is_chief:
@@ -106,9 +112,7 @@ class Run:
     ) -> None:
         self.stream, self.learner, self.options = stream, learner, options
         self.rows: list[dict[str, Any]] = []
-        self._last = len(stream) if max_tasks is None else max_tasks
-        if max_tasks is not None and not 1 <= max_tasks <= len(stream):
-            raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
+        self._last = _last_task(stream, max_tasks)
         self._seed = learner.settings.seed
         default = f"{stream.name}-{len(stream)}/{learner.name}/seed{self._seed}"
         self._folder = RunFolder(options.run_dir or DEFAULT_RUNS / default)
@@ -331,6 +335,12 @@ class Run:
     def _say(self, text: str) -> None:
         if self.options.verbosity != QUIET:
             printing.say(text)
+
+
+def _last_task(stream: TaskStream, max_tasks: int | None) -> int:
+    if max_tasks is not None and not 1 <= max_tasks <= len(stream):
+        raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
+    return len(stream) if max_tasks is None else max_tasks
 
 
 def _audited_after(task: int) -> list[int]:

@@ -469,10 +469,10 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") 
         InputError: the folder cannot be made or written, or has too little space.
     """
     there = paths.expanded(folder)
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    probe = there / f".probe-{uuid.uuid4().hex}"
     try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        probe = there / f".probe-{uuid.uuid4().hex}"
         write_atomically(probe, b"probe")
         probe.unlink()
         free = shutil.disk_usage(there).free / 2**20

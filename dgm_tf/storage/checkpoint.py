@@ -137,7 +137,7 @@ def _read_state(folder: Path) -> dict[str, Any]:
             f"expected a checkpoint folder with {STATE_FILE}, found none at {folder}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(folder, f"{STATE_FILE} cannot be read: {error}") from error
+        raise _damaged(folder, f"{STATE_FILE} cannot be read: {_checks.reason(error)}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DamagedError(f"expected a checkpoint of dgm_tf, {folder} holds something else")
     if state.get("version") != VERSION:

@@ -79,7 +79,8 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
                     "its place"
                 )
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise InputError(f"the folder {folder} cannot be listed: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"the folder {folder} cannot be listed: {why}") from error
 
 
 @contextlib.contextmanager
