@@ -15,12 +15,13 @@ from dgm_tf import stopping
 from dgm_tf.datasets import ImageData
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.options import QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.run import Run, check_sizes, prepare
 from dgm_tf.learners.learner import Learner
 from dgm_tf.reporting import page
 from dgm_tf.runs import run_folder
-from dgm_tf.settings import DGMSettings, LearnerSettings
+from dgm_tf.settings import DGMSettings, LearnerSettings, NearestMeanSettings
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import class_incremental
@@ -505,6 +506,21 @@ def test_only_the_classes_that_will_be_learnt_have_to_fit():
     check_sizes(stream, DGMSettings(latent_dim=6), max_tasks=2)
     with pytest.raises(InputError, match="6 classes, latent_dim is 6"):
         check_sizes(stream, DGMSettings(latent_dim=6))
+
+
+@pytest.mark.parametrize("number", [0, -3, 4])
+def test_a_number_of_tasks_that_there_is_not_is_refused(number, tmp_path):
+    stream = StreamOptions("digits", classes_per_task=(2, 2, 6), max_tasks=number)
+    with pytest.raises(InputError, match=f"--max_tasks from 1 to 3, received {number}"):
+        prepare(stream, "nearest_mean", NearestMeanSettings(), RunOptions(run_dir=tmp_path / "run"))
+
+
+@pytest.mark.parametrize("replicas", [0, 7, 999_999])
+def test_replicas_that_cannot_be_are_refused_before_they_are_made(replicas, monkeypatch, tmp_path):
+    monkeypatch.setattr(run_module.distribution, "start", lambda *_, **__: 1 / 0)
+    options = RunOptions(run_dir=str(tmp_path / "run"), distribute="mirrored", replicas=replicas)
+    with pytest.raises(InputError, match="replica"):
+        prepare(StreamOptions("digits"), "dgm", DGMSettings(), options)
 
 
 @pytest.mark.parametrize(
