@@ -51,6 +51,7 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
             try:
                 with _signals_end_process(stopped):
                     yield found
+                out.flush()
             except HelpAsked as text:
                 say(text)
         except stopping.Stopped as stop:
@@ -67,9 +68,9 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
         except MemoryError as error:
             print(f"error: memory is exhausted: {reason(error)}; choose smaller sizes", file=err)
             found.code = BAD_INPUT
-        if out.lost and not found.code:
+        if out.lost and found.code != READER_GONE:
             print(f"error: output is lost, it cannot be written: {out.lost}", file=err)
-            found.code = BAD_INPUT
+            found.code = found.code or BAD_INPUT
 
 
 @contextlib.contextmanager
