@@ -48,6 +48,21 @@ def _expanded(path: Any) -> pathlib.Path:
     )
 
 
+def for_tensorflow(path: Any) -> pathlib.Path:
+    """As `expanded`, for a folder that TensorFlow reads or writes.
+
+    Raises:
+        InputError: its name has bytes that are no UTF-8, which TensorFlow does not take.
+    """
+    found = expanded(path)
+    if any("\ud800" <= letter <= "\udfff" for letter in str(found)):
+        raise InputError(
+            f"{str(found)!a} is no UTF-8 text, and TensorFlow takes no other path: rename the "
+            "folder, or name another"
+        )
+    return found
+
+
 def check_apart(images: Any, written: Any, flag: str) -> None:
     """Refuses to write into a folder of images, where each subfolder is a class.
 

@@ -1,6 +1,7 @@
 """Paths as they are typed: home folders, names that look like one, and what cannot be reached."""
 
 import dataclasses
+import os
 import pathlib
 import pwd
 
@@ -163,3 +164,25 @@ def test_nothing_is_written_among_the_images(tmp_path):
     for inside in (images, images / "run", tmp_path / "x/../photos/run"):
         with refused("is in the folder of images", "name another --run_dir"):
             paths.check_apart(images, inside, "--run_dir")
+
+
+def test_tensorflow_is_given_no_path_that_it_cannot_take(tmp_path):
+    latin = tmp_path / os.fsdecode("caf\u00e9".encode("latin-1"))
+    latin.mkdir()
+    assert paths.expanded(latin) == latin
+    model = tiny_run.MovedDGM()
+    for task in tiny_run.stream().tasks(last=1):
+        model.learn(task, verbose=0)
+    for use in (model.export, dgm_tf.load_exported):
+        with refused("no UTF-8 text", "rename"):
+            use(latin)
+    assert list(latin.iterdir()) == []
+    model.save(latin / "saved")
+    assert dgm_tf.load(latin / "saved").classes_seen == (0,)
+
+
+def test_a_run_of_a_folder_without_text_is_written_and_shown(tmp_path):
+    latin = tmp_path / os.fsdecode("caf\u00e9".encode("latin-1"))
+    tiny_run.run(latin / "run", tiny_run.MovedDGM(), tasks=1, command=f"learn {latin}")
+    (latin / "run/settings.json").read_text("utf-8")
+    assert write_page(latin / "run").read_text("utf-8")

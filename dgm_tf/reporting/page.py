@@ -90,7 +90,7 @@ def write_page(*folders: str | Path, out: str | Path | None = None) -> Path:
         shared = os.path.commonpath([run.path.resolve().parent for run in runs])
         out = Path(runs[0].path if len(runs) == 1 else shared, PAGE)
     out = paths.expanded(out)
-    write_atomically(out, page_of(runs).encode())
+    write_atomically(out, page_of(runs).encode("utf-8", "backslashreplace"))
     return out
 
 

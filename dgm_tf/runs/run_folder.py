@@ -127,7 +127,8 @@ class RunFolder:
         with locked(self.path):
             if not self._settings.exists():
                 text = json.dumps(description, indent=2, ensure_ascii=False)
-                write_atomically(self._settings, f"{text}\n".encode())
+                # Bytes of a path that are no text become escapes, which JSON has, too.
+                write_atomically(self._settings, f"{text}\n".encode("utf-8", "backslashreplace"))
             yield self
 
     def check_space(self, tasks: int) -> None:

@@ -95,7 +95,7 @@ def export(
             exists or cannot be written, another process is exporting there, or the version
             generates other images than the learner, on this machine: then nothing is left of it.
     """
-    path = paths.expanded(path)
+    path = paths.for_tensorflow(path)
     if audit is None:
         audit = [  # One record after the other: all together could be large.
             audit_entry(task, memory_audit.recorded(classes, learner.generate))
@@ -145,7 +145,7 @@ def version_folder(path: str | Path) -> Path:
     Raises:
         InputError: NAME/<n> exists.
     """
-    path = paths.expanded(path)
+    path = paths.for_tensorflow(path)
     if not path.name.isdecimal():
         return path / str(max(versions_in(path), default=0) + 1)
     if path.exists():

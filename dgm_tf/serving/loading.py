@@ -177,7 +177,7 @@ def newest_version(path: str | Path) -> Path:
     Raises:
         InputError: there is no SavedModel.
     """
-    path = paths.expanded(path)
+    path = paths.for_tensorflow(path)
     if versions := export.versions_in(path):
         return path / str(versions[-1])
     if not (path / "saved_model.pb").is_file():

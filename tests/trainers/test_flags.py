@@ -293,7 +293,7 @@ def shell(redirection, body):
         f"with command.outcome() as outcome: {body}\n"
         "sys.exit(outcome.code)"
     )
-    line = f'"$0" -c "$1" {redirection}'
+    line = f'unset PYTHONUNBUFFERED; "$0" -c "$1" {redirection}'  # what waits in a buffer counts
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line, sys.executable, program],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
