@@ -127,8 +127,7 @@ class RunFolder:
         with locked(self.path):
             if not self._settings.exists():
                 text = json.dumps(description, indent=2, ensure_ascii=False)
-                # Bytes of a path that are no text become escapes, which JSON has, too.
-                write_atomically(self._settings, f"{text}\n".encode("utf-8", "backslashreplace"))
+                write_atomically(self._settings, f"{text}\n".encode())
             yield self
 
     def check_space(self, tasks: int) -> None:
@@ -495,7 +494,12 @@ def _task_name(task: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON reads it back, with null for numbers that JSON does not have."""
+    """The value as JSON reads it back, with null for numbers that JSON does not have.
+
+    In texts escapes stand for a path's bytes that are no text.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
