@@ -1,10 +1,12 @@
 """A run writes what it promises, resumes after any interruption, and refuses another's folder."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.options import QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.run import Run, check_sizes, prepare
 from dgm_tf.learners.learner import Learner
+from dgm_tf.printing import Output
 from dgm_tf.reporting import page
 from dgm_tf.runs import run_folder
 from dgm_tf.settings import DGMSettings, LearnerSettings, NearestMeanSettings
@@ -539,3 +542,20 @@ def test_what_cannot_be_written_is_found_before_the_data_is_fetched(
     monkeypatch.setattr(StreamOptions, "open", lambda *_: 1 / 0)
     with pytest.raises(InputError, match=wanted):
         prepare(StreamOptions("digits"), "joint", DGMSettings(), RunOptions(**options))
+
+
+def test_a_run_whose_output_nobody_reads_ends_where_the_same_command_resumes(tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            if "learnt in" in text:  # of the first task
+                raise BrokenPipeError(32, "Broken pipe")
+            return super().write(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Output(Gone(), ends=True))  # as a command has it
+        with pytest.raises(BrokenPipeError):
+            run(tmp_path / "run", verbosity=1)
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["task-01"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())  # in a program of one's own it goes on
+        assert len(run(tmp_path / "run", verbosity=1).rows) == 3
