@@ -20,6 +20,11 @@ def quieten() -> None:
     Whoever imports it: `import dgm_tf; import keras` is quiet, too. Does nothing where TensorFlow
     has been imported before.
     """
+    if os.path.expanduser("~") == "~":  # Without a home folder Keras makes one called "~".
+        user = getattr(os, "getuid", lambda: 0)()
+        for name in ("KERAS_HOME", "MPLCONFIGDIR"):
+            folder = f"{name.lower()}-{user}"
+            os.environ.setdefault(name, os.path.join(tempfile.gettempdir(), folder))
     if _LEVEL in os.environ or "tensorflow" in sys.modules:
         return
     os.environ[_LEVEL] = "3"

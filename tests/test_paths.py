@@ -4,6 +4,8 @@ import dataclasses
 import os
 import pathlib
 import pwd
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +21,9 @@ from dgm_tf.tuning import space
 from tests import class_folders, permissions, tiny_run
 from tests.refusals import refused
 from trainers import audit, classify, export, judge, report, sample, table1
+
+ROOT = pathlib.Path(__file__).parent.parent
+HOMES = ("HOME", "XDG_CACHE_HOME", "KERAS_HOME", "MPLCONFIGDIR", "TF_CPP_MIN_LOG_LEVEL")
 
 
 @pytest.fixture
@@ -186,3 +191,20 @@ def test_a_run_of_a_folder_without_text_is_written_and_shown(tmp_path):
     tiny_run.run(latin / "run", tiny_run.MovedDGM(), tasks=1, command=f"learn {latin}")
     (latin / "run/settings.json").read_text("utf-8")
     assert write_page(latin / "run").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_command_of_a_user_without_a_home_folder_makes_none(tmp_path):
+    program = (
+        "import pwd, sys\n"
+        "def unknown(*_): raise KeyError\n"
+        "pwd.getpwuid = unknown\n"
+        "import dgm_tf, keras, tensorflow.python.keras.backend, dgm_tf.reporting.page"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in HOMES}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env={**kept, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "") and not (tmp_path / "~").exists()

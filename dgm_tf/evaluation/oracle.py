@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import augmentation, paths, randomness
+from dgm_tf import _checks, augmentation, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import quality
 from dgm_tf.evaluation.accuracy import evaluate
@@ -99,7 +99,7 @@ class Oracle:
         try:
             checkpoint.save(folder, oracle._meta(), oracle._arrays())
         except InputError as error:
-            _not_kept(str(error.__cause__ or error))
+            _not_kept(f"{folder} cannot be written ({_checks.reason(error.__cause__ or error)})")
         return oracle
 
     @classmethod
