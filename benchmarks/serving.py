@@ -7,8 +7,8 @@ Exports the memories of 2 and of 10 tasks of one class (their weights are random
 depend on what is in them) and times mixed batches of labels of all their tasks, and batches of one
 of the ten tasks, a different one in each turn. The three take turns call by call, so that a machine
 whose speed drifts slows all alike; a ratio is the median of the ratios within a turn. `--server`
-asks through MLServer on the loopback, over gRPC, too. Compare the ratios; the milliseconds are this
-machine's.
+asks through MLServer on the loopback, over gRPC, too, and then by several clients at a time, whose
+requests are merged or not. Compare the ratios; the milliseconds are this machine's.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,6 @@ from absl import app, flags, logging
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
 
 import tensorflow as tf
-from keras.ops import convert_to_numpy
 
 from dgm_tf import randomness
 from dgm_tf.learners.dgm import TaskMemory
@@ -46,6 +46,9 @@ _BATCHES = (1, 16, 256)
 _MIXED, _OF_ONE = "mixed", "one task"
 _CASES = ((2, _MIXED), (10, _MIXED), (10, _OF_ONE))
 _WARM = 5
+_CLIENTS = 8
+_TURNS = 5
+_V2 = {"int32": "INT32", "int64": "INT64"}
 
 
 class RandomMemory:
@@ -76,15 +79,10 @@ class RandomMemory:
         """Images of one class, as the export's own audit asks for them."""
         shape = [len(labels), self.generator.latent_dim]
         noise = randomness.normal(shape, randomness.pair(seed, "generate"))
-        return TaskMemory(self.generator).recall(int(labels[0]), noise).numpy()
-
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {
-            variable.path: convert_to_numpy(variable) for variable in self.generator.weights
-        }
+        return np.asarray(TaskMemory(self.generator, exact=True).recall(int(labels[0]), noise))
 
 
-Ask = Callable[[np.ndarray, np.ndarray], Any]
+Ask = Callable[[np.ndarray, int], Any]  # of labels and a key
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -96,26 +94,30 @@ def main(arguments: Sequence[str]) -> None:
         for tasks in _TASKS:
             done = export.export(RandomMemory(tasks), Path(folder) / f"tasks{tasks}")
             paths[tasks] = done.path
-            print(
-                f"{tasks} tasks: {done.weight_bytes / 2**20:.1f} MiB of weights, the generator's "
-                f"state takes {done.learner_bytes / 2**20:.1f} MiB"
-            )
+            print(f"{tasks} tasks: {done.bytes / 2**20:.1f} MiB on disk")
         _report("in process", {tasks: _in_process(path) for tasks, path in paths.items()})
         if _SERVER.value:
             with _mlserver(Path(folder)) as asks:
-                _report("MLServer, gRPC", asks)
+                _report("MLServer, gRPC", {tasks: asks[f"tasks{tasks}"] for tasks in _TASKS})
+                _report_clients({name: asks[name] for name in ("tasks10", "merging")})
 
 
 def _in_process(path: Path) -> Ask:
     model = tf.saved_model.load(str(path))
     generate = model.signatures["generate"]
 
-    def ask(labels: np.ndarray, seed: np.ndarray) -> Any:
+    def ask(labels: np.ndarray, key: int) -> Any:
         # The model is named here to keep it alive.
         assert model
-        return generate(labels=tf.constant(labels), seed=tf.constant(seed))["images"].numpy()
+        inputs = {name: tf.constant(value) for name, value in _inputs(labels, key).items()}
+        return generate(**inputs)["images"].numpy()
 
     return ask
+
+
+def _inputs(labels: np.ndarray, key: int) -> dict[str, np.ndarray]:
+    rows = np.arange(len(labels), dtype=np.int64)
+    return {"labels": labels, "keys": np.full(len(labels), key, np.int64), "rows": rows}
 
 
 def _report(where: str, asks: dict[int, Ask]) -> None:
@@ -144,15 +146,39 @@ def _timed(asks: dict[int, Ask], batch: int) -> dict[tuple[int, str], np.ndarray
             row = np.arange(batch) if kind == _MIXED else np.zeros(batch, int)
             labels = ((call + row) % tasks).astype(np.int32)
             start = time.perf_counter()
-            asks[tasks](labels, np.array([call, 0], np.int64))
+            asks[tasks](labels, call)
             if call >= _WARM:
                 taken.append((time.perf_counter() - start) * 1e3)
     return {case: np.array(taken) for case, taken in milliseconds.items()}
 
 
+def _report_clients(asks: dict[str, Ask]) -> None:
+    """Answers a second to clients that ask for one image at a time, all of one class."""
+    print(f"\n{_CLIENTS} clients at a time, one image each, {_CALLS.value} requests each")
+    seconds: dict[str, list[float]] = {name: [] for name in asks}
+    for turn in range(_TURNS):
+        for name, ask in asks.items():
+            start = time.perf_counter()
+            clients = [threading.Thread(target=_ask_on, args=(ask, turn)) for _ in range(_CLIENTS)]
+            for client in clients:
+                client.start()
+            for client in clients:
+                client.join()
+            seconds[name].append(time.perf_counter() - start)
+    alone, merged = (np.array(seconds[name]) for name in asks)
+    for what, taken in ("each alone", alone), ("merged", merged):
+        print(f"{what:12s} {_CLIENTS * _CALLS.value / np.median(taken):7.0f} images/s")
+    print(f"merged / each alone: {np.median(alone / merged):.2f} times the images")
+
+
+def _ask_on(ask: Ask, key: int) -> None:
+    for _ in range(_CALLS.value):
+        ask(np.zeros(1, np.int32), key)
+
+
 @contextlib.contextmanager
-def _mlserver(folder: Path) -> Iterator[dict[int, Ask]]:
-    """Both memories served by one MLServer."""
+def _mlserver(folder: Path) -> Iterator[dict[str, Ask]]:
+    """The memories served by one MLServer, that of ten tasks with and without merging, too."""
     try:
         import grpc
         from mlserver.grpc import dataplane_pb2 as messages
@@ -162,17 +188,29 @@ def _mlserver(folder: Path) -> Iterator[dict[int, Ask]]:
     ports = [_free_port() for _ in range(3)]
     settings = dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
     settings |= {"host": "127.0.0.1", "parallel_workers": 0}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    for tasks in _TASKS:
+    (folder / "models").mkdir()
+    (folder / "models" / "settings.json").write_text(json.dumps(settings))
+    merging = {"max_batch_size": _CLIENTS, "max_batch_time": 0.002}
+    models = {f"tasks{tasks}": (f"tasks{tasks}", {}) for tasks in _TASKS}
+    models["merging"] = ("tasks10", merging)
+    for name, (memory, options) in models.items():
         model = {
-            "name": f"tasks{tasks}",
+            "name": name,
             "implementation": "dgm_tf.serving.mlserver_runtime.DGMRuntime",
-            "parameters": {"uri": "."},
+            "parameters": {"uri": str(folder / memory)},
+            **options,
         }
-        (folder / f"tasks{tasks}" / "model-settings.json").write_text(json.dumps(model))
+        (folder / "models" / name).mkdir(parents=True)
+        (folder / "models" / name / "model-settings.json").write_text(json.dumps(model))
     log = open(folder / "log", "w")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from mlserver.cli import main; main()", "start", str(folder)],
+        [
+            sys.executable,
+            "-c",
+            "from mlserver.cli import main; main()",
+            "start",
+            str(folder / "models"),
+        ],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         stdout=log,
         stderr=log,
@@ -184,24 +222,25 @@ def _mlserver(folder: Path) -> Iterator[dict[int, Ask]]:
             service = services.GRPCInferenceServiceStub(channel)
             tensor = messages.ModelInferRequest.InferInputTensor
 
-            def asking(tasks: int) -> Ask:
-                def ask(labels: np.ndarray, seed: np.ndarray) -> Any:
+            def asking(name: str) -> Ask:
+                def ask(labels: np.ndarray, key: int) -> Any:
+                    inputs = _inputs(labels, key)
                     request = messages.ModelInferRequest(
-                        model_name=f"tasks{tasks}",
+                        model_name=name,
                         inputs=[
-                            tensor(name="labels", datatype="INT32", shape=labels.shape),
-                            tensor(name="seed", datatype="INT64", shape=seed.shape),
+                            tensor(name=each, datatype=_V2[value.dtype.name], shape=value.shape)
+                            for each, value in inputs.items()
                         ],
-                        raw_input_contents=[labels.tobytes(), seed.tobytes()],
+                        raw_input_contents=[value.tobytes() for value in inputs.values()],
                     )
                     return service.ModelInfer(request, timeout=60)
 
                 return ask
 
-            for tasks in _TASKS:
-                ready = messages.ModelReadyRequest(name=f"tasks{tasks}")
+            for name in models:
+                ready = messages.ModelReadyRequest(name=name)
                 _wait(process, lambda ready=ready: service.ModelReady(ready).ready, grpc.RpcError)
-            yield {tasks: asking(tasks) for tasks in _TASKS}
+            yield {name: asking(name) for name in models}
     finally:
         process.terminate()
         process.wait()

@@ -50,33 +50,29 @@ def pair_of(key: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.bitwise.bitwise_and(key, 0xFFFFFFFF), tf.bitwise.right_shift(key, 32)])
 
 
-def normal_rows(
-    rows: tf.Tensor | int, size: int, seed: tf.Tensor, *, first: tf.Tensor
-) -> tf.Tensor:
-    """Rows `first`, `first + 1`, ... of `normal([N, size], seed)`, which are the same for every N.
+def normal_row(size: int, seed: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+    """A row of `normal([N, size], seed)`, the same for every N; none of those before it is drawn.
 
     Args:
-        rows: how many.
         size: numbers in a row.
         seed: integers [2].
-        first: int64 scalar, from 0; none of the rows before it is drawn.
+        row: int64 scalar, from 0.
 
     Returns:
-        float32 [rows, size].
+        float32 [size].
     """
     # Philox makes four numbers from each value of its counter, which `stateless_normal` counts up.
-    start = first * size
+    start = row * size
     philox, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
     moved = tf.bitcast(counter, tf.int64) + tf.stack([start // 4, tf.zeros([], tf.int64)])
-    count = rows * size
     numbers = tf.raw_ops.StatelessRandomNormalV2(
-        shape=[count + 4],  # up to three come before the first row
+        shape=[size + 4],  # up to three come before the row
         key=philox,
         counter=tf.bitcast(moved, tf.uint64),
         alg=1,  # Philox
     )
     skipped = tf.cast(start % 4, tf.int32)
-    return tf.reshape(numbers[skipped : skipped + count], [rows, size])
+    return tf.ensure_shape(numbers[skipped : skipped + size], [size])
 
 
 def uniform(shape: tuple[int, ...] | list[int] | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -116,7 +116,9 @@ def digests(states, learner, export_dir):
         exported = learner.export(export_dir, classifier=True)
         model = tf.saved_model.load(str(exported.path))
         images = model.signatures["generate"](
-            labels=tf.constant(labels, tf.int32), seed=tf.constant([1, 0], tf.int64)
+            labels=tf.constant(labels, tf.int32),
+            keys=tf.ones([len(labels)], tf.int64),
+            rows=tf.range(len(labels), dtype=tf.int64),
         )["images"]
         logits = model.signatures["classify"](images=images)["probabilities"]
         found["export"] = digest({"images": images.numpy(), "probabilities": logits.numpy()})

@@ -54,17 +54,14 @@ def test_a_folded_seed_is_the_same_from_a_number_and_from_a_graphs_counter():
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 16])
-def test_rows_are_those_of_a_whole_draw_wherever_they_begin(size):
-    key = randomness.key(3, "test")
+def test_a_row_is_that_of_a_whole_draw(size):
+    pair = randomness.pair_of(tf.constant(randomness.key(3, "test"), tf.int64))
     whole = randomness.normal([40, size], SEED).numpy()
-    for first, rows in ((0, 40), (0, 1), (1, 2), (7, 0), (13, 27), (39, 1)):
-        found = randomness.normal_rows(
-            rows, size, randomness.pair_of(tf.constant(key, tf.int64)),
-            first=tf.constant(first, tf.int64),
-        )  # fmt: skip
+    for row in (0, 1, 2, 3, 13, 39):
+        found = randomness.normal_row(size, pair, tf.constant(row, tf.int64))
         assert found.dtype == tf.float32
-        np.testing.assert_array_equal(found, whole[first : first + rows])
-    far = randomness.normal_rows(2, size, SEED, first=tf.constant(2**33, tf.int64)).numpy()
+        np.testing.assert_array_equal(found, whole[row])
+    far = randomness.normal_row(size, SEED, tf.constant(2**33, tf.int64)).numpy()
     assert not np.isin(far, whole).any()
 
 
@@ -72,8 +69,8 @@ def test_every_integer_is_a_key():
     keys = [0, 1, -1, 2**31, 2**32, 2**63 - 1, -(2**63)]
     pairs = [randomness.pair_of(tf.constant(key, tf.int64)).numpy() for key in keys]
     assert len({tuple(pair) for pair in pairs}) == len(keys)
-    draws = [randomness.normal_rows(1, 4, p, first=tf.constant(0, tf.int64)) for p in pairs]
-    assert len({tuple(draw.numpy().ravel()) for draw in draws}) == len(keys)
+    draws = [randomness.normal_row(4, pair, tf.constant(0, tf.int64)) for pair in pairs]
+    assert len({tuple(draw.numpy()) for draw in draws}) == len(keys)
 
 
 def test_draws_have_their_distribution():

@@ -326,7 +326,7 @@ def test_a_failed_export_leaves_nothing(model, tmp_path, monkeypatch, name):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exporting, "_save", fail)
+    monkeypatch.setattr(exporting, "_saved", fail)
     with pytest.raises(InputError, match="No space left"):
         model.export(tmp_path / "new" / name)
     assert list(tmp_path.iterdir()) == []

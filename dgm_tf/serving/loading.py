@@ -1,7 +1,6 @@
 """Exported models read back, for people at a desk."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import tensorflow as tf
 from dgm_tf import _checks, _quiet, determinism, inputs, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
-from dgm_tf.serving import export
+from dgm_tf.runs.run_format import GEOMETRY
+from dgm_tf.serving import export, signatures
 from dgm_tf.storage import schema
 from dgm_tf.storage.files import refuse_links_out
 from dgm_tf.storage.schema import ANY, IMAGE_SHAPE, LINE, Leaf, exactly, integer
@@ -28,14 +28,18 @@ _DESCRIPTION = {
     "version": exactly(export.FORMAT_VERSION),
     "learner": LINE,
     "classes": [{"label": integer(0, 2**31 - 1), "name": LINE, "task": integer(1)}],
-    "image": {"shape": IMAGE_SHAPE, "range": exactly([-1.0, 1.0])},
+    "image": {
+        "shape": IMAGE_SHAPE,
+        "range": exactly([-1.0, 1.0]),
+        "geometry": exactly(GEOMETRY),
+    },
     "noise": integer(1, 2**31 - 1),
     "versions": {ANY: LINE},
     "audit": [
         {
             "task": integer(1),
             "labels": [integer()],
-            "seeds": [[integer(0)]],
+            "keys": [integer(0, 2**63 - 1)],
             # The audit generates so many of a class at once; an export has 16.
             "images_per_label": integer(1, 256),
             "sha256_of_images": _DIGEST,
@@ -97,8 +101,10 @@ class ExportedModel(ImageClassifier):
             InputError: a class that the model has not learnt, or no such seed or first image.
         """
         seed = _checks.integer(seed, "seed", low=0)
-        first = _checks.integer(first, "first", low=0, high=export.ROWS_END - 1)
-        return self._from_seed(self._known(labels), [randomness.key(seed, "generate"), first])
+        labels = self._known(labels)
+        last = signatures.ROWS_END - len(labels)
+        first = _checks.integer(first, "first", low=0, high=last)
+        return self._by_key(labels, randomness.key(seed, "generate"), first)
 
     def generate_from_noise(self, labels: Any, noise: np.ndarray) -> np.ndarray:
         """Images float32 [N, S, S, C] in [-1, 1] of classes [N] and noise [N, noise_length].
@@ -117,7 +123,7 @@ class ExportedModel(ImageClassifier):
             ) from error
         if noise.shape != (wanted := (len(labels), self.noise_length)):
             raise InputError(f"expected noise of shape {wanted}, received {noise.shape}")
-        if not np.all(np.abs(noise) <= (limit := export.NOISE_LIMIT)):
+        if not np.all(np.abs(noise) <= (limit := signatures.NOISE_LIMIT)):
             raise InputError(
                 f"expected noise in [-{limit:.0f}, {limit:.0f}], received up to {abs(noise).max()}"
             )
@@ -146,28 +152,28 @@ class ExportedModel(ImageClassifier):
         """
         return {entry["task"]: self._unchanged(entry) for entry in self._audit}
 
-    def _from_seed(self, labels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        return self._generated("generate", labels, seed=tf.constant(seed, tf.int64))
+    def _by_key(self, labels: np.ndarray, key: int, first: int = 0) -> np.ndarray:
+        keys = np.full(len(labels), key, np.int64)
+        rows = first + np.arange(len(labels), dtype=np.int64)
+        return self._generated("generate", labels, keys=tf.constant(keys), rows=tf.constant(rows))
 
     def _generated(self, signature: str, labels: np.ndarray, **inputs: tf.Tensor) -> np.ndarray:
-        generate = self._model.signatures[signature]
-        try:
-            return generate(labels=tf.constant(labels), **inputs)["images"].numpy()
-        except tf.errors.InvalidArgumentError as error:
+        made = self._model.signatures[signature](labels=tf.constant(labels), **inputs)
+        if not made["valid"].numpy().all():
             raise InputError(
                 f"the model in {self.path} does not know each class that its {export.DESCRIPTION} "
                 "names; export again"
-            ) from error
+            )
+        return made["images"].numpy()
 
     def _known(self, labels: Any) -> np.ndarray:
         return inputs.class_ids(labels, self._named_classes()).astype(np.int32)
 
     def _unchanged(self, entry: dict[str, Any]) -> bool:
         digest = hashlib.sha256()
-        for label, seed in zip(entry["labels"], entry["seeds"], strict=True):
+        for label, key in zip(entry["labels"], entry["keys"], strict=True):
             labels = np.full(entry["images_per_label"], label, np.int32)
-            images = self._from_seed(labels, seed)
-            digest.update(images.astype("<f4").tobytes())
+            digest.update(self._by_key(labels, key).astype("<f4").tobytes())
         return digest.hexdigest() == entry["sha256_of_images"]
 
 
@@ -246,11 +252,8 @@ def _check_description(content: dict[str, Any]) -> None:
     whole = found == list(zip(tasks, labels, strict=True)) and len(audit) == len(set(tasks))
     _require(whole and set(tasks) == set(range(1, len(audit) + 1)), "audit is of other classes")
     for each in audit:
-        seeds = each["seeds"]
-        fits = len(seeds) == len(each["labels"]) and all(
-            len(seed) == 2 and seed[1] < export.ROWS_END for seed in seeds
-        )
-        _require(fits, f"seeds in audit of task {each['task']} are not two integers per label")
+        fits = len(each["keys"]) == len(each["labels"])
+        _require(fits, f"keys in the audit of task {each['task']} are not one per label")
 
 
 def _require(fits: Any, otherwise: str) -> None:

@@ -1,4 +1,4 @@
-"""A request of any content is answered as promised or fails; the model stays as it was."""
+"""A request of any content is answered row by row, or fails; the model stays as it was."""
 
 import io
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorflow.core.protobuf import config_pb2
 
-from dgm_tf.serving.export import NOISE_LIMIT, ROWS_END
+from dgm_tf.serving.signatures import NOISE_LIMIT, ROWS_END
 from tests.fuzz import effort
 from tests.serving.tiny_export import LATENT, NAMES, TASKS, exported
 
@@ -75,9 +75,11 @@ def model(request):
 INPUTS = {
     "classify": {"images": (np.float32, [None, 16, 16, 1])},
     "classify_uint8": {"images": (np.uint8, [None, 16, 16, 1])},
-    "generate": {"labels": (np.int32, [None]), "seed": (np.int64, [2])},
+    "generate": {
+        "labels": (np.int32, [None]), "keys": (np.int64, [None]), "rows": (np.int64, [None]),
+    },
     "generate_from_noise": {"labels": (np.int32, [None]), "noise": (np.float32, [None, LATENT])},
-}
+}  # fmt: skip
 INPUTS["generate_png"] = INPUTS["serving_default"] = INPUTS["generate"]
 
 DTYPES = [
@@ -93,6 +95,10 @@ WRONG_FLOATS = [
 def right_numbers(name, dtype):
     if name == "labels":
         return st.sampled_from(CLASSES)
+    if name == "keys":
+        return st.integers(-(2**63), 2**63 - 1)
+    if name == "rows":
+        return st.integers(0, ROWS_END - 1)
     if name == "noise":
         return st.sampled_from([*FLOATS, 3.7, NOISE_LIMIT, -NOISE_LIMIT])
     return st.integers(0, 255) if dtype == np.uint8 else st.sampled_from(FLOATS)
@@ -121,13 +127,12 @@ def filled(draw, shape, dtype, numbers):
 
 @st.composite
 def right_tensors(draw, name, dtype, shape, rows):
-    if name == "seed":
-        key, first = draw(st.integers(-(2**63), 2**63 - 1)), draw(st.integers(0, ROWS_END - 1))
-        return np.array([key, first], dtype)
+    """Of the type and shape that are wanted; of any content in some rows, perhaps."""
     shape = [rows if size is None else size for size in shape]
-    if dtype == np.uint8:
-        shape[1:3] = draw(st.sampled_from([(16, 16), (1, 1), (5, 17), (40, 2)]))
-    return draw(filled(shape, dtype, right_numbers(name, dtype)))
+    numbers = right_numbers(name, dtype)
+    if draw(st.booleans()):
+        numbers = st.one_of(numbers, any_numbers(dtype))
+    return draw(filled(shape, dtype, numbers))
 
 
 @st.composite
@@ -146,7 +151,7 @@ def any_tensors(draw, name, dtype, shape, rows):
 
 @st.composite
 def requests(draw):
-    """A signature, its inputs, and whether all of them are right."""
+    """A signature, its inputs, and whether they have the names, types and shapes it wants."""
     signature = draw(st.sampled_from(SIGNATURES))
     rows, right, inputs = draw(st.integers(0, 3)), True, {}
     for name, (dtype, shape) in INPUTS[signature].items():
@@ -164,33 +169,43 @@ def requests(draw):
 
 # Answers.
 
-# Numbers that may be answered at all.
+# Rows that can be answered.
 TAKEN = {
-    "labels": lambda labels: np.isin(labels, CLASSES).all(),
-    "seed": lambda seed: 0 <= seed[1] < ROWS_END,
-    "noise": lambda noise: np.all(np.abs(noise) <= NOISE_LIMIT),
-    "images": lambda images: images.dtype == np.uint8 or np.all(np.abs(images) <= 1),
+    "labels": lambda labels: np.isin(labels, CLASSES),
+    "keys": lambda keys: np.full(len(keys), True),
+    "rows": lambda rows: (rows >= 0) & (rows < ROWS_END),
+    "noise": lambda noise: (np.abs(noise) <= NOISE_LIMIT).all(axis=1),
+    "images": lambda images: (
+        (images.astype(np.float64) <= 255).all(axis=(1, 2, 3))
+        if images.dtype == np.uint8
+        else (np.abs(images) <= 1).all(axis=(1, 2, 3))
+    ),
 }
 
 
-def check_images(inputs, images):
-    assert images.dtype == np.float32 and images.shape == (len(inputs["labels"]), 16, 16, 1)
-    assert np.all(np.abs(images) <= 1)  # NaN is not
+def check_images(taken, images):
+    assert images.dtype == np.float32 and images.shape == (len(taken), 16, 16, 1)
+    assert np.all(np.abs(images[taken]) <= 1)  # NaN is not
+    assert np.isnan(images[~taken]).all()
 
 
-def check_pngs(inputs, png_bytes):
-    assert png_bytes.shape == inputs["labels"].shape
-    for data in png_bytes:
+def check_pngs(taken, png_bytes):
+    assert png_bytes.shape == taken.shape
+    for data, whole in zip(png_bytes, taken, strict=True):
+        if not whole:
+            assert data == b""
+            continue
         with Image.open(io.BytesIO(data)) as png:
             assert np.asarray(png).shape == (16, 16)
 
 
-def check_classes(inputs, probabilities, label, class_name):
-    rows = len(inputs["images"])
-    assert probabilities.shape == (rows, len(CLASSES)) and label.shape == (rows,)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    assert np.all(probabilities >= 0) and set(label) <= set(CLASSES)
-    assert [name.decode() for name in class_name] == [NAMES[each] for each in label]
+def check_classes(taken, probabilities, label, class_name):
+    assert probabilities.shape == (len(taken), len(CLASSES)) and label.shape == taken.shape
+    np.testing.assert_allclose(probabilities[taken].sum(axis=1), 1, atol=1e-5)
+    assert np.all(probabilities[taken] >= 0) and np.isnan(probabilities[~taken]).all()
+    np.testing.assert_array_equal(np.isin(label, CLASSES), taken)
+    names = [NAMES[each] if each >= 0 else "" for each in label]
+    assert [name.decode() for name in class_name] == names and set(label[~taken]) <= {-1}
 
 
 CHECKS = {
@@ -204,13 +219,15 @@ CHECKS = {
 
 GOOD = {
     "classify": {"images": np.full([2, 16, 16, 1], 0.5, np.float32)},
-    "classify_uint8": {"images": np.full([2, 20, 9, 1], 200, np.uint8)},
-    "generate": {"labels": np.int32([3, 5]), "seed": np.int64([7, 1])},
+    "classify_uint8": {"images": np.full([2, 16, 16, 1], 200, np.uint8)},
+    "generate": {
+        "labels": np.int32([3, 5]), "keys": np.int64([7, 7]), "rows": np.int64([1, 4]),
+    },
     "generate_from_noise": {
         "labels": np.int32([3, 5]),
         "noise": np.linspace(-2, 2, 2 * LATENT, dtype=np.float32).reshape(2, LATENT),
     },
-}
+}  # fmt: skip
 GOOD["generate_png"] = GOOD["serving_default"] = GOOD["generate"]
 
 
@@ -225,6 +242,13 @@ def answers(model):
     return {signature: answer(model, signature) for signature in SIGNATURES}
 
 
+def check(signature, inputs, valid, **found):
+    """An answer has its promised content in the rows that can be answered, and only there."""
+    taken = np.all([TAKEN[name](inputs[name]) for name in INPUTS[signature]], axis=0)
+    np.testing.assert_array_equal(valid, taken)
+    CHECKS[signature](taken, **found)
+
+
 def ask(model, answers, asked):
     signature, inputs, right = asked
     try:
@@ -232,8 +256,7 @@ def ask(model, answers, asked):
     except model.errors:
         assert not right
     else:
-        assert all(TAKEN[name](inputs[name]) for name in INPUTS[signature])
-        CHECKS[signature](inputs, **found)
+        check(signature, inputs, **found)
     assert answer(model, signature) == answers[signature]
 
 
@@ -254,12 +277,13 @@ def test_many_requests_are_answered_as_promised_or_fail_alone(model, answers, as
 
 
 def asked(**changed):
-    return "generate", {"labels": np.int32([3, 0]), "seed": np.int64([1, 0]), **changed}
+    inputs = {"labels": np.int32([3, 0]), "keys": np.int64([1, 1]), "rows": np.int64([0, 1])}
+    return "generate", inputs | changed
 
 
-def from_noise(*numbers, shape=(1, LATENT)):
-    noise = np.resize(np.array(numbers, np.float32), shape)
-    return "generate_from_noise", {"labels": np.int32([3]), "noise": noise}
+def from_noise(*numbers, rows=2, size=LATENT):
+    noise = np.resize(np.array(numbers, np.float32), [rows, size])
+    return "generate_from_noise", {"labels": np.int32([3, 0]), "noise": noise}
 
 
 def classified(number, dtype=np.float32, shape=(1, 16, 16, 1), signature="classify"):
@@ -268,30 +292,39 @@ def classified(number, dtype=np.float32, shape=(1, 16, 16, 1), signature="classi
     return signature, {"images": images}
 
 
-NEAR = r"expected noise in \[-10000, 10000\]"
+BAD_ROWS = {
+    "never learnt": (asked(labels=np.int32([3, 77])), [1, 0]),
+    "not yet learnt": (asked(labels=np.int32([4, 0])), [0, 1]),
+    "negative": (asked(labels=np.int32([-1, -(2**31)])), [0, 0]),
+    "a negative row": (asked(rows=np.int64([-1, 0])), [0, 1]),
+    "a row beyond all": (asked(rows=np.int64([ROWS_END - 1, ROWS_END])), [1, 0]),
+    "noise that is no number": (from_noise(*[0] * LATENT, np.nan, *[0] * (LATENT - 1)), [1, 0]),
+    "infinite noise": (from_noise(-np.inf, *[0] * (2 * LATENT - 1)), [0, 1]),
+    "huge noise": (from_noise(1e30), [0, 0]),
+    "pixels from 0 to 255": (classified(255), [0]),
+    "pixels that are no numbers": (classified(np.nan), [0]),
+}
+
+
+@pytest.mark.parametrize("request_, valid", BAD_ROWS.values(), ids=list(BAD_ROWS))
+def test_a_row_that_cannot_be_answered_is_said_to_be_so(model, request_, valid):
+    found = model(*request_)
+    np.testing.assert_array_equal(found["valid"], np.array(valid, bool))
+    check(*request_, **found)
+
+
 BAD = {
-    "never": (asked(labels=np.int32([3, 77])), "labels of the classes learnt, 0, 1, 2, 3, 5"),
-    "not yet": (asked(labels=np.int32([3, 4])), r"0, 1, 2, 3, 5, received\] \[4\]"),
-    "negative": (asked(labels=np.int32([-1])), r"received\] \[-1\]"),
     "labels' rank": (asked(labels=np.int32([[3]])), r"labels\S* \[1,1\] is not compatible"),
-    "seed's shape": (asked(seed=np.int64([0, 0, 0])), r"seed\S* \[3\] is not compatible"),
-    "row": (asked(seed=np.int64([0, -1])), "the number of the first image"),
-    "a first image beyond all": (
-        asked(seed=np.int64([2**63 - 1, 2**63 - 1])),
-        r"expected seed\[1\], the number of the first image, from 0 to 1099511627775",
+    "fewer rows": (
+        asked(rows=np.int64([0])),
+        r"expected as many rows of labels, keys, rows, received\] \[2 2 1\]",
     ),
-    "noise that is no number": (from_noise(np.nan), NEAR),
-    "infinite noise": (from_noise(-np.inf), rf"{NEAR}, received up to\] \[inf\]"),
-    "huge noise": (from_noise(1e30), rf"{NEAR}, received up to\] \[1e\+30\]"),
-    "noise of another rank": (from_noise(0, shape=(1, LATENT, 1)), r"\[1,10,1\] is not compatible"),
-    "longer noise": (from_noise(0, shape=(1, LATENT + 1)), "noise.* is not compatible"),
-    "more noise": (from_noise(0, shape=(3, LATENT)), "as many rows of noise as labels"),
+    "more noise": (from_noise(0, rows=3), "expected as many rows of labels, noise"),
+    "longer noise": (from_noise(0, size=LATENT + 1), "noise.* is not compatible"),
     "images of another size": (classified(0, shape=(1, 8, 8, 1)), "images.* is not compatible"),
-    "pixels as numbers": (classified(255), r"images in \[-1, 1\].*received up to\] \[255\]"),
-    "pixels that are no numbers": (classified(np.nan), r"expected images in \[-1, 1\]"),
-    "images without a pixel": (
-        classified(0, np.uint8, (2, 0, 5, 1), "classify_uint8"),
-        r"expected images of a pixel or more, received height and width\] \[0 5\]",
+    "pictures of another size": (
+        classified(0, np.uint8, (2, 40, 9, 1), "classify_uint8"),
+        "images.* is not compatible",
     ),
 }
 
@@ -312,7 +345,7 @@ def test_servers_get_the_answers_that_python_gets():
 
 WRONG_TYPES = {
     "labels": (asked(labels=np.float32([3])), "a int32 tensor but is a float"),
-    "seed": (asked(seed=np.int32([0, 0])), "a int64 tensor but is a int32"),
+    "keys": (asked(keys=np.int32([0, 0])), "a int64 tensor but is a int32"),
     "uint8": (classified(0, np.uint8), "a float tensor but is a uint8"),
     "double": (classified(0, np.float64), "a float tensor but is a double"),
     "float": (classified(0, signature="classify_uint8"), "a uint8 tensor but is a float"),
@@ -328,8 +361,6 @@ def test_a_type_is_not_converted(request_, message):
 
 @pytest.mark.parametrize("signature", SIGNATURES)
 def test_a_request_for_nothing_is_answered_by_nothing(model, signature):
-    inputs = {
-        name: value if name == "seed" else value[:0] for name, value in GOOD[signature].items()
-    }
+    inputs = {name: value[:0] for name, value in GOOD[signature].items()}
     for value in model(signature, inputs).values():
         assert len(value) == 0

@@ -13,7 +13,7 @@ import dgm_tf
 from dgm_tf import pictures
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import memory_use
-from dgm_tf.serving import export, loading
+from dgm_tf.serving import export, loading, signatures
 from tests.layers.layer_check import bits
 from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, learner
 
@@ -72,7 +72,7 @@ def test_it_classifies_if_it_was_exported_so(folder, generator):
 
 def test_the_audit_notices_other_images(generator, copy):
     assert generator.audit() == {1: True, 2: True, 3: True}
-    other = dgm_tf.load_exported(changed(copy, put([[1, 0]], "audit", 1, "seeds")))
+    other = dgm_tf.load_exported(changed(copy, put([1], "audit", 1, "keys")))
     assert other.audit() == {1: True, 2: False, 3: True}
 
 
@@ -94,7 +94,8 @@ def put(content, *path):
 FIRST, AUDIT = ("classes", 0), ("audit", 2)
 HOSTILE = {
     "another's": (put("other export", "format"), 'format is not "dgm_tf export"'),
-    "a later version": (put(2, "version"), "version is not 1"),
+    "a former version": (put(1, "version"), "version is not 2"),
+    "other rules for pictures": (put(2, "image", "geometry"), "image.geometry is not 1"),
     "half a pair": (put("\ud800", "learner"), "surrogates not allowed"),
     "versions of lines": (put("3\n4", "versions", "keras"), "versions.keras is not a text of one"),
     "no classes": (put([], "classes"), "its classes are none, or not distinct"),
@@ -111,9 +112,8 @@ HOSTILE = {
     "audited task": (put(2, "audit", 0, "task"), "audit is of other classes"),
     "audited labels": (put([1, 2, 1], *AUDIT, "labels"), "audit is of other classes"),
     "audited label": (put(False, "audit", 0, "labels", 1), "audit[0].labels[1] is not an integer"),
-    "a seed too few": (put([[1, 0]], *AUDIT, "seeds"), "seeds in audit of task 3 are not"),
-    "seed beyond int64": (put(2**63, *AUDIT, "seeds", 0, 0), "audit[2].seeds[0][0] is not an int"),
-    "first image": (put(export.ROWS_END, *AUDIT, "seeds", 0, 1), "seeds in audit of task 3"),
+    "a key too few": (put([1], *AUDIT, "keys"), "keys in the audit of task 3 are not one per"),
+    "key beyond int64": (put(2**63, *AUDIT, "keys", 0), "audit[2].keys[0] is not an integer"),
     "images": (put(257, *AUDIT, "images_per_label"), "is not an integer from 1 to 256"),
     "hash": (put("0" * 63, *AUDIT, "sha256_of_images"), "audit[2].sha256_of_images is not a SHA"),
 }
@@ -261,7 +261,7 @@ def test_noise_of_no_normal_size_or_another_shape_is_an_input_error(generator, n
         generator.generate_from_noise([3, 3], noise)
 
 
-@pytest.mark.parametrize("first", [-1, export.ROWS_END, 0.5])
+@pytest.mark.parametrize("first", [-1, signatures.ROWS_END, 0.5])
 def test_a_first_image_that_cannot_be_is_an_input_error(generator, first):
     with pytest.raises(InputError, match="first must be an integer from 0 to"):
         generator.generate([3], first=first)

@@ -1,10 +1,12 @@
-"""README's part on serving, run word for word: real servers on the loopback, real clients.
+"""docs/serving.md, run word for word: real servers on the loopback, real clients.
 
 Needs requirements-serving.txt. What cannot be run here is left out by name: making the environment,
 the demo (a smaller run takes its place) and Docker.
 """
 
+import base64
 import contextlib
+import functools
 import io
 import json
 import os
@@ -33,7 +35,7 @@ from mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc  # noqa: E402
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
 
 import dgm_tf  # noqa: E402
-from dgm_tf import pictures  # noqa: E402
+from dgm_tf import image_folder, pictures  # noqa: E402
 from tests.serving.tf_serving_double import served  # noqa: E402
 from trainers import split_digits  # noqa: E402
 
@@ -43,8 +45,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PART = TEXT.partition("## Export and serving\n")[2].partition("\n## ")[0]
+PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 SETTINGS = {
     "batch_size": 60, "generator_size": 2, "critic_size": 4, "consolidation_steps": 2,
     "replay_buffer": 64,
@@ -55,8 +56,8 @@ UNTRIED = ("make demo", "pip install -r requirements.txt -r requirements-serving
 
 def commands(title):
     """The commands under a heading, in order, without those that cannot be run here."""
-    part = PART.partition(f"### {title}\n")[2] if title else PART
-    part = part.partition("\n### ")[0]
+    part = PAGE.partition(f"## {title}\n")[2] if title else PAGE
+    part = part.partition("\n## ")[0]
     outside = re.sub(r"^```.*?^```$", "", part, flags=re.M | re.S)
     found = re.findall(r"^    (\S.*)$", outside, re.M)
     return [line for line in found if not line.startswith(UNTRIED)]
@@ -64,7 +65,7 @@ def commands(title):
 
 def example(start):
     (found,) = [
-        text for text in re.findall(r"^```python\n(.*?)^```$", PART, re.M | re.S) if start in text
+        text for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S) if start in text
     ]
     return found
 
@@ -76,7 +77,7 @@ def free_port():
 
 
 class Desk:
-    """A folder in which README's commands are typed."""
+    """A folder in which the page's commands are typed."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -92,7 +93,7 @@ class Desk:
         }
 
     def text(self, text):
-        """README's text with the ports that are free here."""
+        """The page's text with the ports that are free here."""
         for port, free in self.ports.items():
             text = text.replace(f"localhost:{port}", f"localhost:{free}")
         return text
@@ -146,16 +147,26 @@ class Desk:
     def infer(self, *inputs, **parameters):
         return self.ask("models/memory/infer", {"inputs": inputs, "parameters": parameters})
 
-    def images(self, labels, seed):
-        """The version that drew them, and the images."""
-        answer = self.infer(tensor("labels", "INT32", labels), tensor("seed", "INT64", seed))
-        (output,) = answer["outputs"]
+    def images(self, labels, first=0):
+        """The export that drew them, and the images."""
+        answer = self.infer(*asked(labels, first))
+        output = answer["outputs"][0]
         images = np.array(output["data"], np.float32).reshape(output["shape"])
-        return answer["model_version"], images
+        return answer["parameters"]["export"], images
 
 
 def tensor(name, datatype, data, shape=None):
     return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": data}
+
+
+def asked(labels, first=0):
+    """Tensors for images of labels, of key 1."""
+    rows = [first + row for row in range(len(labels))]
+    return [
+        tensor("labels", "INT32", labels),
+        tensor("keys", "INT64", [1] * len(labels)),
+        tensor("rows", "INT64", rows),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +176,7 @@ def desk(tmp_path_factory):
     assert split_digits.main([*TINY, f"--run_dir={made.folder}/runs/demo"]) == 0
     for command in commands("")[:3]:
         made.shown = made.type(command)
-    for path, content in re.findall(r"`(served/[\w.-]+)`\n\n```json\n(.*?)```", PART, re.S):
+    for path, content in re.findall(r"`(served/[\w.-]+)`\n\n```json\n(.*?)```", PAGE, re.S):
         (made.folder / path).write_text(content)
     return made
 
@@ -175,7 +186,7 @@ def test_every_command_is_tried_but_those_that_cannot_be(desk):
     assert [line.split()[0] for line in tried] == [
         "python", "python", "saved_model_cli", "mlserver", "python", "curl",
     ]  # fmt: skip
-    assert commands("TensorFlow Serving") == []
+    assert commands("TensorFlow Serving") == commands("Phones") == []
     assert "signature_def['classify_uint8']" in desk.shown
     with Image.open(desk.folder / "grid.png") as grid:
         assert grid.height == 2 * (16 * 2 + 2) + 2
@@ -194,7 +205,7 @@ def test_the_example_for_a_desk_runs(desk, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def server(desk):
-    """MLServer as README starts it; stopped at the end, and by then it must still be well."""
+    """MLServer as the page starts it; stopped at the end, and by then it must still be well."""
     with desk.server(commands("MLServer")[0]) as process:
         yield process
         assert process.poll() is None, (desk.folder / "log").read_text()
@@ -205,7 +216,9 @@ def expected(desk):
     """The images of classes 3 and 7, generated in this process."""
     memory = tf.saved_model.load(str(desk.folder / "served" / "memory" / "1"))
     images = memory.signatures["generate"](
-        labels=tf.constant([3, 7]), seed=tf.constant([1, 0], tf.int64)
+        labels=tf.constant([3, 7]),
+        keys=tf.constant([1, 1], tf.int64),
+        rows=tf.constant([0, 1], tf.int64),
     )["images"].numpy()
     assert np.any(images[0] != images[1])
     return images
@@ -222,10 +235,15 @@ def grpc_infer(desk, server):
             request = dataplane_pb2.ModelInferRequest(
                 model_name="memory",
                 inputs=[
-                    infer_input(name="labels", datatype=datatype, shape=[len(labels)]),
-                    infer_input(name="seed", datatype="INT64", shape=[2]),
+                    infer_input(name="labels", datatype=datatype, shape=labels.shape),
+                    infer_input(name="keys", datatype="INT64", shape=labels.shape),
+                    infer_input(name="rows", datatype="INT64", shape=labels.shape),
                 ],
-                raw_input_contents=[labels.tobytes(), np.int64([1, 0]).tobytes()],
+                raw_input_contents=[
+                    labels.tobytes(),
+                    np.ones(len(labels), np.int64).tobytes(),
+                    np.arange(len(labels), dtype=np.int64).tobytes(),
+                ],
             )
             answer = service.ModelInfer(request, timeout=60)
             raw = np.frombuffer(answer.raw_output_contents[0], np.float32)
@@ -242,7 +260,7 @@ def test_mlserver_generates_the_images_of_this_process(
     for number, image in enumerate(expected):
         with Image.open(desk.folder / f"image-{number}.png") as png:
             np.testing.assert_array_equal(np.asarray(png)[..., None], pictures.to_uint8(image))
-    np.testing.assert_array_equal(desk.images([3, 7], [1, 0])[1], expected)
+    np.testing.assert_array_equal(desk.images([3, 7])[1], expected)
     np.testing.assert_array_equal(grpc_infer(np.int32([3, 7])), expected)
 
 
@@ -261,14 +279,11 @@ def test_mlserver_classifies(desk, server):
     assert abs(sum(found["probabilities"]) - 1) < 1e-5
 
 
-THREE, SEED = tensor("labels", "INT32", [3]), tensor("seed", "INT64", [1, 0])
-
-
 def test_mlserver_says_what_is_wrong_and_lives_on(desk, server, expected):
-    refused(desk, [tensor("labels", "INT32", [3, 12]), SEED], "labels of the classes learnt")
-    refused(desk, [THREE], "expected inputs labels, seed, received labels")
-    refused(desk, [THREE, SEED], "expected a signature out of classify,", signature="paint")
-    np.testing.assert_array_equal(desk.images([3], [1, 0])[1], expected[:1])
+    refused(desk, asked([3])[:1], "expected inputs keys, labels, rows, received labels")
+    refused(desk, asked([3])[:2] + asked([3, 3])[2:], "expected as many rows of each input")
+    refused(desk, asked([3]), "expected a signature out of classify,", signature="paint")
+    np.testing.assert_array_equal(desk.images([3])[1], expected[:1])
     assert classified(desk)["label"]
 
 
@@ -280,25 +295,100 @@ def refused(desk, inputs, message, **parameters):
 
 
 def test_mlserver_says_what_is_wrong_over_grpc(grpc_infer, expected):
-    for labels, datatype, message in (
-        (np.int32([12]), "INT32", "labels of the classes learnt"),
-        (np.int64([3]), "INT64", "labels as int32 (None,), received int64 [1]"),
-    ):
-        with pytest.raises(grpc.RpcError) as refusal:
-            grpc_infer(labels, datatype)
-        assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-        assert message in refusal.value.details()
+    with pytest.raises(grpc.RpcError) as refusal:
+        grpc_infer(np.int64([3]), "INT64")
+    assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "labels as int32 (None,), received int64 [1]" in refusal.value.details()
     np.testing.assert_array_equal(grpc_infer(np.int32([3, 7])), expected)
+
+
+def together(*calls):
+    """What concurrent clients are answered; a call that fails gives its error."""
+    found = [None] * len(calls)
+
+    def ask(number):
+        try:
+            found[number] = calls[number]()
+        except urllib.error.HTTPError as error:
+            found[number] = error
+
+    asking = [threading.Thread(target=ask, args=[number]) for number in range(len(calls))]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(timeout=60)
+    return found
+
+
+def test_concurrent_clients_of_all_kinds_are_answered_as_each_alone(desk, server, expected):
+    def generate(**changed):
+        return desk.infer(*asked([3, 77, 7]), **changed)
+
+    def valid_only():
+        return desk.ask(
+            "models/memory/infer", {"inputs": asked([7]), "outputs": [{"name": "valid"}]}
+        )
+
+    calls = [
+        generate,
+        functools.partial(generate, signature="generate_png"),
+        functools.partial(desk.infer, *asked([])),
+        lambda: classified(desk),
+        valid_only,
+        functools.partial(desk.infer, *asked([3])[:2]),
+        generate,
+    ]
+    alone = [together(call)[0] for call in calls]
+    assert alone[5].code == 400 and [output["shape"] for output in alone[0]["outputs"]] == [
+        [3, 16, 16, 1], [3],
+    ]  # fmt: skip
+    assert alone[0]["outputs"][1]["data"] == [True, False, True]
+    assert [output["name"] for output in alone[4]["outputs"]] == ["valid"]
+    assert [output["shape"][0] for output in alone[2]["outputs"]] == [0, 0]
+    for _ in range(5):
+        for one, several in zip(alone, together(*calls), strict=True):
+            if isinstance(one, urllib.error.HTTPError):
+                assert several.code == one.code
+            else:
+                assert _without_id(several) == _without_id(one)
+
+
+def _without_id(answer):
+    return {name: value for name, value in answer.items() if name != "id"}
+
+
+def test_mlserver_says_what_the_model_takes_and_gives(desk, server):
+    found = desk.ask("models/memory")
+    assert found["inputs"] == [
+        {"name": "keys", "datatype": "INT64", "shape": [-1]},
+        {"name": "labels", "datatype": "INT32", "shape": [-1]},
+        {"name": "rows", "datatype": "INT64", "shape": [-1]},
+    ]
+    assert {output["name"] for output in found["outputs"]} == {"images", "valid"}
+
+
+def test_mlserver_reads_picture_files(desk, server):
+    memory = dgm_tf.load_exported(desk.folder / "served" / "memory" / "1")
+    path = desk.folder / "wide.png"
+    Image.fromarray(np.arange(24 * 72, dtype=np.uint8).reshape(24, 72)).save(path)
+    contents = [base64.b64encode(path.read_bytes()).decode(), base64.b64encode(b"junk").decode()]
+    answer = desk.infer(tensor("images", "BYTES", contents), signature="classify_uint8")
+    found = {output["name"]: output["data"] for output in answer["outputs"]}
+    pixels = image_folder.read_image(path, 16)[..., :1]
+    assert found["label"] == [memory.classify(pixels)[0], -1]
+    assert found["valid"] == [True, False] and found["class_name"][1] == ""
+    probabilities = np.array(found["probabilities"], float).reshape(2, -1)
+    np.testing.assert_allclose(probabilities[0], memory.predict(pixels)[0], atol=1e-6)
 
 
 def test_mlserver_takes_a_new_version_while_requests_run(desk, server, expected):
     """The last of those that ask the server: it goes on with version 2."""
     _, export, swap = commands("MLServer")
-    assert desk.images([3], [1, 0])[0] == "1"
+    assert desk.images([3])[0] == "1"
     for versions in answered_during(desk, expected, lambda: (desk.type(export), desk.type(swap))):
         assert set(versions) == {"1", "2"} and versions == sorted(versions)
     assert (desk.folder / "served" / "memory" / "2").is_dir()
-    version, images = desk.images([3, 7], [1, 0])
+    version, images = desk.images([3, 7])
     np.testing.assert_array_equal(images, expected)
     assert version == "2" and classified(desk)["label"]
 
@@ -314,7 +404,7 @@ def answered_during(desk, expected, work):
         label, first = [3, 7][number % 2], number % 2
         while not (done.is_set() and versions and versions[-1] == "2") and not failed:
             try:
-                version, images = desk.images([label], [1, first])
+                version, images = desk.images([label], first)
                 np.testing.assert_array_equal(images, expected[first : first + 1])
                 versions.append(version)
             except BaseException as error:
@@ -333,16 +423,13 @@ def answered_during(desk, expected, work):
     return clients
 
 
-def test_readmes_client_speaks_tensorflow_servings_protocol(desk):
+def test_the_pages_client_speaks_tensorflow_servings_protocol(desk, expected):
     folder = desk.folder / "served" / "memory" / "1"
     memory = dgm_tf.load_exported(folder)
     with served("memory", folder) as address:
         names = {}
         exec(example("predict_pb2").replace("localhost:8500", address), names)
-        own = tf.saved_model.load(str(folder)).signatures["generate"](
-            labels=tf.constant([3, 7]), seed=tf.constant([1, 0], tf.int64)
-        )["images"]
-        np.testing.assert_array_equal(names["images"], own)
+        np.testing.assert_array_equal(names["images"], expected)
         assert names["answer"].model_spec.version.value == 1
         with grpc.insecure_channel(address) as channel:
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -352,10 +439,11 @@ def test_readmes_client_speaks_tensorflow_servings_protocol(desk):
             (png, _) = tf.make_ndarray(service.Predict(request).outputs["png_bytes"])
             with Image.open(io.BytesIO(png)) as image:
                 assert image.size == memory.image_shape[:2]
-            request.inputs["labels"].CopyFrom(tf.make_tensor_proto([77], tf.int32))
-            with pytest.raises(grpc.RpcError, match="labels of the classes learnt"):
-                service.Predict(request)
-            request.inputs["labels"].CopyFrom(tf.make_tensor_proto([[3]], tf.int32))
-            with pytest.raises(grpc.RpcError, match=r"shape \(1, 1\)"):
+            request.inputs["labels"].CopyFrom(tf.make_tensor_proto([77, 3], tf.int32))
+            found = service.Predict(request).outputs
+            assert tf.make_ndarray(found["valid"]).tolist() == [False, True]
+            assert tf.make_ndarray(found["png_bytes"])[0] == b""
+            request.inputs["labels"].CopyFrom(tf.make_tensor_proto([3], tf.int32))
+            with pytest.raises(grpc.RpcError, match="as many rows of labels, keys, rows"):
                 service.Predict(request)
             assert service.Predict(names["request"]).outputs["images"].tensor_shape.dim[0].size == 2

@@ -1,0 +1,74 @@
+"""Requests of several clients that are computed together.
+
+MLServer's own batcher merges requests as they come: of other signatures, of types and shapes that
+do not fit, and where one client has gone its neighbours get no answer. This one is given requests
+that have been checked, and a client that has gone is left out.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]  # each with one row per image
+
+
+class Merging:
+    """Calls of a function of rows, several at a time.
+
+    Args:
+        compute: arrays by name to arrays by name, row by row. It is called in a thread.
+        requests: most requests in a call.
+        seconds: longest time for which a request waits for others.
+    """
+
+    def __init__(self, compute: Callable[[Arrays], Arrays], *, requests: int, seconds: float):
+        self._compute = compute
+        self._requests, self._seconds = requests, seconds
+        self._waiting: list[tuple[Arrays, asyncio.Future]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: set[asyncio.Task] = set()  # the loop itself holds them weakly
+
+    async def __call__(self, inputs: Arrays) -> Arrays:
+        """The answer to one request.
+
+        Args:
+            inputs: of as many rows each, and of one type and shape by name in all requests.
+        """
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        self._waiting.append((inputs, answer))
+        if len(self._waiting) >= self._requests or self._seconds <= 0:
+            self._start()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._start)
+        return await answer
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        together = [each for each in self._waiting if not each[1].done()]
+        self._waiting = []
+        if together:
+            task = asyncio.ensure_future(self._answer(together))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _answer(self, together: list[tuple[Arrays, asyncio.Future]]) -> None:
+        requests = [inputs for inputs, _ in together]
+        try:
+            joined = {
+                name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]
+            }
+            outputs = await asyncio.to_thread(self._compute, joined)
+            ends = np.cumsum([len(next(iter(inputs.values()))) for inputs in requests])
+            parts = {name: np.split(value, ends[:-1]) for name, value in outputs.items()}
+        except Exception as error:
+            for _, answer in together:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for row, (_, answer) in enumerate(together):
+            if not answer.done():
+                answer.set_result({name: part[row] for name, part in parts.items()})
