@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks
+from dgm_tf import _checks, paths
 from dgm_tf.datasets import DEFAULT_SIZE, ImageData, counted, stratified_cut
 from dgm_tf.errors import InputError
 
@@ -55,7 +55,7 @@ def from_folder(
     image_size = _checks.image_size(image_size)
     test_fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
     seed = _checks.integer(seed, "seed", low=0)
-    folder = pathlib.Path(path).expanduser()
+    folder = paths.expanded(path)
     class_names, images, labels = _read_classes(folder, image_size, least=2)
     train, test = stratified_cut(labels, test_fraction, seed=seed, use="test")
     name = _text(folder.resolve().name or "folder")
@@ -87,7 +87,7 @@ def read_classes(
         InputError: as in `from_folder`, but for the number of classes and images.
     """
     size = _checks.image_size(image_size)
-    names, images, labels = _read_classes(pathlib.Path(path).expanduser(), size, least=1)
+    names, images, labels = _read_classes(paths.expanded(path), size, least=1)
     return images, np.array(names)[labels]
 
 
@@ -114,7 +114,7 @@ def list_classes(path: str | os.PathLike[str]) -> dict[str, list[pathlib.Path]]:
         InputError: no folder, a name that is no text, two that are one (NFC), or a link out of the
             folder.
     """
-    folder = pathlib.Path(path).expanduser()
+    folder = paths.expanded(path)
     try:
         if not folder.is_dir():
             raise InputError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, image_folder, pictures
+from dgm_tf import _checks, datasets, image_folder, paths, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
@@ -93,7 +93,8 @@ def judge_run(
     classes, finished = learner.classes_seen, learner.finished_tasks
     test = stream.seen_test(finished)
     verdict = judge.judge(learner.generate, classes, test, images_per_class=count)
-    sheet = Path(out or Path(memory) / "samples" / f"nearest-{finished:02d}.png")
+    default = RunFolder(memory).samples / f"nearest-{finished:02d}.png"
+    sheet = paths.expanded(out or default)
     _write_nearest(judge, learner, stream, sheet)
     names = {label: stream.class_names[label] for label in classes}
     return Verdict(verdict, judge.test_accuracy, names, count, sheet)
