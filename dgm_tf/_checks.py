@@ -75,8 +75,17 @@ def one_line(text: object, limit: int = 300) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """First line of a library's error, or its type where it says nothing."""
-    text = str(error).strip() or type(error).__name__
+    """First line of a library's error, or its type where it says nothing.
+
+    Of the usual ones it is what they mean, without numbers, paths and positions.
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is no JSON, from line {error.lineno}, column {error.colno} on"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is no text in {error.encoding}"
+    if type(error).__name__ == "UnidentifiedImageError":  # Pillow's
+        return "it is no picture, or damaged"
+    text = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
     return one_line(text.splitlines()[0], limit=200)
 
 

@@ -20,6 +20,11 @@ def quieten() -> None:
     Whoever imports it: `import dgm_tf; import keras` is quiet, too. Does nothing where TensorFlow
     has been imported before.
     """
+    if os.path.expanduser("~") == "~":  # Without a home folder Keras makes one called "~".
+        user = getattr(os, "getuid", lambda: 0)()
+        for name in ("KERAS_HOME", "MPLCONFIGDIR"):
+            folder = f"{name.lower()}-{user}"
+            os.environ.setdefault(name, os.path.join(tempfile.gettempdir(), folder))
     if _LEVEL in os.environ or "tensorflow" in sys.modules:
         return
     os.environ[_LEVEL] = "3"
@@ -78,18 +83,21 @@ def _flush() -> None:
 
 
 @contextlib.contextmanager
-def without_retracing_warnings() -> Iterator[None]:
-    """A block in which TensorFlow does not warn of functions that are traced again.
+def without_chatter() -> Iterator[None]:
+    """A block in which TensorFlow's Python part logs nothing below a warning, nor of retracing.
 
-    Every task has networks of its own, and so functions of its own.
+    Every task has networks of its own, and so functions of its own; an export is written to a
+    folder that is renamed afterwards.
     """
-    logger = logging.getLogger("tensorflow")
-    logger.addFilter(_is_no_retracing)
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    for logger in loggers:
+        logger.addFilter(_matters)
     try:
         yield
     finally:
-        logger.removeFilter(_is_no_retracing)
+        for logger in loggers:
+            logger.removeFilter(_matters)
 
 
-def _is_no_retracing(record: logging.LogRecord) -> bool:
-    return _RETRACING not in record.getMessage()
+def _matters(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING and _RETRACING not in record.getMessage()

@@ -20,6 +20,10 @@ class MethodArguments(TypedDict, total=False):
     seed: int
 
 
+class NearestMeanArguments(MethodArguments, total=False):
+    """Settings of the nearest class mean."""
+
+
 class _OwnParts(TypedDict, total=False):
     """What is no setting: a function, which cannot be saved."""
 

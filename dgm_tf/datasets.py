@@ -4,6 +4,7 @@ Every source ends in one record, `ImageData`: uint8 images and integer labels, h
 training and for test. Only the splits `train` and `test` are ever read.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -22,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from dgm_tf import _checks, randomness, sizes
+from dgm_tf import _checks, paths, randomness, sizes
 from dgm_tf.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ _RECORDS_PER_READ = 1024
 _PROBE_SECONDS = 10.0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ImageData:
     """Images with one label each, in memory.
 
@@ -66,10 +67,10 @@ class ImageData:
     """
 
     name: str
-    train_images: np.ndarray = dataclasses.field(repr=False)
-    train_labels: np.ndarray = dataclasses.field(repr=False)
-    test_images: np.ndarray = dataclasses.field(repr=False)
-    test_labels: np.ndarray = dataclasses.field(repr=False)
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
     class_names: tuple[str, ...]
     source: str
     image_size: int = DEFAULT_SIZE
@@ -98,6 +99,13 @@ class ImageData:
             raise InputError(f"{self.name} has two classes called {again!r}: name each once")
         for split, _, labels in splits:
             _check_classes(f"{split} images of {self.name}", labels, self.class_names)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.train_images.shape[1:]
+        return (
+            f"<ImageData {self.name}: {len(self.class_names)} classes, {len(self.train_labels)} "
+            f"training and {len(self.test_labels)} test images {height}x{width}x{channels}>"
+        )
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -168,8 +176,9 @@ def load_data(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> I
         return _load_digits()
     _checks.one_of("data set", name, NAMES)
     if data_dir is None:
+        _check_default_folder()
         return _load_tfds(name, None)
-    folder = pathlib.Path(data_dir).expanduser()
+    folder = paths.expanded(data_dir)
     if not folder.is_dir():
         raise InputError(
             f"data_dir {str(data_dir)!r} is no folder: name the folder of prepared data, or make "
@@ -314,6 +323,19 @@ def images_needed(batch_size: int, validation_fraction: float, test_fraction: fl
 # TensorFlow Datasets.
 
 
+def _check_default_folder() -> None:
+    """Refuses to leave the folder to TFDS, which without a home folder makes one called `~`."""
+    if os.environ.get("TFDS_DATA_DIR"):
+        return
+    try:
+        paths.expanded("~/tensorflow_datasets")
+    except InputError as error:
+        raise InputError(
+            "data is looked for in ~/tensorflow_datasets, and this user has no home folder: name "
+            "the folder of prepared data by --data_dir or TFDS_DATA_DIR"
+        ) from error
+
+
 def _load_tfds(name: str, folder: pathlib.Path | None) -> ImageData:
     # Imported here: only the data sets that TFDS provides need it.
     import tensorflow_datasets as tfds
@@ -326,6 +348,11 @@ def _load_tfds(name: str, folder: pathlib.Path | None) -> ImageData:
             "prepare it again, or name another data_dir"
         ) from error
     if not builder.info.splits:
+        looked_in = builder.data_path.parent.parent  # <data_dir>/<name>/<version>
+        if there := _misplaced(name, pathlib.Path(looked_in)):
+            raise InputError(
+                f"{name} is not in {looked_in} but in {there}: name that folder by --data_dir"
+            )
         _download(name, builder)
     if str(builder.info.file_format.value) != "tfrecord":
         raise InputError(
@@ -394,6 +421,26 @@ def _read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+def _misplaced(name: str, folder: pathlib.Path) -> pathlib.Path | None:
+    """The folder that holds prepared data, <name>/<version>, where `folder` is not that but near.
+
+    It is one or two levels above, or one below.
+    """
+    folder = folder.absolute()
+    near = [*folder.parents[:2]] if name in folder.parts[-2:] else []
+    with contextlib.suppress(OSError):
+        near += sorted(path for path in folder.iterdir() if path.name != name)
+    return next((place for place in near if _versions(name, place)), None)
+
+
+def _versions(name: str, folder: pathlib.Path) -> list[str]:
+    """Versions of a data set that are prepared in a folder."""
+    try:
+        return sorted(path.parent.name for path in folder.glob(f"{name}/*/dataset_info.json"))
+    except OSError:
+        return []
+
+
 def _download(name: str, builder: Any) -> None:
     """Lets TFDS fetch and prepare the data; says in one line why that did not work."""
     # All files of a data set lie on one host.
@@ -424,16 +471,20 @@ def _unreachable(url: str) -> str | None:
         return None  # The server answered; what it says is for TFDS to judge.
     except (OSError, ValueError, http.client.HTTPException) as error:
         host = urllib.parse.urlsplit(url).hostname
-        return f"{host} cannot be reached, {_checks.one_line(getattr(error, 'reason', error))}"
+        why = getattr(error, "reason", error)  # of urllib, a text or one more error
+        return f"{host} cannot be reached, {_checks.reason(why)}"
 
 
 def _no_data_text(name: str, builder: Any, reason: str) -> str:
     folder = builder.data_path.parent.parent  # <data_dir>/<name>/<version>
     files = f", or the files {' and '.join(_SVHN_FILES)}," if name == "svhn_cropped" else ""
+    others = ", ".join(_versions(name, folder))
+    missing = f"{name} is not in {folder}"
+    if others:
+        missing = f"{name} is in {folder} in version {others}, {builder.version} is wanted,"
     return (
-        f"{name} is not in {folder} and cannot be fetched ({reason}); give --data_dir a folder "
-        f"with the data as TensorFlow Datasets prepares it{files} or take 'digits', which needs "
-        "no download"
+        f"{missing} and cannot be fetched ({reason}); give --data_dir a folder with the data as "
+        f"TensorFlow Datasets prepares it{files} or take 'digits', which needs no download"
     )
 
 

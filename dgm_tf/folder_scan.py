@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dgm_tf import _checks, image_file
+from dgm_tf import _checks, image_file, paths
 from dgm_tf.errors import InputError
 
 Files = dict[str, list[pathlib.Path]]  # by class
@@ -90,7 +90,7 @@ def parts(
         InputError: no folder, or one whose classes cannot be told; a name that is no text; or a
             link out of the folder.
     """
-    folder, remarks = pathlib.Path(path).expanduser(), []
+    folder, remarks = paths.expanded(path), []
     split = _split(folder, follow_links)
     if split is None:
         train, test = scan(folder, follow_links=follow_links), None
@@ -99,7 +99,7 @@ def parts(
         remarks.append(line)
     _check_classes(train)
     if test_images is not None:
-        test = _test_of(pathlib.Path(test_images).expanduser(), follow_links)
+        test = _test_of(paths.expanded(test_images), follow_links)
         if split is not None:
             remarks = [f"training images from {train.folder}, test images from {test.folder}"]
     scans = [train, *([test] if test else [])]

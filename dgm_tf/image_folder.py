@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dgm_tf import _checks, folder_scan, image_file
+from dgm_tf import _checks, folder_scan, image_file, paths
 from dgm_tf.datasets import DEFAULT_SIZE, NAMES, ImageData, counted, held_out
 from dgm_tf.errors import InputError
 
@@ -163,7 +163,7 @@ def read_folder(
     size = _checks.image_size(image_size)
     fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
     found = folder_scan.parts(path, test_images, follow_links=follow_links)
-    folder = pathlib.Path(path).expanduser()
+    folder = paths.expanded(path)
     names = tuple(found.train)
     if len(names) < 2:
         raise InputError(

@@ -143,9 +143,16 @@ class OpenStream:
     def __len__(self) -> int:
         return len(self._done) + len(self.new)
 
-    def tasks(self, start: int = 1) -> Iterator[Task]:
-        """Yields the tasks from number `start` on, each closed when the next one begins."""
-        for index in range(start, len(self) + 1):
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.image_shape))
+        return (
+            f"<OpenStream {self.name}: {len(self._done)} tasks learnt, {len(self.new)} to come, "
+            f"images {size}>"
+        )
+
+    def tasks(self, start: int = 1, *, last: int | None = None) -> Iterator[Task]:
+        """Yields the tasks from `start` to `last`, each closed when the next one begins."""
+        for index in range(start, (last or len(self)) + 1):
             task = self._opened(index)
             yield task
             task.close()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dgm_tf.errors import InputError
+from dgm_tf.printing import Output
 
 # Logged quantities that the live line shows, and how it calls them.
 _SHOWN = {"critic_loss": "critic", "generator_loss": "generator", "mask_sparsity": "sparsity"}
@@ -36,7 +37,7 @@ def shown(verbose: str | int, title: str) -> Iterator[list[keras.callbacks.Callb
     if verbose not in ("auto", 0, 1, 2):
         raise InputError(f'verbose must be "auto", 0, 1 or 2, got {verbose!r}')
     if verbose == "auto":
-        verbose = 1 if _can_redraw(sys.stdout) else 2
+        verbose = 1 if _can_redraw(Output(sys.stdout)) else 2
     if not verbose:
         yield []
         return
@@ -85,9 +86,8 @@ class TaskProgress(keras.callbacks.Callback):
         self._title = self._shown_title = title
         # In a notebook rich would want widgets.
         terminal = True if live else None
-        console = Console(
-            stderr=file is None, file=file, force_terminal=terminal, force_jupyter=False
-        )
+        output = Output(sys.stderr if file is None else file)
+        console = Console(file=output, force_terminal=terminal, force_jupyter=False)
         live = _can_redraw(console.file) if live is None else live
         self._bar = None
         if live:

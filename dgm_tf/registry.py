@@ -85,7 +85,7 @@ METHODS: dict[str, Method] = {
         Method(
             "nearest_mean",
             "nearest mean",
-            settings.MethodSettings,
+            settings.NearestMeanSettings,
             "dgm_tf.learners.nearest_mean:NearestMean",
             "the nearest class mean in pixels: nothing is trained",
             preset="joint",

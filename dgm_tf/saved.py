@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import registry
+from dgm_tf import paths, registry
 from dgm_tf.datasets import NAMES
 from dgm_tf.errors import InputError
 from dgm_tf.runs.run_folder import RunFolder
@@ -14,12 +14,11 @@ from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import locked_name, read_text, recover, refuse_links_out, to_recover
 
 _SAVED = "saved"  # the key that tells a save from a run's checkpoint
-_MAX_STATE_BYTES = 64 * 2**20
 
 
 def save(learner: Any, path: str | os.PathLike[str]) -> Path:
     """Writes a learner into a folder; see `Learner.save`."""
-    folder = Path(path)
+    folder = paths.expanded(path)
     if not learner.finished_tasks:
         raise InputError("nothing has been learnt yet, so that there is nothing to save")
     with locked_name(folder):
@@ -55,11 +54,7 @@ def load(
         InputError: there is no learner, it is damaged, the run has not finished that task, or the
             method has no classifier that a function could make.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(
-            f"expected the path of a saved learner or of a run, received {type(path).__name__}"
-        )
-    folder = Path(path)
+    folder = paths.expanded(path)
     if to_recover(folder):
         with locked_name(folder):
             recover(folder)
@@ -100,7 +95,7 @@ def _may_be_replaced(folder: Path) -> bool:
     if not any(folder.iterdir()):
         return True
     try:
-        text = read_text(folder / checkpoint.STATE_FILE, limit=_MAX_STATE_BYTES)
+        text = read_text(folder / checkpoint.STATE_FILE, limit=checkpoint.MAX_STATE_BYTES)
         state = json.loads(text)
         return state["format"] == checkpoint.FORMAT and bool(state["meta"][_SAVED])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

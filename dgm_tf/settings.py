@@ -72,6 +72,10 @@ GAN_RECIPES: dict[str, Recipe] = {
 }
 
 
+_LARGEST_SEED = 2**63 - 1
+_LARGEST = 2**40  # so that a product of two settings is still an int64, in steps and epochs
+
+
 def setting(
     default: Any,
     text: str,
@@ -115,6 +119,11 @@ class MethodSettings:
 
     batch_size: int = setting(32, "real images in a training step", low=1, flag=True)
     seed: int = setting(0, "source of all randomness of the run", flag=True)
+
+    @property
+    def least_images(self) -> int:
+        """Images of a class that a pass over a task needs: fewer are repeated, or refused."""
+        return self.batch_size
 
     def passes(self, *, classes: int, steps_per_epoch: int) -> int:
         """Passes over the images of a task.
@@ -177,6 +186,15 @@ class MethodSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class NearestMeanSettings(MethodSettings):
+    """Settings of the nearest class mean, which reads each image once."""
+
+    @property
+    def least_images(self) -> int:
+        return 1
+
+
+@dataclasses.dataclass(frozen=True)
 class LearnerSettings(MethodSettings):
     """Settings of a method with a classifier of the critic's shape and a budget per task."""
 
@@ -235,7 +253,9 @@ def _check_value(field: dataclasses.Field, value: Any) -> None:
     if choices and value not in choices:
         raise InputError(f"{field.name} must be {' or '.join(choices)}, not {value!r}")
     if field.type is int:
-        _checks.integer(value, field.name, low=low)
+        most = _LARGEST_SEED if field.name == "seed" else _LARGEST
+        if _checks.integer(value, field.name, low=low) > most:
+            raise InputError(f"{field.name} must be at most {most}, got {value}")
     elif field.type is float:
         _checks.number(value, field.name, low=low)
         if high is not None and value > high:

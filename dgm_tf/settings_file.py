@@ -1,12 +1,14 @@
 """Settings in a file or in a text, as a search or a run leaves them. Needs no TensorFlow."""
 
+import codecs
 import dataclasses
 import difflib
 import json
 from pathlib import Path
 from typing import Any
 
-from dgm_tf._checks import one_line
+from dgm_tf import paths
+from dgm_tf._checks import one_line, reason
 from dgm_tf.errors import InputError
 from dgm_tf.presets import PRESETS
 from dgm_tf.registry import METHODS
@@ -53,14 +55,24 @@ def read(source: str | Path) -> dict[str, Any]:
 def _json(source: str | Path) -> dict[str, Any]:
     try:
         inline = str(source).lstrip().startswith("{")
-        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        text = str(source) if inline else text_of(paths.expanded(source).read_bytes())
         content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read --settings={source}: {one_line(reason)}") from error
+        shown = one_line(source, 100)
+        raise InputError(f"cannot read --settings={shown}: {reason(error)}") from error
     if not isinstance(content, dict):
         raise InputError(
             f'expected a JSON object such as {{"s_max": 1000}} in {source}, it holds '
             f"{one_line(json.dumps(content), 60)}"
         )
     return content
+
+
+def text_of(content: bytes) -> str:
+    """The text of a file that people write: UTF-8, or UTF-16 with the mark that PowerShell writes.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf_16 else "utf-8-sig")

@@ -249,7 +249,9 @@ class Task:
     def __str__(self) -> str:
         return self._name
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        there = f"{self.train_size} training images" if self.is_open else "its images are gone"
+        return f"<{self._name}, {there}>"
 
     @property
     def is_open(self) -> bool:
@@ -460,32 +462,37 @@ class TaskStream:
         height, width, channels = self.image_shape
         left = len(self) + 1 - self._next_index
         return (
-            f"TaskStream({self.name}: {len(self)} tasks, {left} to come, "
-            f"{len(self.class_order)} classes, images {height}x{width}x{channels})"
+            f"<TaskStream {self.name}: {len(self)} tasks, {left} to come, "
+            f"{len(self.class_order)} classes, images {height}x{width}x{channels}>"
         )
 
     def __iter__(self) -> Iterator[Task]:
         return self.tasks()
 
-    def tasks(self, start: int = 1) -> Iterator[Task]:
+    def tasks(self, start: int = 1, *, last: int | None = None) -> Iterator[Task]:
         """Yields the tasks from number `start` (1 to T + 1) on; earlier ones are never read.
 
-        Each task is closed when the next one begins, the last one when the stream ends.
+        Each task is closed when the next one begins, the last one when the walk ends.
+
+        Args:
+            start: number of the first task.
+            last: number of the last one, which the tasks' names count to; by default T.
 
         Raises:
             TaskClosed: the stream is past that task.
         """
         start = _checks.integer(start, "start", low=1, high=len(self) + 1)
+        last = len(self) if last is None else _checks.integer(last, "last", low=1, high=len(self))
         self._check_ahead(start)
-        return self._walk(start)
+        return self._walk(start, last)
 
-    def _walk(self, start: int) -> Iterator[Task]:
-        for index in range(start, len(self) + 1):
+    def _walk(self, start: int, last: int) -> Iterator[Task]:
+        for index in range(start, last + 1):
             self._check_ahead(index)
             self._move_to(index + 1)
-            self._open_task = self._opened(index)
+            self._open_task = self._opened(index, last)
             yield self._open_task
-        self._move_to(len(self) + 1)
+        self._move_to(max(start, last + 1))
 
     def stands_at(self, task: Task) -> bool:
         """Returns whether `task` is this stream's open one."""
@@ -504,10 +511,10 @@ class TaskStream:
             self._open_task = None
         self._next_index = index
 
-    def _opened(self, index: int) -> Task:
+    def _opened(self, index: int, last: int) -> Task:
         classes = self.task_classes[index - 1]
         return Task(
-            task_title(f"{index} of {len(self)}", [self.class_names[label] for label in classes]),
+            task_title(f"{index} of {last}", [self.class_names[label] for label in classes]),
             index,
             {label: self.class_names[label] for label in classes},
             self.image_shape,

@@ -3,6 +3,10 @@
 import ast
 import os
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -138,3 +142,18 @@ def test_the_module_has_the_version_of_the_package_and_the_rules_that_build_load
     assert [module["version"] for module in modules] == [dgm_tf.__version__]
     loaded_from = re.findall(r'load\("@(\w+)//', (ROOT / "BUILD").read_text())
     assert set(loaded_from) <= set(dependencies)
+
+
+def test_the_source_package_has_no_tests(tmp_path):
+    # Newer releases of setuptools take tests/test*.py of itself, and nothing else of the folder.
+    named = "import setuptools; setuptools.setup(name='a', py_modules=['tests.test_a'])\n"
+    (tmp_path / "setup.py").write_text(named)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").touch()
+    shutil.copy(ROOT / "MANIFEST.in", tmp_path)
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--formats=gztar"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    (package,) = (tmp_path / "dist").iterdir()
+    with tarfile.open(package) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert "setup.py" in names and not [name for name in names if name.startswith("tests")]

@@ -273,6 +273,23 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path, caplog):
         load_data("svhn_cropped", data_dir=tmp_path)
 
 
+@pytest.mark.usefixtures("no_network")
+def test_data_one_or_two_levels_away_is_named(mnist, tmp_path):
+    folder = tmp_path / "above" / "data"
+    shutil.copytree(mnist.parent, folder / "mnist")
+    for place in (folder / "mnist/3.0.1", folder / "mnist", folder.parent):
+        with refused(f"mnist is not in {place}", f"but in {folder}: name that"):
+            load_data("mnist", data_dir=place)
+    assert len(load_data("mnist", data_dir=folder).train_labels) == 60
+
+
+@pytest.mark.usefixtures("no_network")
+def test_data_of_another_version_is_named(mnist, tmp_path):
+    mnist.rename(mnist.with_name("3.0.0"))
+    with refused(f"mnist is in {tmp_path} in version 3.0.0, 3.0.1 is wanted", "cannot be fetched"):
+        load_data("mnist", data_dir=tmp_path)
+
+
 def test_the_size_of_svhns_download_is_said_before_it_begins(tmp_path, monkeypatch, caplog):
     def download(self, **_):
         assert "1.5 GB" in caplog.text and "'extra'" in caplog.text

@@ -144,7 +144,7 @@ def test_memory_is_not_taken_on_a_headers_word(run, kind):
 
 
 def test_a_text_longer_than_any_run_writes_is_not_read(run, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_MAX_STATE_BYTES", 100)
+    monkeypatch.setattr(checkpoint, "MAX_STATE_BYTES", 100)
     refused(checkpoint.load, run / "checkpoints" / "task-01", wanted="longer than 100 bytes")
     with open(run / "settings.json", "w") as file:
         file.truncate(2**40)  # a hole: it takes no disk

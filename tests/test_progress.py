@@ -1,5 +1,6 @@
 """The live line on a terminal, in a notebook and nowhere else, and the lines after a task."""
 
+import builtins
 import io
 import itertools
 import sys
@@ -226,3 +227,43 @@ def test_a_line_per_epoch_stays_in_a_pipe_without_control_characters():
         "task 1 of 2  epoch 1/2  critic 0.5  generator -1",
         "task 1 of 2  epoch 2/2  critic 0.5  generator -1",
     ]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_stream_that_fails_costs_no_training(live, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    class Full(Terminal):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    with TaskProgress("a task", file=Full(), live=live, epoch_lines=not live) as callback:
+        train(callback, logs={"critic_loss": 1.0})
+    assert callback.steps == 6
+
+
+def test_a_stream_that_lacks_letters_gets_their_escapes():
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", write_through=True)
+    with TaskProgress("task 1: class \u72ac", file=narrow, epoch_lines=True) as callback:
+        train(callback, epochs=1)
+    assert narrow.buffer.getvalue().startswith(b"task 1: class \\u72ac  epoch 1/1")
+
+
+def test_without_a_standard_output_learning_shows_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress.shown("auto", "task 1") as callbacks:
+        for callback in callbacks:
+            train(callback)
+    with TaskProgress("a task") as callback:
+        train(callback)
+    assert callback.steps == 6
+
+
+@pytest.mark.parametrize(
+    ("shell", "notebook"), [("ZMQInteractiveShell", True), ("Terminal", False)]
+)
+def test_a_kernels_shell_makes_a_notebook(shell, notebook, monkeypatch):
+    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)
+    monkeypatch.setattr(builtins, "get_ipython", type(shell, (), {}), raising=False)
+    assert progress._in_notebook() == notebook

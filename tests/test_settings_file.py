@@ -12,6 +12,7 @@ from dgm_tf import settings_file
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import SettingsOptions
 from dgm_tf.presets import settings_for
+from tests.refusals import refused
 from trainers import train
 
 ROOT = Path(__file__).parent.parent
@@ -119,3 +120,29 @@ def test_a_wrong_file_does_not_wait_for_tensorflow(file):
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stderr.splitlines()[-1] == "[2, 2] False False"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_files_of_windows_programs_are_read(tmp_path, monkeypatch, encoding):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    marked = '\ufeff{"s_max": 500, "variant": "a"}'
+    (tmp_path / "own.json").write_text(marked, encoding)
+    expected = settings_for("digits", variant="a", s_max=500.0)
+    assert parse("--settings=~/own.json") == expected
+    (tmp_path / "flags").write_text("\ufeff# of mine\n--s_max=7\n", encoding)
+    assert parse("--settings=~/own.json", "--flagfile=~/flags").s_max == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is no JSON, from line 1, column 1 on"),
+        (b'{"s_max": \xff}', "it is no text in utf-8"),
+        (b'{"s_max": 5,}', "it is no JSON, from line 1, column 13 on"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_line_of_our_own(tmp_path, content, reason):
+    path = tmp_path / "own.json"
+    path.write_bytes(content)
+    with refused(f"cannot read --settings={path}: {reason}"):
+        parse(f"--settings={path}")

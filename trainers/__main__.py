@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgm_tf.errors import InputError
+from trainers import command
 from trainers.flags import program
 
 GROUPS = {
@@ -43,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [path.stem for paths in commands().values() for path in paths]
     if name in names:
         return importlib.import_module(f"trainers.{name}").main(others)
-    if name in ("", "--help", "-h", "help"):
-        print(listing())
-        return 0
-    print(f"error: there is no command {name!a}; there are {', '.join(names)}", file=sys.stderr)
-    return 2
+    with command.outcome() as outcome:
+        if name not in ("", "--help", "-h", "help"):
+            raise InputError(f"there is no command {name!a}; there are {', '.join(names)}")
+        command.say(listing())
+    return outcome.code
 
 
 if __name__ == "__main__":

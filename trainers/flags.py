@@ -1,6 +1,7 @@
 """Command-line flags and help texts, made from dataclasses. Nothing here needs TensorFlow."""
 
 import dataclasses
+import difflib
 import math
 import os
 import shlex
@@ -13,12 +14,16 @@ from typing import Any
 
 from absl import flags
 
+from dgm_tf import paths, settings_file
+from dgm_tf._checks import one_line, reason
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import integers, texts
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort")
 _HELPFULL = ("--helpfull", "-helpfull")
+_FLAGFILE = "--flagfile="
 _WIDTH = 96
+_LONGEST = 500  # characters of an error, which repeats a flag's value
 
 UNUSED = object()  # in place of a value: the help text leaves the flag out
 
@@ -33,7 +38,7 @@ class Given:
 
     Attributes:
         values: by flag, those that are given.
-        others: arguments that are no flags.
+        others: arguments that are no flags, which are paths.
         command: the command line as it can be typed again.
     """
 
@@ -129,14 +134,18 @@ class Flags:
         """
         typed = sys.argv[1:] if arguments is None else list(arguments)
         asked = [each for each in typed if each in (*_HELP, *_HELPFULL)]
+        plain = _with_files([each for each in typed if each not in asked])
         try:
-            others = self._values([self._program, *(each for each in typed if each not in asked)])
+            others = self._values([self._program, *plain])
+        except flags.UnrecognizedFlagError as error:
+            raise InputError(self._unknown(error.flagname)) from error
         except (flags.Error, ValueError) as error:
-            text = " ".join(str(error).split())
+            text = one_line(error, _LONGEST)
             raise InputError(f"{text[:1].lower()}{text[1:]} (--help shows the flags)") from error
         values = self._values.flag_values_dict()
         values = {n: v for n, v in values.items() if n in self._fields and v is not None}
-        given = Given(values, tuple(others[1:]), _as_typed(self._program, typed))
+        others = tuple(map(paths.typed, others[1:])) if self._others else tuple(others[1:])
+        given = Given(values, others, _as_typed(self._program, typed))
         if asked:
             raise HelpAsked(self._help(given, full=bool(set(asked) & set(_HELPFULL))))
         if given.others and not self._others:
@@ -150,6 +159,14 @@ class Flags:
     def names(self) -> list[str]:
         """The names of all flags."""
         return [name for name, field in self._fields.items() if field.metadata.get("flag", True)]
+
+    def _unknown(self, flag: str) -> str:
+        """A line on a flag that there is not, with those that may have been meant."""
+        names, parts = self.names(), {*flag.replace("-", "_").split("_")}
+        close = difflib.get_close_matches(flag, names, n=3, cutoff=0.75)
+        close = close or [name for name in names if parts & {*name.split("_")}][:3]
+        meant = f". Did you mean: {', '.join(close)}" if close else ""
+        return f"unknown command line flag {one_line(flag, 60)!r}{meant} (--help shows the flags)"
 
     def _help(self, given: Given, *, full: bool) -> str:
         """The help text: what the program does, examples, and flags with the values in use."""
@@ -183,6 +200,26 @@ class Flags:
         indent = " " * 6
         text = textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
         return f"  {head}\n{text}"
+
+
+def _with_files(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the lines of a --flagfile in its place, in any encoding `text_of` reads.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    found = []
+    for argument in arguments:
+        if not argument.startswith(_FLAGFILE):
+            found.append(argument)
+            continue
+        try:
+            path = paths.expanded(argument.removeprefix(_FLAGFILE))
+            lines = map(str.strip, settings_file.text_of(path.read_bytes()).splitlines())
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {argument}: {reason(error)}") from error
+        found += [line for line in lines if line and not line.startswith(("#", "//"))]
+    return found
 
 
 class _Parser(flags.ArgumentParser):
@@ -274,4 +311,20 @@ def _as_typed(program: str, arguments: Sequence[str]) -> str:
     """
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     switch = [f"TF_ENABLE_ONEDNN_OPTS={onednn}"] if onednn in ("0", "1") else []
-    return shlex.join([*switch, *program.split(), *arguments])
+    return quoted([*switch, *program.split(), *arguments])
+
+
+def quoted(arguments: Sequence[str]) -> str:
+    """Arguments as one line that a shell reads back."""
+    return " ".join(map(_quoted, arguments))
+
+
+def _quoted(argument: str) -> str:
+    if argument.isprintable():
+        return shlex.quote(argument)
+    # Bytes that are no UTF-8, line breaks and the like, as bash and zsh read them.
+    escaped = "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(argument)
+    )
+    return f"$'{escaped}'"

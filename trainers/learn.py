@@ -5,14 +5,13 @@ of earlier ones may be gone. A command that was cut short resumes when it is giv
 """
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, SettingsOptions
 from trainers import command
-from trainers.flags import UNUSED, Flags, Given, program
+from trainers.flags import UNUSED, Flags, Given, program, quoted
 from trainers.train import SETTINGS
 
 _EXAMPLES = (
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked, overrides = given.among(SettingsOptions), given.among(*SETTINGS)
         run = open_memory.prepare(learn, asked, overrides, options)
         run.run()
-        picture = shlex.join([f"--memory={learn.memory}", str(run.stream.example)])
+        picture = quoted([f"--memory={learn.memory}", str(run.stream.example)])
         command.say(f"To classify a picture: {program('classify')} {picture}")
     return outcome.code
 

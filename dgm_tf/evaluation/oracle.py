@@ -6,7 +6,7 @@ images, without which no judgement of it means anything.
 
 import contextlib
 import dataclasses
-import os
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import augmentation, randomness
+from dgm_tf import _checks, augmentation, paths, randomness
 from dgm_tf.errors import InputError
+from dgm_tf.evaluation import quality
 from dgm_tf.evaluation.accuracy import evaluate
-from dgm_tf.evaluation.quality import LEAST_IMAGES, frechet_distance, precision_recall
 from dgm_tf.storage import checkpoint
 from dgm_tf.stream import TaskStream
+
+_log = logging.getLogger(__name__)
 
 _RECIPE = 2  # raised with every change to the network or its training: old caches do not count
 _BATCH, _RATE = 128, 2e-3
@@ -35,6 +37,8 @@ _SEED = 77
 @dataclasses.dataclass(frozen=True)
 class Judgement:
     """An oracle's view of generated images; all but the distance are 0 to 1.
+
+    With fewer than four real images the last three are NaN.
 
     Attributes:
         class_accuracy: fraction of each class's generated images that the oracle recognises.
@@ -81,15 +85,21 @@ class Oracle:
         """The oracle of a stream's data set, from the cache or newly trained.
 
         The first oracle trained on the data serves every order and division of their classes. It
-        is kept in $XDG_CACHE_HOME/dgm_tf/oracles (without that, in ~/.cache), if it can be.
+        is kept in the folder `oracles` of the cache; where it cannot be a warning says so.
         """
         folder = cache_folder(stream)
-        if folder.is_dir():
-            with contextlib.suppress(InputError):  # unreadable: trained again, in its place
-                return cls._loaded(folder)
+        if folder is not None:
+            with contextlib.suppress(InputError, OSError):  # unreadable: trained again
+                if folder.is_dir():
+                    return cls._loaded(folder)
         oracle = cls.trained(stream)
-        with contextlib.suppress(InputError):  # a cache that cannot be written
+        if folder is None:
+            _not_kept("this user has no home folder: set XDG_CACHE_HOME to keep it")
+            return oracle
+        try:
             checkpoint.save(folder, oracle._meta(), oracle._arrays())
+        except InputError as error:
+            _not_kept(f"{folder} cannot be written ({_checks.reason(error.__cause__ or error)})")
         return oracle
 
     @classmethod
@@ -174,8 +184,10 @@ class Oracle:
         found = self.features(found)
         made, predicted = np.concatenate(made), np.concatenate(predicted)
         fractions = {int(label): float(np.mean(predicted == label)) for label in classes}
-        precision, recall = precision_recall(found, made)
-        return Judgement(accuracy, fractions, frechet_distance(found, made), precision, recall)
+        if len(found) < quality.FEWEST:
+            return Judgement(accuracy, fractions, *[float("nan")] * 3)
+        distance = quality.frechet_distance(found, made)
+        return Judgement(accuracy, fractions, distance, *quality.precision_recall(found, made))
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -195,27 +207,16 @@ class Oracle:
         return oracle
 
 
-def check_test_images(stream: TaskStream, task: int) -> None:
-    """Refuses a stream with too few test images up to a task to compare generated ones with.
-
-    Raises:
-        InputError: there are too few.
-    """
-    counts = stream.describe()["test_images"]
-    found = sum(counts[label] for classes in stream.task_classes[:task] for label in classes)
-    if found < LEAST_IMAGES:
-        raise InputError(
-            f"an oracle compares generated images with at least {LEAST_IMAGES} test images, and "
-            f"task {task} has {found}: add images, learn more classes with a task, or do without "
-            "by --nooracle"
-        )
-
-
-def cache_folder(stream: TaskStream) -> Path:
-    """The folder of a stream's oracle in the cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def cache_folder(stream: TaskStream) -> Path | None:
+    """The folder of a stream's oracle in the cache; None without a cache."""
+    if (cache := paths.cache()) is None:
+        return None
     size, fingerprint = stream.image_shape[0], stream.describe()["fingerprint"]
-    return Path(root) / "dgm_tf/oracles" / f"{stream.name}-{size}-{fingerprint}-v{_RECIPE}"
+    return cache / "oracles" / f"{stream.name}-{size}-{fingerprint}-v{_RECIPE}"
+
+
+def _not_kept(reason: str) -> None:
+    _log.warning("the oracle is not kept, and trained again next time: %s", reason)
 
 
 def training_steps(steps_per_epoch: int) -> int:

@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from dgm_tf.errors import InputError
 
 _NEIGHBOURS = 3
-LEAST_IMAGES = _NEIGHBOURS + 1  # of each kind, for precision and recall
+FEWEST = _NEIGHBOURS + 1  # images that `precision_recall` needs of each kind
 
 
 def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
@@ -44,7 +44,7 @@ def precision_recall(real: np.ndarray, generated: np.ndarray) -> tuple[float, fl
         real: features float [N, F], N >= 4.
         generated: features float [M, F], M >= 4.
     """
-    real, generated = _features(real, generated, at_least=LEAST_IMAGES)
+    real, generated = _features(real, generated, at_least=FEWEST)
     return _covered(generated, real), _covered(real, generated)
 
 

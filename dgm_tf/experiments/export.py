@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
+from dgm_tf.printing import say
 from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.serving.export import Export, audit_entry, export
@@ -42,5 +43,5 @@ def export_run(
             record = memory_audit.recorded(classes, learner.generate)
         audit.append(audit_entry(number, record))
     told = f"{differing} of {pixels} pixels differ" if differing else "all images identical"
-    print(f"memory audit of {folder.path}: {told}", flush=True)
+    say(f"memory audit of {folder.path}: {told}")
     return export(learner, export_dir or folder.path / "export", classifier=classifier, audit=audit)

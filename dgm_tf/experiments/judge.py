@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, folder_scan, image_file, pictures
+from dgm_tf import _checks, datasets, folder_scan, image_file, paths, pictures
 from dgm_tf.errors import InputError
-from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle, check_test_images
+from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments.options import FOLDER, StreamOptions
 from dgm_tf.image_folder import TEST_FRACTION, read_all
@@ -94,12 +94,12 @@ def judge_run(
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
     where = {"images": images, "test_images": test_images, "follow_links": follow_links}
     stream, learner = restored_generator(memory, task=task, data_dir=data_dir, **where)
-    check_test_images(stream, learner.finished_tasks)
     judge = Oracle.of(stream)
     classes, finished = learner.classes_seen, learner.finished_tasks
     test = stream.seen_test(finished)
     verdict = judge.judge(learner.generate, classes, test, images_per_class=count)
-    sheet = Path(out or Path(memory) / "samples" / f"nearest-{finished:02d}.png")
+    default = RunFolder(memory).samples / f"nearest-{finished:02d}.png"
+    sheet = paths.expanded(out or default)
     _write_nearest(judge, learner, stream, sheet)
     names = {label: stream.class_names[label] for label in classes}
     return Verdict(verdict, judge.test_accuracy, names, count, sheet)

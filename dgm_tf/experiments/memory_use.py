@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, image_file, inputs, pictures, saved
+from dgm_tf import _checks, image_file, inputs, paths, pictures, saved
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.sampling import some_of
@@ -28,7 +28,7 @@ def opened(path: str | Path, *, task: int | None = None) -> ImageClassifier:
     Raises:
         InputError: there is nothing of these, or it cannot be read.
     """
-    folder = Path(path)
+    folder = paths.expanded(path)
     exported = (folder / "saved_model.pb").is_file() or (
         export.versions_in(folder) and not (folder / "settings.json").is_file()
     )
@@ -127,6 +127,7 @@ def sample(
     count = _checks.integer(count, "--count", low=1)
     seed = _checks.integer(seed, "--seed", low=0)
     model: Any = opened(memory)
+    file = paths.expanded(out)
     named = dict(zip(model.classes_seen, model.class_names, strict=True))
     if labels is None:
         wanted = some_of([*named], pictures.MOST_CLASSES, seed=0)
@@ -135,6 +136,6 @@ def sample(
     images = model.generate(np.repeat(wanted, count), seed=seed)
     names = [named[label] for label in wanted]
     shown = [name for name in names for _ in range(count)]
-    pictures.sample_grid(images, min(count, _COLUMNS), out, labels=shown)
+    pictures.sample_grid(images, min(count, _COLUMNS), file, labels=shown)
     some = f" (of {len(named)} classes)" if labels is None and len(wanted) < len(named) else ""
-    return f"{len(images)} images of {_checks.one_line(', '.join(names), 200)}{some}: {out}"
+    return f"{len(images)} images of {_checks.one_line(', '.join(names), 200)}{some}: {file}"

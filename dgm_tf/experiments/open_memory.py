@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, settings_file
+from dgm_tf import _checks, distribution, paths, printing, settings_file
 from dgm_tf.datasets import DEFAULT_SIZE
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
@@ -89,10 +88,9 @@ class OpenRun(Run):
         if then == now:
             return found
         changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
-        print(
-            f"warning: task {task.index} was begun with other images of {_listed(changed)}; it "
-            "begins again with these",
-            file=sys.stderr,
+        printing.warn(
+            f"task {task.index} was begun with other images of {_listed(changed)}; it begins again "
+            "with these"
         )
         return None
 
@@ -140,6 +138,7 @@ def prepare(
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     check_writable(learn.memory)
+    paths.check_apart(learn.images, learn.memory, "--memory")
     if options.tensorboard:
         tensorboard.check_installed()
     folder = RunFolder(learn.memory)
@@ -167,7 +166,7 @@ def _of_new(
             f"--method={chosen.method} needs the images of all classes at once, and a memory has "
             "those of the newest only: choose another method"
         )
-    name = Path(learn.memory).resolve().name
+    name = RunFolder(learn.memory).path.resolve().name
     if not _checks.is_line(name):
         raise InputError(f"the name of a memory must be text of one line, received {name!a}")
     settings = chosen.resolve(FOLDER, overrides)
@@ -237,7 +236,7 @@ def _stream(learn: LearnOptions, settings: Any, **own: Any) -> OpenStream:
         together=learn.together,
         test_images=learn.test_images,
         test_fraction=fraction,
-        least=settings.batch_size,
+        least=settings.least_images,
         follow_links=learn.follow_links,
         **own,
     )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dgm_tf import settings_file
+from dgm_tf import paths, settings_file
 from dgm_tf.errors import InputError
 from dgm_tf.presets import PRESETS, settings_for
 from dgm_tf.registry import METHODS
@@ -19,6 +19,7 @@ IMAGES = "a folder with one subfolder of images per class"
 OF_FOLDER = ("images", "test_images", "follow_links")  # options of that data set alone
 MEMORY = "folder of a memory or of another run"
 QUIET, TASKS, EPOCHS = 0, 1, 2  # how much a run prints
+_PATHS = ("DIR", "FILE", "PATH")  # what `shown` says of an option that is a path
 
 
 def option(
@@ -34,10 +35,12 @@ def option(
     Args:
         text: its help.
         default: an option without one must be given.
-        shown: name of its values in the help text, such as "DIR".
+        shown: name of its values in the help text; those of DIR, FILE and PATH may begin with ~.
         choices: the values allowed; empty for any.
         parser: makes a value of a text, or raises ValueError; by default the field's type decides.
     """
+    if parser is None and shown in _PATHS:
+        parser = paths.typed
     metadata = {"help": text, "shown": shown, "choices": choices, "parser": parser}
     return dataclasses.field(default=default, metadata=metadata)
 

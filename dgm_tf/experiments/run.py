@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import itertools
 import statistics
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, pictures, stopping
+from dgm_tf import _checks, distribution, paths, pictures, printing, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
-from dgm_tf.evaluation.oracle import Oracle, check_test_images
+from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.followers import Follower, State, crew
 from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.summary import task_summary
@@ -55,15 +53,19 @@ def prepare(
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if options.replicas is not None:  # Before so many devices are made.
+        settings.check_replicas(_checks.integer(options.replicas, "replicas", low=1))
     place = distribution.start(options.distribute, replicas=options.replicas)
     if place.is_chief:
-        _check_options(options, method)  # Before the data, which may take a download.
+        # Before the data, which may take a download.
+        _check_options(options, method)
+        if stream.images is not None:
+            paths.check_apart(stream.images, options.run_dir or DEFAULT_RUNS, "--run_dir")
     opened = stream.open(settings.seed)
-    check_sizes(opened, settings, max_tasks=stream.max_tasks, replicas=place.replicas)
+    last = _last_task(opened, stream.max_tasks)
+    check_sizes(opened, settings, max_tasks=last, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
-    if options.oracle and learner.generates:
-        check_test_images(opened, task=1)
     if not place.is_chief:
         return Follower(opened, learner, place, identity(opened, learner))
     run = Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)
@@ -112,13 +114,11 @@ class Run:
     ) -> None:
         self.stream, self.learner, self.options = stream, learner, options
         self.rows: list[dict[str, Any]] = []
-        self._last = len(stream) if max_tasks is None else max_tasks
-        if max_tasks is not None and not 1 <= max_tasks <= len(stream):
-            raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
+        self._last = _last_task(stream, max_tasks)
         self._seed = learner.settings.seed
         default = f"{stream.name}-{len(stream)}/{learner.name}/seed{self._seed}"
-        self.path = Path(options.run_dir or DEFAULT_RUNS / default)
-        self._folder = RunFolder(self.path)
+        self._folder = RunFolder(options.run_dir or DEFAULT_RUNS / default)
+        self.path = self._folder.path
         self._crew = crew(place or distribution.present(), identity(stream, learner))
         self._oracle: Oracle | None = None
 
@@ -143,9 +143,7 @@ class Run:
             self._restore()
             self._begin()
             logs = self._logs()
-            tasks = self.stream.tasks(start=len(self.rows) + 1)
-            left = max(0, self._last - len(self.rows))
-            for task in itertools.islice(tasks, left):
+            for task in self.stream.tasks(start=len(self.rows) + 1, last=self._last):
                 with stopping.watched():
                     log = logs and logs.task(task.index, steps_before=self._steps())
                     row = self._learn(task, log)
@@ -155,7 +153,7 @@ class Run:
             self._report()
         if self.options.export_dir is not None:
             classifier = self.options.export_classifier
-            _print(self.learner.export(self.options.export_dir, classifier=classifier))
+            printing.say(self.learner.export(self.options.export_dir, classifier=classifier))
         return self.rows
 
     def _restore(self) -> None:
@@ -186,8 +184,9 @@ class Run:
         resumed = f", resumed after task {finished}" if finished else ""
         if finished >= self._last:
             resumed = ", finished before"
-        lines = [self.stream.scenario, f"run folder: {self.path}{resumed}", *self.stream.remarks]
-        return "\n".join(lines)
+        part = f"\nlearnt up to task {self._last}" if self._last < len(self.stream) else ""
+        lines = [f"{self.stream.scenario}{part}", f"run folder: {self.path}{resumed}"]
+        return "\n".join([*lines, *self.stream.remarks])
 
     def _learn(self, task: Task, log: tensorboard.TaskLog | None) -> dict[str, Any]:
         """Learns one task, from its last checkpoint if there is one.
@@ -195,7 +194,7 @@ class Run:
         Returns:
             The row's part about training.
         """
-        title = f"task {task.index} of {len(self.stream)}"
+        title = f"task {task.index} of {self._last}"
         found = self._unfinished(task)
         save = functools.partial(self._keep_unfinished, task)
         checkpoint = TaskCheckpoint(save, self.options.checkpoint_every, found=found)
@@ -298,14 +297,14 @@ class Run:
 
     def _report(self) -> None:
         text = tables.run_report(read_run(self.path))
-        _print(f"\n{text}\nPage: {self.path / page.PAGE}")
+        printing.say(f"\n{text}\nPage: {self.path / page.PAGE}")
 
     def _write_page(self) -> None:
         """Writes the run's page; a picture that cannot be made must not end a run of hours."""
         try:
             page.write_page(self.path)
         except Exception as error:
-            print(f"warning: no {page.PAGE} written: {error!r}", file=sys.stderr)
+            printing.warn(f"no {page.PAGE} written: {error!r}")
 
     def _logs(self) -> tensorboard.TensorBoardLog | None:
         if not self.options.tensorboard:
@@ -318,7 +317,7 @@ class Run:
 
     def _passes(self, task: Task) -> int:
         settings = self.learner.settings
-        steps = task.steps_per_epoch(settings.batch_size)
+        steps = task.train_size // settings.batch_size
         return settings.passes(classes=len(task.classes), steps_per_epoch=steps)
 
     def _description(self) -> dict[str, Any]:
@@ -334,7 +333,13 @@ class Run:
 
     def _say(self, text: str) -> None:
         if self.options.verbosity != QUIET:
-            _print(text)
+            printing.say(text)
+
+
+def _last_task(stream: TaskStream, max_tasks: int | None) -> int:
+    if max_tasks is not None and not 1 <= max_tasks <= len(stream):
+        raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
+    return len(stream) if max_tasks is None else max_tasks
 
 
 def _audited_after(task: int) -> list[int]:
@@ -364,7 +369,7 @@ def check_sizes(
             not fit the images or the number of a task's classes.
     """
     settings.check_replicas(replicas)
-    stream.check_batch(settings.batch_size, max_tasks=max_tasks)
+    stream.check_batch(settings.least_images, max_tasks=max_tasks)
     most = max(map(len, stream.task_classes[:max_tasks]))
     settings.check_task(side=stream.image_shape[0], classes=most)
 
@@ -429,7 +434,3 @@ def _write_samples(learner: Learner, names: Mapping[int, str], path: Path) -> No
     ]
     labels = [name for name in names.values() for _ in range(pictures.PER_CLASS)]
     pictures.sample_grid(np.concatenate(images), pictures.PER_CLASS, path, labels=labels)
-
-
-def _print(text: Any) -> None:
-    print(text, flush=True)

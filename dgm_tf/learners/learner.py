@@ -159,7 +159,7 @@ class Learner(ImageClassifier):
         """
         learnt = copy.copy(self)
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
-            with _quiet.without_retracing_warnings():
+            with _quiet.without_chatter():
                 history = learnt.learn_task(task, callbacks=[*shown, *callbacks])
             learnt.remember(task)
         # One statement, so that nothing can come between.
@@ -172,7 +172,7 @@ class Learner(ImageClassifier):
             number=self.finished_tasks + 1,
             known=self._named_classes(),
             image_shape=self.image_shape if self.finished_tasks else None,
-            least=self.settings.batch_size,
+            least=self.settings.least_images,
         )
 
     @abc.abstractmethod

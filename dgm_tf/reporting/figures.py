@@ -6,7 +6,6 @@ dashes and hatches say the same once more. Axes have names and units.
 
 import contextlib
 import io
-import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +22,6 @@ from matplotlib.ticker import MaxNLocator
 from dgm_tf import fonts
 from dgm_tf.reporting.numbers import Curve, Points, mean_curve
 from dgm_tf.storage.files import write_atomically
-
-# It would say on standard error that it builds its font cache, in the midst of a run.
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 INK, MUTED, RULE = "#1b1f24", "#5f6873", "#d5dae0"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -17,7 +17,7 @@ import markupsafe
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgm_tf import pictures
+from dgm_tf import paths, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import FIGURES, figures, numbers, tables
 from dgm_tf.reporting.numbers import ALL_LAYERS, Curve, Group
@@ -89,8 +89,9 @@ def write_page(*folders: str | Path, out: str | Path | None = None) -> Path:
     if out is None:
         shared = os.path.commonpath([run.path.resolve().parent for run in runs])
         out = Path(runs[0].path if len(runs) == 1 else shared, PAGE)
-    write_atomically(out, page_of(runs).encode())
-    return Path(out)
+    out = paths.expanded(out)
+    write_atomically(out, page_of(runs).encode("utf-8", "backslashreplace"))
+    return out
 
 
 def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> list[Path]:
@@ -110,7 +111,8 @@ def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> l
     if figure is None:
         names = ", ".join(map(str, folders))
         raise InputError(f"expected runs with {FIGURES[kind]}, received {names}")
-    return figures.write(figure, str(out).removesuffix(".png").removesuffix(".svg"))
+    base = str(paths.expanded(out))
+    return figures.write(figure, base.removesuffix(".png").removesuffix(".svg"))
 
 
 def page_of(runs: Sequence[Run]) -> str:

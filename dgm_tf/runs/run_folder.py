@@ -16,24 +16,29 @@ import json
 import math
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dgm_tf import _checks
+from dgm_tf import _checks, paths
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
+from dgm_tf.printing import warn
 from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_format import check_rows, class_names, read_description, read_rows
+from dgm_tf.sizes import halvings
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import locked, refuse_links_out, write_atomically
 
-# A checkpoint, audit record and pictures of a first task; a rough upper bound for the reference
-# networks. Later tasks are expected to take what the last one took.
-_MIB_OF_FIRST_TASK = 30
+# Of a first task with the presets' networks: 0.8 MiB on the digits (16 pixels), 1.7 MiB on MNIST
+# (32 pixels). Weights grow with the square of the networks' sizes. Later tasks are expected to take
+# what the last one took.
+_MIB_OF_PICTURES = 0.3
+_MIB_OF_WEIGHTS = 0.004  # at 32 pixels, by the squares of generator_size and critic_size
+_GROWTH = 2  # of the mean task over the first one
+_UNFINISHED = 3  # of a checkpoint inside a task, which has the optimizers' state, over its end's
 _FORESEEN = 10  # tasks that the first one's size is taken for
 
 # The last checkpoints inside a task that are kept.
@@ -63,7 +68,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = paths.expanded(path)
         self.audit = self.path / "audit"
         self.samples = self.path / "samples"
         self._settings = self.path / "settings.json"
@@ -250,11 +255,11 @@ class RunFolder:
             try:
                 meta, arrays = checkpoint.load(folder)
             except checkpoint.DamagedError as error:
-                _warn(f"{error}; the one before is looked for")
+                warn(f"{error}; the one before is looked for")
                 continue
             if (meta.pop(_TASK, None), meta.pop(_RUN, None)) == (task, self._identity):
                 return meta, arrays
-            _warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
+            warn(f"the checkpoint {folder} is not of this run; the one before is looked for")
         return None
 
     def _tidy(self, task: int) -> None:
@@ -400,7 +405,7 @@ class RunFolder:
                 first = first or error
                 continue
             if first is not None:
-                _warn(f"{first}; resuming after {_task_name(task)}")
+                warn(f"{first}; resuming after {_task_name(task)}")
             return task, meta, arrays
         if first is not None:
             raise first
@@ -411,7 +416,8 @@ class RunFolder:
         saved = self.saved_tasks()
         left = max(0, tasks - len(saved))
         if not saved:
-            return _MIB_OF_FIRST_TASK * min(left, _FORESEEN)
+            many = _GROWTH * min(left, _FORESEEN) + _UNFINISHED * (_KEPT + 1)
+            return many * _mib_of_first_task(self._description) if left else 0.0
         newest = sum(path.stat().st_size for path in self._checkpoint(saved[-1]).glob("*"))
         # While a task is learnt its own checkpoints stand there, too, and one is being written.
         return (left + _KEPT + 1) * newest / 2**20 if left else 0.0
@@ -433,6 +439,14 @@ class RunFolder:
         write_atomically(self._metrics, lines.encode())
         names = class_names(self._description, rows)
         AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv", names=names)
+
+
+def _mib_of_first_task(description: Mapping[str, Any]) -> float:
+    settings, side = description["settings"], description["stream"]["image_shape"][0]
+    widths = settings.get("generator_widths") or [settings.get("generator_size", 0)]
+    squares = widths[-1] ** 2 + settings.get("critic_size", 0) ** 2
+    weights = _MIB_OF_WEIGHTS * squares * side / 32 * 4 ** (halvings(side) - 3)
+    return _MIB_OF_PICTURES + weights + settings.get("buffer_bytes", 0) / 2**20
 
 
 def _digest_of_identity(description: Mapping[str, Any]) -> str:
@@ -459,11 +473,11 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") 
     Raises:
         InputError: the folder cannot be made or written, or has too little space.
     """
-    there = Path(folder)
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    probe = there / f".probe-{uuid.uuid4().hex}"
+    there = paths.expanded(folder)
     try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        probe = there / f".probe-{uuid.uuid4().hex}"
         write_atomically(probe, b"probe")
         probe.unlink()
         free = shutil.disk_usage(there).free / 2**20
@@ -475,8 +489,8 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") 
         ) from error
     if free < mib:
         raise InputError(
-            f"a run here needs up to {mib:.0f} MiB, {folder} has {free:.0f} MiB left; free some "
-            f"space or name another {flag}"
+            f"a run here needs up to {math.ceil(mib)} MiB, {folder} has {free:.0f} MiB left; free "
+            f"some space or name another {flag}"
         )
 
 
@@ -484,12 +498,13 @@ def _task_name(task: int) -> str:
     return f"task-{task:02d}"
 
 
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
-
-
 def _plain(value: Any) -> Any:
-    """The value as JSON reads it back, with null for numbers that JSON does not have."""
+    """The value as JSON reads it back, with null for numbers that JSON does not have.
+
+    In texts escapes stand for a path's bytes that are no text.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

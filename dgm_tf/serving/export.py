@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, randomness
+from dgm_tf import _checks, _quiet, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Record
@@ -90,7 +90,7 @@ def export(
             exists or cannot be written, another process is exporting there, or the version
             generates other images than the learner, on this machine: then nothing is left of it.
     """
-    path = Path(path)
+    path = paths.for_tensorflow(path)
     if audit is None:
         audit = [  # One record after the other: all together could be large.
             audit_entry(task, memory_audit.recorded(classes, learner.generate))
@@ -101,7 +101,7 @@ def export(
     audited = pixels * sum(len(each["labels"]) * each["images_per_label"] for each in audit)
     with locked(path.parent if path.name.isdecimal() else path):
         folder = version_folder(path)
-        with whole_folder(folder) as aside:
+        with _quiet.without_chatter(), whole_folder(folder) as aside:
             model = _saved(aside, learner, description, classifier)
             if differing := _differing_pixels(model, learner, audit):
                 raise InputError(
@@ -142,7 +142,7 @@ def version_folder(path: str | Path) -> Path:
     Raises:
         InputError: NAME/<n> exists.
     """
-    path = Path(path)
+    path = paths.for_tensorflow(path)
     if not path.name.isdecimal():
         return path / str(max(versions_in(path), default=0) + 1)
     if path.exists():

@@ -1,14 +1,13 @@
 """Exported models read back, for people at a desk."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, determinism, inputs, randomness
+from dgm_tf import _checks, _quiet, determinism, inputs, paths, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.runs.run_format import GEOMETRY
@@ -184,7 +183,7 @@ def newest_version(path: str | Path) -> Path:
     Raises:
         InputError: there is no SavedModel.
     """
-    path = Path(path)
+    path = paths.for_tensorflow(path)
     if versions := export.versions_in(path):
         return path / str(versions[-1])
     if not (path / "saved_model.pb").is_file():
@@ -206,13 +205,12 @@ def load_exported(path: str | Path) -> ExportedModel:
     Raises:
         InputError: there is none, or it is not of this package or not whole.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"expected the path of an exported model, received {type(path).__name__}")
     folder = newest_version(path)
     description = read_description(folder)
     determinism.ensure()  # the learner's own images on a GPU, too
     try:
-        model = tf.saved_model.load(str(folder))
+        with _quiet.without_chatter():
+            model = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InputError(f"{folder} is damaged ({type(error).__name__}); export again") from error
     wanted = [None, description["noise"]], [None, *description["image"]["shape"]]

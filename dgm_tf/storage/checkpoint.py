@@ -26,7 +26,7 @@ STATE_FILE = "state.json"
 ARRAYS_FILE = "arrays.safetensors"
 
 # The text takes kilobytes per task; its arrays are elsewhere.
-_MAX_STATE_BYTES = 64 * 2**20
+MAX_STATE_BYTES = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,13 +131,13 @@ def load(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarra
 
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        state = json.loads(read_text(folder / STATE_FILE, limit=_MAX_STATE_BYTES))
+        state = json.loads(read_text(folder / STATE_FILE, limit=MAX_STATE_BYTES))
     except FileNotFoundError as error:
         raise DamagedError(
             f"expected a checkpoint folder with {STATE_FILE}, found none at {folder}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(folder, f"{STATE_FILE} cannot be read: {error}") from error
+        raise _damaged(folder, f"{STATE_FILE} cannot be read: {_checks.reason(error)}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DamagedError(f"expected a checkpoint of dgm_tf, {folder} holds something else")
     if state.get("version") != VERSION:

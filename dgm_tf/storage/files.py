@@ -79,7 +79,8 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
                     "its place"
                 )
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise InputError(f"the folder {folder} cannot be listed: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"the folder {folder} cannot be listed: {why}") from error
 
 
 @contextlib.contextmanager
@@ -190,7 +191,8 @@ def _sync(path: pathlib.Path) -> None:
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps every other process out of a folder that asks in the same way.
 
-    The lock is the system's and ends with the process. Its hidden file stays and blocks nobody.
+    The lock is the system's and ends with the process. Its hidden file stays and blocks nobody;
+    if the block raises, the file goes, and so do the folders that were made for it.
 
     Args:
         folder: made where it does not exist.
@@ -214,9 +216,14 @@ def locked_name(path: str | os.PathLike[str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(file: pathlib.Path, at: pathlib.Path) -> Iterator[None]:
     lock = filelock.FileLock(file, blocking=False)
+    missing = [parent for parent in file.parents if not parent.exists()]
+    made = not file.exists()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+        if not file.exists():  # It was that of a process that had failed and was removing it.
+            lock.release()
+            raise filelock.Timeout(str(file))
     except filelock.Timeout as error:
         raise InputError(
             f"another process is at work in {at}: wait for it, or name another folder"
@@ -227,5 +234,12 @@ def _held(file: pathlib.Path, at: pathlib.Path) -> Iterator[None]:
         ) from error
     try:
         yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # A folder that holds something stays.
+                file.unlink()
+                for parent in missing:
+                    parent.rmdir()
+        raise
     finally:
         lock.release()

@@ -1,6 +1,5 @@
 """A trial: a learner learns the first tasks of a stream, and is measured there."""
 
-import itertools
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -61,7 +60,7 @@ def measure(
     stream.seen_validation(tasks)  # So that what does not fit is said before any work.
     start = time.monotonic()
     accuracies = []
-    for task in itertools.islice(stream, tasks):
+    for task in stream.tasks(last=tasks):
         try:
             learner.learn_task(task, callbacks=[NumbersWatch(), *callbacks])
             seen = list(stream.seen_validation(task))

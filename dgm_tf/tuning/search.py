@@ -14,8 +14,9 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError
 
-from dgm_tf import _checks, randomness
+from dgm_tf import _checks, paths, randomness
 from dgm_tf.errors import InputError
+from dgm_tf.printing import say
 from dgm_tf.reporting import figures
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import check_writable
@@ -66,7 +67,7 @@ def search(
             trial was usable.
     """
     default = f"runs/tuning/{stream.name}-dgm-{hypermodel.base.variant}"
-    folder = Path(plan.search_dir or default)
+    folder = paths.expanded(plan.search_dir or default)
     place = _place()
     stream.seen_validation(plan.tasks)  # So that what does not fit is said before any work.
     description = _description(stream, hypermodel, plan, command)
@@ -103,7 +104,7 @@ def _lead(
     _write(folder, trials, stream.scenario)
     for seed in plan.fresh_seeds:
         _learn_again(folder, trials[0], stream.fresh(seed=seed), tuner)
-    print(_report(folder, trials), flush=True)
+    say(_report(folder, trials))
     return trials
 
 

@@ -17,7 +17,7 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
-from dgm_tf import _checks, _quiet
+from dgm_tf import _checks, _quiet, printing
 from dgm_tf.progress import TaskProgress
 from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
@@ -175,7 +175,7 @@ class DGMTuner(base_tuner.BaseTuner):
     def say(self, text: str) -> None:
         """Prints a line of progress at once."""
         if not self._quiet:
-            print(text, flush=True)
+            printing.say(text)
 
     def budget(self, hp: keras_tuner.HyperParameters) -> float:
         """Fraction of the full budget that a trial has, above 0 and up to 1."""
@@ -189,7 +189,7 @@ class DGMTuner(base_tuner.BaseTuner):
         """
         gc.collect()  # the networks and graphs of the learner before
         live = False if self._quiet else None
-        with _quiet.without_retracing_warnings(), TaskProgress(title, live=live) as progress:
+        with _quiet.without_chatter(), TaskProgress(title, live=live) as progress:
             return self.hypermodel.metrics(
                 self.hypermodel.learner(settings),
                 stream.fresh(),

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from dgm_tf import paths
 from dgm_tf.evaluation.oracle import Oracle, cache_folder, training_steps
 from dgm_tf.stream import class_incremental
 
@@ -95,8 +96,33 @@ def test_small_data_sets_get_more_epochs_and_none_too_few(per_epoch, steps):
     assert training_steps(per_epoch) == steps
 
 
-def test_a_cache_that_cannot_be_written_does_not_end_a_run(stream, oracle, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_said_and_does_not_end_a_run(
+    stream, oracle, tmp_path, monkeypatch, caplog
+):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
     assert Oracle.of(stream) is oracle
+    (line,) = caplog.messages
+    assert "the oracle is not kept" in line and "\n" not in line
+    monkeypatch.setattr(paths, "cache", lambda: None)
+    assert Oracle.of(stream) is oracle
+    assert "set XDG_CACHE_HOME" in caplog.messages[-1] and len(caplog.messages) == 2
+
+
+def test_an_oracle_from_the_cache_is_no_news(oracle, stream, caplog):
+    Oracle.of(stream)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(("real", "measured"), [(3, False), (4, True)])
+def test_few_real_images_leave_the_distance_out(oracle, stream, real, measured):
+    (images, labels), *_ = stream.seen_test(1)
+    batches = [(images[:real], labels[:real])]
+    noise = np.random.RandomState(0)
+    judged = oracle.judge(
+        lambda labels, seed: noise.uniform(-1, 1, [len(labels), 16, 16, 1]).astype(np.float32),
+        (0,), batches, images_per_class=5,
+    )  # fmt: skip
+    found = judged.frechet_distance, judged.precision, judged.recall
+    assert np.isfinite(found).tolist() == [measured] * 3 and 0 <= judged.accuracy <= 1

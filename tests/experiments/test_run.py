@@ -1,10 +1,12 @@
 """A run writes what it promises, resumes after any interruption, and refuses another's folder."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -15,12 +17,14 @@ from dgm_tf import stopping
 from dgm_tf.datasets import ImageData
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.options import QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.run import Run, check_sizes, prepare
 from dgm_tf.learners.learner import Learner
+from dgm_tf.printing import Output
 from dgm_tf.reporting import page
 from dgm_tf.runs import run_folder
-from dgm_tf.settings import DGMSettings, LearnerSettings
+from dgm_tf.settings import DGMSettings, LearnerSettings, NearestMeanSettings
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import class_incremental
@@ -334,7 +338,7 @@ def test_generated_images_are_scored_where_that_is_asked_for(tmp_path, monkeypat
     assert row["oracle_test_accuracy"] == 0.25
     shown = capsys.readouterr().out
     assert "oracle: 25.00 % on real test images" in shown
-    assert "task 1 of 3: class a: learnt in" in shown
+    assert "learnt up to task 1\n" in shown and "task 1 of 1: class a: learnt in" in shown
 
 
 def test_a_learner_that_forgets_is_found_out(tmp_path):
@@ -507,6 +511,21 @@ def test_only_the_classes_that_will_be_learnt_have_to_fit():
         check_sizes(stream, DGMSettings(latent_dim=6))
 
 
+@pytest.mark.parametrize("number", [0, -3, 4])
+def test_a_number_of_tasks_that_there_is_not_is_refused(number, tmp_path):
+    stream = StreamOptions("digits", classes_per_task=(2, 2, 6), max_tasks=number)
+    with pytest.raises(InputError, match=f"--max_tasks from 1 to 3, received {number}"):
+        prepare(stream, "nearest_mean", NearestMeanSettings(), RunOptions(run_dir=tmp_path / "run"))
+
+
+@pytest.mark.parametrize("replicas", [0, 7, 999_999])
+def test_replicas_that_cannot_be_are_refused_before_they_are_made(replicas, monkeypatch, tmp_path):
+    monkeypatch.setattr(run_module.distribution, "start", lambda *_, **__: 1 / 0)
+    options = RunOptions(run_dir=str(tmp_path / "run"), distribute="mirrored", replicas=replicas)
+    with pytest.raises(InputError, match="replica"):
+        prepare(StreamOptions("digits"), "dgm", DGMSettings(), options)
+
+
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
@@ -523,3 +542,20 @@ def test_what_cannot_be_written_is_found_before_the_data_is_fetched(
     monkeypatch.setattr(StreamOptions, "open", lambda *_: 1 / 0)
     with pytest.raises(InputError, match=wanted):
         prepare(StreamOptions("digits"), "joint", DGMSettings(), RunOptions(**options))
+
+
+def test_a_run_whose_output_nobody_reads_ends_where_the_same_command_resumes(tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            if "learnt in" in text:  # of the first task
+                raise BrokenPipeError(32, "Broken pipe")
+            return super().write(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Output(Gone(), ends=True))  # as a command has it
+        with pytest.raises(BrokenPipeError):
+            run(tmp_path / "run", verbosity=1)
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["task-01"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())  # in a program of one's own it goes on
+        assert len(run(tmp_path / "run", verbosity=1).rows) == 3

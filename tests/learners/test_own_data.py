@@ -383,3 +383,9 @@ def test_accuracy_is_the_mean_over_classes_whatever_the_source():
         model.evaluate(IMAGES[:1], ["z"])
     with pytest.raises(InputError, match="received 2 images and 1 labels"):
         model.evaluate(IMAGES[:2], ["b"])
+
+
+def test_a_method_that_reads_each_image_once_repeats_none(caplog):
+    images = np.random.RandomState(0).randint(0, 256, (3, 16, 16, 1)).astype(np.uint8)
+    dgm_tf.NearestMean(batch_size=8).learn((images, [4, 4, 5]), verbose=0)
+    assert not caplog.messages

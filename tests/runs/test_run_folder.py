@@ -212,5 +212,27 @@ def test_the_space_asked_for_follows_the_last_task(four, tmp_path, monkeypatch):
         with RunFolder(path).opened(DESCRIPTION, tasks=tasks):
             pass
     newest = sum(path.stat().st_size for path in (four / "checkpoints/task-04").iterdir()) / 2**20
-    assert wanted == [300, 30, 0, (996 + 3) * newest]
+    # Networks of no size: pictures of ten tasks that double, and three checkpoints inside one.
+    assert wanted == pytest.approx([29 * 0.3, 11 * 0.3, 0, (996 + 3) * newest])
     assert json.loads((four / "settings.json").read_text()) == DESCRIPTION
+
+
+@pytest.mark.parametrize(
+    ("side", "sizes", "first"),
+    [  # MiB of the first checkpoint, weighed on disk
+        (16, {"generator_size": 12, "critic_size": 16}, 0.81),
+        (32, {"generator_size": 12, "critic_size": 16}, 1.69),
+        (32, {"generator_widths": [48, 24, 12], "critic_size": 16}, 1.69),
+    ],
+)
+def test_the_space_of_a_first_task_is_near_what_it_takes(side, sizes, first):
+    stream = {**DESCRIPTION["stream"], "image_shape": [side, side, 1]}
+    found = run_folder._mib_of_first_task({"settings": sizes, "stream": stream})
+    assert first <= found <= 1.5 * first
+
+
+def test_settings_with_a_path_that_is_no_text_are_text(tmp_path):
+    told = {**DESCRIPTION, "command": "learn caf\udce9"}
+    for _ in range(2):  # The second time it is read again.
+        with RunFolder(tmp_path).opened(told, tasks=1) as folder:
+            assert folder.description()["command"] == "learn caf\\udce9"

@@ -150,3 +150,26 @@ def test_a_folder_that_is_locked_lets_nobody_else_in(tmp_path):
     with pytest.raises(InputError, match="cannot write to .*file/a: "):
         with locked(tmp_path / "file" / "a"):
             pass
+
+
+@pytest.mark.parametrize("lock", [locked, locked_name])
+def test_a_lock_leaves_nothing_of_a_work_that_failed(lock, tmp_path):
+    for _ in range(2):
+        with pytest.raises(KeyError), lock(tmp_path / "made" / "here"):
+            assert (tmp_path / "made").is_dir()
+            raise KeyError
+        assert list(tmp_path.iterdir()) == []
+    with lock(tmp_path / "made" / "here"):
+        pass
+    before = sorted(tmp_path.rglob("*"))  # with the lock's file, which may be another process's
+    with pytest.raises(KeyError), lock(tmp_path / "made" / "here"):
+        raise KeyError
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_failed_work_lets_nobody_else_in_before_its_end(tmp_path):
+    with pytest.raises(KeyError), locked(tmp_path / "here"):
+        with pytest.raises(InputError, match="another process"), locked(tmp_path / "here"):
+            pass
+        assert (tmp_path / "here/.lock").exists()
+        raise KeyError

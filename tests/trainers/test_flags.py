@@ -29,7 +29,7 @@ from trainers import (
     table1,
     train,
 )  # fmt: skip
-from trainers.flags import HelpAsked
+from trainers.flags import HelpAsked, quoted
 
 ROOT = Path(__file__).parents[2]
 TRAINERS = sorted(path.stem for path in (ROOT / "trainers").glob("split_*.py"))
@@ -58,6 +58,12 @@ def help_of(*arguments, dataset="digits"):
     ("argument", "wanted"),
     [
         ("--epoch=3", "unknown command line flag 'epoch'. Did you mean: epochs"),
+        ("--tasks=3", "unknown command line flag 'tasks'. Did you mean: max_tasks"),
+        ("--max-tasks=3", "Did you mean: max_tasks"),
+        ("--size=3", "Did you mean: image_size, batch_size, critic_size"),
+        ("--xyz", "unknown command line flag 'xyz' (--help"),
+        ("--run_dir=", "expected a path, received ''"),
+        ("--flagfile=/", "cannot read --flagfile=/: Is a directory"),
         ("--epochs=many", "flag --epochs=many: expected a whole number"),
         ("--epochs=1.5", "expected a whole number"),
         ("--s_max=nan", "expected a number"),
@@ -157,6 +163,24 @@ def test_the_command_line_is_recorded_as_it_can_be_typed_again(monkeypatch):
     assert parse().command == "TF_ENABLE_ONEDNN_OPTS=1 python -m trainers.toy"
 
 
+@pytest.mark.parametrize(
+    "name", ["my run", "it's", "caf\udce9", "two\nlines", "$HOME", "~/x", "\\x41"]
+)
+def test_a_shell_reads_the_recorded_command_back(name):
+    line = quoted(["printf", "%s", f"--run_dir={name}"])
+    assert line.isprintable() and line.isascii()
+    found = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
+    assert found == os.fsencode(f"--run_dir={name}")
+
+
+def test_arguments_that_are_paths_know_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/of/mine")
+    assert classify.define().parse(["--memory=~/m", "~/a.png", "b.png"]).others == (
+        "/of/mine/a.png", "b.png",
+    )  # fmt: skip
+    assert "'--run_dir=~/x'" in parse("--run_dir=~/x").command  # as it was typed
+
+
 def test_flags_can_stand_in_a_file(tmp_path):
     (tmp_path / "flags").write_text("--epochs=3\n--seed=5\n")
     found = settings(f"--flagfile={tmp_path}/flags", "--seed=6")
@@ -222,21 +246,19 @@ def test_wrong_flags_and_help_do_not_wait_for_tensorflow():
     ("error", "code"),
     [
         (InputError("wrong"), 2), (Diverged("loss", "epoch 1"), 3), (PeerLost("gone"), 4),
-        (BrokenPipeError(), 0),
     ],
 )  # fmt: skip
-def test_an_error_becomes_one_line_and_an_exit_code(error, code, capsys, monkeypatch):
-    monkeypatch.setattr(command, "_leave_pipe", lambda: None)
+def test_an_error_becomes_one_line_and_an_exit_code(error, code, capsys):
     with command.outcome() as outcome:
         raise error
     assert outcome.code == code
-    text = capsys.readouterr().err
-    assert text == (f"error: {error}\n" if code else "")
+    assert capsys.readouterr().err == f"error: {error}\n"
 
 
-def test_a_fault_of_the_program_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), command.outcome():
-        1 / 0  # noqa: B018
+@pytest.mark.parametrize("error", [ZeroDivisionError(), BrokenPipeError("not of the output")])
+def test_a_fault_of_the_program_keeps_its_traceback(error):
+    with pytest.raises(type(error)), command.outcome():
+        raise error
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -259,3 +281,51 @@ def test_a_signal_ends_a_command_that_does_not_look_at_once():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (143, "stopped; nothing is lost\n")
+
+
+# Output that cannot be written, as a shell leads it somewhere.
+
+
+def shell(redirection, body):
+    """The exit code and the standard error of a command with this body."""
+    program = (
+        "import os, sys; from trainers import command; from dgm_tf.errors import InputError\n"
+        f"with command.outcome() as outcome: {body}\n"
+        "sys.exit(outcome.code)"
+    )
+    line = f'unset PYTHONUNBUFFERED; "$0" -c "$1" {redirection}'  # what waits in a buffer counts
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line, sys.executable, program],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+LINES = "[print(number, flush=True) for number in range(99)]; open('/dev/null').read()"
+LOST = "error: output is lost, it cannot be written: No space left on device\n"
+MANY = "[command.say('x' * 999) for number in range(999)]; outcome.code = 1"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+@pytest.mark.parametrize(
+    ("redirection", "body", "code", "error"),
+    [
+        (">/dev/full", LINES, 2, LOST),
+        (">/dev/full", "print('not flushed')", 2, LOST),
+        (">/dev/full", MANY, 1, LOST),  # its own code tells more
+        ("| true", MANY, 141, ""),
+        ("| head -1 >/dev/null", MANY, 141, ""),
+        (">/dev/null 2>&-", "print(1); print(2, file=sys.stderr)", 0, ""),
+        (">&-", LINES, 0, ""),
+        ("2>/dev/full", "raise InputError('unsaid')", 2, ""),
+        ("2>&1 | true", "raise InputError('unsaid' * 99999)", 2, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_no_traceback(redirection, body, code, error):
+    assert shell(redirection, body) == (code, error)
+
+
+def test_what_is_opened_does_not_take_the_place_of_a_closed_stream(tmp_path):
+    data = tmp_path / "data"
+    assert shell("2>&-", f"file = open({str(data)!r}, 'w'); os.write(2, b'log')") == (0, "")
+    assert data.read_text() == ""
