@@ -62,7 +62,7 @@ class ImageClassifier(abc.ABC):
             np.asarray(self.probabilities(to_float(pixels[first : first + _CHUNK], size).numpy()))
             for first in range(0, len(pixels), _CHUNK)
         ]
-        return np.concatenate(parts)
+        return np.concatenate([np.zeros([0, len(self.classes_seen)], np.float32), *parts])
 
     def classify(self, images: Any, *, names: bool = False) -> np.ndarray:
         """Returns the most probable class of each image: ids int32 [N], or names str [N].

@@ -27,7 +27,7 @@ def images(given: Any, image_shape: Sequence[int]) -> np.ndarray:
     Args:
         given: one image or many. uint8 [N, H, W, 1 or 3] or [H, W, 1 or 3] of any height and
             width, or floats in [-1, 1] of height and width S. Of grey images the axis of channels
-            may be missing.
+            may be missing. None of them, such as an empty list, are no images.
         image_shape: (S, S, C) of the network's images. Others become grey or get three channels, as
             those of files do.
 
@@ -42,7 +42,10 @@ def images(given: Any, image_shape: Sequence[int]) -> np.ndarray:
         "one image or many with 1 or 3 channels, uint8 of any size or floats in [-1, 1] of "
         f"{size} x {size} pixels"
     )
-    pixels = _pixels(given, wanted, one=True)
+    found = _array(given, wanted)
+    if found.shape == (0,):
+        return np.zeros([0, *image_shape], np.uint8)
+    pixels = _pixels(found, wanted, one=True)
     if pixels.dtype != np.uint8 and pixels.shape[1:3] != (size, size):
         raise _refusal(wanted, _described(pixels), "give uint8, which may be of any size")
     return image_file.in_colours(pixels, channels)
@@ -61,7 +64,10 @@ def training_images(given: Any) -> np.ndarray:
         InputError: it is anything else.
     """
     wanted = "images [N, height, width, 1 or 3 channels], uint8 or floats in [-1, 1]"
-    return _pixels(given, wanted, one=False)
+    found = _array(given, wanted)
+    if not found.size:
+        raise _refusal(wanted, _described(found), "there is nothing to learn from")
+    return _pixels(found, wanted, one=False)
 
 
 def labels(given: Any) -> np.ndarray:
@@ -76,9 +82,11 @@ def labels(given: Any) -> np.ndarray:
             raise _refusal(wanted, "texts among other things", "use one kind")
     found = _array(given, wanted)
     received = _described(found)
+    if found.shape == (0,):
+        return np.zeros(0, np.int64)
     if found.ndim == 0 or found.shape[1:] == (1,):
         found = found.reshape(-1)
-    if found.ndim != 1 or not found.size:
+    if found.ndim != 1:
         hint = "of one-hot rows take labels.argmax(axis=1)" if found.ndim == 2 else ""
         raise _refusal(wanted, received, hint)
     if found.dtype.kind in "iu" and found.max() <= np.iinfo(np.int64).max:
@@ -196,8 +204,7 @@ def _is_endless(dataset: Any) -> bool:
     return callable(cardinality) and int(cardinality()) == -1
 
 
-def _pixels(given: Any, wanted: str, *, one: bool) -> np.ndarray:
-    found = _array(given, wanted)
+def _pixels(found: np.ndarray, wanted: str, *, one: bool) -> np.ndarray:
     if found.dtype != np.uint8 and found.dtype.kind != "f":
         raise _refusal(wanted, _described(found), _hint_of_type(found))
     pixels = found
@@ -207,9 +214,9 @@ def _pixels(given: Any, wanted: str, *, one: bool) -> np.ndarray:
         pixels = found[np.newaxis, ..., np.newaxis]
     elif found.ndim == 3 and found.shape[-1] >= _LEAST_WIDTH:
         pixels = found[..., np.newaxis]
-    if pixels.ndim != 4 or pixels.shape[-1] not in CHANNELS or not pixels.size:
+    if pixels.ndim != 4 or pixels.shape[-1] not in CHANNELS or 0 in pixels.shape[1:]:
         raise _refusal(wanted, _described(found), "")
-    if pixels.dtype == np.uint8:
+    if pixels.dtype == np.uint8 or not pixels.size:
         return pixels
     low, high = pixels.min(), pixels.max()
     if not (low >= -1 and high <= 1):  # of NaN, too

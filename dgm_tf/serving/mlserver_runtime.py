@@ -40,7 +40,7 @@ from mlserver.types import (
 )
 from mlserver.utils import get_model_uri
 
-from dgm_tf import determinism, image_file
+from dgm_tf import determinism, image_file, inputs
 from dgm_tf.errors import InputError
 from dgm_tf.serving import loading, warmup
 from dgm_tf.serving.merging import Arrays, Merging
@@ -102,8 +102,8 @@ class DGMRuntime(MLModel):
             images = await asyncio.to_thread(_as_floats, payload.inputs, self._image_shape)
             outputs = await self._signatures["classify"].merging({"images": images})
         else:
-            inputs = await asyncio.to_thread(signature.inputs, payload.inputs)
-            outputs = await signature.merging(inputs)
+            arrays = await asyncio.to_thread(signature.inputs, payload.inputs)
+            outputs = await signature.merging(arrays)
         return InferenceResponse(
             id=payload.id,
             model_name=self.name,
@@ -189,8 +189,8 @@ def _warm(folder: Path) -> Any:
     """A loaded export, each of whose signatures has been called once."""
     model = tf.saved_model.load(str(folder))
     label = loading.read_description(folder)["classes"][0]["label"]
-    for name, inputs in warmup.requests(model.signatures, label).items():
-        model.signatures[name](**inputs)
+    for name, call in warmup.requests(model.signatures, label).items():
+        model.signatures[name](**call)
     return model
 
 
@@ -207,14 +207,15 @@ def _as_floats(tensors: Sequence[RequestInput], image_shape: Sequence[int]) -> n
             + [_read(content, image_shape) for content in _contents(tensor)]
         )
     images = _decoded(tensor)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels:
+    if images.dtype != np.uint8 or images.ndim != 4:
         raise InferenceError(
-            f"expected images as the contents of files or as uint8 [B, height, width, {channels}], "
+            "expected images as the contents of files or as uint8 [B, height, width, channels], "
             f"received {images.dtype} {list(images.shape)}"
         )
-    if 0 in images.shape[1:]:
-        raise InferenceError(f"expected images of a pixel or more, received {list(images.shape)}")
-    return to_float(images, size).numpy()
+    try:
+        return to_float(inputs.images(images, image_shape), size).numpy()
+    except InputError as error:
+        raise InferenceError(str(error)) from error
 
 
 def _contents(tensor: RequestInput) -> list[bytes]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 pytest.importorskip("mlserver")
 
@@ -158,9 +159,10 @@ REFUSED_PICTURES = {
     "no base 64": (pictures("BYTES", ["%%%"]), "the contents of files in base 64"),
     "numbers": (pictures("BYTES", [3]), "the contents of files in base 64"),
     "a shape": (pictures("BYTES", ["aaaa"], [2]), "a list of files' contents, of shape [B]"),
-    "colour": (pictures("UINT8", [0] * 12, [1, 2, 2, 3]), "uint8 [B, height, width, 1]"),
+    "two channels": (pictures("UINT8", [0] * 8, [1, 2, 2, 2]), "1 or 3 channels"),
+    "three axes": (pictures("UINT8", [0] * 4, [2, 2, 1]), "received uint8 [2, 2, 1]"),
     "floats": (pictures("FP32", [0.5] * 4, [1, 2, 2, 1]), "received float32 [1, 2, 2, 1]"),
-    "no pixel": (pictures("UINT8", [], [2, 0, 5, 1]), "expected images of a pixel or more"),
+    "no pixel": (pictures("UINT8", [], [2, 0, 5, 1]), "received uint8 of shape (2, 0, 5, 1)"),
 }
 
 
@@ -178,7 +180,20 @@ def test_pictures_of_any_size_are_classified(predict):
             np.testing.assert_allclose(one.data.root, other.data.root, atol=1e-6)
         else:
             assert one == other
-    assert [len(output.data.root) for output in predict(pictures("BYTES", []))] == [0] * 4
+    for none in (pictures("BYTES", []), pictures("UINT8", [], [0, 9, 9, 3])):
+        assert [len(output.data.root) for output in predict(none)] == [0] * 4
+
+
+def test_colours_are_seen_as_the_grey_that_they_were_learnt_as(predict):
+    colours = np.random.RandomState(0).randint(0, 256, [1, 16, 16, 3]).astype(np.uint8)
+    grey = np.asarray(Image.fromarray(colours[0]).convert("L"))  # ITU-R 601, Pillow's own
+    found = predict(pictures("UINT8", colours.ravel().tolist(), list(colours.shape)))
+    expected = predict(pictures("UINT8", grey.ravel().tolist(), [1, 16, 16, 1]))
+    for one, other in zip(found, expected, strict=True):
+        if one.name == "probabilities":
+            np.testing.assert_allclose(one.data.root, other.data.root, atol=1e-6)
+        else:
+            assert one == other
 
 
 @pytest.mark.parametrize("outputs, named", [(["label"], ["label"]), (["valid", "label"], None)])
