@@ -8,7 +8,7 @@ import time
 import pytest
 
 from benchmarks.local_cluster import tf_configs
-from dgm_tf import distribution, rendezvous, waiting
+from dgm_tf import calls, distribution, rendezvous, waiting
 from dgm_tf.errors import InputError
 
 
@@ -16,6 +16,7 @@ from dgm_tf.errors import InputError
 def soon(monkeypatch):
     monkeypatch.setattr(waiting, "_SAID_AFTER_SECONDS", 0.2)
     monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(rendezvous, "_GONE_SECONDS", 0.3)
     monkeypatch.setattr(rendezvous, "_ANSWER_SECONDS", 0.3)
 
 
@@ -83,30 +84,29 @@ def test_waiting_has_a_limit_and_an_error_that_names_who_has_not_come(three, mon
 def test_one_that_died_is_waited_for_again(three):
     chief, second = Coming(three, 0), Coming(three, 1)
     time.sleep(0.2)
-    with called(three[0]) as line:
-        line.sendall(b'{"rank": 2, "addresses": ["else"]}\n')
-    dead = rendezvous._called(three[0])
-    dead.say({"rank": 2, "addresses": three})
-    # Were it not for the hang-up, three would be there.
-    dead.close()
+    answer = calls.ask(three[0], {"rank": 2, "addresses": three, "token": "dead"}, 1.0)
+    assert answer == {"missing": []}  # All have been there, but do not go: it asks no more.
     time.sleep(0.5)
+    assert not chief.is_there(0) and not second.is_there(0)
     third = Coming(three, 2)
     assert chief.is_there() and second.is_there() and third.is_there()
 
 
 def test_a_chief_that_was_started_again_finds_those_who_wait(three):
     second = Coming(three, 1)
-    host, port = three[0].split(":")
-    with socket.create_server(("", int(port))) as former:  # a chief that dies
-        line, _ = former.accept()
-        line.sendall(b'{"greeting": "dgm_tf processes meet here"}\n')
-        time.sleep(0.1)
-        line.close()
+    port, asked = int(three[0].split(":")[1]), threading.Event()
+
+    def former(_):
+        asked.set()
+        return {"missing": [three[2]]}
+
+    with calls.answered("", port, former):
+        assert asked.wait(5)
     chief, third = Coming(three, 0), Coming(three, 2)
     assert chief.is_there() and second.is_there() and third.is_there()
 
 
-@pytest.mark.parametrize("said", [b"", b"\x00\x00\x06\x04", b"[]\n", b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize("said", [b"", b"\x00\x00\x06\x04", b"[]\n", b"{}\n", b"[" * 10**6 + b"\n"])
 def test_strangers_at_the_chief_do_no_harm(three, said):
     chief = Coming(three, 0)
     time.sleep(0.2)
@@ -149,5 +149,5 @@ def test_a_process_of_another_cluster_is_refused(three):
 
 @pytest.mark.parametrize("address", ["a", "a:", ":1", "a:x", "a:0", "a:70000"])
 def test_addresses_without_a_port_are_refused(address):
-    with pytest.raises(InputError, match="expected addresses such as host1:2222 in TF_CONFIG"):
+    with pytest.raises(InputError, match="expected an address such as host1:2222"):
         rendezvous.meet([address, "b:1"], 0)

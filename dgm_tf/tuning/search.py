@@ -74,7 +74,7 @@ def search(
     if place.role == _WORKER:
         _work(place, folder, description, stream, hypermodel, plan)
         return []
-    check_writable(folder, flag="--search_dir")
+    check_writable(folder / "trials", flag="--search_dir")
     with locked(folder):
         _open(folder, description)
         return _lead(place, folder, description, stream, hypermodel, plan)
@@ -96,8 +96,7 @@ def _lead(
     tuner.say(f"{stream.scenario}\n{place.title}search: {folder}{resumed}")
     if place.role != _CHIEF:
         tuner.search(stream)
-    elif not (finished and _is_finished(folder, description, plan)):
-        tuner.save()
+    else:
         Chief(oracle, _identity(description), tuner.say).serve(place.ip, place.port)
     _write_json(folder / _RECORD, _read_json(folder / _RECORD) | {_FINISHED: plan.trials})
     trials = results.ranked(_ended(tuner))
@@ -121,14 +120,14 @@ def _work(
     def is_finished() -> bool:
         return _is_finished(folder, description, plan)
 
-    link = Link(place.ip, place.port, place.name, _identity(description), is_finished)
+    link = Link(f"{place.ip}:{place.port}", place.name, _identity(description), is_finished)
     with tempfile.TemporaryDirectory() as scratch:
-        oracle = new_oracle(plan, seed=0)  # the chief's in place of it
+        oracle = new_oracle(plan, seed=0)  # for its space; the chief has the trials
         tuner = DGMTuner(oracle, hypermodel, Path(scratch) / "trials", plan)
         tuner.say(f"{stream.scenario}\n{place.title}search: {folder}")
         try:
             with link.joined():
-                tuner.oracle = Client(oracle, link)
+                tuner.oracle = Client(link)
                 tuner.search(stream)
         except NothingLeft:
             tuner.say(f"the search is finished: {folder}")
@@ -235,12 +234,20 @@ def _is_finished(folder: Path, description: Mapping[str, Any], plan: Plan) -> bo
         found = _read_json(folder / _RECORD)
         wanted = json.loads(json.dumps(_identity(description)))
         return found[_FINISHED] >= plan.trials and not _checks.differences(found, wanted, wanted)
-    except (OSError, ValueError, KeyError):
+    except (OSError, InputError, KeyError):
         return False
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read_json(path: Path, kind: type = dict) -> Any:
+    """The object, or the list, of a file; an `InputError` where it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, kind):
+            return found
+        why = "it holds something else"
+    except ValueError as error:
+        why = _checks.reason(error)
+    raise InputError(f"{path} is damaged ({why}): delete it, or choose another --search_dir")
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -264,7 +271,7 @@ def _write(folder: Path, trials: list[TrialResult], scenario: str) -> None:
 def _report(folder: Path, trials: list[TrialResult]) -> str:
     parts = [results.markdown(trials)]
     if (path := folder / _FRESH).exists():
-        parts.append("\n".join(["With fresh seeds:", *map(_fresh_line, _read_json(path))]))
+        parts.append("\n".join(["With fresh seeds:", *map(_fresh_line, _read_json(path, list))]))
     parts.append(
         f"Pareto front: {folder / 'front.png'}\n"
         f"Settings of the best: {shlex.quote(f'--settings={folder / _BEST}')}"
@@ -281,7 +288,7 @@ def _learn_again(folder: Path, best: TrialResult, stream: TaskStream, tuner: DGM
     The best trial was chosen for its number, which therefore flatters it.
     """
     path = folder / _FRESH
-    rows = _read_json(path) if path.exists() else []
+    rows = _read_json(path, list) if path.exists() else []
     for name, settings in ("begin", tuner.hypermodel.base), ("best", best.settings):
         settings = dataclasses.replace(settings, seed=stream.seed)
         row = {"name": name, "settings": settings.as_json()}

@@ -18,6 +18,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
 from dgm_tf import _checks, _quiet, printing
+from dgm_tf.errors import InputError
 from dgm_tf.progress import TaskProgress
 from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
@@ -27,15 +28,7 @@ from dgm_tf.tuning.space import Plan
 
 
 class SearchOracle(keras_tuner.Oracle):
-    """Base class of the oracles: begins with the base settings and survives a kill.
-
-    Attributes:
-        reasons: of failures that workers have told, by trial id, until the trial has ended.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.reasons: dict[str, str] = {}
+    """Base class of the oracles: begins with the base settings and survives a kill."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         response = super().populate_space(trial_id)
@@ -45,24 +38,20 @@ class SearchOracle(keras_tuner.Oracle):
             response["values"] = hyperband | self.hyperparameters.values
         return response
 
-    @keras_tuner.synchronized
+    # A worker may hand a result in twice, or one of which it was thought dead.
+
     def update_trial(self, trial_id: str, metrics: Mapping[str, Any], step: int = 0) -> Trial:
         if trial_id in self.end_order:
             return self.trials[trial_id]
         return super().update_trial(trial_id, metrics, step)
 
-    @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
-        trial.message = self.reasons.pop(trial.trial_id, trial.message)
-        # A worker that was thought dead, or that a chief started again did not know, has its result
-        # counted once.
         if trial.trial_id in self.end_order:
             return
         if trial.trial_id in self._retry_queue:
             self._retry_queue.remove(trial.trial_id)
         super().end_trial(trial)
 
-    @keras_tuner.synchronized
     def take_back(self, name: str) -> str:
         """Gives the trial of a worker that has died to the next one that asks.
 
@@ -77,6 +66,15 @@ class SearchOracle(keras_tuner.Oracle):
         self.save()
         return str(int(trial.trial_id) + 1)
 
+    def has_ended(self) -> bool:
+        """Whether no trial is left to begin, and nobody runs one."""
+        if self.ongoing_trials or self._retry_queue:
+            return False
+        if self.create_trial("").status == TrialStatus.STOPPED:
+            return True
+        self.take_back("")  # Who asks first gets it.
+        return False
+
     def reload(self) -> None:
         super().reload()
         # A kill may have come between the writing of a trial's file and the oracle's.
@@ -84,6 +82,8 @@ class SearchOracle(keras_tuner.Oracle):
         begun = sorted(id_ for id_, trial in self.trials.items() if trial.status not in ended)
         self._retry_queue = begun[::-1]  # Its end is taken first.
         known = {*self.end_order, *begun}
+        if lost := sorted(known - self.trials.keys()):
+            raise LookupError(f"trial {int(lost[0]) + 1} is gone")
         self.end_order += sorted(self.trials.keys() - known)
 
     # KerasTuner writes into its files in place: a process killed meanwhile would leave half of one.
@@ -169,8 +169,15 @@ class DGMTuner(base_tuner.BaseTuner):
             self.oracle.save()
 
     def reload(self) -> None:
-        if not self._is_worker():
+        if self._is_worker():
+            return
+        try:
             self.oracle.reload()
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.project_dir} holds damaged trials ({_checks.reason(error)}): choose another "
+                "--search_dir or delete that one"
+            ) from error
 
     def say(self, text: str) -> None:
         """Prints a line of progress at once."""

@@ -26,17 +26,14 @@ def soon(monkeypatch):
     monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.02)
     monkeypatch.setattr(chief, "GONE_SECONDS", 1.0)
     monkeypatch.setattr(worker, "GONE_SECONDS", 1.0)
-    monkeypatch.setattr(worker, "_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "_LIVE_SECONDS", 0.1)
 
 
 @pytest.fixture
-def port(monkeypatch):
+def port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = str(free.getsockname()[1])
-    for name, value in ("IP", "127.0.0.1"), ("PORT", number):
-        monkeypatch.setenv(f"KERASTUNER_ORACLE_{name}", value)
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker1")  # KerasTuner's client wants one.
     return number
 
 
@@ -72,14 +69,14 @@ class Serving:
 
 
 def link(port, name="worker1", identity=None, is_finished=lambda: False):
-    return worker.Link("127.0.0.1", port, name, identity or IDENTITY, is_finished)
+    return worker.Link(f"127.0.0.1:{port}", name, identity or IDENTITY, is_finished)
 
 
 def work(port, name="worker1", *, failing=()):
     """Runs trials until nothing is left, as KerasTuner's tuner does; the numbers of those run."""
     ran, way = [], link(port, name)
     with way.joined():
-        client = worker.Client(tuner.new_oracle(Plan(tuner="random"), seed=0), way)
+        client = worker.Client(way)
         while (trial := client.create_trial(name)).status != TrialStatus.STOPPED:
             ran.append(int(trial.trial_id) + 1)
             if ran[-1] in failing:
@@ -115,6 +112,34 @@ def test_a_chief_without_workers_says_so_and_has_a_limit(tmp_path, port, monkeyp
     assert "waiting for a worker" in capfd.readouterr().err
 
 
+def test_a_chief_ends_where_the_last_worker_has_died_after_the_last_trial(tmp_path, port):
+    oracle = new_oracle(tmp_path, trials=1)
+    serving, way = Serving(oracle, port), link(port)
+    with way.joined():
+        client = worker.Client(way)
+        trial = client.create_trial("worker1")
+        client.update_trial(trial.trial_id, METRICS)
+        trial.status = TrialStatus.COMPLETED
+        client.end_trial(trial)
+    # It has not asked for the next one.
+    assert serving.ended() and serving.error is None and all_completed(oracle)
+
+
+def test_a_finished_search_needs_no_worker(tmp_path, port):
+    oracle = new_oracle(tmp_path, trials=1)
+    serving = Serving(oracle, port)
+    assert work(port) == [1] and serving.ended()
+    assert Serving(new_oracle(tmp_path, trials=1, reload=True), port).ended(5)
+
+
+def test_a_worker_of_a_folder_that_is_gone_is_told(tmp_path, port):
+    serving, way = Serving(new_oracle(tmp_path), port), link(port)
+    with way.joined():
+        with pytest.raises(InputError, match="127.0.0.1:.*it knows no trial 8"):
+            worker.Client(way).update_trial("7", METRICS)
+    assert work(port) == [1, 2] and serving.ended()
+
+
 def test_a_worker_without_a_chief_has_a_limit(port, monkeypatch):
     monkeypatch.setattr(waiting, "LIMIT_SECONDS", 0.5)
     with pytest.raises(InputError, match="waited 0.5 seconds for the chief at 127.0.0.1:"):
@@ -130,7 +155,10 @@ def test_a_worker_with_other_flags_is_refused_and_the_search_continues(tmp_path,
     serving = Serving(new_oracle(tmp_path), port)
     other = {"base": {"epochs": 8}, "tasks": 2}
     with (
-        pytest.raises(InputError, match="another search than.*base.epochs is 9 there, 8 here"),
+        pytest.raises(
+            InputError,
+            match="the chief at 127.0.0.1:.*another search: base.epochs is 9 there, 8 here",
+        ),
         link(port, identity=other).joined(),
     ):
         pass
@@ -154,9 +182,9 @@ def test_a_second_worker_with_a_name_is_refused(tmp_path, port, monkeypatch):
 def test_the_trial_of_a_worker_that_died_begins_again_at_another(tmp_path, port):
     oracle = new_oracle(tmp_path)
     serving = Serving(oracle, port)
-    with link(port, "dead").joined() as _:
-        way = link(port, "dead")
-        client = worker.Client(tuner.new_oracle(Plan(tuner="random"), seed=0), way)
+    way = link(port, "dead")
+    with way.joined():
+        client = worker.Client(way)
         assert client.create_trial("dead").trial_id == "0"
     # The other one waits for it, and does not leave before.
     assert sorted(work(port, "alive")) == [1, 2]
@@ -168,8 +196,9 @@ def test_the_trial_of_a_worker_that_died_begins_again_at_another(tmp_path, port)
 def test_a_result_that_comes_twice_is_counted_once(tmp_path, port):
     oracle = new_oracle(tmp_path)
     serving = Serving(oracle, port)
-    with link(port).joined():
-        client = worker.Client(tuner.new_oracle(Plan(tuner="random"), seed=0), link(port))
+    way = link(port)
+    with way.joined():
+        client = worker.Client(way)
         trial = client.create_trial("worker1")
         oracle.take_back("worker1")  # It was thought dead.
         client.update_trial(trial.trial_id, METRICS)
@@ -203,9 +232,12 @@ def test_the_reason_of_a_failure_comes_with_it(tmp_path, port):
 
 def test_an_error_of_the_oracle_ends_the_chief(tmp_path, port, monkeypatch):
     oracle = new_oracle(tmp_path)
+    populate_space = oracle.populate_space
 
     def fails(trial_id):
-        raise ArithmeticError("no such inverse")
+        if trial_id == "1":
+            raise ArithmeticError("no such inverse")
+        return populate_space(trial_id)
 
     monkeypatch.setattr(oracle, "populate_space", fails)
     serving = Serving(oracle, port)
