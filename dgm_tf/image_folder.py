@@ -183,7 +183,7 @@ def read_folder(
     if given:
         pairs = [(read[name, False], read[name, True]) for name in names]
     else:
-        pairs = [_divided(folder / name, each, fraction) for name, each in every.items()]
+        pairs = [_divided(name, each, fraction) for name, each in every.items()]
     train, test = (dict(zip(names, part, strict=True)) for part in zip(*pairs, strict=True))
     remarks = [*found.remarks, *told_copies(every), *told_learnt(train, test)]
     if given and (unknown := [name for name in found.test if name not in names]):
@@ -192,20 +192,32 @@ def read_folder(
     return _data(folder, size, train, test, remarks, found.passed_over, 0.0 if given else fraction)
 
 
+def check_some(found: folder_scan.Parts, path: str | os.PathLike[str]) -> None:
+    """Refuses a folder without a class, and says what it has."""
+    if not found.train:
+        raise InputError(
+            f"{str(path)!r} must have a subfolder of images per class, it has none{_also(found)}"
+        )
+
+
 def _also(found: folder_scan.Parts) -> str:
     """What else a folder has, for the error that it has no classes."""
     return "".join(f"; {line}" for line in found.remarks)
 
 
-def _divided(
-    folder: pathlib.Path, found: ClassImages, fraction: float
-) -> tuple[ClassImages, ClassImages]:
-    if len(found.digests) < 2:
-        copies = f" in {found.files} copies" if found.files > 1 else ""
+def check_two(name: str, found: ClassImages) -> None:
+    """Refuses a class that cannot be divided into images to learn and images to test with."""
+    count = len(found.digests)
+    if count < 2:
+        copies = f" in {found.files} copies" if found.files > count else ""
         raise InputError(
-            f"class folder {str(folder)!r} must hold at least two images (one to train, one to "
-            f"test), got 1{copies}"
+            f"class {name} needs at least two images, one to learn and one to test, it has "
+            f"{count}{copies}"
         )
+
+
+def _divided(name: str, found: ClassImages, fraction: float) -> tuple[ClassImages, ClassImages]:
+    check_two(name, found)
     return found.divided(found.held_out(fraction))
 
 
@@ -266,10 +278,7 @@ def read_classes(
     """
     size = _checks.image_size(image_size)
     found = folder_scan.parts(path)
-    if not found.train:
-        raise InputError(
-            f"{str(path)!r} must have a subfolder of images per class, it has none{_also(found)}"
-        )
+    check_some(found, path)
     classes = read_all(found.train, size)
     for line in [*found.remarks, *told_copies(classes)]:
         _log.warning("%s", line)

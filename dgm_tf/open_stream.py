@@ -14,7 +14,15 @@ import tensorflow as tf
 from dgm_tf import _checks, folder_scan, image_file
 from dgm_tf.errors import InputError
 from dgm_tf.image_file import GREY, RGB
-from dgm_tf.image_folder import TEST_FRACTION, ClassImages, read_all, told_copies, told_learnt
+from dgm_tf.image_folder import (
+    TEST_FRACTION,
+    ClassImages,
+    check_some,
+    check_two,
+    read_all,
+    told_copies,
+    told_learnt,
+)
 from dgm_tf.runs.run_format import GEOMETRY, OPEN
 from dgm_tf.stream import Task, task_title, to_float, told_repeated
 
@@ -72,10 +80,7 @@ class OpenStream:
         self.name, self.seed, self._together, self._least = name, seed, together, least
         found = folder_scan.parts(images, test_images, follow_links=follow_links)
         self._files, self._test_files, self._scanned = found.train, found.test, found.remarks
-        if not self._files:
-            raise InputError(
-                f"{str(images)!r} must have a subfolder of images per class, it has none"
-            )
+        check_some(found, images)
         self._read: dict[str, ClassImages] = {}
         self.colours = colours or self._colours_of_all()
         self.image_shape = (self._size, self._size, 1 if self.colours == GREY else 3)
@@ -117,13 +122,8 @@ class OpenStream:
     def _check(self, name: str) -> None:
         found = self._read[name]
         count = len(found.digests)
-        wanted = 1 if self._test_files is not None else 2
-        if count < wanted:
-            raise InputError(
-                f"class {name} needs at least "
-                f"{'one image' if wanted == 1 else 'two images, one to learn and one to test'}, it "
-                f"has {count}{f' in {found.files} copies' if found.files > count else ''}"
-            )
+        if self._test_files is None:
+            check_two(name, found)
         coloured = sum(not image_file.is_grey(image) for image in found.images)
         if self.colours == GREY and coloured:
             self.remarks.append(

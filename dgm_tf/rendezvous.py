@@ -38,7 +38,8 @@ def meet(addresses: Sequence[str], rank: int) -> None:
     if rank == 0:
         _Chief(addresses).wait()
         return
-    with _listening(addresses[rank], lambda _: {}):
+    other = {"refused": f"{addresses[rank]} is no chief: give all the same cluster in TF_CONFIG"}
+    with _listening(addresses[rank], lambda _: other):
         _wait_for_chief(addresses, rank)
 
 

@@ -176,7 +176,7 @@ TWO_CLASSES = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
         (["0.png", "1.png"], ["got 0", "passed over: images in no class's folder (2)"]),
         (["only/0.png"], ["at least two subfolders", "got 1"]),
         ([*TWO_CLASSES, "c/notes.heic"], ["c'", "must hold images, got .heic (1)", ".png"]),
-        ([*TWO_CLASSES, "c/0.png"], ["c'", "at least two images", "got 1"]),
+        ([*TWO_CLASSES, "c/0.png"], ["class c needs at least two images", "it has 1"]),
     ],
 )
 def test_too_few_classes_or_images_are_refused(files, texts, tmp_path):

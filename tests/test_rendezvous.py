@@ -147,6 +147,14 @@ def test_a_process_of_another_cluster_is_refused(three):
     assert chief.is_there() and all(each.is_there() for each in others)
 
 
+def test_a_process_that_takes_another_one_for_the_chief_is_refused(three):
+    second = Coming(three, 1)
+    time.sleep(0.2)
+    with pytest.raises(InputError, match=f"{three[1]} is no chief"):
+        rendezvous.meet([three[1], three[2]], 1)
+    assert not second.is_there(0) and second.error is None
+
+
 @pytest.mark.parametrize("address", ["a", "a:", ":1", "a:x", "a:0", "a:70000"])
 def test_addresses_without_a_port_are_refused(address):
     with pytest.raises(InputError, match="expected an address such as host1:2222"):

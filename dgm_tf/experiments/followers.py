@@ -126,12 +126,21 @@ class Assignment:
 
 
 class Follower:
-    """A process that learns with the chief, of the same run, stream and new learner."""
+    """A process that learns with the chief, of the same run, stream and new learner.
+
+    `last` is the number of the last task, by default the stream's.
+    """
 
     def __init__(
-        self, stream: TaskStream, learner: Learner, place: Distribution, run: Mapping[str, Any]
+        self,
+        stream: TaskStream,
+        learner: Learner,
+        place: Distribution,
+        run: Mapping[str, Any],
+        *,
+        last: int | None = None,
     ) -> None:
-        self._stream, self._learner, self._place = stream, learner, place
+        self._stream, self._learner, self._place, self._last = stream, learner, place, last
         self._run = json.loads(json.dumps(run))
 
     def run(self) -> None:
@@ -164,8 +173,12 @@ class Follower:
                     f"{'; '.join(differences)}"
                 )
             if task is None or task.index != assignment.task:
-                tasks = tasks or self._stream.tasks(start=assignment.task)
-                task = next(tasks)
+                tasks = tasks or self._stream.tasks(start=assignment.task, last=self._last)
+                if (task := next(tasks, None)) is None:
+                    raise InputError(
+                        f"the chief learns task {assignment.task}, this process was to stop after "
+                        f"task {self._last}: give all the same --max_tasks"
+                    )
             with used(self._place), self._place.watching_peers():
                 self._learn(task, assignment)
 

@@ -67,7 +67,7 @@ def prepare(
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
     if not place.is_chief:
-        return Follower(opened, learner, place, identity(opened, learner))
+        return Follower(opened, learner, place, identity(opened, learner), last=last)
     run = Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)
     if stream.dataset == FOLDER:
         _check_images(run.path, opened)

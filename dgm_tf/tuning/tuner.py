@@ -175,8 +175,8 @@ class DGMTuner(base_tuner.BaseTuner):
             self.oracle.reload()
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(
-                f"{self.project_dir} holds damaged trials ({_checks.reason(error)}): choose another "
-                "--search_dir or delete that one"
+                f"{self.project_dir} holds damaged trials ({_checks.reason(error)}): choose "
+                "another --search_dir or delete that one"
             ) from error
 
     def say(self, text: str) -> None:

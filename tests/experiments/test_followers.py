@@ -114,6 +114,19 @@ def test_a_follower_learns_what_it_is_told_from_the_state_it_is_told():
     assert seen == [(1, 0), (2, 1)]
 
 
+def test_a_follower_counts_to_its_last_task_and_learns_no_other():
+    class Titles(Watched):
+        def learn_task(self, task, **options):
+            self._seen.append(str(task))
+            return NearestMean.learn_task(self, task, **options)
+
+    seen = []
+    told = Told(*(Assignment(task, run=RUN) for task in (1, 2)))
+    with pytest.raises(InputError, match="the chief learns task 2.*same --max_tasks"):
+        Follower(new_stream(), Titles(seen), told, RUN, last=1).run()
+    assert len(seen) == 1 and "task 1 of 1" in seen[0]
+
+
 def test_a_follower_of_another_run_is_refused():
     told = Told(Assignment(1, run={"settings": {"seed": 1}}))
     with pytest.raises(InputError, match="settings.seed is 1 there, 0 here"):

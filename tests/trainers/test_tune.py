@@ -93,7 +93,7 @@ def test_a_search_stopped_by_ctrl_c_is_resumed_and_its_file_serves_a_trainer(tmp
     resumed = start(folder, "--trials=2")
     output, error = resumed.communicate(timeout=600)
     assert resumed.returncode == 0, error
-    assert "resumed after 1 finished trials" in output and "trial 1:" not in output
+    assert "resumed after 1 finished trial" in output and "trial 1:" not in output
     assert "trial 2:" in output
     run = [f"--settings={folder}/best.json", "--epochs=1", "--classes_per_task=5", "--max_tasks=1"]
     assert split_digits.main([*run, f"--run_dir={tmp_path}/run", "--nooracle"]) == 0
@@ -223,6 +223,6 @@ def test_a_chief_and_two_workers_share_a_search_that_one_process_began(tmp_path)
     assert first.returncode == 0, error
     order = [(name, 0) for name in ("chief", "worker1", "worker2")]
     found = ended(start_several(folder, order, "--trials=4"))
-    assert "resumed after 1 finished trials" in found["chief"][0]
+    assert "resumed after 1 finished trial" in found["chief"][0]
     assert trials_run(found) == ["trial 2", "trial 3", "trial 4"]
     check_results(folder, 4)
