@@ -29,7 +29,7 @@ def host_and_port(address: str) -> tuple[str, int]:
     """
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 2**16):
-        raise InputError(f"expected an address such as host1:2222, received {address}")
+        raise InputError(f"expected a process's address such as host1:2222, received {address}")
     return host.strip("[]"), int(port)
 
 

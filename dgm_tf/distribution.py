@@ -361,7 +361,7 @@ def place_in_cluster(text: str | None) -> tuple[int, list[str]]:
         return order.index((kind, index)), addresses
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{wanted}; {_checks.one_line(error)} in {_checks.one_line(text)}"
+            f"{wanted}; {_checks.reason(error)} in {_checks.one_line(text)}"
         ) from error
 
 

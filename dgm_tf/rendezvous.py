@@ -30,11 +30,14 @@ def meet(addresses: Sequence[str], rank: int) -> None:
         rank: this process's place among them.
 
     Raises:
-        InputError: this process's address cannot be taken; another process has it, or another list;
-            the others do not come within half an hour.
+        InputError: an address is none, or two processes have it; this process's cannot be taken;
+            another process has its place, or another list; the others do not come within half an
+            hour.
     """
     for address in addresses:
         calls.host_and_port(address)
+        if addresses.count(address) > 1:
+            raise InputError(f"two processes of TF_CONFIG have the address {address}: change one")
     if rank == 0:
         _Chief(addresses).wait()
         return

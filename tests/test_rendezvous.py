@@ -155,7 +155,12 @@ def test_a_process_that_takes_another_one_for_the_chief_is_refused(three):
     assert not second.is_there(0) and second.error is None
 
 
+def test_an_address_of_two_processes_is_refused(three):
+    with pytest.raises(InputError, match=f"two processes of TF_CONFIG have the address {three[1]}"):
+        rendezvous.meet([*three, three[1]], 0)
+
+
 @pytest.mark.parametrize("address", ["a", "a:", ":1", "a:x", "a:0", "a:70000"])
 def test_addresses_without_a_port_are_refused(address):
-    with pytest.raises(InputError, match="expected an address such as host1:2222"):
+    with pytest.raises(InputError, match="expected a process's address such as host1:2222"):
         rendezvous.meet([address, "b:1"], 0)
