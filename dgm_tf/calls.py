@@ -34,18 +34,26 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def answered(host: str, port: int, answer: Answer) -> Iterator[None]:
+def answered(address: str, answer: Answer, *, everywhere: bool = False) -> Iterator[None]:
     """A block in which calls are answered, each in a thread of its own.
 
     Args:
-        host: name or number to listen at; an empty text for all of this machine.
-        port: the port.
+        address: where, such as host:2222.
         answer: from a call to its answer; it does not raise.
+        everywhere: listen at all names of this machine.
 
     Raises:
-        OSError: it cannot listen there.
+        InputError: this process cannot listen there.
     """
-    with _Server((host, port), answer) as server:  # Its end waits for calls that are answered.
+    host, port = host_and_port(address)
+    try:
+        server = _Server(("" if everywhere else host, port), answer)
+    except OSError as error:
+        raise InputError(
+            f"this process cannot listen at {address} ({error.strerror or error}): end the process "
+            "that does, or name another port"
+        ) from error
+    with server:  # Its end waits for calls that are answered.
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

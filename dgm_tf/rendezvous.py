@@ -5,11 +5,10 @@ meet here first, in Python. The chief listens at its own address, and the others
 again whether all have come. Each listens at its own address meanwhile, which shows that it is free.
 """
 
-import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dgm_tf import calls
@@ -42,23 +41,9 @@ def meet(addresses: Sequence[str], rank: int) -> None:
         _Chief(addresses).wait()
         return
     other = {"refused": f"{addresses[rank]} is no chief: give all the same cluster in TF_CONFIG"}
-    with _listening(addresses[rank], lambda _: other):
-        _wait_for_chief(addresses, rank)
-
-
-@contextlib.contextmanager
-def _listening(address: str, answer: calls.Answer) -> Iterator[None]:
     # At every name of this machine, as TensorFlow will.
-    _, port = calls.host_and_port(address)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(calls.answered("", port, answer))
-        except OSError as error:
-            raise InputError(
-                f"this process cannot listen at {address}, its own address in TF_CONFIG "
-                f"({error.strerror or error}): end the process that does, or name another port"
-            ) from error
-        yield
+    with calls.answered(addresses[rank], lambda _: other, everywhere=True):
+        _wait_for_chief(addresses, rank)
 
 
 class _Chief:
@@ -78,7 +63,7 @@ class _Chief:
     def wait(self) -> None:
         """Waits for all, and until each knows that they go."""
         patience, awaited = Patience(), self._addresses
-        with _listening(self._addresses[0], self._answer):
+        with calls.answered(self._addresses[0], self._answer, everywhere=True):
             while not self._all_go():
                 awaited = self._missing() or awaited
                 patience.wait(", ".join(awaited), _ADVICE)

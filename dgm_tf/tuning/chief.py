@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from dgm_tf import _checks, calls
-from dgm_tf.errors import InputError
 from dgm_tf.tuning.tuner import SearchOracle
 from dgm_tf.waiting import Patience
 
@@ -45,20 +44,14 @@ class Chief:
         self._turn = threading.RLock()  # for the oracle, which may take minutes
         self._error: Exception | None = None  # the oracle's
 
-    def serve(self, ip: str, port: str) -> None:
+    def serve(self, address: str) -> None:
         """Serves until no trial is left and every living worker knows it.
 
         Raises:
             InputError: it cannot listen there, or no worker is there for half an hour.
         """
-        try:
-            with calls.answered(ip, int(port), self._answer):
-                self._wait(f"a worker that asks at {ip}:{port}")
-        except OSError as error:
-            raise InputError(
-                f"the chief cannot listen at {ip}:{port} ({_checks.reason(error)}); name another "
-                "KERASTUNER_ORACLE_PORT"
-            ) from error
+        with calls.answered(address, self._answer):
+            self._wait(f"a worker that asks at {address}")
 
     def _wait(self, awaited: str) -> None:
         patience = Patience()

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shlex
-import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,7 +97,7 @@ def _lead(
     if place.role != _CHIEF:
         tuner.search(stream)
     else:
-        Chief(oracle, _identity(description), tuner.say).serve(place.ip, place.port)
+        Chief(oracle, _identity(description), tuner.say).serve(place.chief)
     _write_json(folder / _RECORD, _read_json(folder / _RECORD) | {_FINISHED: plan.trials})
     trials = results.ranked(_ended(tuner))
     _write(folder, trials, stream.scenario)
@@ -121,7 +120,7 @@ def _work(
     def is_finished() -> bool:
         return _is_finished(folder, description, plan)
 
-    link = Link(f"{place.ip}:{place.port}", place.name, _identity(description), is_finished)
+    link = Link(place.chief, place.name, _identity(description), is_finished)
     with tempfile.TemporaryDirectory() as scratch:
         oracle = new_oracle(plan, seed=0)  # for its space; the chief has the trials
         tuner = DGMTuner(oracle, hypermodel, Path(scratch) / "trials", plan)
@@ -146,8 +145,7 @@ class _Place(NamedTuple):
     """This process's place in a search; of the only process everything is empty."""
 
     role: str = ""
-    ip: str = ""
-    port: str = ""
+    chief: str = ""  # its address
     name: str = ""
 
     @property
@@ -168,15 +166,8 @@ def _place() -> _Place:
     ip, port, name = (os.environ[each] for each in names)
     if not (port.isdecimal() and 0 < int(port) < 2**16):
         raise InputError(f"expected {names[1]} from 1 to {2**16 - 1}, received {port}")
-    if _CHIEF not in name:
-        return _Place(_WORKER, ip, port, name)
-    try:
-        with socket.create_server((ip, int(port))):  # before any work
-            return _Place(_CHIEF, ip, port, name)
-    except OSError as error:
-        raise InputError(
-            f"the chief cannot listen at {ip}:{port} ({error}); name another {names[1]}"
-        ) from error
+    # A name tells a chief to KerasTuner, too.
+    return _Place(_CHIEF if _CHIEF in name else _WORKER, f"{ip}:{port}", name)
 
 
 # The folder.

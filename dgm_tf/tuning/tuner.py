@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import io
 import json
+import logging
 import math
 import sys
 import warnings
@@ -25,6 +26,8 @@ from dgm_tf.storage.files import write_atomically
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 from dgm_tf.tuning.space import Plan
+
+_LEARNERS = logging.getLogger("dgm_tf.learners.learner")
 
 
 class SearchOracle(keras_tuner.Oracle):
@@ -149,7 +152,7 @@ class DGMTuner(base_tuner.BaseTuner):
 
     def __init__(self, oracle: SearchOracle, hypermodel: HyperDGM, folder: Path, plan: Plan):
         self._tasks, self._quiet = plan.tasks, plan.quiet
-        self._line = ""
+        self._line, self._warned = "", frozenset[str]()
         self._full = getattr(oracle, "max_epochs", None)
         oracle.verbose = 0
         with contextlib.redirect_stdout(io.StringIO()):  # "Reloading Tuner from ..."
@@ -173,10 +176,11 @@ class DGMTuner(base_tuner.BaseTuner):
             return
         try:
             self.oracle.reload()
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = _checks.reason(error.__cause__ or error)  # KerasTuner's own is about its API.
             raise InputError(
-                f"{self.project_dir} holds damaged trials ({_checks.reason(error)}): choose "
-                "another --search_dir or delete that one"
+                f"{self.project_dir} holds damaged trials ({reason}): choose another --search_dir "
+                "or delete that one"
             ) from error
 
     def say(self, text: str) -> None:
@@ -196,13 +200,22 @@ class DGMTuner(base_tuner.BaseTuner):
         """
         gc.collect()  # the networks and graphs of the learner before
         live = False if self._quiet else None
-        with _quiet.without_chatter(), TaskProgress(title, live=live) as progress:
-            return self.hypermodel.metrics(
-                self.hypermodel.learner(settings),
-                stream.fresh(),
-                tasks=self._tasks,
-                callbacks=[progress],
-            )
+        _LEARNERS.addFilter(self._is_news)
+        try:
+            with _quiet.without_chatter(), TaskProgress(title, live=live) as progress:
+                return self.hypermodel.metrics(
+                    self.hypermodel.learner(settings),
+                    stream.fresh(),
+                    tasks=self._tasks,
+                    callbacks=[progress],
+                )
+        finally:
+            _LEARNERS.removeFilter(self._is_news)
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether a learner's warning is one that no trial before has had."""
+        known, self._warned = self._warned, self._warned | {record.getMessage()}
+        return not self._quiet and self._warned != known
 
     def run_trial(self, trial: Trial, stream: TaskStream) -> dict[str, float]:
         """The metrics of one trial, as KerasTuner asks for them.

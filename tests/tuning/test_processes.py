@@ -59,7 +59,7 @@ class Serving:
 
     def _serve(self, oracle, port):
         try:
-            chief.Chief(oracle, IDENTITY, self.said.append).serve("127.0.0.1", port)
+            chief.Chief(oracle, IDENTITY, self.said.append).serve(f"127.0.0.1:{port}")
         except Exception as error:
             self.error = error
 

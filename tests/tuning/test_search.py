@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import io
 import json
+import logging
 import re
 import shlex
+import shutil
 import socket
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from keras_tuner.errors import FailedTrialError
 from PIL import Image
 
 from dgm_tf.errors import InputError
+from dgm_tf.learners.learner import Learner
 from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import locked
 from dgm_tf.tuning import tuner
@@ -300,6 +303,20 @@ def test_a_failed_trial_is_one_line_and_no_traceback(tmp_path, capfd, quiet):
     assert sum("out of memory" in line for line in out.splitlines()) == (1 if quiet else 2)
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_warning_that_every_trial_has_is_said_once(tmp_path, caplog, quiet):
+    class Short(HyperToy):
+        def metrics(self, learner, stream, *, tasks, callbacks=()):
+            learners.warning("%d training steps are too few", learner.epochs)
+            return super().metrics(learner, stream, tasks=tasks, callbacks=callbacks)
+
+    learners = logging.getLogger(Learner.__module__)
+    run(tmp_path, Short(), quiet=quiet, trials=3)
+    assert caplog.messages == ([] if quiet else ["9 training steps are too few"])
+    learners.warning("a run's own")
+    assert caplog.messages[-1] == "a run's own"
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_an_objective_that_is_no_number_is_a_failed_trial(tmp_path, number):
     class Odd(HyperToy):
@@ -361,6 +378,34 @@ def test_a_folder_without_a_search_is_taken_whatever_workers_left_there(tmp_path
         (tmp_path / name).mkdir(parents=True)
     trials, _ = run(tmp_path, trials=2)
     assert len(trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("search.json", '{"scen', "search.json is damaged .it is no JSON"),
+        ("search.json", "", "search.json is damaged"),
+        ("search.json", "[]", "search.json is damaged .it holds something else"),
+        ("fresh.json", "{}", "fresh.json is damaged"),
+        ("trials/oracle.json", '{"x', "holds damaged trials .it is no JSON"),
+        ("trials/oracle.json", "{}", "holds damaged trials"),
+        ("trials/trial_0/trial.json", '{"x', "holds damaged trials"),
+        ("trials/trial_0", None, "holds damaged trials .trial 1 is gone"),
+        ("trials", "a file", "cannot write to .*trials: File exists"),
+    ],
+)
+def test_a_damaged_folder_is_said_in_one_line(tmp_path, name, content, wanted):
+    run(tmp_path, trials=1)
+    path = tmp_path / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    if content is not None:
+        path.write_text(content)
+    model = HyperToy()
+    with pytest.raises(InputError, match=wanted) as error:
+        run(tmp_path, model, trials=2, fresh_seeds=(7,) if name == "fresh.json" else ())
+    assert "\n" not in str(error.value)
+    assert name == "fresh.json" or not model.learnt
 
 
 def test_trials_of_an_unknown_search_are_refused(tmp_path):
@@ -429,7 +474,7 @@ def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     [
         ("127.0.0.1", "", "", "KERASTUNER_ORACLE_PORT, KERASTUNER_TUNER_ID is missing"),
         ("", "", "chief", "missing: set it, or none"),
-        ("127.0.0.1", "{taken}", "chief", "the chief cannot listen at 127.0.0.1:"),
+        ("127.0.0.1", "{taken}", "chief", "cannot listen at 127.0.0.1:.*another port"),
         ("127.0.0.1", "http", "worker1", "KERASTUNER_ORACLE_PORT from 1 to 65535, received http"),
     ],
 )
