@@ -74,6 +74,11 @@ def one_line(text: object, limit: int = 300) -> str:
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names fit to stand within one line, the first of them where they are many."""
+    return one_line(", ".join(names), limit=200)
+
+
 def reason(error: BaseException) -> str:
     """First line of a library's error, or its type where it says nothing.
 

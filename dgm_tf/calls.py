@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 
 _VERSION = "dgm_tf 1"  # tells from strangers at the same port
@@ -50,7 +51,7 @@ def answered(address: str, answer: Answer, *, everywhere: bool = False) -> Itera
         server = _Server(("" if everywhere else host, port), answer)
     except OSError as error:
         raise InputError(
-            f"this process cannot listen at {address} ({error.strerror or error}): end the process "
+            f"this process cannot listen at {address} ({_checks.reason(error)}): end the process "
             "that does, or name another port"
         ) from error
     with server:  # Its end waits for calls that are answered.

@@ -11,7 +11,7 @@ import os
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from dgm_tf import _checks, image_file, paths
@@ -33,7 +33,6 @@ _TEST = ("test", "testing", "val", "valid", "validation", "eval", "dev")  # the 
 _HIDDEN, _DEAD = "hidden or of the system", "dead links"
 _OUTSIDE = "images in no class's folder"
 _DEEPEST = 4  # folders below one that is looked at for images: links may lead in a circle
-_LONGEST = 200  # of a list of names
 
 
 @dataclasses.dataclass
@@ -125,7 +124,7 @@ def _remarks(found: Scan) -> list[str]:
     if {*(reasons := found.passed_over)} - {_HIDDEN}:
         lines.append(f"{folder}: {count} images taken; passed over: {_counted(reasons)}")
     if found.empty:
-        lines.append(f"{folder}: nothing in {_listed(found.empty)}")
+        lines.append(f"{folder}: nothing in {_checks.listed(found.empty)}")
     return lines
 
 
@@ -297,7 +296,7 @@ def _split(folder: pathlib.Path, follow_links: bool) -> tuple[Scan, Scan | None,
         return None  # They are classes, of trains or of tests.
     if not trains and (others or len(held) < 2):
         return None
-    what = f"{str(folder)!r} holds {_listed(sorted(held))}"
+    what = f"{str(folder)!r} holds {_checks.listed(sorted(held))}"
     if not classes:
         raise InputError(
             f"{what}, none of which has training images in a folder per class: make it "
@@ -314,7 +313,7 @@ def _split(folder: pathlib.Path, follow_links: bool) -> tuple[Scan, Scan | None,
     line = f"{_checks.one_line(folder)}: training images from {classes[0]}, test images "
     line += f"from {tested[0]}" if tested else "are a part of them"
     if left:
-        line += f"; {_listed(left)} passed over"
+        line += f"; {_checks.listed(left)} passed over"
     test = open_part(folder / tested[0]) if tested else None
     return open_part(folder / classes[0]), test, line
 
@@ -355,22 +354,19 @@ def _check_classes(found: Scan) -> None:
             inside = sorted((place[0] for place in places), key=natural)
             raise InputError(
                 f"{str(found.folder)!r} has one subfolder, {name}, whose subfolders have the "
-                f"images: name {str(found.folder / name)!r} if {_listed(inside)} are classes, or "
-                "put its images together"
+                f"images: name {str(found.folder / name)!r} if {_checks.listed(inside)} are "
+                "classes, or put its images together"
             )
     for name, places in below.items():
         inside = {place[0].casefold() for place in places if place}
         if inside & {*_TRAIN} and inside & {*_TEST}:
             raise InputError(
-                f"class folder {str(found.folder / name)!r} holds {_listed(sorted(inside))}: make "
-                "them folders above the classes, train/<class>/ and test/<class>/"
+                f"class folder {str(found.folder / name)!r} holds "
+                f"{_checks.listed(sorted(inside))}: make them folders above the classes, "
+                "train/<class>/ and test/<class>/"
             )
 
 
 def _counted(reasons: Mapping[str, int]) -> str:
     order = sorted(reasons, key=lambda reason: -reasons[reason])
-    return _checks.one_line(", ".join(f"{each} ({reasons[each]})" for each in order), _LONGEST)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return _checks.one_line(", ".join(names), _LONGEST)
+    return _checks.listed(f"{each} ({reasons[each]})" for each in order)

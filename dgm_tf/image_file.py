@@ -178,8 +178,6 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         return f"its content is none of {', '.join(_formats())}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror  # without the path, which is named already
     return _checks.reason(error)
 
 

@@ -173,8 +173,7 @@ def read_folder(
     given = found.test is not None
     if given and (missing := [name for name in names if name not in found.test]):
         raise InputError(
-            f"there are no test images of {_checks.one_line(', '.join(missing), 200)}: each class "
-            "needs some"
+            f"there are no test images of {_checks.listed(missing)}: each class needs some"
         )
     parts = {(name, False): files for name, files in found.train.items()}
     parts |= {(name, True): found.test[name] for name in names if given}
@@ -187,7 +186,7 @@ def read_folder(
     train, test = (dict(zip(names, part, strict=True)) for part in zip(*pairs, strict=True))
     remarks = [*found.remarks, *told_copies(every), *told_learnt(train, test)]
     if given and (unknown := [name for name in found.test if name not in names]):
-        listed = _checks.one_line(", ".join(unknown), 200)
+        listed = _checks.listed(unknown)
         remarks.append(f"test images of classes without training images passed over: {listed}")
     return _data(folder, size, train, test, remarks, found.passed_over, 0.0 if given else fraction)
 

@@ -140,7 +140,7 @@ def asked_classes(
         by_text = {str(label): label for label in known} | by_text
     for text in asked:
         if text not in by_text:
-            names = _checks.one_line(", ".join(known.values()), 200)
+            names = _checks.listed(known.values())
             raise InputError(f"class {_checks.one_line(text, 80)} {missing}; there are {names}")
     return [by_text[text] for text in asked]
 

@@ -210,7 +210,7 @@ class OpenStream:
         new = {name: each for name, each in self._read.items() if name not in self.known}
         self.remarks += told_learnt(new, tests)
         if unknown := [name for name in self._test_files if name not in files]:
-            listed = _checks.one_line(", ".join(unknown), 200)
+            listed = _checks.listed(unknown)
             self.remarks.append(f"test images of classes not learnt are passed over: {listed}")
         return tests
 

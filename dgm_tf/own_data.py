@@ -12,7 +12,7 @@ import tensorflow as tf
 from dgm_tf import _checks, folder_scan, image_file, image_folder, inputs, sizes
 from dgm_tf.datasets import DEFAULT_SIZE
 from dgm_tf.errors import InputError
-from dgm_tf.stream import Task, told_repeated
+from dgm_tf.stream import Task, task_title, told_repeated
 
 _log = logging.getLogger(__name__)
 
@@ -138,13 +138,13 @@ def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
     names = {name: label for label, name in known.items()}
     again = [label for label, name in classes.items() if label in known or name in names]
     if again:
-        shown, first = ", ".join(classes[label] for label in again), again[0]
+        shown, first = [classes[label] for label in again], again[0]
         if classes[first] == str(first):
             own = f"free ids, such as {max(*known, *classes) + 1}"
         else:
             own = f"names of their own, such as {classes[first] + ' 2'!r}"
         raise InputError(
-            f"classes {_checks.one_line(shown, 200)} have been learnt before, and each is learnt "
+            f"classes {_checks.listed(shown)} have been learnt before, and each is learnt "
             f"once: leave their images out, or give these images {own}"
         )
 
@@ -171,9 +171,8 @@ def _made(
     for label, name in classes.items():
         if line := told_repeated(_checks.one_line(name, 80), int(np.sum(ids == label)), least):
             _log.warning("%s", line)
-    noun = "class" if len(classes) == 1 else "classes"
     return Task(
-        f"task {number}: {noun} {_checks.one_line(', '.join(classes.values()), 80)}",
+        task_title(str(number), [*classes.values()]),
         number,
         classes,
         tuple(image_shape),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +63,14 @@ class OpenRun(Run):
 
     def _greeting(self) -> str:
         stream, new = self.stream, self._last - len(self.rows)
-        known = f"; known already, so passed over: {_listed(stream.known)}" if stream.known else ""
+        passed = _checks.listed(stream.known)
+        known = f"; known already, so passed over: {passed}" if passed else ""
         fresh = stream.class_names[sum(len(row["classes"]) for row in self.rows) :]
         count = len(stream.class_names) - len(fresh)
         lines = [
             stream.scenario,
             f"memory: {self.path}, {count} {'class' if count == 1 else 'classes'} so far",
-            f"new: {_listed(fresh) if new else 'nothing'}{known}",
+            f"new: {_checks.listed(fresh) if new else 'nothing'}{known}",
         ]
         return "\n".join([*lines, *stream.remarks])
 
@@ -89,8 +90,8 @@ class OpenRun(Run):
             return found
         changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
         printing.warn(
-            f"task {task.index} was begun with other images of {_listed(changed)}; it begins again "
-            "with these"
+            f"task {task.index} was begun with other images of {_checks.listed(changed)}; it "
+            "begins again with these"
         )
         return None
 
@@ -217,7 +218,7 @@ def _settings_of_memory(path: Path, method: str, found: Mapping[str, Any]) -> An
     if unknown := sorted({*found} - setting_names(kind)):
         raise InputError(
             f"{path} was made with settings that this release does not know, "
-            f"{_listed(unknown)}: use the release that made it"
+            f"{_checks.listed(unknown)}: use the release that made it"
         )
     with reading_state():
         return kind(**found)
@@ -240,7 +241,3 @@ def _stream(learn: LearnOptions, settings: Any, **own: Any) -> OpenStream:
         follow_links=learn.follow_links,
         **own,
     )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return _checks.one_line(", ".join(names), limit=200)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dgm_tf import _checks
 from dgm_tf.storage.arrays import pack, unpack
 from dgm_tf.storage.checkpoint import DamagedError
 
@@ -75,7 +76,7 @@ def _content(task: int, folder: Path) -> bytes:
     try:
         return (folder / FILE).read_bytes()
     except OSError as error:
-        raise _lost(task, folder, error.strerror or str(error)) from error
+        raise _lost(task, folder, _checks.reason(error)) from error
 
 
 def _lost(task: int, folder: Path, why: str) -> DamagedError:

@@ -482,11 +482,8 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") 
         probe.unlink()
         free = shutil.disk_usage(there).free / 2**20
     except (InputError, OSError) as error:
-        reason = error.__cause__ or error
-        raise InputError(
-            f"cannot write to {folder}: {getattr(reason, 'strerror', None) or reason}; "
-            f"name another {flag}"
-        ) from error
+        reason = _checks.reason(error.__cause__ or error)
+        raise InputError(f"cannot write to {folder}: {reason}; name another {flag}") from error
     if free < mib:
         raise InputError(
             f"a run here needs up to {math.ceil(mib)} MiB, {folder} has {free:.0f} MiB left; free "

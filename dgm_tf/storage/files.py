@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import filelock
 
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 
 _BLOCK = 2**20
@@ -36,7 +37,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name a folder that can be written"
+            f"cannot write {path}: {_checks.reason(error)}; name a folder that can be written"
         ) from error
     finally:
         # Gone after a success; after a failure it holds part of the content.
@@ -79,8 +80,9 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
                     "its place"
                 )
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"the folder {folder} cannot be listed: {why}") from error
+        raise InputError(
+            f"the folder {folder} cannot be listed: {_checks.reason(error)}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -116,7 +118,7 @@ def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iter
         _rename_into_place(aside, path)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free some space or name a folder "
+            f"cannot write {path}: {_checks.reason(error)}; free some space or name a folder "
             "that can be written"
         ) from error
     finally:
@@ -168,7 +170,7 @@ def recover(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise InputError(
             f"{hidden} is what was at {path} before a crash, and cannot be renamed "
-            f"({error.strerror or error}): rename it"
+            f"({_checks.reason(error)}): rename it"
         ) from error
 
 
@@ -230,7 +232,7 @@ def _held(file: pathlib.Path, at: pathlib.Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise InputError(
-            f"cannot write to {at}: {error.strerror or error}; name another folder"
+            f"cannot write to {at}: {_checks.reason(error)}; name another folder"
         ) from error
     try:
         yield
