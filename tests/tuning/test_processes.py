@@ -37,8 +37,9 @@ def port():
     return number
 
 
-def new_oracle(folder, trials=2, *, reload=False):
-    oracle = tuner.new_oracle(Plan(tuner="random", trials=trials), seed=1)
+def new_oracle(folder, trials=2, *, kind="random", reload=False):
+    plan = Plan(tuner=kind, trials=trials, factor=2, halvings=1)
+    oracle = tuner.new_oracle(plan, seed=1)
     oracle.verbose = 0
     space = keras_tuner.HyperParameters()
     space.Float("sparsity", 0.1, 1.0)
@@ -244,3 +245,18 @@ def test_an_error_of_the_oracle_ends_the_chief(tmp_path, port, monkeypatch):
     with pytest.raises(InputError, match="fails: .*no such inverse"):
         work(port)
     assert serving.ended() and isinstance(serving.error, ArithmeticError)
+
+
+@pytest.mark.parametrize("kind", ["hyperband", "bayesian"])
+def test_every_tuner_hands_out_the_trials_that_one_process_would_run(tmp_path, port, kind):
+    def names(oracle):
+        return [trial.hyperparameters.values for trial in oracle.trials.values()]
+
+    alone, shared = (new_oracle(tmp_path / name, 5, kind=kind) for name in ("alone", "shared"))
+    while (trial := alone.create_trial("only")).status != TrialStatus.STOPPED:
+        alone.update_trial(trial.trial_id, METRICS)
+        trial.status = TrialStatus.COMPLETED
+        alone.end_trial(trial)
+    serving = Serving(shared, port)
+    assert len(work(port)) == len(alone.trials) > 3
+    assert serving.ended() and names(shared) == names(alone)
