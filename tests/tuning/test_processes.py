@@ -260,3 +260,18 @@ def test_every_tuner_hands_out_the_trials_that_one_process_would_run(tmp_path, p
     serving = Serving(shared, port)
     assert len(work(port)) == len(alone.trials) > 3
     assert serving.ended() and names(shared) == names(alone)
+
+
+def test_a_last_sign_of_life_of_a_worker_that_has_ended_does_not_keep_the_chief(tmp_path):
+    oracle, me = new_oracle(tmp_path, trials=1), {"name": "worker1", "token": "its own"}
+    served = chief.Chief(oracle, IDENTITY, print)
+
+    def ask(method, **given):
+        return served._answer({**me, "identity": IDENTITY, "method": method, "given": given})
+
+    trial = ask("create_trial")["trial"]
+    ask("update_trial", trial_id=trial["trial_id"], metrics=METRICS)
+    ask("end_trial", trial={**trial, "status": "COMPLETED"})
+    assert [*served._workers] == ["worker1"]
+    assert ask("create_trial")["trial"]["status"] == "STOPPED"
+    assert ask("live") == {} and not served._workers
