@@ -147,7 +147,8 @@ def test_a_process_of_another_cluster_is_refused(three):
     assert chief.is_there() and all(each.is_there() for each in others)
 
 
-def test_a_process_that_takes_another_one_for_the_chief_is_refused(three):
+def test_a_process_that_takes_another_one_for_the_chief_is_refused(three, monkeypatch):
+    monkeypatch.setattr(waiting, "LIMIT_SECONDS", 5.0)
     second = Coming(three, 1)
     time.sleep(0.2)
     with pytest.raises(InputError, match=f"{three[1]} is no chief"):
@@ -155,7 +156,8 @@ def test_a_process_that_takes_another_one_for_the_chief_is_refused(three):
     assert not second.is_there(0) and second.error is None
 
 
-def test_an_address_of_two_processes_is_refused(three):
+def test_an_address_of_two_processes_is_refused(three, monkeypatch):
+    monkeypatch.setattr(waiting, "LIMIT_SECONDS", 0.0)
     with pytest.raises(InputError, match=f"two processes of TF_CONFIG have the address {three[1]}"):
         rendezvous.meet([*three, three[1]], 0)
 
