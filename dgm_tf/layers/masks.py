@@ -7,6 +7,8 @@ import tensorflow as tf
 
 EMBEDDING_LIMIT = 6.0
 _COSH_LIMIT = 50.0
+# bool [256, 8], highest bit first.
+_BITS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(bool)
 
 
 def soft_mask(embedding: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
@@ -110,7 +112,5 @@ def unpack_bits(bits: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 def unpacked(bits: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
     """The same inside a graph, for a shape that only the graph knows."""
-    shifts = tf.constant([7, 6, 5, 4, 3, 2, 1, 0], tf.uint8)
-    shifted = tf.bitwise.right_shift(bits[:, None], shifts)
-    spread = tf.bitwise.bitwise_and(shifted, tf.constant(1, tf.uint8))
-    return tf.reshape(tf.reshape(spread, [-1])[: tf.reduce_prod(shape)], shape) > 0
+    spread = tf.reshape(tf.gather(_BITS_OF_BYTE, tf.cast(bits, tf.int32)), [-1])
+    return tf.reshape(spread[: tf.reduce_prod(shape)], shape)

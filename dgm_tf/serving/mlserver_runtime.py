@@ -269,9 +269,9 @@ def _encoded(name: str, value: np.ndarray) -> ResponseOutput:
     content_type, datatype = "np", _DATATYPES.get(value.dtype.name, "BYTES")
     data = value.ravel().tolist()
     if name.endswith("_bytes"):
-        content_type, data = "base64", [base64.b64encode(each).decode() for each in data]
+        content_type, data = "base64", [base64.b64encode(each) for each in data]
     elif datatype == "BYTES":
-        content_type, data = "str", [text.decode() for text in data]
+        content_type = "str"
     return ResponseOutput(
         name=name,
         datatype=datatype,

@@ -56,7 +56,7 @@ class SharedKernels:
             mask = None
             if block.bits is not None:
                 wanted = masks.unpacked(block.bits(task), tf.shape(kernel))
-                kernel = tf.where(wanted, kernel, tf.zeros_like(kernel))
+                kernel = tf.where(wanted, kernel, 0.0)
             if block.masks is not None:
                 mask = block.masks(task)
             blocks.append(FinishedLayer(kernel, block.affine(task), mask))

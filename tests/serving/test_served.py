@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -292,6 +293,49 @@ def refused(desk, inputs, message, **parameters):
         desk.infer(*inputs, **parameters)
     with refusal.value as answer:
         assert answer.code == 400 and message in json.load(answer)["error"]
+
+
+def test_texts_and_files_come_over_grpc_in_either_form(desk, server):
+    """As raw bytes, and as contents, which other clients send."""
+    memory = dgm_tf.load_exported(desk.folder / "served" / "memory" / "1")
+    picture = io.BytesIO()
+    Image.fromarray(np.arange(24 * 72, dtype=np.uint8).reshape(24, 72)).save(picture, "PNG")
+    contents = [picture.getvalue(), b"junk"]
+    infer_input = dataplane_pb2.ModelInferRequest.InferInputTensor
+    forms = {
+        "raw": (
+            [infer_input(name="images", datatype="BYTES", shape=[2])],
+            [b"".join(struct.pack("<I", len(each)) + each for each in contents)],
+        ),
+        "contents": (
+            [
+                infer_input(
+                    name="images", datatype="BYTES", shape=[2],
+                    contents=dataplane_pb2.InferTensorContents(bytes_contents=contents),
+                )
+            ],
+            [],
+        ),
+    }  # fmt: skip
+    (label,) = memory.classify(image_file.read_image(io.BytesIO(contents[0]), 16)[..., :1])
+    name = memory.class_names[memory.classes_seen.index(label)].encode()
+    with grpc.insecure_channel(f"localhost:{desk.ports[8081]}") as channel:
+        service = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for form, (inputs, raw) in forms.items():
+            request = dataplane_pb2.ModelInferRequest(
+                model_name="memory", inputs=inputs, raw_input_contents=raw
+            )
+            request.parameters["signature"].string_param = "classify_uint8"
+            answer = service.ModelInfer(request, timeout=60)
+            by_name = {output.name: place for place, output in enumerate(answer.outputs)}
+            place = by_name["class_name"]
+            if form == "raw":
+                packed = answer.raw_output_contents[place]
+                assert packed == struct.pack("<I", len(name)) + name + struct.pack("<I", 0)
+            else:
+                assert list(answer.outputs[place].contents.bytes_contents) == [name, b""]
+                found = answer.outputs[by_name["label"]].contents.int_contents
+                assert list(found) == [label, -1]
 
 
 def test_mlserver_says_what_is_wrong_over_grpc(grpc_infer, expected):
