@@ -38,8 +38,8 @@ def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
     """Turns stored pixels into what the networks see.
 
     The central square is cut out and resized bilinearly, with antialiasing where it shrinks; the
-    levels of uint8 become `x / 127.5 - 1`. The one rule for images of any size: streams, folders,
-    learners and exported models keep to it.
+    levels of uint8 become `x / 127.5 - 1`. The rule for arrays of any size, in streams, learners and
+    exported models; `dgm_tf.image_file.read_image` reads files by the same.
 
     Args:
         images: uint8 or, in [-1, 1], float32 [B, H, W, C]; H and W may be unknown in a graph.

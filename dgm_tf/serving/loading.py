@@ -1,4 +1,4 @@
-"""Exported models read back, for people at a desk."""
+"""Exported models read back, for use in Python."""
 
 import hashlib
 from pathlib import Path
@@ -50,7 +50,7 @@ _DESCRIPTION = {
 
 
 class ExportedModel(ImageClassifier):
-    """An exported memory: it generates images and, if it has its classifier, classifies some.
+    """An exported memory: it generates images, and classifies them if it has its classifier.
 
     Attributes:
         path: the folder of the version.

@@ -56,19 +56,26 @@ class Merging:
             task.add_done_callback(self._running.discard)
 
     async def _answer(self, together: list[tuple[Arrays, asyncio.Future]]) -> None:
-        requests = [inputs for inputs, _ in together]
         try:
-            joined = {
-                name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]
-            }
-            outputs = await asyncio.to_thread(self._compute, joined)
-            ends = np.cumsum([len(next(iter(inputs.values()))) for inputs in requests])
-            parts = {name: np.split(value, ends[:-1]) for name, value in outputs.items()}
+            found = await asyncio.to_thread(self._computed, [inputs for inputs, _ in together])
         except Exception as error:
-            for _, answer in together:
-                if not answer.done():
-                    answer.set_exception(error)
-            return
-        for row, (_, answer) in enumerate(together):
-            if not answer.done():
-                answer.set_result({name: part[row] for name, part in parts.items()})
+            if len(together) > 1:  # What is too much for all, of memory, may do for each.
+                for each in together:
+                    await self._answer([each])
+                return
+            found = [error]
+        for (_, answer), content in zip(together, found, strict=True):
+            if answer.done():
+                continue
+            if isinstance(content, Exception):
+                answer.set_exception(content)
+            else:
+                answer.set_result(content)
+
+    def _computed(self, requests: list[Arrays]) -> list[Arrays]:
+        """The answers to requests, computed in one call."""
+        names, sizes = requests[0], [len(next(iter(inputs.values()))) for inputs in requests]
+        joined = {name: np.concatenate([inputs[name] for inputs in requests]) for name in names}
+        ends = np.cumsum(sizes)[:-1]
+        parts = {name: np.split(value, ends) for name, value in self._compute(joined).items()}
+        return [{name: part[row] for name, part in parts.items()} for row in range(len(requests))]

@@ -96,7 +96,8 @@ class DGMRuntime(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        signature = self._signature(getattr(payload.parameters, "signature", self._default))
+        named = getattr(payload.parameters, "signature", None)
+        signature = self._signature(self._default if named is None else named)
         wanted = signature.wanted([each.name for each in payload.outputs or []])
         if signature.name == _PICTURES and not signature.fits(payload.inputs):
             images = await asyncio.to_thread(_as_floats, payload.inputs, self._image_shape)

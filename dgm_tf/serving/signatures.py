@@ -31,7 +31,7 @@ def generating(root: tf.Module, generator: Generator, classes: Sequence[int]) ->
     """The signatures that make images.
 
     Args:
-        root: the module that is saved. Their variables are attached to it, and `generate_class`:
+        root: the module that is saved. The variables are attached to it, and `generate_class`:
             images float32 [B, S, S, C] of one class, `label` int32 [], and of noise float32
             [B, latent], by a graph without loops. With the label as a constant all of it that is
             not the drawing of images can be computed beforehand.

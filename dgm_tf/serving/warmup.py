@@ -1,7 +1,7 @@
 """Requests that TensorFlow Serving answers itself when it has loaded a version.
 
 A graph is prepared when it is first called, which takes a hundred times as long as a call. The
-server makes the calls that are recorded in this file before it lets requests through.
+server makes the calls that a version brings in `FILE` before it lets requests through.
 """
 
 from collections.abc import Mapping

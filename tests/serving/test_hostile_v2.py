@@ -108,7 +108,12 @@ def test_a_request_is_answered_as_promised_or_refused(predict, asked):
     assert predict(as_json("generate")) == predict.first
 
 
-@pytest.mark.parametrize("signature", [[1], {"a": 1}, 3, None, "paint"])
+def test_a_signature_that_is_null_is_the_default(predict):
+    request = as_json("generate") | {"parameters": {"signature": None}}
+    assert predict(request) == predict.first
+
+
+@pytest.mark.parametrize("signature", [[1], {"a": 1}, 3, "paint"])
 def test_a_signature_of_any_kind_that_is_not_there_is_refused(predict, signature):
     request = as_json("generate") | {"parameters": {"signature": signature}}
     with pytest.raises(InferenceError, match="expected a signature out of classify, "):

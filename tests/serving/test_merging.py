@@ -104,7 +104,22 @@ def test_a_client_may_go_while_its_answer_is_computed():
     assert isinstance(second, (asyncio.CancelledError, dict))
 
 
-def test_a_failure_is_that_of_each_request_and_the_next_is_computed():
+def test_a_call_that_fails_is_made_again_for_each_request_alone():
+    compute = Doubling()
+
+    def weak(inputs):
+        if len(inputs["x"]) > 2:
+            raise MemoryError("too many rows")
+        return compute(inputs)
+
+    first, second, third = answers(weak, request(1), request(2, 3), request(4, 5, 6))
+    check(first, 1)
+    check(second, 2, 3)
+    assert isinstance(third, MemoryError)
+    assert compute.sizes == [1, 2]
+
+
+def test_a_failure_is_no_end():
     compute = Doubling()
 
     async def run():
