@@ -87,8 +87,8 @@ def parts(
         follow_links: take links that lead out of the folder, too.
 
     Raises:
-        InputError: no folder, or one whose classes cannot be told; a name that is no text; or a
-            link out of the folder.
+        InputError: no folder, or one without a class or whose classes cannot be told; a name that
+            is no text; or a link out of the folder.
     """
     folder, remarks = paths.expanded(path), []
     split = _split(folder, follow_links)
@@ -106,6 +106,11 @@ def parts(
     for each in scans:
         remarks += _remarks(each)
     count = sum(each.passed_over.total() - each.passed_over[_HIDDEN] for each in scans)
+    if not train.classes:
+        also = "".join(f"; {line}" for line in remarks)
+        raise InputError(
+            f"{str(folder)!r} must have a subfolder of images per class, it has none{also}"
+        )
     return Parts(train.classes, test.classes if test else None, remarks, count)
 
 
@@ -191,7 +196,7 @@ class _Walk:
                     "Unicode: put their images together"
                 )
             before = self._passed_over.copy()
-            files = sorted(self._below(entry, entry, frozenset()))
+            files = sorted(self._below(entry, entry, frozenset({self._folder.resolve()})))
             if files:
                 classes[name] = files
             elif others := self._passed_over - before:
@@ -206,13 +211,14 @@ class _Walk:
     def _below(
         self, place: pathlib.Path, top: pathlib.Path, above: frozenset[pathlib.Path]
     ) -> Iterator[pathlib.Path]:
-        """The images in a folder and in those below it; a folder that links to one above ends."""
-        above |= {place.resolve()}
+        """The images in a folder and in those below it; a folder that links to one above has none."""
+        here = place.resolve()
+        if here in above:
+            return
         for entry in self._entries(place):
             if entry.is_dir():
                 self._check_bounds(entry)
-                if entry.resolve() not in above:
-                    yield from self._below(entry, top, above)
+                yield from self._below(entry, top, above | {here})
             elif _is_image(entry):
                 self._check_bounds(entry)
                 self._nested += place != top

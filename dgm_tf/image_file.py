@@ -160,7 +160,7 @@ def _digest(opened: BinaryIO) -> str:
 
 
 def _decoded(opened: BinaryIO, size: int) -> np.ndarray:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(opened, formats=_formats()) as image:
         if image.width * image.height > _MAX_PIXELS:
@@ -168,9 +168,23 @@ def _decoded(opened: BinaryIO, size: int) -> np.ndarray:
         # A large JPEG is decoded at a fraction of its size, still so many times what is needed that
         # no level differs by more than one from the whole picture's.
         image.draft(image.mode, (_SPARE * size, _SPARE * size))
-        upright = ImageOps.exif_transpose(image)
-        square = _central_square(_to_rgb(upright))
+        square = _central_square(_upright(image))
         return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def pixels(picture: Any) -> np.ndarray:
+    """Pixels of a Pillow picture as of its file, uint8 [H, W, 3], neither cut nor resized.
+
+    Raises:
+        ValueError: they have no range that is known.
+    """
+    return np.asarray(_upright(picture))
+
+
+def _upright(image: Any) -> Any:
+    from PIL import ImageOps
+
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def _reason(error: Exception) -> str:

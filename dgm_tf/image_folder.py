@@ -168,7 +168,7 @@ def read_folder(
     if len(names) < 2:
         raise InputError(
             f"{str(folder)!r} must have at least two subfolders with images, one per class, got "
-            f"{len(names)}{_also(found)}"
+            f"{len(names)}{''.join(f'; {line}' for line in found.remarks)}"
         )
     given = found.test is not None
     if given and (missing := [name for name in names if name not in found.test]):
@@ -190,11 +190,6 @@ def read_folder(
         listed = _checks.one_line(", ".join(unknown), 200)
         remarks.append(f"test images of classes without training images passed over: {listed}")
     return _data(folder, size, train, test, remarks, found.passed_over, 0.0 if given else fraction)
-
-
-def _also(found: folder_scan.Parts) -> str:
-    """What else a folder has, for the error that it has no classes."""
-    return "".join(f"; {line}" for line in found.remarks)
 
 
 def _divided(
@@ -266,10 +261,6 @@ def read_classes(
     """
     size = _checks.image_size(image_size)
     found = folder_scan.parts(path)
-    if not found.train:
-        raise InputError(
-            f"{str(path)!r} must have a subfolder of images per class, it has none{_also(found)}"
-        )
     classes = read_all(found.train, size)
     for line in [*found.remarks, *told_copies(classes)]:
         _log.warning("%s", line)

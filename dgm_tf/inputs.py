@@ -124,8 +124,8 @@ def asked_classes(
 ) -> list[int]:
     """Ids of classes that a command line asks for.
 
-    A text is a name. Where no class is called by a number, a number is an id: whoever calls classes
-    by numbers means these.
+    A text is a name, in any form of Unicode and without blanks around it. Where no class is called
+    by a number, a number is an id: whoever calls classes by numbers means these.
 
     Args:
         asked: names or ids.
@@ -135,14 +135,16 @@ def asked_classes(
     Raises:
         InputError: there is no such class.
     """
-    by_text = {name: label for label, name in known.items()}
+    by_text = {name.strip(): label for label, name in known.items()}
+    by_text |= {name: label for label, name in known.items()}
     if not any(name.isdecimal() for name in known.values()):
         by_text = {str(label): label for label in known} | by_text
-    for text in asked:
+    texts = [_text(text) for text in asked]
+    for text in texts:
         if text not in by_text:
             names = _checks.one_line(", ".join(known.values()), 200)
             raise InputError(f"class {_checks.one_line(text, 80)} {missing}; there are {names}")
-    return [by_text[text] for text in asked]
+    return [by_text[text] for text in texts]
 
 
 def unknown_class(label: Any, known: Mapping[int, str]) -> InputError:
@@ -228,9 +230,13 @@ def _pixels(found: np.ndarray, wanted: str, *, one: bool) -> np.ndarray:
 
 
 def _array(given: Any, wanted: str) -> np.ndarray:
-    for each in given if isinstance(given, list | tuple) else [given]:
-        _refuse_with_meaning(each, wanted)
+    every = given if isinstance(given, list | tuple) else [given]
+    # NumPy takes masked pixels for levels.
+    if any(isinstance(each, np.ma.MaskedArray) for each in every):
+        raise _refusal(wanted, "a masked array", "fill it by images.filled(value)")
     try:
+        if any(map(_is_picture, every)):
+            return _of_pictures(given)
         return np.asarray(given)
     except Exception as error:  # Whatever an object that is no array says when it is asked.
         kind, why = type(given).__name__, _checks.reason(error)
@@ -238,17 +244,22 @@ def _array(given: Any, wanted: str) -> np.ndarray:
         raise _refusal(wanted, f"a {kind} that makes no array ({why})", hint) from error
 
 
-def _refuse_with_meaning(given: Any, wanted: str) -> None:
-    """Refuses what has numbers that are no levels of grey, red, green and blue, or of no account.
-
-    NumPy takes the numbers of a palette, of hues or of masked pixels for levels.
-    """
-    if isinstance(given, np.ma.MaskedArray):
-        raise _refusal(wanted, "a masked array", "fill it by images.filled(value)")
+def _is_picture(given: Any) -> bool:
     pillow = sys.modules.get("PIL.Image")  # Without it there are no pictures.
-    if pillow and isinstance(given, pillow.Image) and given.mode not in ("L", "RGB"):
-        hint = 'convert it by picture.convert("RGB"), or "L" for grey'
-        raise _refusal(wanted, f"a picture of mode {given.mode}", hint)
+    return bool(pillow) and isinstance(given, pillow.Image)
+
+
+def _of_pictures(given: Any) -> np.ndarray:
+    """One picture of Pillow or some, read as a folder's files are, with one channel if all are grey.
+
+    NumPy takes the numbers of a palette or of hues for levels, and knows neither which side is up
+    nor what is transparent.
+    """
+    if _is_picture(given):
+        found = image_file.pixels(given)
+    else:
+        found = np.stack([image_file.pixels(each) if _is_picture(each) else each for each in given])
+    return found[..., :1] if image_file.is_grey(found) else found
 
 
 def _described(array: np.ndarray) -> str:

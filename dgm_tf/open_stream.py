@@ -72,10 +72,6 @@ class OpenStream:
         self.name, self.seed, self._together, self._least = name, seed, together, least
         found = folder_scan.parts(images, test_images, follow_links=follow_links)
         self._files, self._test_files, self._scanned = found.train, found.test, found.remarks
-        if not self._files:
-            raise InputError(
-                f"{str(images)!r} must have a subfolder of images per class, it has none"
-            )
         self._read: dict[str, ClassImages] = {}
         self.colours = colours or self._colours_of_all()
         self.image_shape = (self._size, self._size, 1 if self.colours == GREY else 3)

@@ -125,3 +125,17 @@ def test_a_part_may_link_to_the_other_part_of_its_folder(tmp_path):
     os.symlink(write(tmp_path.parent / "foreign", {"c": 10}) / "c", tmp_path / "train" / "c")
     with refused("leaves the folder"):
         folder_scan.parts(tmp_path)
+
+
+def test_a_link_to_the_folder_itself_is_no_class(tmp_path):
+    write(tmp_path, {"a": 10}, count=2)
+    os.symlink(tmp_path, tmp_path / "all")
+    os.symlink("..", tmp_path / "a" / "up")
+    found = scan(tmp_path)
+    assert names(found) == {"a": ["0.png", "1.png"]} and found.empty == ["all"]
+
+
+def test_a_folder_without_a_class_is_refused_with_what_it_has(tmp_path):
+    picture(tmp_path / "0.png")
+    with refused("has none", "images in no class's folder (1)"):
+        folder_scan.parts(tmp_path)

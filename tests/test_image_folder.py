@@ -172,8 +172,8 @@ TWO_CLASSES = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
 @pytest.mark.parametrize(
     ("files", "texts"),
     [
-        ([], ["at least two subfolders", "got 0"]),
-        (["0.png", "1.png"], ["got 0", "passed over: images in no class's folder (2)"]),
+        ([], ["must have a subfolder of images per class"]),
+        (["0.png", "1.png"], ["it has none", "passed over: images in no class's folder (2)"]),
         (["only/0.png"], ["at least two subfolders", "got 1"]),
         ([*TWO_CLASSES, "c/notes.heic"], ["c'", "must hold images, got .heic (1)", ".png"]),
         ([*TWO_CLASSES, "c/0.png"], ["c'", "at least two images", "got 1"]),
