@@ -10,7 +10,6 @@ import functools
 import os
 import pathlib
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -135,7 +134,9 @@ def _remarks(found: Scan) -> list[str]:
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts names as people do, by the numbers in them: `2` before `10`."""
+    """A key that sorts names as people do, by the numbers in them: `-1` before `2` before `10`."""
+    if re.fullmatch(r"-[0-9]+", name):
+        return [(False, int(name), name)]
     pieces = re.split(r"([0-9]+)", name)
     return [(piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces]
 
@@ -211,7 +212,7 @@ class _Walk:
     def _below(
         self, place: pathlib.Path, top: pathlib.Path, above: frozenset[pathlib.Path]
     ) -> Iterator[pathlib.Path]:
-        """The images in a folder and in those below it; a folder that links to one above has none."""
+        """The images in a folder and in those below it; none where it links to one above."""
         here = place.resolve()
         if here in above:
             return
@@ -274,12 +275,12 @@ def class_name(name: str) -> str:
     Raises:
         InputError: it is not fit.
     """
-    if not _checks.is_line(name):
+    if not _checks.is_line(text := _checks.name_of(name)):
         raise InputError(
             f"the name of folder {name!r} must be text of one line of at most "
             f"{_checks.LINE_LIMIT} characters: rename it"
         )
-    return unicodedata.normalize("NFC", name)  # as a text that is typed is; macOS has it apart
+    return text
 
 
 # What the folders are: classes, or parts of a split.

@@ -5,8 +5,8 @@ some shapes end the process. Nothing comes to them but through here.
 """
 
 import itertools
+import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from dgm_tf.errors import InputError
 
 CHANNELS = (1, 3)
 
+_NUMBER = r"[+-]?\d*[.,]?\d+"
 _AT_ONCE = 256
 _LEAST_WIDTH = 5  # what is narrower is an axis of channels
 
@@ -137,7 +138,7 @@ def asked_classes(
     """
     by_text = {name.strip(): label for label, name in known.items()}
     by_text |= {name: label for label, name in known.items()}
-    if not any(name.isdecimal() for name in known.values()):
+    if not any(re.fullmatch(_NUMBER, name) for name in known.values()):
         by_text = {str(label): label for label in known} | by_text
     texts = [_text(text) for text in asked]
     for text in texts:
@@ -250,7 +251,7 @@ def _is_picture(given: Any) -> bool:
 
 
 def _of_pictures(given: Any) -> np.ndarray:
-    """One picture of Pillow or some, read as a folder's files are, with one channel if all are grey.
+    """Pictures of Pillow, read as a folder's files are, with one channel if all are grey.
 
     NumPy takes the numbers of a palette or of hues for levels, and knows neither which side is up
     nor what is transparent.
@@ -287,5 +288,4 @@ def _text(value: Any) -> str | None:
             value = value.decode()
         except UnicodeDecodeError:
             return None
-    # One name for what looks the same, as folders have it.
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else None
+    return _checks.name_of(value) if isinstance(value, str) else None

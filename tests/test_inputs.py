@@ -265,7 +265,19 @@ def test_what_is_no_data_set_of_pairs_is_said(data, words):
         list(inputs.labelled_batches(data))
 
 
+@pytest.mark.parametrize(
+    "names", [("1", "cat"), ("-1", "-2"), ("0.5", "1.5"), ("+1", "x"), ("01", "x")]
+)
+def test_a_number_is_no_id_where_a_class_is_called_by_one(names):
+    known = dict(enumerate(names))
+    for label, name in known.items():
+        assert inputs.asked_classes([name], known) == [label]
+    with pytest.raises(InputError, match="class 0 is unknown"):
+        inputs.asked_classes(["0"], known)
+    assert inputs.asked_classes(["0"], {0: "7b", 1: "v1.5"}) == [0]
+
+
 def test_classes_are_asked_for_by_any_form_of_their_names():
     known = {0: "caf\u00e9", 1: " pad ", 2: "plum", 3: "plum "}
-    asked = ["cafe\u0301", "pad", "plum", "plum ", "2"]
-    assert inputs.asked_classes(asked, known) == [0, 1, 2, 3, 2]
+    asked = ["cafe\u0301", "caf\udcc3\udca9", "pad", "plum", "plum ", "2"]
+    assert inputs.asked_classes(asked, known) == [0, 0, 1, 2, 3, 2]
