@@ -167,7 +167,11 @@ def scan(
             )
         return walk.classes()
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise InputError(f"{str(folder)!r} cannot be listed: {_checks.reason(error)}") from error
+        place = getattr(error, "filename", None) or folder
+        raise InputError(
+            f"{_checks.one_line(repr(str(place)))} cannot be listed: {_checks.reason(error)}; make "
+            "it readable, or move it away"
+        ) from error
 
 
 class _Walk:

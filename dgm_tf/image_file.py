@@ -144,9 +144,10 @@ def read_files(
 
 
 def _unreadable(file: str | os.PathLike[str], error: Exception) -> InputError:
+    absent = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
     return InputError(
-        f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; repair or "
-        "remove it"
+        f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; "
+        f"{'name an image file' if absent else 'repair or remove it'}"
     )
 
 

@@ -1,6 +1,7 @@
 """The entries of a folder of images: which are taken, and why others are not."""
 
 import os
+import pathlib
 
 import pytest
 from PIL import Image, features
@@ -139,3 +140,17 @@ def test_a_folder_without_a_class_is_refused_with_what_it_has(tmp_path):
     picture(tmp_path / "0.png")
     with refused("has none", "images in no class's folder (1)"):
         folder_scan.parts(tmp_path)
+
+
+def test_of_folders_that_may_not_be_listed_the_one_is_named(tmp_path, monkeypatch):
+    write(tmp_path, {"a": 10, "b": 20}, count=1)
+    listed = pathlib.Path.iterdir
+
+    def denied(place):
+        if place.name == "b":
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", denied)
+    with refused(repr(str(tmp_path / "b")), "cannot be listed: Permission denied"):
+        scan(tmp_path)

@@ -261,6 +261,12 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line(name, content, tmp_pa
         from_folder(tmp_path)
 
 
+def test_a_file_that_is_not_there_is_not_to_be_repaired(tmp_path):
+    for path in (tmp_path / "gone.png", tmp_path):
+        with refused("cannot be read", "name an image file"):
+            image_file.read_image(path, SIDE)
+
+
 def test_all_damaged_images_are_counted_and_the_first_named_in_one_line(tmp_path):
     two_classes(tmp_path, count=9)
     for number in range(7):
