@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dgm_tf import _checks
+from dgm_tf import _checks, _quiet
 from dgm_tf.errors import InputError
 
 # Pillow recognises a file by its content, whatever it is called, and knows formats that are
@@ -125,7 +125,7 @@ def read_files(
             return error
 
     # Pillow decodes without holding Python's lock.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _quiet.without_chatter(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(read, range(len(files))))
     wrong = [row for row, each in enumerate(found) if isinstance(each, Exception)]
     if not wrong:
@@ -189,10 +189,12 @@ def _upright(image: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return f"its content is none of {', '.join(_formats())}"
+        return f"it is damaged, or none of {', '.join(_formats())}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {_MAX_PIXELS:,} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror  # without the path, which is named already
     return _checks.reason(error)
