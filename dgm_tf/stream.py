@@ -718,8 +718,8 @@ def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
             images, labels, test_images=test_images, test_labels=test_labels
         )
     raise InputError(
-        "data must be a data set's name, an ImageData, or the tuple (images, labels, test_images, "
-        f"test_labels), got {type(data).__name__}"
+        "data must be a data set's name, an ImageData such as dgm_tf.from_folder gives, or the "
+        f"tuple (images, labels, test_images, test_labels), got {type(data).__name__}"
     )
 
 
