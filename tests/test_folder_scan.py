@@ -128,10 +128,12 @@ def test_a_part_may_link_to_the_other_part_of_its_folder(tmp_path):
         folder_scan.parts(tmp_path)
 
 
-def test_a_link_to_the_folder_itself_is_no_class(tmp_path):
+def test_links_in_a_circle_bring_no_class_and_no_image(tmp_path):
     write(tmp_path, {"a": 10}, count=2)
     os.symlink(tmp_path, tmp_path / "all")
     os.symlink("..", tmp_path / "a" / "up")
+    (tmp_path / "a" / "below").mkdir()
+    os.symlink("..", tmp_path / "a" / "below" / "back")
     found = scan(tmp_path)
     assert names(found) == {"a": ["0.png", "1.png"]} and found.empty == ["all"]
 
