@@ -279,6 +279,19 @@ def test_a_file_that_is_not_there_is_not_to_be_repaired(tmp_path):
             image_file.read_image(path, SIDE)
 
 
+def test_a_large_jpeg_is_seen_as_the_whole_picture_within_four_levels():
+    blocks = np.random.RandomState(5).randint(0, 256, (5, 12, 24, 3)).astype(np.uint8)
+    farthest = []
+    for number, each in enumerate(blocks):
+        size = (1501 + 37 * number, 1249 + 11 * number)
+        file = encoded(Image.fromarray(each).resize(size, Image.Resampling.NEAREST), "JPEG")
+        with Image.open(io.BytesIO(file)) as picture:
+            whole = to_float(np.asarray(picture)[np.newaxis], SIDE).numpy()[0]
+        found = image_file.read_image(io.BytesIO(file), SIDE)
+        farthest.append(np.abs(found - np.rint((whole + 1) * 127.5)).max())
+    assert 1 < max(farthest) <= 4  # 1 is what rounding makes
+
+
 def test_all_damaged_images_are_counted_and_the_first_named_in_one_line(tmp_path):
     two_classes(tmp_path, count=9)
     for number in range(7):
