@@ -166,8 +166,8 @@ def _decoded(opened: BinaryIO, size: int) -> np.ndarray:
     with Image.open(opened, formats=_formats()) as image:
         if image.width * image.height > _MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}")
-        # A large JPEG is decoded at a fraction of its size, which takes a fraction of the time, still
-        # so many times what is needed that no level differs by more than four from the whole one's.
+        # A large JPEG is decoded at a fraction of its size, in a fraction of the time, but still so
+        # many times what is needed that no level differs by more than four from the whole one's.
         image.draft(image.mode, (_SPARE * size, _SPARE * size))
         square = _central_square(_upright(image))
         return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
