@@ -1,5 +1,6 @@
 """Checks of user input, which raise `InputError` with one line, and text for such lines."""
 
+import contextlib
 import difflib
 import json
 import numbers
@@ -105,6 +106,17 @@ def is_line(text: Any) -> bool:
 def is_class_name(text: Any) -> bool:
     """Returns whether a name is such a line and not empty."""
     return is_line(text) and text != ""
+
+
+def name_of(text: str) -> str:
+    """A typed text or a folder's name as the name of a class: one for what looks the same.
+
+    macOS has letters and their accents apart. Where the locale is no UTF-8, bytes that are come as
+    halves of surrogate pairs.
+    """
+    with contextlib.suppress(UnicodeError):
+        text = text.encode("utf-8", "surrogateescape").decode()
+    return unicodedata.normalize("NFC", text)
 
 
 def differences(

@@ -1,4 +1,4 @@
-"""TensorFlow without its chatter."""
+"""TensorFlow and Pillow without their chatter."""
 
 import contextlib
 import importlib.machinery
@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -87,13 +88,16 @@ def without_chatter() -> Iterator[None]:
     """A block in which TensorFlow's Python part logs nothing below a warning, nor of retracing.
 
     Every task has networks of its own, and so functions of its own; an export is written to a
-    folder that is renamed afterwards.
+    folder that is renamed afterwards. Nor does Pillow warn: an image that cannot be read is an
+    error, and what is wrong beside its pixels does not matter.
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     for logger in loggers:
         logger.addFilter(_matters)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
     finally:
         for logger in loggers:
             logger.removeFilter(_matters)

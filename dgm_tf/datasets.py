@@ -174,6 +174,11 @@ def load_data(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> I
     """
     if name == "digits":
         return _load_digits()
+    if name not in NAMES and isinstance(name, str) and os.path.isdir(name):
+        raise InputError(
+            f"{_checks.one_line(repr(name))} is a folder, a data set's name was wanted: give "
+            "dgm_tf.from_folder(path), or --dataset=folder --images=DIR"
+        )
     _checks.one_of("data set", name, NAMES)
     if data_dir is None:
         _check_default_folder()

@@ -10,7 +10,6 @@ import functools
 import os
 import pathlib
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -86,8 +85,8 @@ def parts(
         follow_links: take links that lead out of the folder, too.
 
     Raises:
-        InputError: no folder, or one whose classes cannot be told; a name that is no text; or a
-            link out of the folder.
+        InputError: no folder, or one without a class or whose classes cannot be told; a name that
+            is no text; or a link out of the folder.
     """
     folder, remarks = paths.expanded(path), []
     split = _split(folder, follow_links)
@@ -105,6 +104,11 @@ def parts(
     for each in scans:
         remarks += _remarks(each)
     count = sum(each.passed_over.total() - each.passed_over[_HIDDEN] for each in scans)
+    if not train.classes:
+        also = "".join(f"; {line}" for line in remarks)
+        raise InputError(
+            f"{str(folder)!r} must have a subfolder of images per class, it has none{also}"
+        )
     return Parts(train.classes, test.classes if test else None, remarks, count)
 
 
@@ -129,7 +133,9 @@ def _remarks(found: Scan) -> list[str]:
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts names as people do, by the numbers in them: `2` before `10`."""
+    """A key that sorts names as people do, by the numbers in them: `-1` before `2` before `10`."""
+    if re.fullmatch(r"-[0-9]+", name):
+        return [(False, int(name), name)]
     pieces = re.split(r"([0-9]+)", name)
     return [(piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces]
 
@@ -160,7 +166,11 @@ def scan(
             )
         return walk.classes()
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise InputError(f"{str(folder)!r} cannot be listed: {_checks.reason(error)}") from error
+        place = getattr(error, "filename", None) or folder
+        raise InputError(
+            f"{_checks.one_line(repr(str(place)))} cannot be listed: {_checks.reason(error)}; make "
+            "it readable, or move it away"
+        ) from error
 
 
 class _Walk:
@@ -190,7 +200,7 @@ class _Walk:
                     "Unicode: put their images together"
                 )
             before = self._passed_over.copy()
-            files = sorted(self._below(entry, entry, frozenset()))
+            files = sorted(self._below(entry, entry, frozenset({self._folder.resolve()})))
             if files:
                 classes[name] = files
             elif others := self._passed_over - before:
@@ -205,13 +215,14 @@ class _Walk:
     def _below(
         self, place: pathlib.Path, top: pathlib.Path, above: frozenset[pathlib.Path]
     ) -> Iterator[pathlib.Path]:
-        """The images in a folder and in those below it; a folder that links to one above ends."""
-        above |= {place.resolve()}
+        """The images in a folder and in those below it; none where it links to one above."""
+        here = place.resolve()
+        if here in above:
+            return
         for entry in self._entries(place):
             if entry.is_dir():
                 self._check_bounds(entry)
-                if entry.resolve() not in above:
-                    yield from self._below(entry, top, above)
+                yield from self._below(entry, top, above | {here})
             elif _is_image(entry):
                 self._check_bounds(entry)
                 self._nested += place != top
@@ -267,12 +278,12 @@ def class_name(name: str) -> str:
     Raises:
         InputError: it is not fit.
     """
-    if not _checks.is_line(name):
+    if not _checks.is_line(text := _checks.name_of(name)):
         raise InputError(
             f"the name of folder {name!r} must be text of one line of at most "
             f"{_checks.LINE_LIMIT} characters: rename it"
         )
-    return unicodedata.normalize("NFC", name)  # as a text that is typed is; macOS has it apart
+    return text
 
 
 # What the folders are: classes, or parts of a split.

@@ -168,7 +168,7 @@ def read_folder(
     if len(names) < 2:
         raise InputError(
             f"{str(folder)!r} must have at least two subfolders with images, one per class, got "
-            f"{len(names)}{_also(found)}"
+            f"{len(names)}{''.join(f'; {line}' for line in found.remarks)}"
         )
     given = found.test is not None
     if given and (missing := [name for name in names if name not in found.test]):
@@ -189,19 +189,6 @@ def read_folder(
         listed = _checks.listed(unknown)
         remarks.append(f"test images of classes without training images passed over: {listed}")
     return _data(folder, size, train, test, remarks, found.passed_over, 0.0 if given else fraction)
-
-
-def check_some(found: folder_scan.Parts, path: str | os.PathLike[str]) -> None:
-    """Refuses a folder without a class, and says what it has."""
-    if not found.train:
-        raise InputError(
-            f"{str(path)!r} must have a subfolder of images per class, it has none{_also(found)}"
-        )
-
-
-def _also(found: folder_scan.Parts) -> str:
-    """What else a folder has, for the error that it has no classes."""
-    return "".join(f"; {line}" for line in found.remarks)
 
 
 def check_two(name: str, found: ClassImages) -> None:
@@ -277,7 +264,6 @@ def read_classes(
     """
     size = _checks.image_size(image_size)
     found = folder_scan.parts(path)
-    check_some(found, path)
     classes = read_all(found.train, size)
     for line in [*found.remarks, *told_copies(classes)]:
         _log.warning("%s", line)

@@ -5,8 +5,8 @@ some shapes end the process. Nothing comes to them but through here.
 """
 
 import itertools
+import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from dgm_tf.errors import InputError
 
 CHANNELS = (1, 3)
 
+_NUMBER = r"[+-]?\d*[.,]?\d+"
 _AT_ONCE = 256
 _LEAST_WIDTH = 5  # what is narrower is an axis of channels
 
@@ -124,8 +125,8 @@ def asked_classes(
 ) -> list[int]:
     """Ids of classes that a command line asks for.
 
-    A text is a name. Where no class is called by a number, a number is an id: whoever calls classes
-    by numbers means these.
+    A text is a name, in any form of Unicode and without blanks around it. Where no class is called
+    by a number, a number is an id: whoever calls classes by numbers means these.
 
     Args:
         asked: names or ids.
@@ -135,14 +136,16 @@ def asked_classes(
     Raises:
         InputError: there is no such class.
     """
-    by_text = {name: label for label, name in known.items()}
-    if not any(name.isdecimal() for name in known.values()):
+    by_text = {name.strip(): label for label, name in known.items()}
+    by_text |= {name: label for label, name in known.items()}
+    if not any(re.fullmatch(_NUMBER, name) for name in known.values()):
         by_text = {str(label): label for label in known} | by_text
-    for text in asked:
+    texts = [_text(text) for text in asked]
+    for text in texts:
         if text not in by_text:
             names = _checks.listed(known.values())
             raise InputError(f"class {_checks.one_line(text, 80)} {missing}; there are {names}")
-    return [by_text[text] for text in asked]
+    return [by_text[text] for text in texts]
 
 
 def unknown_class(label: Any, known: Mapping[int, str]) -> InputError:
@@ -228,9 +231,13 @@ def _pixels(found: np.ndarray, wanted: str, *, one: bool) -> np.ndarray:
 
 
 def _array(given: Any, wanted: str) -> np.ndarray:
-    for each in given if isinstance(given, list | tuple) else [given]:
-        _refuse_with_meaning(each, wanted)
+    every = given if isinstance(given, list | tuple) else [given]
+    # NumPy takes masked pixels for levels.
+    if any(isinstance(each, np.ma.MaskedArray) for each in every):
+        raise _refusal(wanted, "a masked array", "fill it by images.filled(value)")
     try:
+        if any(map(_is_picture, every)):
+            return _of_pictures(given)
         return np.asarray(given)
     except Exception as error:  # Whatever an object that is no array says when it is asked.
         kind, why = type(given).__name__, _checks.reason(error)
@@ -238,17 +245,22 @@ def _array(given: Any, wanted: str) -> np.ndarray:
         raise _refusal(wanted, f"a {kind} that makes no array ({why})", hint) from error
 
 
-def _refuse_with_meaning(given: Any, wanted: str) -> None:
-    """Refuses what has numbers that are no levels of grey, red, green and blue, or of no account.
-
-    NumPy takes the numbers of a palette, of hues or of masked pixels for levels.
-    """
-    if isinstance(given, np.ma.MaskedArray):
-        raise _refusal(wanted, "a masked array", "fill it by images.filled(value)")
+def _is_picture(given: Any) -> bool:
     pillow = sys.modules.get("PIL.Image")  # Without it there are no pictures.
-    if pillow and isinstance(given, pillow.Image) and given.mode not in ("L", "RGB"):
-        hint = 'convert it by picture.convert("RGB"), or "L" for grey'
-        raise _refusal(wanted, f"a picture of mode {given.mode}", hint)
+    return bool(pillow) and isinstance(given, pillow.Image)
+
+
+def _of_pictures(given: Any) -> np.ndarray:
+    """Pictures of Pillow, read as a folder's files are, with one channel if all are grey.
+
+    NumPy takes the numbers of a palette or of hues for levels, and knows neither which side is up
+    nor what is transparent.
+    """
+    if _is_picture(given):
+        found = image_file.pixels(given)
+    else:
+        found = np.stack([image_file.pixels(each) if _is_picture(each) else each for each in given])
+    return found[..., :1] if image_file.is_grey(found) else found
 
 
 def _described(array: np.ndarray) -> str:
@@ -276,5 +288,4 @@ def _text(value: Any) -> str | None:
             value = value.decode()
         except UnicodeDecodeError:
             return None
-    # One name for what looks the same, as folders have it.
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else None
+    return _checks.name_of(value) if isinstance(value, str) else None

@@ -17,7 +17,6 @@ from dgm_tf.image_file import GREY, RGB
 from dgm_tf.image_folder import (
     TEST_FRACTION,
     ClassImages,
-    check_some,
     check_two,
     read_all,
     told_copies,
@@ -80,7 +79,6 @@ class OpenStream:
         self.name, self.seed, self._together, self._least = name, seed, together, least
         found = folder_scan.parts(images, test_images, follow_links=follow_links)
         self._files, self._test_files, self._scanned = found.train, found.test, found.remarks
-        check_some(found, images)
         self._read: dict[str, ClassImages] = {}
         self.colours = colours or self._colours_of_all()
         self.image_shape = (self._size, self._size, 1 if self.colours == GREY else 3)

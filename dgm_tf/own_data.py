@@ -116,6 +116,12 @@ def _joined(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
 def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
     """Names of the labels' classes by id, in ascending order of ids."""
     found = np.unique(labels).tolist()
+    for name in map(str, found):
+        if not _checks.is_class_name(name):
+            raise InputError(
+                f"expected names of classes that are one line of 1 to {_checks.LINE_LIMIT} "
+                f"characters; received {name!a:.100}"
+            )
     if labels.dtype.kind == "U":
         first = max(known, default=-1) + 1
         classes = dict(enumerate(sorted(found, key=folder_scan.natural), start=first))
@@ -125,12 +131,6 @@ def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
         raise InputError(
             f"expected class ids from 0 to {LAST_CLASS}; received {min(classes)} to {max(classes)}"
         )
-    for name in classes.values():
-        if not _checks.is_class_name(name):
-            raise InputError(
-                f"expected names of classes that are one line of 1 to {_checks.LINE_LIMIT} "
-                f"characters; received {name!a:.100}"
-            )
     return classes
 
 

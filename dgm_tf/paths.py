@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from dgm_tf._checks import one_line
@@ -63,18 +64,20 @@ def for_tensorflow(path: Any) -> pathlib.Path:
     return found
 
 
-def check_apart(images: Any, written: Any, flag: str) -> None:
-    """Refuses to write into a folder of images, where each subfolder is a class.
+def check_apart(folders: Iterable[Any], written: Any, flag: str) -> None:
+    """Refuses to write into folders of images, where each subfolder is a class.
 
     Raises:
-        InputError: `written`, what `flag` names, lies in the folder `images` or is it.
+        InputError: `written`, what `flag` names, lies in one of `folders` or is it; of these None
+            is none.
     """
-    folder = expanded(images).resolve()
-    if expanded(written).resolve().is_relative_to(folder):
-        raise InputError(
-            f"{written} is in the folder of images {images}, where its parts would be taken for "
-            f"classes: name another {flag}"
-        )
+    place = expanded(written).resolve()
+    for images in folders:
+        if images is not None and place.is_relative_to(expanded(images).resolve()):
+            raise InputError(
+                f"{written} is in the folder of images {images}, where its parts would be taken "
+                f"for classes: name another {flag}"
+            )
 
 
 def typed(text: str) -> str:

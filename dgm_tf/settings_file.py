@@ -14,6 +14,7 @@ from dgm_tf.presets import PRESETS
 from dgm_tf.registry import METHODS
 
 PRESET = "preset"
+_MOST_BYTES = 2**24
 
 
 def read(source: str | Path) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def read(source: str | Path) -> dict[str, Any]:
 def _json(source: str | Path) -> dict[str, Any]:
     try:
         inline = str(source).lstrip().startswith("{")
-        text = str(source) if inline else text_of(paths.expanded(source).read_bytes())
+        text = str(source) if inline else text_of(source)
         content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         shown = one_line(source, 100)
@@ -68,11 +69,17 @@ def _json(source: str | Path) -> dict[str, Any]:
     return content
 
 
-def text_of(content: bytes) -> str:
+def text_of(path: str | Path) -> str:
     """The text of a file that people write: UTF-8, or UTF-16 with the mark that PowerShell writes.
 
     Raises:
-        ValueError: it is neither.
+        InputError: it is no path.
+        OSError: it cannot be read.
+        ValueError: it is no such text, or of more than 16 MiB.
     """
+    with open(paths.expanded(path), "rb") as file:
+        content = file.read(_MOST_BYTES + 1)  # A device has no end.
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES // 2**20} MiB")
     utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if utf_16 else "utf-8-sig")

@@ -38,8 +38,8 @@ def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
     """Turns stored pixels into what the networks see.
 
     The central square is cut out and resized bilinearly, with antialiasing where it shrinks; the
-    levels of uint8 become `x / 127.5 - 1`. The rule for arrays of any size, in streams, learners and
-    exported models; `dgm_tf.image_file.read_image` reads files by the same.
+    levels of uint8 become `x / 127.5 - 1`. The rule for arrays of any size, in streams, learners
+    and exported models; `dgm_tf.image_file.read_image` reads files by the same.
 
     Args:
         images: uint8 or, in [-1, 1], float32 [B, H, W, C]; H and W may be unknown in a graph.
@@ -718,8 +718,8 @@ def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
             images, labels, test_images=test_images, test_labels=test_labels
         )
     raise InputError(
-        "data must be a data set's name, an ImageData, or the tuple (images, labels, test_images, "
-        f"test_labels), got {type(data).__name__}"
+        "data must be a data set's name, an ImageData such as dgm_tf.from_folder gives, or the "
+        f"tuple (images, labels, test_images, test_labels), got {type(data).__name__}"
     )
 
 

@@ -336,6 +336,11 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(name, texts):
         load_data(name)
 
 
+def test_a_folder_in_place_of_a_name_is_told_the_way(tmp_path):
+    with refused("is a folder", "dgm_tf.from_folder(path)", "--dataset=folder --images=DIR"):
+        load_data(str(tmp_path))
+
+
 def test_a_data_dir_that_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for place in (tmp_path / "typo", tmp_path / "file"):

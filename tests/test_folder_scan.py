@@ -1,6 +1,7 @@
 """The entries of a folder of images: which are taken, and why others are not."""
 
 import os
+import pathlib
 
 import pytest
 from PIL import Image, features
@@ -125,3 +126,33 @@ def test_a_part_may_link_to_the_other_part_of_its_folder(tmp_path):
     os.symlink(write(tmp_path.parent / "foreign", {"c": 10}) / "c", tmp_path / "train" / "c")
     with refused("leaves the folder"):
         folder_scan.parts(tmp_path)
+
+
+def test_links_in_a_circle_bring_no_class_and_no_image(tmp_path):
+    write(tmp_path, {"a": 10}, count=2)
+    os.symlink(tmp_path, tmp_path / "all")
+    os.symlink("..", tmp_path / "a" / "up")
+    (tmp_path / "a" / "below").mkdir()
+    os.symlink("..", tmp_path / "a" / "below" / "back")
+    found = scan(tmp_path)
+    assert names(found) == {"a": ["0.png", "1.png"]} and found.empty == ["all"]
+
+
+def test_a_folder_without_a_class_is_refused_with_what_it_has(tmp_path):
+    picture(tmp_path / "0.png")
+    with refused("has none", "images in no class's folder (1)"):
+        folder_scan.parts(tmp_path)
+
+
+def test_of_folders_that_may_not_be_listed_the_one_is_named(tmp_path, monkeypatch):
+    write(tmp_path, {"a": 10, "b": 20}, count=1)
+    listed = pathlib.Path.iterdir
+
+    def denied(place):
+        if place.name == "b":
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", denied)
+    with refused(repr(str(tmp_path / "b")), "cannot be listed: Permission denied"):
+        scan(tmp_path)

@@ -172,8 +172,8 @@ TWO_CLASSES = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
 @pytest.mark.parametrize(
     ("files", "texts"),
     [
-        ([], ["at least two subfolders", "got 0"]),
-        (["0.png", "1.png"], ["got 0", "passed over: images in no class's folder (2)"]),
+        ([], ["must have a subfolder of images per class"]),
+        (["0.png", "1.png"], ["it has none", "passed over: images in no class's folder (2)"]),
         (["only/0.png"], ["at least two subfolders", "got 1"]),
         ([*TWO_CLASSES, "c/notes.heic"], ["c'", "must hold images, got .heic (1)", ".png"]),
         ([*TWO_CLASSES, "c/0.png"], ["class c needs at least two images", "it has 1"]),
@@ -261,11 +261,42 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line(name, content, tmp_pa
         from_folder(tmp_path)
 
 
+def test_pillow_does_not_warn_of_what_is_read(tmp_path, recwarn):
+    folder = two_classes(tmp_path)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x03\0" + b"\x12\x01\x03\0\xff\xff\xff\xff"  # and no more
+    flat((9, 9, 9)).save(folder / "cats" / "exif.jpg", exif=exif)
+    with Image.open(folder / "cats" / "exif.jpg") as image:
+        image.getexif()
+    assert recwarn.pop(UserWarning)
+    recwarn.clear()
+    assert len(from_folder(folder).train_labels) == 9
+    assert not [each for each in recwarn if "PIL" in each.filename]
+
+
+def test_a_file_that_is_not_there_is_not_to_be_repaired(tmp_path):
+    for path in (tmp_path / "gone.png", tmp_path):
+        with refused("cannot be read", "name an image file"):
+            image_file.read_image(path, SIDE)
+
+
+def test_a_large_jpeg_is_seen_as_the_whole_picture_within_four_levels():
+    blocks = np.random.RandomState(5).randint(0, 256, (5, 12, 24, 3)).astype(np.uint8)
+    farthest = []
+    for number, each in enumerate(blocks):
+        size = (1501 + 37 * number, 1249 + 11 * number)
+        file = encoded(Image.fromarray(each).resize(size, Image.Resampling.NEAREST), "JPEG")
+        with Image.open(io.BytesIO(file)) as picture:
+            whole = to_float(np.asarray(picture)[np.newaxis], SIDE).numpy()[0]
+        found = image_file.read_image(io.BytesIO(file), SIDE)
+        farthest.append(np.abs(found - np.rint((whole + 1) * 127.5)).max())
+    assert 1 < max(farthest) <= 4  # 1 is what rounding makes
+
+
 def test_all_damaged_images_are_counted_and_the_first_named_in_one_line(tmp_path):
     two_classes(tmp_path, count=9)
     for number in range(7):
         (tmp_path / ("cats", "dogs")[number % 2] / f"{number}.png").write_bytes(b"?")
-    names = [f"{number}.png' (its content is none of PNG, " for number in (0, 2, 4, 6, 1)]
+    names = [f"{number}.png' (it is damaged, or none of PNG, " for number in (0, 2, 4, 6, 1)]
     with refused("7 of 18 images cannot be read:", *names, " and 2 more; repair or remove them"):
         from_folder(tmp_path)
 

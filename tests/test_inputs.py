@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import ExifTags, Image
 
-from dgm_tf import inputs
+from dgm_tf import image_file, inputs
 from dgm_tf.errors import InputError
 from tests.input_table import REFUSED, TAKEN, floats, pixels
 
@@ -73,14 +73,43 @@ def test_grey_of_equal_channels_has_their_very_bits():
     np.testing.assert_array_equal(found, grey)
 
 
-@pytest.mark.parametrize("mode", ["P", "HSV", "LAB", "YCbCr", "RGBA", "LA", "1", "CMYK", "I;16"])
-def test_pictures_whose_numbers_are_no_levels_are_refused(mode):
-    picture = Image.new(mode, (16, 16))
-    for given in (picture, [picture, picture]):
-        for read in (inputs.images, lambda given, shape: inputs.training_images(given)):
-            with pytest.raises(InputError, match=f'of mode {mode}; .*convert."RGB"') as error:
-                read(given, (16, 16, 1))
-            assert "\n" not in str(error.value)
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "LA", "1", "I;16", "CMYK"])
+def test_pictures_are_seen_as_their_files_are(mode, ending, tmp_path):
+    if (mode, ending) == ("CMYK", "png"):
+        pytest.skip("there are none")
+    file, turned = tmp_path / f"a.{ending}", Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    drawn = Image.fromarray(pixels(16, 16, 3))
+    if mode == "I;16":
+        drawn = Image.fromarray(np.asarray(drawn)[..., 0].astype(np.uint16) * 257)
+    elif "A" in mode:
+        drawn.putalpha(Image.fromarray(pixels(16, 16)))
+    drawn.convert(mode).save(file, exif=turned)
+    expected = image_file.read_image(file, 16)  # 16x16 already
+    with Image.open(file) as picture:
+        for given, count in ((picture, 1), ([picture, picture], 2)):
+            found = inputs.images(given, (16, 16, 3))
+            np.testing.assert_array_equal(found, [expected] * count)
+        learnt = inputs.training_images([picture])
+    grey = (expected == expected[..., :1]).all()
+    assert grey == (mode in ("L", "LA", "1", "I;16"))
+    np.testing.assert_array_equal(learnt[0], expected[..., :1] if grey else expected)
+
+
+@pytest.mark.parametrize("mode, ground", [("RGB", (9, 9, 9)), ("L", 9)])
+def test_a_colour_that_is_transparent_becomes_white_as_in_files(mode, ground, tmp_path):
+    Image.new(mode, (16, 16), ground).save(tmp_path / "a.png", transparency=ground)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == mode
+        assert inputs.images(picture, (16, 16, 1)).min() == 255
+
+
+def test_pictures_that_cannot_be_read_are_refused():
+    for given in (Image.new("F", (16, 16)), [Image.new("L", (9, 9)), Image.new("L", (8, 8))]):
+        with pytest.raises(InputError, match="makes no array") as error:
+            inputs.images(given, (16, 16, 1))
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("mode, channels", [("L", 1), ("RGB", 3)])
@@ -234,3 +263,21 @@ def test_single_images_of_several_sizes_come_apart():
 def test_what_is_no_data_set_of_pairs_is_said(data, words):
     with pytest.raises(InputError, match=words):
         list(inputs.labelled_batches(data))
+
+
+@pytest.mark.parametrize(
+    "names", [("1", "cat"), ("-1", "-2"), ("0.5", "1.5"), ("+1", "x"), ("01", "x")]
+)
+def test_a_number_is_no_id_where_a_class_is_called_by_one(names):
+    known = dict(enumerate(names))
+    for label, name in known.items():
+        assert inputs.asked_classes([name], known) == [label]
+    with pytest.raises(InputError, match="class 0 is unknown"):
+        inputs.asked_classes(["0"], known)
+    assert inputs.asked_classes(["0"], {0: "7b", 1: "v1.5"}) == [0]
+
+
+def test_classes_are_asked_for_by_any_form_of_their_names():
+    known = {0: "caf\u00e9", 1: " pad ", 2: "plum", 3: "plum "}
+    asked = ["cafe\u0301", "caf\udcc3\udca9", "pad", "plum", "plum ", "2"]
+    assert inputs.asked_classes(asked, known) == [0, 0, 1, 2, 3, 2]

@@ -37,8 +37,8 @@ def as_set(images):
 
 
 def test_each_new_class_is_a_task_in_natural_order(tmp_path):
-    stream = opened(write(tmp_path, {"10": 10, "2": 20, "b": 30, "1": 40, "a": 50}))
-    assert stream.class_names == ("1", "2", "10", "a", "b")
+    stream = opened(write(tmp_path, {"10": 10, "2": 20, "b": 30, "-1": 40, "-3": 50}))
+    assert stream.class_names == ("-3", "-1", "2", "10", "b")
     rows, _ = learnt(stream)
     assert [row["classes"] for row in rows] == [[0], [1], [2], [3], [4]]
 

@@ -164,11 +164,11 @@ def test_every_door_refuses_what_is_no_path(door, value):
 def test_nothing_is_written_among_the_images(tmp_path):
     images = tmp_path / "photos"
     images.mkdir()
-    paths.check_apart(images, tmp_path / "run", "--run_dir")
-    paths.check_apart(images, tmp_path / "photos2", "--run_dir")
+    paths.check_apart((images, None), tmp_path / "run", "--run_dir")
+    paths.check_apart((images, None), tmp_path / "photos2", "--run_dir")
     for inside in (images, images / "run", tmp_path / "x/../photos/run"):
         with refused("is in the folder of images", "name another --run_dir"):
-            paths.check_apart(images, inside, "--run_dir")
+            paths.check_apart((tmp_path / "others", images), inside, "--run_dir")
 
 
 def test_tensorflow_is_given_no_path_that_it_cannot_take(tmp_path):

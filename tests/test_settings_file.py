@@ -139,6 +139,7 @@ def test_files_of_windows_programs_are_read(tmp_path, monkeypatch, encoding):
         (b"", "it is no JSON, from line 1, column 1 on"),
         (b'{"s_max": \xff}', "it is no text in utf-8"),
         (b'{"s_max": 5,}', "it is no JSON, from line 1, column 13 on"),
+        (b" " * (2**24 + 1), "it has more than 16 MiB"),
     ],
 )
 def test_a_file_of_another_kind_is_one_line_of_our_own(tmp_path, content, reason):

@@ -214,8 +214,8 @@ def _with_files(arguments: Sequence[str]) -> list[str]:
             found.append(argument)
             continue
         try:
-            path = paths.expanded(argument.removeprefix(_FLAGFILE))
-            lines = map(str.strip, settings_file.text_of(path.read_bytes()).splitlines())
+            text = settings_file.text_of(argument.removeprefix(_FLAGFILE))
+            lines = map(str.strip, text.splitlines())
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read {argument}: {reason(error)}") from error
         found += [line for line in lines if line and not line.startswith(("#", "//"))]

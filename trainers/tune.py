@@ -10,12 +10,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dgm_tf import paths
 from dgm_tf.experiments.options import FOLDER, SettingsOptions, StreamOptions
 from dgm_tf.settings import DGMSettings
 from dgm_tf.tuning.space import Aim, Plan
 from trainers import command
 from trainers.flags import Flags, Given
 
+_SEARCHES = "runs/tuning"  # where a search is kept that names no folder
 _EXAMPLES = (
     "--dataset=digits --variant=w",
     "--dataset=mnist --search=s_max,learning_rate --trials=40",
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = define().parse(arguments)
         options, aim, plan = given.of(StreamOptions), given.of(Aim), given.of(Plan)
         settings = given.of(SettingsOptions).resolve(options.dataset, given.among(DGMSettings))
+        folders = (options.images, options.test_images)
+        paths.check_apart(folders, plan.search_dir or _SEARCHES, "--search_dir")
         from dgm_tf.experiments.run import check_sizes
         from dgm_tf.tuning.hypermodel import HyperDGM
         from dgm_tf.tuning.search import search

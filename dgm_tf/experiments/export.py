@@ -6,8 +6,8 @@ from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.printing import say
 from dgm_tf.registry import load_state
-from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.serving.export import Export, audit_entry, export
+from dgm_tf.runs.run_folder import RunFolder, check_writable
+from dgm_tf.serving.export import Export, audit_entry, export, version_folder
 
 
 def export_run(
@@ -30,6 +30,8 @@ def export_run(
     """
     folder = RunFolder(memory)
     _, meta, arrays = folder.state_after(task)
+    place = export_dir or folder.path / "export"
+    check_writable(version_folder(place), flag="--export_dir")  # The audit takes its time.
     learner = load_state(meta, arrays)
     if learner.method != "dgm":
         raise InputError(f"only DGM's memory can be exported, {folder.path} holds {learner.name}")
@@ -44,4 +46,4 @@ def export_run(
         audit.append(audit_entry(number, record))
     told = f"{differing} of {pixels} pixels differ" if differing else "all images identical"
     say(f"memory audit of {folder.path}: {told}")
-    return export(learner, export_dir or folder.path / "export", classifier=classifier, audit=audit)
+    return export(learner, place, classifier=classifier, audit=audit)

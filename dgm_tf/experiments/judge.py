@@ -34,6 +34,7 @@ class Verdict:
         class_names: by class id.
         images_per_class: generated images of each class.
         sheet: PNG file with generated images, each next to the nearest real training image.
+        remarks: lines on images that were passed over, and on classes that were not judged.
     """
 
     oracle: Judgement
@@ -41,11 +42,13 @@ class Verdict:
     class_names: dict[int, str]
     images_per_class: int
     sheet: Path
+    remarks: Sequence[str] = ()
 
     def __str__(self) -> str:
         found = self.oracle
         even = 100 / len(found.class_accuracy)
         lines = [
+            *self.remarks,
             f"{self.images_per_class} generated images of each class, judged by an oracle that "
             f"knows {100 * self.oracle_test_accuracy:.2f} % of the real test images",
             f"{'class':>16}  recognised, %  all taken for it, % (balance: {even:.2f})",
@@ -102,7 +105,7 @@ def judge_run(
     sheet = paths.expanded(out or default)
     _write_nearest(judge, learner, stream, sheet)
     names = {label: stream.class_names[label] for label in classes}
-    return Verdict(verdict, judge.test_accuracy, names, count, sheet)
+    return Verdict(verdict, judge.test_accuracy, names, count, sheet, stream.remarks)
 
 
 def restored_generator(
@@ -169,7 +172,8 @@ def _of_memory(
             f"{memory} keeps no image that it was learnt from: name a folder with some of its "
             "classes by --images=DIR"
         )
-    files = folder_scan.parts(images, follow_links=follow_links).train
+    given = folder_scan.parts(images, follow_links=follow_links)
+    files, remarks = given.train, given.remarks
     named = dict(zip(learner.class_names, learner.classes_seen, strict=True))
     size, _, channels = learner.image_shape
     every = read_all({name: files[name] for name in named if name in files}, size)
@@ -179,6 +183,9 @@ def _of_memory(
             f"expected two images or more of at least two classes of {memory} in {images}, "
             f"received {len(names)} such classes"
         )
+    if absent := [name for name in named if name not in names]:
+        listed = _checks.one_line(", ".join(absent), 200)
+        remarks.append(f"not judged, for want of two real images: {listed}")
     parts = [every[name].divided(every[name].held_out(TEST_FRACTION)) for name in names]
     pixels, labels = [], []
     for split in zip(*parts, strict=True):
@@ -194,6 +201,7 @@ def _of_memory(
         class_names=tuple(names),
         source=f"images of {len(names)} classes",
         image_size=size,
+        remarks=tuple(remarks),
     )
     stream = class_incremental(data, classes_per_task=len(names), validation_fraction=0.0)
     return stream, _AtHand(learner, [named[name] for name in names])

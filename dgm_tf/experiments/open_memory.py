@@ -139,7 +139,7 @@ def prepare(
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     check_writable(learn.memory)
-    paths.check_apart(learn.images, learn.memory, "--memory")
+    paths.check_apart((learn.images, learn.test_images), learn.memory, "--memory")
     if options.tensorboard:
         tensorboard.check_installed()
     folder = RunFolder(learn.memory)

@@ -1,5 +1,6 @@
 """Options of a run, from which commands make their flags. Nothing here needs TensorFlow."""
 
+import csv
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -54,9 +55,16 @@ def integers(text: str, wanted: str = "whole numbers such as 0,1,2") -> tuple[in
 
 
 def texts(text: str, wanted: str = "texts such as 3,7") -> tuple[str, ...]:
-    """Parts of a text such as "3,7", or a ValueError that says what is `wanted` if one is empty."""
-    parts = tuple(part.strip() for part in text.split(","))
-    if not all(parts):
+    """Parts of a text such as "3,7", or a ValueError that says what is `wanted` if one is empty.
+
+    A part with commas stands in double quotes, as in a CSV file.
+    """
+    try:
+        (row,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"expected {wanted}") from error
+    parts = tuple(map(str.strip, row))
+    if not parts or not all(parts):
         raise ValueError(f"expected {wanted}")
     return parts
 

@@ -59,8 +59,10 @@ def prepare(
     if place.is_chief:
         # Before the data, which may take a download.
         _check_options(options, method)
-        if stream.images is not None:
-            paths.check_apart(stream.images, options.run_dir or DEFAULT_RUNS, "--run_dir")
+        folders = (stream.images, stream.test_images)
+        paths.check_apart(folders, options.run_dir or DEFAULT_RUNS, "--run_dir")
+        if options.export_dir is not None:
+            paths.check_apart(folders, options.export_dir, "--export_dir")
     opened = stream.open(settings.seed)
     last = _last_task(opened, stream.max_tasks)
     check_sizes(opened, settings, max_tasks=last, replicas=place.replicas)

@@ -138,7 +138,7 @@ class ExportedModel(ImageClassifier):
         if "classify" not in self._model.signatures:
             raise InputError(
                 f"{self.path} was exported without its classifier; export it by "
-                "model.export(path, classifier=True)"
+                "trainers.export --export_classifier, or model.export(path, classifier=True)"
             )
         return self._model.signatures["classify"](images=tf.constant(images))[
             "probabilities"

@@ -36,9 +36,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {_checks.reason(error)}; name a folder that can be written"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         # Gone after a success; after a failure it holds part of the content.
         with contextlib.suppress(OSError):
@@ -62,6 +60,15 @@ def read_text(path: str | os.PathLike[str], *, limit: int) -> str:
                 raise ValueError(f"it is longer than {limit} bytes")
             parts.append(part)
     return b"".join(parts).decode()
+
+
+def _not_written(path: pathlib.Path, error: OSError) -> InputError:
+    # A library's error has no number.
+    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return InputError(
+        f"cannot write {path}: {_checks.reason(error)}; {'free some space or ' * full}name a "
+        "folder that can be written"
+    )
 
 
 def refuse_links_out(folder: str | os.PathLike[str]) -> None:
@@ -117,10 +124,7 @@ def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iter
             raise FileExistsError(errno.EEXIST, "it is there already")
         _rename_into_place(aside, path)
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {_checks.reason(error)}; free some space or name a folder "
-            "that can be written"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # Gone after a success.
         with contextlib.suppress(OSError):  # One that holds something stays.

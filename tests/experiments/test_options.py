@@ -4,7 +4,13 @@ import pytest
 from PIL import Image
 
 from dgm_tf.errors import InputError
-from dgm_tf.experiments.options import FOLDER, RunOptions, SettingsOptions, StreamOptions
+from dgm_tf.experiments.options import (
+    FOLDER,
+    RunOptions,
+    SettingsOptions,
+    StreamOptions,
+    texts,
+)
 from dgm_tf.presets import settings_for
 from dgm_tf.stream import class_incremental
 
@@ -31,6 +37,25 @@ def test_a_folder_of_images_is_read_in_the_size_that_was_asked_for(tmp_path):
 def test_images_belong_to_the_data_set_folder(options):
     with pytest.raises(InputError, match="expected --images=DIR"):
         StreamOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("3,7", ("3", "7")),
+        (" cat , big dog", ("cat", "big dog")),
+        ('"red, ripe", "green",O\'Brien', ("red, ripe", "green", "O'Brien")),
+        ('19" rack,"19"" rack"', ('19" rack', '19" rack')),
+    ],
+)
+def test_a_text_with_commas_stands_in_quotes(text, parts):
+    assert texts(text) == parts
+
+
+@pytest.mark.parametrize("text", ["", "a,", ",a", "a, ,b", '""', '"a', '"a"b', "a\nb"])
+def test_texts_that_are_no_list_are_refused(text):
+    with pytest.raises(ValueError, match="expected texts such as"):
+        texts(text)
 
 
 def test_what_to_export_needs_a_place():

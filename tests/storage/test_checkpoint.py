@@ -118,7 +118,7 @@ def test_what_is_no_checkpoint_of_this_format_is_refused(saved, content, wanted)
 
 def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write .*task-01: Not a directory"):
+    with pytest.raises(InputError, match="cannot write .*task-01: Not a directory; name a"):
         checkpoint.save(tmp_path / "file" / "task-01", META, {})
 
 

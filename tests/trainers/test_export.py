@@ -53,6 +53,14 @@ def test_the_memory_after_any_task_can_be_exported_later(run, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in (run / "run").rglob("*")} == before
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_audit(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_run_module.memory_audit, "compare", None)
+    (tmp_path / "file").touch()
+    for place, said in ((run / "memory" / "1", "is not replaced"), (tmp_path / "file", "cannot")):
+        with pytest.raises(dgm_tf.InputError, match=said):
+            export_run(run / "run", export_dir=place)
+
+
 def test_a_learner_generates_each_record_once_and_holds_one(run, tmp_path, monkeypatch):
     asked, held = [], []
     generate, entry = dgm_tf.DGM.generate, export_module.audit_entry

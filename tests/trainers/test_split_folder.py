@@ -39,6 +39,19 @@ def test_a_folder_that_was_moved_is_the_same_run(tmp_path, capsys):
     assert "resumed after task 1" in capsys.readouterr().out
 
 
+def test_nothing_is_written_among_images_to_learn_or_to_test(tmp_path, capsys):
+    images, tests = (write(tmp_path / name, {"a": 10, "b": 90}) for name in ("d", "t"))
+    for run, *more in (
+        (images / "r", "--run_dir"), (tests / "r", "--run_dir"),
+        (tmp_path / "r", "--export_dir", f"--export_dir={images}"),
+        (tmp_path / "r", "--export_dir", f"--export_dir={tests}/e"),
+    ):  # fmt: skip
+        flag, *arguments = more
+        assert train(images, run, f"--test_images={tests}", *arguments) == 2
+        assert f"name another {flag}" in capsys.readouterr().err
+    assert sorted(path.name for path in (*images.iterdir(), *tests.iterdir())) == list("aabb")
+
+
 def test_a_class_added_later_is_sent_to_the_memory_that_takes_it(tmp_path, capsys):
     images = write(tmp_path / "d", {"a": 10, "b": 90})
     assert train(images, tmp_path / "r", "--max_tasks=1") == 0

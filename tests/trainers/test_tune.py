@@ -55,6 +55,12 @@ def test_what_cannot_be_done_is_said_in_one_line_before_any_work(
     assert not (tmp_path / "search").exists()
 
 
+def test_a_search_is_not_kept_among_the_images(tmp_path, capsys):
+    arguments = ["--dataset=folder", f"--images={tmp_path}", f"--search_dir={tmp_path}/s"]
+    assert tune.main(arguments) == 2
+    assert "name another --search_dir" in capsys.readouterr().err
+
+
 def test_help_says_which_images_a_search_looks_at(capsys):
     assert tune.main(["--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
