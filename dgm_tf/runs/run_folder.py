@@ -111,7 +111,7 @@ class RunFolder:
                 {
                     **each,
                     "settings": {**_plain(defaults), **each["settings"]},
-                    "stream": {**each["stream"], **dict.fromkeys(_ORIGIN)},
+                    "stream": without_origin(each["stream"]),
                 }
                 for each in (found, description)
             )
@@ -460,6 +460,11 @@ def _digest_of_rows(rows: Sequence[Any], before: str = _NO_ROWS) -> str:
         line = json.dumps(row, sort_keys=True).encode()
         before = hashlib.sha256(before.encode() + hashlib.sha256(line).digest()).hexdigest()
     return before
+
+
+def without_origin(stream: Mapping[str, Any]) -> dict[str, Any]:
+    """A description of a stream without where its images lie: the same ones are the same data."""
+    return {**stream, **dict.fromkeys(_ORIGIN)}
 
 
 def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") -> None:

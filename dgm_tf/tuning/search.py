@@ -18,7 +18,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.printing import say
 from dgm_tf.reporting import figures
 from dgm_tf.runs import provenance
-from dgm_tf.runs.run_folder import check_writable
+from dgm_tf.runs.run_folder import check_writable, without_origin
 from dgm_tf.storage.files import locked, write_atomically
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning import results
@@ -29,7 +29,6 @@ from dgm_tf.tuning.space import Plan
 from dgm_tf.tuning.tuner import DGMTuner, new_oracle, reached
 from dgm_tf.tuning.worker import Client, Link, NothingLeft
 
-# In common with the folder that a search continues.
 _IDENTITY = ("stream", "base", "space", "tuner", "tasks", "aim", "factor", "halvings")
 _CHIEF, _WORKER = "chief", "worker"
 _RECORD, _BEST, _FRESH = "search.json", "best.json", "fresh.json"
@@ -208,8 +207,8 @@ def _open(folder: Path, description: Mapping[str, Any]) -> None:
             )
         _write_json(path, description)
         return
-    wanted = json.loads(json.dumps(description))
-    if differing := _checks.differences(_read_json(path), wanted, _IDENTITY):
+    wanted = json.loads(json.dumps(_identity(description)))
+    if differing := _checks.differences(_identity(_read_json(path)), wanted, _IDENTITY):
         raise InputError(
             f"{folder} holds another search: {'; '.join(differing)}; choose another --search_dir "
             "or delete that one"
@@ -217,7 +216,11 @@ def _open(folder: Path, description: Mapping[str, Any]) -> None:
 
 
 def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: description[name] for name in _IDENTITY}
+    """What a search must have in common with the folder that it continues."""
+    found = {name: description.get(name) for name in _IDENTITY}
+    if isinstance(found["stream"], dict):  # whatever a file has there
+        found["stream"] = without_origin(found["stream"])
+    return found
 
 
 def _is_finished(folder: Path, description: Mapping[str, Any], plan: Plan) -> bool:
@@ -225,7 +228,8 @@ def _is_finished(folder: Path, description: Mapping[str, Any], plan: Plan) -> bo
     try:
         found = _read_json(folder / _RECORD)
         wanted = json.loads(json.dumps(_identity(description)))
-        return found[_FINISHED] >= plan.trials and not _checks.differences(found, wanted, wanted)
+        finished = found[_FINISHED] >= plan.trials
+        return finished and not _checks.differences(_identity(found), wanted, wanted)
     except (OSError, InputError, KeyError):
         return False
 

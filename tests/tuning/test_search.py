@@ -292,6 +292,19 @@ def test_the_folder_of_another_search_is_refused(tmp_path):
         assert not hypermodel.learnt
 
 
+def test_images_that_have_moved_are_the_same_search(tmp_path, monkeypatch):
+    first, _ = run(tmp_path, trials=1)
+    data = toys.data()
+    moved = dataclasses.replace(data, name="moved", source="elsewhere")
+    monkeypatch.setattr(toys, "data", lambda: moved)
+    again, learnt = run(tmp_path, trials=1)
+    assert not learnt and objectives(again) == objectives(first)
+    other = dataclasses.replace(data, train_images=255 - data.train_images)
+    monkeypatch.setattr(toys, "data", lambda: other)
+    with pytest.raises(InputError, match="another search: stream.fingerprint is"):
+        run(tmp_path, trials=1)
+
+
 # Failures.
 
 

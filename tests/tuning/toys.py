@@ -9,7 +9,7 @@ from dgm_tf.stream import class_incremental
 
 
 @functools.cache
-def _data():
+def data():
     draw = np.random.RandomState(3)
     labels, test_labels = draw.permutation(np.repeat(np.arange(4), 20)), np.arange(4)
 
@@ -23,4 +23,4 @@ def _data():
 
 def stream(**options):
     """Noise around a grey level per class; four tasks of one class."""
-    return class_incremental(_data(), **{"validation_fraction": 0.3, "image_size": 16, **options})
+    return class_incremental(data(), **{"validation_fraction": 0.3, "image_size": 16, **options})
