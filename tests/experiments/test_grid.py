@@ -176,7 +176,7 @@ def test_runs_side_by_side_are_asked_to_stop_where_the_grid_is(tmp_path, signum)
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signum)  # to this one alone, and no terminal is near
-    assert "the same command goes on" in process.communicate()[1]
+    assert "the same command resumes what is missing" in process.communicate()[1]
     assert process.returncode == 128 + signum
     assert stopped_runs(tmp_path) == [[str(int(signal.SIGTERM))]] * 2
 
