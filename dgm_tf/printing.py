@@ -4,6 +4,8 @@ import io
 import sys
 from typing import Any, TextIO
 
+from dgm_tf._checks import reason
+
 
 class Output(io.TextIOBase):
     """A stream that lines are written to as far as they can be.
@@ -56,7 +58,7 @@ class Output(io.TextIOBase):
         try:
             getattr(self._stream, action)(*arguments)
         except (OSError, ValueError) as error:  # ValueError: it has been closed.
-            self.lost = getattr(error, "strerror", None) or str(error)
+            self.lost = reason(error)
             if self._ends and isinstance(error, BrokenPipeError):
                 raise
 

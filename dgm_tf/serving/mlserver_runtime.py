@@ -68,20 +68,24 @@ class DGMRuntime(MLModel):
         parameters = settings.parameters or ModelParameters()
         # The server's own batcher would merge what does not go together; see `merging`. Workers
         # are given the settings that are made here.
-        batching = {"max_batch_size": settings.max_batch_size}
-        batching["max_batch_time"] = settings.max_batch_time
-        self._extra = batching | (parameters.extra or {})
+        self._extra = {
+            "max_batch_size": settings.max_batch_size,
+            "max_batch_time": settings.max_batch_time,
+            **(parameters.extra or {}),
+        }
         parameters = parameters.model_copy(update={"extra": self._extra})
         changed = {"max_batch_size": 0, "max_batch_time": 0.0, "parameters": parameters}
         super().__init__(settings.model_copy(update=changed))
 
     async def load(self) -> bool:
         folder = loading.newest_version(await get_model_uri(self.settings))
+        description = loading.read_description(folder)
         determinism.ensure()  # the learner's own images on a GPU, too
-        model = await asyncio.to_thread(_warm, folder)
+        label = description["classes"][0]["label"]
+        model = await asyncio.to_thread(_warm, folder, label)
         self._model = model  # only a reference to it keeps its variables alive
         self._export = folder.name
-        self._image_shape = loading.read_description(folder)["image"]["shape"]
+        self._image_shape = description["image"]["shape"]
         self._signatures = {
             name: _Signature(
                 name,
@@ -186,10 +190,9 @@ class _Signature:
         return {name: value.numpy() for name, value in self._function(**tensors).items()}
 
 
-def _warm(folder: Path) -> Any:
-    """A loaded export, each of whose signatures has been called once."""
+def _warm(folder: Path, label: int) -> Any:
+    """A loaded export, each of whose signatures has been called once, for a class it knows."""
     model = tf.saved_model.load(str(folder))
-    label = loading.read_description(folder)["classes"][0]["label"]
     for name, call in warmup.requests(model.signatures, label).items():
         model.signatures[name](**call)
     return model
