@@ -201,13 +201,12 @@ class _Walk:
                 )
             before = self._passed_over.copy()
             files = sorted(self._below(entry, entry, frozenset({self._folder.resolve()})))
+            others = self._passed_over - before
+            del others[_HIDDEN]
             if files:
                 classes[name] = files
-            elif others := self._passed_over - before:
-                del others[_HIDDEN]
-                if others:
-                    raise _no_image(entry, others)
-                empty.append(name)
+            elif others:
+                raise _no_image(entry, others)
             else:
                 empty.append(name)
         return Scan(self._folder, classes, self._passed_over, self._nested, empty)

@@ -90,8 +90,8 @@ def _lead(
     oracle = new_oracle(plan, seed=randomness.derive(hypermodel.base.seed, "search"))
     tuner = DGMTuner(oracle, hypermodel, folder / "trials", plan)
     finished = len(_ended(tuner))
-    trials = "trial" if finished == 1 else "trials"
-    resumed = f", resumed after {finished} finished {trials}" if finished else ""
+    noun = "trial" if finished == 1 else "trials"
+    resumed = f", resumed after {finished} finished {noun}" if finished else ""
     tuner.say(f"{stream.scenario}\n{place.title}search: {folder}{resumed}")
     if place.role != _CHIEF:
         tuner.search(stream)
