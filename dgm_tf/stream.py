@@ -743,7 +743,7 @@ def _class_order(
     if sorted(ids) != list(range(classes)):
         raise InputError(
             f'class_order must be None, "random" or a permutation of the {classes} classes, by id '
-            f"(0 to {classes - 1}) or by name ({_checks.one_line(', '.join(names), 200)}), got "
+            f"(0 to {classes - 1}) or by name ({_checks.listed(names)}), got "
             f"{_checks.one_line(repr(order), 200)}"
         )
     return tuple(ids)

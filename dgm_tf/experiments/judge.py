@@ -184,7 +184,7 @@ def _of_memory(
             f"received {len(names)} such classes"
         )
     if absent := [name for name in named if name not in names]:
-        listed = _checks.one_line(", ".join(absent), 200)
+        listed = _checks.listed(absent)
         remarks.append(f"not judged, for want of two real images: {listed}")
     parts = [every[name].divided(every[name].held_out(TEST_FRACTION)) for name in names]
     pixels, labels = [], []

@@ -138,4 +138,4 @@ def sample(
     shown = [name for name in names for _ in range(count)]
     pictures.sample_grid(images, min(count, _COLUMNS), file, labels=shown)
     some = f" (of {len(named)} classes)" if labels is None and len(wanted) < len(named) else ""
-    return f"{len(images)} images of {_checks.one_line(', '.join(names), 200)}{some}: {file}"
+    return f"{len(images)} images of {_checks.listed(names)}{some}: {file}"

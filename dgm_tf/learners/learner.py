@@ -398,8 +398,7 @@ class ClassifierLearner(Learner):
         ]
         if again:
             raise InputError(
-                f"classes {_checks.one_line(', '.join(again), 200)} have been learnt before; each "
-                "comes once"
+                f"classes {_checks.listed(again)} have been learnt before; each comes once"
             )
         return (*self.classes_seen, *task.classes)
 
