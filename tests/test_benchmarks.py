@@ -15,6 +15,7 @@ SMALLEST = {
     "serving": ["--calls=1", "--generator_size=2"],
     "step_cost": ["--rounds=1", "--steps=8", "--generator_size=2"],
     "many_tasks": ["--tasks=3"],
+    "long_stream": ["--tasks=1"],
     "stream_time": ["--seeds=0", "--", "--max_tasks=1", "--steps=4", "--generator_size=2"],
 }
 SIDES = [Side("before", "1111111", ("split_digits",)), Side("after", "2222222", ("split_digits",))]
@@ -108,7 +109,7 @@ def test_a_commands_seconds_and_memory_are_those_of_its_process(tmp_path):
     code += "while time.process_time() < end: pass"
     used = stream_time.timed([sys.executable, "-c", code], tmp_path)
     assert used["command_s"] >= 0.3 and 0.3 <= used["cpu_s"] < 10
-    assert 300 <= used["peak_mib"] < 400
+    assert used["peak_mib"] >= 300  # More where this process, whose copy it is at first, has more.
 
 
 def test_a_command_that_fails_ends_the_benchmark(tmp_path):
