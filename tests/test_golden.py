@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import dgm_tf
+from dgm_tf import onednn
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
@@ -82,7 +83,13 @@ def make():
 
 @pytest.fixture
 def run(tmp_path):
-    return shutil.copytree(GOLDEN / "run", tmp_path / "run")
+    """The run, as if it had been begun with oneDNN as it is here."""
+    copied = shutil.copytree(GOLDEN / "run", tmp_path / "run")
+    settings = copied / "settings.json"
+    described = json.loads(settings.read_text())
+    described["machine"]["onednn"] = onednn.enabled()
+    settings.write_text(json.dumps(described))
+    return copied
 
 
 def assert_recorded(generate):

@@ -309,8 +309,9 @@ def _as_typed(program: str, arguments: Sequence[str]) -> str:
 
     TensorFlow's oneDNN rounds differently, so that its switch belongs to the command.
     """
-    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
-    switch = [f"TF_ENABLE_ONEDNN_OPTS={onednn}"] if onednn in ("0", "1") else []
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")
+    known = onednn.lower() in ("0", "1", "false", "true")  # TensorFlow passes others over.
+    switch = [f"TF_ENABLE_ONEDNN_OPTS={onednn}"] if known else []
     return quoted([*switch, *program.split(), *arguments])
 
 

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = given.of(SettingsOptions).resolve(options.dataset, given.among(DGMSettings))
         folders = (options.images, options.test_images)
         paths.check_apart(folders, plan.search_dir or _SEARCHES, "--search_dir")
+        from dgm_tf import onednn
         from dgm_tf.experiments.run import check_sizes
         from dgm_tf.tuning.hypermodel import HyperDGM
         from dgm_tf.tuning.search import search
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in stream.remarks:
             command.say(line)
         check_sizes(stream, settings, max_tasks=plan.tasks)
+        onednn.advise()
         search(stream, HyperDGM(settings, aim), plan, command=given.command)
     return outcome.code
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, paths, pictures, printing, stopping
+from dgm_tf import _checks, distribution, onednn, paths, pictures, printing, stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
@@ -141,9 +141,10 @@ class Run:
             InputError: the folder belongs to another run or cannot be used.
         """
         defaults = self.learner.settings.defaults()
+        begun = self._folder.exists()
         with self._folder.opened(self._description(), tasks=self._last, defaults=defaults):
             self._restore()
-            self._begin()
+            self._begin(begun)
             logs = self._logs()
             for task in self.stream.tasks(start=len(self.rows) + 1, last=self._last):
                 with stopping.watched():
@@ -165,12 +166,20 @@ class Run:
             with reading_state(), self._crew.devices():
                 self.learner.load(meta, arrays)
 
-    def _begin(self) -> None:
-        """Opens audit and oracle for the remaining tasks, and says what there is."""
+    def _begin(self, begun: bool) -> None:
+        """Opens audit and oracle for the remaining tasks, and says what there is.
+
+        Args:
+            begun: another process has begun the run.
+        """
         finished = len(self.rows)
         if finished >= self._last:
             self._write_page()  # The run may have been killed before it could.
+        elif begun:
+            onednn.check_unchanged(self.path, self._folder.description()["machine"])
         self._say(self._greeting())
+        if not begun and self.options.verbosity != QUIET:
+            onednn.advise()
         generates = self.learner.generates
         # What the next task's audit needs is looked at before hours of learning.
         next_task = finished + 1 if generates else 1

@@ -20,6 +20,7 @@ from dgm_tf import (
     arguments,
     distribution,
     inputs,
+    onednn,
     presets,
     progress,
     randomness,
@@ -157,6 +158,8 @@ class Learner(ImageClassifier):
         Raises:
             InputError: the data cannot be used, or a class has been learnt before.
         """
+        if verbose and not self.finished_tasks:
+            onednn.advise()
         learnt = copy.copy(self)
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
             with _quiet.without_chatter():

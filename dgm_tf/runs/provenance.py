@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 import dgm_tf
+from dgm_tf import onednn
 
 
 def versions() -> dict[str, str]:
@@ -30,7 +31,7 @@ def machine() -> dict[str, Any]:
     return {
         "cores": _cores(),
         "cpu": _cpu_model(),
-        "onednn": _onednn(),
+        "onednn": onednn.enabled(),
         "memory_gib": _memory_gib(),
         "gpus": [_gpu_model(device) for device in tf.config.list_physical_devices("GPU")],
         "system": f"{platform.system()} {platform.machine()}",
@@ -57,15 +58,6 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # Not on macOS and Windows.
         return os.cpu_count() or 1
-
-
-def _onednn() -> bool | None:
-    """True if TensorFlow uses oneDNN, which rounds differently; None where it does not tell."""
-    try:
-        from tensorflow.python.util import _pywrap_util_port
-    except ImportError:
-        return None
-    return bool(_pywrap_util_port.IsMklEnabled())
 
 
 def _cpu_model() -> str:

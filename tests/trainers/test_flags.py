@@ -159,8 +159,10 @@ def test_checkpoints_are_written_every_so_many_steps_or_so_much_time(text, steps
 def test_the_command_line_is_recorded_as_it_can_be_typed_again(monkeypatch):
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     assert parse("--run_dir=my run").command == "python -m trainers.toy '--run_dir=my run'"
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
-    assert parse().command == "TF_ENABLE_ONEDNN_OPTS=1 python -m trainers.toy"
+    for value, recorded in (("1", True), ("False", True), ("2", False), ("", False)):
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", value)
+        switch = f"TF_ENABLE_ONEDNN_OPTS={value} " if recorded else ""
+        assert parse().command == f"{switch}python -m trainers.toy"
 
 
 @pytest.mark.parametrize(
