@@ -23,7 +23,7 @@ from dgm_tf.image_folder import (
     told_learnt,
 )
 from dgm_tf.runs.run_format import GEOMETRY, OPEN
-from dgm_tf.stream import Task, task_title, to_float, told_repeated
+from dgm_tf.stream import Task, task_title, to_float, told_repeated, untuned
 
 _EVALUATED = 256  # test images in a batch
 
@@ -245,7 +245,7 @@ class OpenStream:
         images = np.concatenate([*tests.values()])
         labels = np.repeat(np.array([*tests], np.int32), [*map(len, tests.values())])
         batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(_EVALUATED)
-        return batches.map(lambda pixels, ids: (to_float(pixels, self._size), ids))
+        return untuned(batches.map(lambda pixels, ids: (to_float(pixels, self._size), ids)))
 
     # Description.
 

@@ -328,12 +328,23 @@ class Task:
         options.experimental_optimization.inject_prefetch = False
         options.experimental_optimization.map_parallelization = False
         guarded = rows.map(load).prefetch(2).map(store.guard).with_options(options)
-        return _TaskDataset(guarded, store)
+        return _TaskDataset(untuned(guarded), store)
 
     def close(self) -> None:
         """Destroys the images; whoever has a dataset of them cannot read it any longer."""
         self._train.close()
         self._validation.close()
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without TensorFlow's tuning of its buffers.
+
+    Nothing of ours can be tuned, and the end of an iterator can wait for the tuning thread, which
+    sleeps: a training phase lost up to five seconds to it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def check_batch(name: str, images: int, batch_size: int, cuts: tuple[float, float]) -> None:
@@ -605,7 +616,7 @@ class TaskStream:
         def load(batch):
             return to_float(tf.gather(pixels, batch), size), tf.gather(ids, batch)
 
-        return rows.map(load).prefetch(2)
+        return untuned(rows.map(load).prefetch(2))
 
     def fresh(self, *, seed: int | None = None) -> "TaskStream":
         """A stream of the same images and tasks, before its first task.

@@ -652,3 +652,16 @@ def test_seen_validation_holds_the_held_out_images_of_all_classes_up_to_the_task
     again = stream.fresh()
     trained = {n for task in again for n in numbers_in(task.batches(1, epochs=1, seed=0))}
     assert not trained & set(held_out) and max(held_out) < TEST_OFFSET
+
+
+def test_no_data_of_ours_waits_for_a_tuning_thread():
+    stream = numbered_stream(validation_fraction=0.25)
+    task = next(iter(stream))
+    for data in (
+        task.batches(2, epochs=1, seed=0),
+        task.each_once(),
+        task.validation(),
+        stream.joint_batches(1, 2, epochs=1, seed=0),
+        stream.seen_test(task),
+    ):
+        assert data.options().autotune.enabled is False

@@ -38,7 +38,7 @@ from dgm_tf.own_data import LAST_CLASS, task_of
 from dgm_tf.registry import METHODS
 from dgm_tf.replay import BalancedReplay, Memory
 from dgm_tf.settings import LearnerSettings, MethodSettings
-from dgm_tf.stream import Task
+from dgm_tf.stream import Task, untuned
 
 _log = logging.getLogger(__name__)
 
@@ -630,7 +630,7 @@ class GeneratingLearner(ClassifierLearner):
 
 
 def _no_images(steps: int, *, start: int) -> tf.data.Dataset:
-    return tf.data.Dataset.range(start, steps)
+    return untuned(tf.data.Dataset.range(start, steps))
 
 
 def largest_divisor(number: int, *, at_most: int) -> int:
