@@ -123,7 +123,7 @@ def _measured(learner: DGM, task: Any) -> Measured:
 
 def _traced(phase: AdversarialPhase) -> Any:
     def step(batch: Any) -> dict[str, tf.Tensor]:
-        phase.log(phase.train_step(batch))
+        phase.means.update_state(phase.train_step(batch))
         phase.step.assign_add(1)
         return phase.logs()
 

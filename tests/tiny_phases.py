@@ -20,7 +20,7 @@ SETTINGS = {"seed": 3, "epochs": EPOCHS}
 
 def take_step(phase, batch):
     """One training step, eagerly; returns the means of the epoch so far."""
-    phase.log(phase.train_step(batch))
+    phase.means.update_state(phase.train_step(batch))
     phase.step.assign_add(1)
     return {name: float(value) for name, value in phase.logs().items()}
 

@@ -120,8 +120,8 @@ class GANPhase(TwoNetworkPhase):
             # Replicas cannot meet inside a branch, so that each branch is a step on all of them.
             tf.cond(
                 self.step % every == every - 1,
-                lambda: self.log(both(batch)),
-                lambda: self.log(critic_only(batch)),
+                lambda: self.means.update_state(both(batch)),
+                lambda: self.means.update_state(critic_only(batch)),
             )
             self.step.assign_add(1)
             return self.logs()

@@ -25,6 +25,23 @@ class _Adam(keras.optimizers.Adam):
         gradients, variables = zip(*grads_and_vars, strict=True)
         return list(zip(distribution.mean(gradients), variables, strict=True))
 
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: Any) -> None:
+        """Keras' update, by TensorFlow's one operation for it in place of thirty."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations.value, tf.float32) + 1.0
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
 
 def new_adam(
     rate: Any, variables: list[keras.Variable], *, beta_1: float = 0.5, beta_2: float = 0.999
@@ -55,34 +72,43 @@ def adversarial_adam(
     )
 
 
-class RunningMean:
-    """The mean of a scalar over the steps of an epoch, as `keras.metrics.Mean` computes it.
+class RunningMeans:
+    """Means of scalars over the steps of an epoch, as `keras.metrics.Mean` computes each.
 
-    Keras' own would have a part of it on each replica, and to look at it would take all of them.
+    Keras' own would have a part of each on every replica, and to look at it would take all of them.
+    All are one variable, so that a step updates them by one operation.
 
     Args:
-        name: what is averaged.
+        names: what is averaged.
     """
 
-    def __init__(self, name: str):
-        self.name = name
-        self._total, self._count = (tf.Variable(0.0, trainable=False) for _ in range(2))
+    def __init__(self, names: Sequence[str]):
+        self.names = tuple(names)
+        self._totals = tf.Variable(tf.zeros([len(names)]), trainable=False)
+        # A step need not log everything.
+        self._counts = tf.Variable(tf.zeros([len(names)]), trainable=False)
 
     @property
     def variables(self) -> tuple[tf.Variable, tf.Variable]:
-        return self._total, self._count
+        return self._totals, self._counts
 
-    def update_state(self, value: tf.Tensor | float) -> None:
-        self._total.assign_add(value)
-        self._count.assign_add(1.0)
+    def update_state(self, values: Mapping[str, tf.Tensor | float]) -> None:
+        """Counts a step's scalars; those of other names may be missing."""
+        given = [tf.convert_to_tensor(values.get(name, 0.0), tf.float32) for name in self.names]
+        self._totals.assign_add(tf.stack(given))
+        self._counts.assign_add([float(name in values) for name in self.names])
 
     def result(self) -> tf.Tensor:
-        """Returns a float32 scalar; 0 before the first value."""
-        return tf.math.divide_no_nan(tf.identity(self._total), tf.identity(self._count))
+        """Returns float32 [names]; 0 before a first value."""
+        return tf.math.divide_no_nan(tf.identity(self._totals), tf.identity(self._counts))
+
+    def by_name(self) -> dict[str, float]:
+        """Returns the means as numbers."""
+        return dict(zip(self.names, self.result().numpy().tolist(), strict=True))
 
     def reset_state(self) -> None:
-        self._total.assign(0.0)
-        self._count.assign(0.0)
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
 
 
 class Phase(keras.Model):
@@ -113,7 +139,7 @@ class Phase(keras.Model):
         self._jit = jit_compile
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.done = 0
-        self.means = {name: RunningMean(name) for name in self.logged}
+        self.means = RunningMeans(self.logged)
         self.built = True
         self.compile(optimizer=None)
 
@@ -198,8 +224,7 @@ class Phase(keras.Model):
         for epoch in range(first_epoch, epochs):
             first_step = self.done - epoch * steps_per_epoch
             if not first_step:
-                for mean in self.means.values():
-                    mean.reset_state()
+                self.means.reset_state()
             calls.on_epoch_begin(epoch)
             for step in range(first_step, steps_per_epoch):
                 calls.on_train_batch_begin(step)
@@ -216,7 +241,7 @@ class Phase(keras.Model):
                 calls.on_train_batch_end(step, logs)
                 if self.stop_training:
                     break
-            means = {name: float(value) for name, value in self.logs().items()}
+            means = self.means.by_name()
             calls.on_epoch_end(epoch, means)
             if self.stop_training:
                 break
@@ -234,20 +259,15 @@ class Phase(keras.Model):
         on_replicas = distribution.present().on_replicas(self.compiled_step())
 
         def one_step(iterator: Any) -> dict[str, tf.Tensor]:
-            self.log(on_replicas(next(iterator)))
+            self.means.update_state(on_replicas(next(iterator)))
             self.step.assign_add(1)
             return self.logs()
 
         return tf.function(one_step, autograph=False)
 
-    def log(self, values: Mapping[str, tf.Tensor]) -> None:
-        """Adds a step's scalars to the means of the epoch."""
-        for name, value in values.items():
-            self.means[name].update_state(value)
-
     def logs(self) -> dict[str, tf.Tensor]:
         """Returns the means over the epoch so far."""
-        return {name: mean.result() for name, mean in self.means.items()}
+        return dict(zip(self.logged, tf.unstack(self.means.result()), strict=True))
 
 
 class TwoNetworkPhase(Phase):

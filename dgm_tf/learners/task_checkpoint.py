@@ -151,11 +151,12 @@ class TaskCheckpoint(keras.callbacks.Callback):
 
     def _trouble(self) -> Diverged | None:
         """A loss that was no finite number: its mean is none either, to the epoch's end."""
-        for mean in self._phase.means.values() if self._phase is not None else ():
-            if not np.isfinite(value := float(mean.result())):
+        means = {} if self._phase is None else self._phase.means.by_name()
+        for name, value in means.items():
+            if not np.isfinite(value):
                 epoch = (self._phase.done - 1) // self._steps_per_epoch + 1
                 return Diverged(
-                    f"{mean.name} is no finite number ({value})",
+                    f"{name} is no finite number ({value})",
                     f"epoch {epoch} of {self._phase.phase}",
                 )
         return None
@@ -182,5 +183,5 @@ class TaskCheckpoint(keras.callbacks.Callback):
 def _owned(phase: Any, *, finished: bool) -> dict[str, Sequence[Any]]:
     """Variables by owner: those that the rest of the phase depends on, or what it leaves behind."""
     owned = {f"networks/{name}": network.weights for name, network in phase.networks().items()}
-    owned |= {f"means/{name}": mean.variables for name, mean in phase.means.items()}
+    owned["means"] = phase.means.variables
     return owned if finished else owned | phase.own_variables()
