@@ -26,6 +26,7 @@ class Recipe:
         beta_1: first decay of Adam in both networks.
         beta_2: second decay of Adam in both networks.
         annealed_fraction: fraction of a task's epochs in which masks are annealed (Eq. 3).
+        penalty_fraction: fraction of a step's images between which DGM's gradient penalty is taken.
         consolidation_learning_rate: Adam's initial rate in consolidation.
         real_weight: weight of real images in the loss of their own classes in consolidation; the
             rest is generated images of the same classes.
@@ -39,6 +40,7 @@ class Recipe:
     beta_1: float = 0.5
     beta_2: float = 0.99
     annealed_fraction: float = 0.5
+    penalty_fraction: float = 0.25
     consolidation_learning_rate: float = 3e-3
     real_weight: float = 0.5
     distillation_weight: float = 0.5
@@ -54,6 +56,7 @@ RECIPES: dict[str, Recipe] = {
         rate_decay="none",
         beta_2=0.999,
         annealed_fraction=1.0,
+        penalty_fraction=1.0,
         consolidation_learning_rate=1e-3,
         real_weight=0.0,
         distillation_weight=0.0,

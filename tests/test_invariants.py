@@ -82,10 +82,10 @@ def learn(generator, task):
     variables = generator.learning_variables()
     optimizer = adam()
     optimizer.build(variables)
-    scale, epoch_scale = tf.constant(7.0), tf.constant(50.0)
     for _ in range(3):
         gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in variables]
-        gated = generator.gated(gradients, variables, scale=scale, epoch_scale=epoch_scale)
+        masks = generator.soft_masks(7.0)
+        gated = generator.gated(gradients, masks, epoch_scale=tf.constant(50.0))
         optimizer.apply(gated, variables)
         generator.clip_embeddings()
     for embedding in generator.embeddings():

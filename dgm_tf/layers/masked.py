@@ -145,6 +145,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         inputs: tf.Tensor,
         *,
         scale: tf.Tensor | float | None = None,
+        soft_mask: tf.Tensor | None = None,
         task: int | None = None,
         training: bool = False,
     ) -> tf.Tensor:
@@ -153,6 +154,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         Args:
             inputs: float32 [..., inputs]; for a finished task [..., inputs then].
             scale: steepness s of the soft mask (Eq. 2); None applies the binary mask.
+            soft_mask: what `mask` has given for a scale, where that is at hand.
             task: a finished task, from 1; None for the one being learnt.
             training: use batch statistics in the normalisation.
         """
@@ -160,7 +162,8 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             return self.recall(inputs, task)
         inputs = tf.cast(inputs, self.compute_dtype)
         kernel = tf.cast(self.kernel, self.compute_dtype)
-        mask = tf.cast(self.mask(scale), self.compute_dtype)
+        mask = self.mask(scale) if soft_mask is None else soft_mask
+        mask = tf.cast(mask, self.compute_dtype)
         if self.variant == "w":
             kernel *= mask
         outputs = self._product(inputs, kernel)
@@ -308,17 +311,24 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         reserved = self.reserved_weights(reserved_inputs)
         return tf.where(reserved, tf.zeros_like(gradient), gradient)
 
-    def compensate(
-        self, gradient: tf.Tensor, *, scale: tf.Tensor, epoch_scale: tf.Tensor
+    def embedding_gradient(
+        self, gradient: tf.Tensor, mask: tf.Tensor, *, epoch_scale: tf.Tensor
     ) -> tf.Tensor:
-        """The embedding's gradient without the annealing; see `masks.compensated_gradient`."""
+        """The embedding's gradient by that of its mask; see `masks.embedding_gradient`."""
         embedding = tf.convert_to_tensor(self.embedding)
-        return masks.compensated_gradient(gradient, embedding, scale=scale, epoch_scale=epoch_scale)
+        return masks.embedding_gradient(gradient, embedding, mask, epoch_scale=epoch_scale)
 
-    def sparsity_terms(self, scale: tf.Tensor | float | None) -> tuple[tf.Tensor, tf.Tensor]:
-        """This layer's share of Eq. 5's numerator and denominator, float32 scalars."""
-        free = 1.0 - tf.cast(self.reserved, tf.float32)
-        return tf.reduce_sum(self.mask(scale) * free), tf.reduce_sum(free)
+    def taken(self, mask: tf.Tensor) -> tf.Tensor:
+        """Eq. 5's numerator, `sum m (1 - m_acc)`, a float32 scalar.
+
+        Args:
+            mask: of the task being learnt, from `mask`.
+        """
+        return tf.reduce_sum(tf.where(tf.cast(self.reserved, tf.bool), tf.zeros_like(mask), mask))
+
+    def free(self) -> int:
+        """Eq. 5's denominator, `sum (1 - m_acc)`: weights (w) or units (a) not reserved."""
+        return int(np.sum(to_numpy(self.reserved) == 0))
 
     def newly_reserved(self) -> int:
         """Returns how many weights (w) or units (a) `finish_task` would newly reserve."""

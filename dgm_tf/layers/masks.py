@@ -1,12 +1,13 @@
 """Masks: Eq. 2 and 3 of the paper, the gradient of their embeddings, and their storage as bits."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 EMBEDDING_LIMIT = 6.0
-_COSH_LIMIT = 50.0
+_LOWEST_MASK = math.exp(-50.0)
 # bool [256, 8], highest bit first.
 _BITS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(bool)
 
@@ -71,28 +72,34 @@ def annealed_scales(
 
 def _between(first: tf.Tensor, last: tf.Tensor, index: tf.Tensor, count: int) -> tf.Tensor:
     # Not first + (last - first) share: in float32 that is 0 at the end of the first epoch, where
-    # first is 1e4 and last 1e-4, and a scale of 0 makes the compensated gradient NaN.
+    # first is 1e4 and last 1e-4, and at a scale of 0 every mask would be one half.
     share = tf.cast(index, tf.float32) / (count - 1)
     return first * (1.0 - share) + last * share
 
 
-def compensated_gradient(
-    gradient: tf.Tensor, embedding: tf.Tensor, *, scale: tf.Tensor, epoch_scale: tf.Tensor
+def embedding_gradient(
+    gradient: tf.Tensor, embedding: tf.Tensor, mask: tf.Tensor, *, epoch_scale: tf.Tensor
 ) -> tf.Tensor:
-    """Takes the annealing back out of an embedding's gradient (HAT, Serra et al. 2018, Eq. 6).
+    """The gradient of an embedding, without the annealing (HAT, Serra et al. 2018, Eq. 6).
 
-        g' = g (s_max_i / s) (cosh(clip(s e, -50, 50)) + 1) / (cosh(e) + 1)
+    A steep sigmoid passes no gradient, and embeddings would stop moving. HAT therefore multiplies
+    the embedding's gradient, `g s m (1 - m)`, by
 
-    Without it a steep sigmoid passes no gradient and the embeddings stop moving.
+        (s_max_i / s) (cosh(clip(s e, -50, 50)) + 1) / (cosh(e) + 1)
+
+    Since `m (1 - m) = 1 / (2 (cosh(s e) + 1))`, that is `g s_max_i sigmoid'(e)`, which is what is
+    computed here: this runs over every weight in every step. Where the mask is 1 to float32's last
+    bit, or below e^-50, HAT's product is 0 or vanishes, and the gradient here is 0.
+
+    Args:
+        gradient: g, that of the mask, float32.
+        embedding: e, of the same shape.
+        mask: m = sigmoid(s e), from `soft_mask`.
+        epoch_scale: s_max_i of Eq. 3.
     """
-    steep = _cosh(tf.clip_by_value(scale * embedding, -_COSH_LIMIT, _COSH_LIMIT)) + 1.0
-    return gradient * (epoch_scale / scale) * steep / (_cosh(embedding) + 1.0)
-
-
-def _cosh(x: tf.Tensor) -> tf.Tensor:
-    # tf.cosh takes several times as long on a CPU, and this runs over every weight in every step.
-    e = tf.exp(x)
-    return 0.5 * (e + 1.0 / e)
+    moved = epoch_scale * tf.raw_ops.SigmoidGrad(y=tf.sigmoid(embedding), dy=gradient)
+    sloping = tf.logical_and(mask < 1.0, mask > _LOWEST_MASK)
+    return tf.where(sloping, moved, tf.zeros_like(moved))
 
 
 def packed_size(shape: Sequence[int]) -> int:

@@ -1,5 +1,6 @@
 """Training of one DGM task: generator and critic against each other."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,7 @@ class AdversarialPhase(TwoNetworkPhase):
         # weight; times the size it rises as the network grows.
         size = generator.relative_size() if settings.sparsity_follows_size else 1.0
         self._sparsity_weight = settings.sparsity * size
+        self._free = generator.free()
         self._generator_variables = generator.learning_variables()
         steps = epochs * steps_per_epoch
         self._generator_optimizer = adversarial_adam(
@@ -92,16 +94,16 @@ class AdversarialPhase(TwoNetworkPhase):
         images, labels = data
         positions = tf.gather(self._positions, labels)
         epoch_scale, scale = annealed_scales(self.step, **self._annealing)
+        masks = self.generator.soft_masks(scale)
         with tf.GradientTape() as tape:
-            fake = self._fake(positions, scale)
+            tape.watch(masks)
+            fake = self._fake(positions, masks)
             with tape.stop_recording():
                 logs = self._update_critic(images, positions, fake)
             # The critic has just learnt from these very images; making others would cost a pass.
-            terms = self._generator_losses(fake, positions, scale)
-        gradients = tape.gradient(terms["loss"], self._generator_variables)
-        gradients = self.generator.gated(
-            gradients, self._generator_variables, scale=scale, epoch_scale=epoch_scale
-        )
+            terms = self._generator_losses(fake, positions, masks)
+        gradients = tape.gradient(terms["loss"], self.generator.differentiated(masks))
+        gradients = self.generator.gated(gradients, masks, epoch_scale=epoch_scale)
         self._generator_optimizer.apply(gradients, self._generator_variables)
         self.generator.clip_embeddings()
         logs["generator_loss"] = terms["generator_loss"]
@@ -109,12 +111,12 @@ class AdversarialPhase(TwoNetworkPhase):
         logs["sample_spread"] = spread(fake)
         return logs
 
-    def _fake(self, positions: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    def _fake(self, positions: tf.Tensor, masks: Sequence[tf.Tensor]) -> tf.Tensor:
         shape = [positions.shape[0], self.generator.latent_dim]
         noise = distribution.part_drawn(randomness.normal, shape, self.step_seed(0))
         own = self.critic.classes - self._known
         latent = self.generator.latent(noise, positions - self._known, own)
-        return self.generator(latent, scale=scale, training=True)
+        return self.generator(latent, masks=masks, training=True)
 
     def _update_critic(
         self, images: tf.Tensor, positions: tf.Tensor, fake: tf.Tensor
@@ -154,18 +156,19 @@ class AdversarialPhase(TwoNetworkPhase):
         return list(zip(tf.split(scores, sizes), tf.split(logits, sizes), strict=True))
 
     def _penalty(self, images: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        mix = distribution.part_drawn(randomness.uniform, [images.shape[0]], self.step_seed(1))
+        count = math.ceil(self._settings.details.penalty_fraction * images.shape[0])
+        mix = distribution.part_drawn(randomness.uniform, [count], self.step_seed(1))
         return losses.gradient_penalty(
-            lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
+            lambda mixed: self.critic(mixed, training=True)[0], images[:count], fake[:count], mix
         )
 
     def _generator_losses(
-        self, fake: tf.Tensor, positions: tf.Tensor, scale: tf.Tensor
+        self, fake: tf.Tensor, positions: tf.Tensor, masks: Sequence[tf.Tensor]
     ) -> dict[str, tf.Tensor]:
         scores, logits = self.critic(fake, training=True)
         source = losses.generator_loss(scores)
         classification = losses.class_loss(logits, positions)
-        sparsity = self.generator.sparsity(scale)
+        sparsity = self.generator.taken(masks) / self._free
         loss = source + self._settings.class_weight * classification
         loss += self._sparsity_weight * sparsity
         return {"loss": loss, "generator_loss": source, "mask_sparsity": sparsity}

@@ -165,18 +165,22 @@ class Generator(KeptArrays, keras.Model):
         return tf.concat([label, noise[:, classes:]], axis=1)
 
     def call(
-        self, latent: tf.Tensor, *, scale: tf.Tensor | float | None = None, training: bool = False
+        self,
+        latent: tf.Tensor,
+        *,
+        masks: Sequence[tf.Tensor] | None = None,
+        training: bool = False,
     ) -> tf.Tensor:
         """Images float32 [B, S, S, channels] in (-1, 1) of the task being learnt.
 
         Args:
             latent: float32 [B, latent], from `latent`.
-            scale: steepness of the masks (Eq. 2); None for binary masks.
+            masks: soft ones, from `soft_masks`; None for binary masks.
             training: batch statistics instead of moving ones.
         """
         outputs = latent[:, None, None, :]
-        for block in self.blocks:
-            outputs = block(outputs, scale=scale, training=training)
+        for block, mask in zip(self.blocks, masks or [None] * len(self.blocks), strict=True):
+            outputs = block(outputs, soft_mask=mask, training=training)
         return self.head(outputs)
 
     def recall(self, latent: tf.Tensor, task: int) -> np.ndarray:
@@ -262,30 +266,42 @@ class Generator(KeptArrays, keras.Model):
             variables += block.trainable_variables
         return variables
 
+    def soft_masks(self, scale: tf.Tensor | float) -> list[tf.Tensor]:
+        """Masks of the task being learnt at a steepness (Eq. 2), float32, one per block."""
+        return [block.mask(scale) for block in self.blocks]
+
+    def differentiated(self, masks: Sequence[tf.Tensor]) -> list[Any]:
+        """Returns what a step's gradients are of: `learning_variables`, masks for embeddings.
+
+        A mask is computed once in a step, and its slope is known; see `gated`.
+        """
+        of_embedding = {id(each): mask for each, mask in zip(self.embeddings(), masks, strict=True)}
+        return [of_embedding.get(id(each), each) for each in self.learning_variables()]
+
     def gated(
         self,
         gradients: Sequence[tf.Tensor],
-        variables: Sequence[keras.Variable],
+        masks: Sequence[tf.Tensor],
         *,
-        scale: tf.Tensor,
         epoch_scale: tf.Tensor,
     ) -> list[tf.Tensor]:
-        """Returns gradients as they may be applied: Eq. 4 for kernels, compensated for embeddings.
+        """Returns gradients of `learning_variables` as they may be applied.
+
+        Those of kernels are gated (Eq. 4), those of embeddings have no annealing in them.
 
         Args:
-            gradients: of the variables, in their order.
-            variables: those of `learning_variables`.
-            scale: s of Eq. 3.
+            gradients: of `differentiated(masks)`, in their order.
+            masks: from `soft_masks`.
             epoch_scale: s_max_i of Eq. 3.
         """
-        indices = {id(variable): index for index, variable in enumerate(variables)}
+        indices = {id(each): index for index, each in enumerate(self.learning_variables())}
         gated = list(gradients)
         below = None
-        for block in self.blocks:
+        for block, mask in zip(self.blocks, masks, strict=True):
             kernel, embedding = indices[id(block.kernel)], indices[id(block.embedding)]
             gated[kernel] = block.gate(gated[kernel], below)
-            gated[embedding] = block.compensate(
-                gated[embedding], scale=scale, epoch_scale=epoch_scale
+            gated[embedding] = block.embedding_gradient(
+                gated[embedding], mask, epoch_scale=epoch_scale
             )
             below = block.reserved
         return gated
@@ -295,10 +311,14 @@ class Generator(KeptArrays, keras.Model):
         for embedding in self.embeddings():
             embedding.assign(tf.clip_by_value(embedding, -EMBEDDING_LIMIT, EMBEDDING_LIMIT))
 
-    def sparsity(self, scale: tf.Tensor | float | None = None) -> tf.Tensor:
-        """Eq. 5, `sum m (1 - m_acc) / sum (1 - m_acc)` over all blocks; a scalar in [0, 1]."""
-        terms = [block.sparsity_terms(scale) for block in self.blocks]
-        return tf.add_n([taken for taken, _ in terms]) / tf.add_n([free for _, free in terms])
+    def taken(self, masks: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Eq. 5's numerator, `sum m (1 - m_acc)` over all blocks, a float32 scalar."""
+        pairs = zip(self.blocks, masks, strict=True)
+        return tf.add_n([block.taken(mask) for block, mask in pairs])
+
+    def free(self) -> int:
+        """Eq. 5's denominator, `sum (1 - m_acc)` over all blocks; the same for a whole task."""
+        return sum(block.free() for block in self.blocks)
 
     def relative_size(self) -> float:
         """Maskable elements now over those before the first task."""

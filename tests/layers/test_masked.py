@@ -113,8 +113,13 @@ def test_outputs_follow_the_formula(kind, variant, normalize):
     layer = kind.built(variant=variant, normalize=normalize, activation="relu")
     inputs = kind.data()
     for options in ({"scale": 2.5}, {"scale": None}, {"scale": 2.5, "training": True}):
+        scale = options["scale"]
         expected = reference_outputs(kind, layer, inputs, **options)
         np.testing.assert_allclose(layer(inputs, **options), expected, rtol=1e-4, atol=1e-5)
+        mask = layer.mask(options.pop("scale"))
+        np.testing.assert_array_equal(
+            layer(inputs, soft_mask=mask, **options), layer(inputs, scale=scale, **options)
+        )
         assert expected.any()
 
 
@@ -289,10 +294,9 @@ def test_sparsity_by_hand():
     layer = DENSE.built(inputs=2, units=2, variant="w")
     layer.embedding.assign([[math.log(3), 5.0], [0.0, -math.log(3)]])  # masks .75, 1, .5, .25
     reserve(layer, [[0, 1], [0, 0]])
-    taken, free = layer.sparsity_terms(1.0)
-    np.testing.assert_allclose([taken, free], [0.75 + 0.5 + 0.25, 3], rtol=1e-6)
-    taken, free = layer.sparsity_terms(None)  # binary: 1, 1, 1, 0
-    assert [float(taken), float(free)] == [2, 3]
+    np.testing.assert_allclose(layer.taken(layer.mask(1.0)), 0.75 + 0.5 + 0.25, rtol=1e-6)
+    assert float(layer.taken(layer.mask())) == 2  # binary: 1, 1, 1, 0
+    assert layer.free() == 3
 
 
 @kinds
@@ -301,9 +305,9 @@ def test_sparsity_counts_free_elements_alone(kind, variant):
     layer = kind.built(variant=variant)
     reserved = np.random.RandomState(0).randint(0, 2, layer.embedding.shape)
     reserve(layer, reserved)
-    taken, free = layer.sparsity_terms(3.0)
+    taken = layer.taken(layer.mask(3.0))
     np.testing.assert_allclose(taken, np.sum(mask_of(layer, 3.0) * (1 - reserved)), rtol=1e-5)
-    assert float(free) == np.sum(1 - reserved)
+    assert layer.free() == np.sum(1 - reserved)
 
 
 # Memory and growth.

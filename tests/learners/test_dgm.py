@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import func_graph
 
+from dgm_tf import losses
 from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedLayer
 from dgm_tf.learners.adversarial import AdversarialPhase
@@ -459,6 +460,25 @@ def test_embeddings_are_kept_within_six():
         assert np.abs(embedding.numpy()).max() == 6.0
 
 
+@pytest.mark.parametrize(("fraction", "count"), [(1.0, 8), (0.25, 2), (0.3, 3), (0.01, 1)])
+def test_the_penalty_is_taken_between_a_fraction_of_the_images(fraction, count, monkeypatch):
+    monkeypatch.setitem(RECIPES, "fraction", Recipe(penalty_fraction=fraction))
+    given, penalty = [], losses.gradient_penalty
+
+    def recorded(scores, real, fake, mix):
+        given.append((real.numpy(), fake.numpy(), mix.numpy()))
+        return penalty(scores, real, fake, mix)
+
+    monkeypatch.setattr(losses, "gradient_penalty", recorded)
+    _, task = first_task()
+    phase = adversarial_phase(tiny("w", recipe="fraction", batch_size=8), task)
+    images, labels = next(iter(task.batches(8, epochs=1, seed=0)))
+    take_step(phase, (images, labels))
+    ((real, fake, mix),) = given
+    np.testing.assert_array_equal(real, images[:count])
+    assert real.shape == fake.shape and mix.shape == (count,)
+
+
 def test_both_optimizers_forget_as_fast_as_the_recipe_says(monkeypatch):
     monkeypatch.setitem(RECIPES, "forgetful", Recipe(beta_1=0.25, beta_2=0.5))
     _, task = first_task()
@@ -534,11 +554,11 @@ def test_sparsity_pulls_free_masks_alone_and_as_hard_as_in_a_small_network(
     learner = load_state({**meta, "settings": {**meta["settings"], **changed}}, arrays)
     seen = {}
 
-    def compensate(self, gradient, *, scale, epoch_scale):
-        seen[self.embedding.path], seen["scale"] = gradient.numpy(), float(scale)
+    def kept(self, gradient, mask, *, epoch_scale):
+        seen[self.embedding.path] = gradient.numpy()
         return gradient
 
-    monkeypatch.setattr(MaskedLayer, "compensate", compensate)
+    monkeypatch.setattr(MaskedLayer, "embedding_gradient", kept)
     stream = digits()
     task = next(stream.tasks(start=3))
     phase = adversarial_phase(learner, task)
@@ -546,8 +566,7 @@ def test_sparsity_pulls_free_masks_alone_and_as_hard_as_in_a_small_network(
     reserved = [block.reserved.numpy() > 0 for block in learner.generator.blocks]
     free = sum((~mask).sum() for mask in reserved)
     size = learner.generator.relative_size() if follows else 1.0
-    # Eq. 5 at e = 0, where a mask's slope is s / 4.
-    expected = strength * size * seen["scale"] / 4 / free
+    expected = strength * size / free  # the slope of Eq. 5 by each free mask
     for block, mask in zip(learner.generator.blocks, reserved, strict=True):
         gradient = seen[block.embedding.path]
         np.testing.assert_allclose(gradient[~mask], expected, rtol=1e-3)

@@ -255,15 +255,9 @@ def test_a_task_that_masks_a_whole_block_still_has_its_images(variant, offset, e
 def test_the_gate_knows_the_block_below(variant):
     generator = after(1, 1, variant=variant)
     variables = generator.learning_variables()
-    one = tf.constant(1.0)
     gradients = [tf.ones(variable.shape) for variable in variables]
-    gated = dict(
-        zip(
-            [variable.path for variable in variables],
-            generator.gated(gradients, variables, scale=one, epoch_scale=one),
-            strict=True,
-        )
-    )
+    gated = generator.gated(gradients, generator.soft_masks(1.0), epoch_scale=tf.constant(1.0))
+    gated = dict(zip([variable.path for variable in variables], gated, strict=True))
     below = None
     for block in generator.blocks:
         reserved = block.reserved.numpy()  # [k, k, units, inputs] or [units]
@@ -283,17 +277,21 @@ def test_gradients_of_embeddings_are_compensated():
     generator = made()
     train(generator, seed=1)
     variables = generator.learning_variables()
+    masks = generator.soft_masks(2.0)
+    differentiated = generator.differentiated(masks)
     gated = generator.gated(
-        [tf.ones(variable.shape) for variable in variables],
-        variables,
-        scale=tf.constant(2.0),
-        epoch_scale=tf.constant(8.0),
+        [tf.ones(variable.shape) for variable in variables], masks, epoch_scale=tf.constant(8.0)
     )
-    embedding = generator.embeddings()[1]
-    index = [variable is embedding for variable in variables].index(True)
-    e = np.float64(embedding)
-    expected = 8 / 2 * (np.cosh(2 * e) + 1) / (np.cosh(e) + 1)
-    np.testing.assert_allclose(gated[index], expected, rtol=1e-5)
+    for place, embedding in enumerate(generator.embeddings()):
+        index = [variable is embedding for variable in variables].index(True)
+        assert differentiated[index] is masks[place]
+        e = np.float64(embedding)
+        # HAT's factor on the gradient of e, which is the mask's times its slope, s m (1 - m).
+        slope = 2 / (2 * (np.cosh(2 * e) + 1))
+        expected = slope * 8 / 2 * (np.cosh(2 * e) + 1) / (np.cosh(e) + 1)
+        np.testing.assert_allclose(gated[index], expected, rtol=1e-5)
+    others = [each for each, mine in zip(differentiated, variables, strict=True) if each is mine]
+    assert len(others) == len(variables) - len(masks)
 
 
 def test_what_training_moves_is_each_kernel_mask_and_norm_and_the_last_output_layer():
@@ -322,7 +320,8 @@ def test_sparsity_is_the_share_of_free_elements_over_all_blocks_together(variant
         mask = 1 / (1 + np.exp(-3.0 * np.float64(block.embedding)))
         taken += np.sum(mask * (1 - np.float64(block.reserved)))
         free += np.sum(1 - np.float64(block.reserved))
-    np.testing.assert_allclose(generator.sparsity(3.0), taken / free, rtol=1e-5)
+    np.testing.assert_allclose(generator.taken(generator.soft_masks(3.0)), taken, rtol=1e-5)
+    assert generator.free() == free
 
 
 # Size.

@@ -24,10 +24,9 @@ def train(generator, seed):
     random = np.random.RandomState(seed)
     variables = generator.learning_variables()
     gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in variables]
-    one = tf.constant(1.0)
-    for variable, gradient in zip(
-        variables, generator.gated(gradients, variables, scale=one, epoch_scale=one), strict=True
-    ):
+    masks = generator.soft_masks(1.0)
+    gated = generator.gated(gradients, masks, epoch_scale=tf.constant(1.0))
+    for variable, gradient in zip(variables, gated, strict=True):
         variable.assign_sub(gradient * 0.3)
     for embedding in generator.embeddings():
         embedding.assign(random.uniform(-1, 1, embedding.shape))
