@@ -129,12 +129,13 @@ class ClassifierPhase(Phase):
                 real=data[1].shape[0],
                 fraction=self._images.margins,
             )
-        return self._step(images, positions, weights)
+        real = self._images is None or self._images.needs_real
+        return self._step(images, positions, weights, data[1].shape[0] if real else 0)
 
     def _update(
-        self, images: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor
+        self, images: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor, real: int
     ) -> dict[str, tf.Tensor]:
-        taught = None if self._teacher is None else self._teacher.class_logits(images)
+        taught = None if self._teacher is None else self._judged(images, real)
         with tf.GradientTape() as tape:
             logits = self.classifier.class_logits(images, training=True)
             if taught is None:
@@ -156,6 +157,11 @@ class ClassifierPhase(Phase):
         self._optimizer.apply(gradients, self._variables)
         hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == positions, tf.float32)
         return {"classifier_loss": loss, "classifier_accuracy": tf.reduce_mean(hits)}
+
+    def _judged(self, images: tf.Tensor, real: int) -> tf.Tensor:
+        """The teacher's logits; 0 for real images, the last ones, whose classes are new to it."""
+        generated = images.shape[0] - real
+        return tf.pad(self._teacher.class_logits(images[:generated]), [[0, real], [0, 0]])
 
     def _examples(self, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Images, class positions and weights of one step, the real ones last."""

@@ -66,7 +66,7 @@ def test_margins_are_those_of_real_images_whatever_these_weigh(own_weight, monke
     given = tf.ones([2, 16, 16, 1]), tf.constant([3, 3])
     learning = phase(own_weight=own_weight, known=3, margins=1.0)
     seen = []
-    learning._step = lambda images, positions, weights: seen.append((images, weights)) or {}
+    learning._step = lambda images, positions, weights, real: seen.append((images, weights)) or {}
     learning.train_step(given)
     images, weights = (np.array(each) for each in seen[0])
     assert images[:4, :, [0, 1, 14, 15]].min() == 1 and images[:4, :, 2:14].max() == 0
@@ -141,3 +141,31 @@ def test_a_teacher_is_believed_and_stays_as_it_is(monkeypatch):
     assert probabilities[0][1] > 0.4 > 0.3 > probabilities[1][1]
     for variable, old in zip(teacher.weights, before, strict=True):
         np.testing.assert_array_equal(variable, old)
+
+
+def test_a_teacher_is_asked_about_generated_images_alone():
+    class Teacher:
+        asked = 0
+
+        def class_logits(self, images):
+            self.asked = images.shape[0]
+            return tf.random.stateless_normal([images.shape[0], 3], [0, 1])
+
+    teacher = Teacher()
+    learning = phase(teacher=teacher, own_weight=0.5, known=3)
+    images = tf.random.stateless_normal([6, 16, 16, 1], [1, 2])
+    logits = learning.classifier.class_logits(images)
+    positions, weights = tf.constant([0, 1, 2, 3, 3, 3]), tf.fill([6], 1 / 6)
+    found = learning._update(images, positions, weights, 2)["classifier_loss"]
+    assert teacher.asked == 4
+    # By hand: of the images that the teacher knows, half of the loss is its own.
+    judged = Teacher().class_logits(images[:4]).numpy()
+    log_q = logits.numpy() - np.log(np.exp(logits).sum(1, keepdims=True))
+    labelled = -log_q[np.arange(6), positions]
+    old, taught = logits.numpy()[:4, :3] / 2, judged / 2  # softened by T = 2
+    p = np.exp(taught) / np.exp(taught).sum(1, keepdims=True)
+    soft = -(p * (old - np.log(np.exp(old).sum(1, keepdims=True)))).sum(1)
+    outside = -np.log(np.exp(log_q[:4, :3]).sum(1))
+    expected = labelled.copy()
+    expected[:3] = (0.5 * labelled[:4] + 0.5 * (4 * soft + outside))[:3]  # the fourth is new
+    np.testing.assert_allclose(found, expected.mean(), rtol=1e-5)
