@@ -131,19 +131,22 @@ class BalancedReplay:
         self._seed = seed
         self._classes = memory.classes
         self._slots = max(size // self._classes, _FEWEST_SLOTS)
-        self._fresh = min(-(-batch_size * _STEPS_PER_RENEWAL // _USES), self._slots)
+        wanted = -(-batch_size * _STEPS_PER_RENEWAL // _USES)
+        self._fresh = min(wanted, self._slots)
+        # Made at once, whatever the number of classes: oneDNN keeps code for each number of rows.
+        self._rows = min(wanted, _FEWEST_SLOTS)
         self._images = tf.Variable(self._first_images(), trainable=False)
         self.variables = (self._images,)
 
     def _first_images(self) -> tf.Tensor:
         seed = randomness.fold(self._seed, 0)
-        images = []
-        for position in range(self._classes):
-            noise = randomness.normal(
-                [self._slots, self._memory.latent_dim], randomness.fold(seed, position)
-            )
-            images.append(to_levels(self._memory.recall(position, noise)))
-        return tf.concat(images, axis=0)
+        return tf.concat(
+            [
+                self._made(position, self._slots, randomness.fold(seed, position))
+                for position in range(self._classes)
+            ],
+            axis=0,
+        )
 
     def refresh(self, step: int) -> None:
         """Every few steps: new images in place of a class's oldest ones."""
@@ -151,12 +154,18 @@ class BalancedReplay:
             return
         cycle, position = divmod(step // _STEPS_PER_RENEWAL, self._classes)
         seed = randomness.fold(self._step_seed(step), 0)
-        noise = randomness.normal([self._fresh, self._memory.latent_dim], seed)
-        images = to_levels(self._memory.recall(position, noise))
+        images = self._made(position, self._fresh, seed)
         oldest = (cycle * self._fresh + np.arange(self._fresh)) % self._slots
         update = tf.IndexedSlices(images, tf.constant(position * self._slots + oldest))
         for copy in distribution.copies(self._images):
             copy.scatter_update(update)
+
+    def _made(self, position: int, count: int, seed: tf.Tensor) -> tf.Tensor:
+        """New images uint8 [count, S, S, C] of a class."""
+        parts = -(-count // self._rows)
+        noise = randomness.normal([parts * self._rows, self._memory.latent_dim], seed)
+        images = [to_levels(self._memory.recall(position, part)) for part in tf.split(noise, parts)]
+        return tf.concat(images, axis=0)[:count]
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = self._step_seed(step)

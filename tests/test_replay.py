@@ -140,6 +140,24 @@ def test_balanced_makes_a_new_image_for_four_drawn_whatever_the_number_of_tasks(
         assert (made, drawn) == ([8], 32)
 
 
+def test_images_are_made_as_many_at_a_time_whatever_the_number_of_classes(made):
+    for tasks in ((1,), (1, 2), (1, 2, 1)):
+        replay = balanced(after(*tasks), batch_size=32, size=160)
+        replay.refresh(0)
+    assert set(made) == {32}
+    assert len(made) == (5 + 2) + (3 * 2 + 2) + (4 * 2 + 2)  # 160, 53 and 40 images a class, 64 new
+
+
+def test_images_made_in_parts_are_those_of_one_noise(generator, monkeypatch):
+    monkeypatch.setattr(TaskMemory, "recall", lambda self, position, noise: noise[:, None, None])
+    replay = balanced(generator, batch_size=8, size=160)  # 40 a class, 16 at a time
+    seed = randomness.fold(randomness.fold(SEED, 0), 2)
+    noise = randomness.normal([48, LATENT], seed)[:40]
+    expected = np.clip(np.round((noise.numpy() + 1) * 127.5), 0, 255)
+    found = replay.variables[0].numpy().reshape(4, 40, LATENT)[2]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_renewal_is_of_one_class_in_turn(made):
     replay = balanced(after(1, 2, 1, 1, 1), batch_size=128, size=1)
     places = replay.variables[0].numpy().reshape(6, 32, -1)
