@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.networks import Generator
-from dgm_tf.networks.drawing import GROUP, draw
+from dgm_tf.networks.drawing import GROUP, draw, groups_of
 from dgm_tf.replay import to_levels
 from dgm_tf.serving.shared_kernels import SharedKernels
 from dgm_tf.stream import to_float
@@ -158,35 +158,22 @@ def _by_task(
     order = tf.argsort(tasks, stable=True)
     present, _, counts = tf.unique_with_counts(tf.gather(tasks, order))
     groups = -(-counts // GROUP)
-    ends = tf.cumsum(groups)
-    # Where each row stands among the groups, each of which is filled up with zeros.
-    skipped = tf.cumsum(groups * GROUP - counts, exclusive=True)
-    slots = tf.range(tf.size(tasks)) + tf.repeat(skipped, counts)
-    total = tf.reduce_sum(groups)
-    rows = tf.scatter_nd(
-        slots[:, None], tf.gather(latent, order), [total * GROUP, latent.shape[-1]]
-    )
-    rows = tf.reshape(rows, [total, GROUP, latent.shape[-1]])
-    made = tf.TensorArray(tf.float32, size=total, element_shape=[GROUP, *image_shape])
+    ends = tf.cumsum(counts)
+    rows = tf.gather(latent, order)
+    cut = kernels.cut()
+    shape = [None, GROUP, *image_shape]
+    made = tf.TensorArray(tf.float32, tf.size(present), element_shape=shape, infer_shape=False)
 
     def of_task(index: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        finished = kernels.finished(present[index])
+        own = rows[ends[index] - counts[index] : ends[index]]
+        finished = kernels.matrices(present[index], cut)
+        return index + 1, made.write(index, groups_of(own, finished, image_shape))
 
-        def of_group(group: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            return group + 1, made.write(group, draw(rows[group], finished))
-
-        _, made = tf.while_loop(
-            lambda group, _: group < ends[index],
-            of_group,
-            [ends[index] - groups[index], made],
-            parallel_iterations=1,
-        )
-        return index + 1, made
-
-    _, made = tf.while_loop(
-        lambda index, _: index < tf.size(present), of_task, [0, made], parallel_iterations=1
-    )
-    images = tf.reshape(made.stack(), [-1, *image_shape])
+    _, made = tf.while_loop(lambda index, _: index < tf.size(present), of_task, [0, made])
+    images = tf.reshape(made.concat(), [-1, *image_shape])
+    # Where each row stands among the groups, each of which is filled up.
+    skipped = tf.cumsum(groups * GROUP - counts, exclusive=True)
+    slots = tf.range(tf.size(tasks)) + tf.repeat(skipped, counts)
     slot_of_row = tf.scatter_nd(order[:, None], slots, [tf.size(tasks)])
     return tf.gather(images, slot_of_row)
 
