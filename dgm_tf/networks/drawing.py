@@ -61,7 +61,7 @@ def _doubled(inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
 
 
 def _activated(outputs: tf.Tensor, layer: FinishedLayer) -> tf.Tensor:
-    scale, shift = tf.unstack(layer.affine)
+    scale, shift = tf.unstack(layer.affine, num=2)
     outputs = tf.nn.relu(outputs * scale + shift)
     if layer.mask is None:
         return outputs
@@ -80,7 +80,7 @@ def draw_group(latent: tf.Tensor, finished: FinishedGenerator, image_shape: Any)
     for layer in finished.blocks:
         if layer is finished.blocks[0]:
             outputs = tf.linalg.matmul(latent, layer.kernel)
-            outputs = tf.reshape(outputs, tf.stack([GROUP, side * side, _units(layer)]))
+            outputs = tf.reshape(outputs, [GROUP, side * side, -1])
         else:
             outputs = _doubled_rows(outputs, layer.kernel, side)
             side *= 2
@@ -95,22 +95,16 @@ def as_matrix(kernel: Any) -> tf.Tensor:
     return tf.transpose(tf.reshape(kernel, tf.stack([-1, tf.shape(kernel)[3]])))
 
 
-def _units(layer: FinishedLayer) -> tf.Tensor:
-    return tf.shape(layer.affine)[1]
-
-
 def _doubled_rows(inputs: tf.Tensor, matrix: tf.Tensor, side: int) -> tf.Tensor:
-    """A transposed convolution of stride 2, from pixels [GROUP, side^2, inputs] to four times as many.
+    """A transposed convolution of stride 2: pixels [GROUP, side^2, inputs] to four times as many.
 
-    One product for all taps. TensorFlow's own takes up to ten times as long for so few rows.
+    One product for all taps. TensorFlow's own can take ten times as long for so few rows.
     """
     pixels = side * side
     padded = -(-(pixels + 1) // _BLOCK) * _BLOCK  # at least one, to be read outside the image
     inputs = tf.pad(inputs, [[0, 0], [0, padded - pixels], [0, 0]])
-    inputs = tf.reshape(inputs, tf.stack([GROUP * padded, tf.shape(matrix)[0]]))
-    products = tf.linalg.matmul(inputs, matrix)
-    units = tf.shape(matrix)[1] // _TAPS
-    products = tf.reshape(products, tf.stack([GROUP, padded * _TAPS, units]))
+    products = tf.linalg.matmul(tf.reshape(inputs, [GROUP * padded, -1]), matrix)
+    products = tf.reshape(products, [GROUP, padded * _TAPS, -1])
     return tf.reduce_sum(tf.gather(products, _summands(side), axis=1), axis=2)
 
 
@@ -146,28 +140,20 @@ def in_groups(latent: tf.Tensor, finished: FinishedGenerator) -> np.ndarray:
 
 
 def _draw_in_groups(latent: tf.Tensor, finished: FinishedGenerator) -> tf.Tensor:
-    side, channels = finished.blocks[0].kernel.shape[0], finished.head.shape[2]
-    side <<= len(finished.blocks)
+    side = finished.blocks[0].kernel.shape[0] << len(finished.blocks)
+    shape = (side, side, finished.head.shape[2])
     finished = FinishedGenerator(
         tuple(layer._replace(kernel=as_matrix(layer.kernel)) for layer in finished.blocks),
         as_matrix(finished.head),
     )
-    images = groups_of(latent, finished, (side, side, channels))
-    return tf.reshape(images, [-1, side, side, channels])[: tf.shape(latent)[0]]
-
-
-def groups_of(latent: tf.Tensor, finished: FinishedGenerator, image_shape: Any) -> tf.Tensor:
-    """The images float32 [groups, GROUP, S, S, channels] of rows, of which the last group may lack some.
-
-    Args: as of `draw_group`, for any number of rows.
-    """
-    missing = -tf.shape(latent)[0] % GROUP
-    groups = tf.reshape(tf.pad(latent, [[0, missing], [0, 0]]), [-1, GROUP, latent.shape[1]])
-    return tf.map_fn(
-        lambda group: draw_group(group, finished, image_shape),
-        groups,
-        fn_output_signature=tf.TensorSpec([GROUP, *image_shape]),
+    rows = tf.shape(latent)[0]
+    latent = tf.pad(latent, [[0, -rows % GROUP], [0, 0]])
+    images = tf.map_fn(
+        lambda group: draw_group(group, finished, shape),
+        tf.reshape(latent, [-1, GROUP, latent.shape[1]]),
+        fn_output_signature=tf.TensorSpec([GROUP, *shape]),
     )
+    return tf.reshape(images, [-1, *shape])[:rows]
 
 
 def _by_graph(

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.networks import Generator
-from dgm_tf.networks.drawing import GROUP, draw, groups_of
+from dgm_tf.networks.drawing import GROUP, draw
 from dgm_tf.replay import to_levels
 from dgm_tf.serving.shared_kernels import SharedKernels
 from dgm_tf.stream import to_float
@@ -143,7 +143,7 @@ class _LatentRows:
 
 
 def _by_task(
-    kernels: SharedKernels, tasks: tf.Tensor, latent: tf.Tensor, image_shape: Sequence[int]
+    kernels: SharedKernels, tasks: tf.Tensor, latent: tf.Tensor, shape: Sequence[int]
 ) -> tf.Tensor:
     """Images of rows of any tasks, in groups of one task, as `drawing.in_groups` makes them.
 
@@ -153,27 +153,19 @@ def _by_task(
         kernels: of all tasks.
         tasks: int32 [B], from 0.
         latent: float32 [B, latent].
-        image_shape: (S, S, C).
+        shape: (S, S, C).
     """
     order = tf.argsort(tasks, stable=True)
     present, _, counts = tf.unique_with_counts(tf.gather(tasks, order))
     groups = -(-counts // GROUP)
-    ends = tf.cumsum(counts)
-    rows = tf.gather(latent, order)
-    cut = kernels.cut()
-    shape = [None, GROUP, *image_shape]
-    made = tf.TensorArray(tf.float32, tf.size(present), element_shape=shape, infer_shape=False)
-
-    def of_task(index: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        own = rows[ends[index] - counts[index] : ends[index]]
-        finished = kernels.matrices(present[index], cut)
-        return index + 1, made.write(index, groups_of(own, finished, image_shape))
-
-    _, made = tf.while_loop(lambda index, _: index < tf.size(present), of_task, [0, made])
-    images = tf.reshape(made.concat(), [-1, *image_shape])
-    # Where each row stands among the groups, each of which is filled up.
+    # Where each row stands among the groups, each of which is filled up with zeros.
     skipped = tf.cumsum(groups * GROUP - counts, exclusive=True)
     slots = tf.range(tf.size(tasks)) + tf.repeat(skipped, counts)
+    total, length = tf.reduce_sum(groups), latent.shape[-1]
+    rows = tf.scatter_nd(slots[:, None], tf.gather(latent, order), [total * GROUP, length])
+    rows = tf.reshape(rows, [total, GROUP, length])
+    images = kernels.images(tf.repeat(present, groups), rows, shape)
+    images = tf.reshape(images, [-1, *shape])
     slot_of_row = tf.scatter_nd(order[:, None], slots, [tf.size(tasks)])
     return tf.gather(images, slot_of_row)
 
