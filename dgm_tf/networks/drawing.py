@@ -23,8 +23,9 @@ from dgm_tf.layers import FinishedLayer
 GROUP = 2
 
 _KERNEL, _TAPS = 4, 16  # side and area of the kernels that double an image
-# Rows of a product are summed in blocks: each image of a group fills whole ones.
-_BLOCK = 4
+# A processor puts so many rows (2, 4, 6 or 8) through a product at a time, and sums what is left
+# over in another order: each image of a group has a multiple of it.
+_BLOCK = 12
 
 
 class FinishedGenerator(NamedTuple):

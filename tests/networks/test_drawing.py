@@ -1,5 +1,10 @@
 """Images two rows at a time, by products, are those that transposed convolutions generate."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,3 +43,18 @@ def test_an_output_pixel_adds_up_what_a_transposed_convolution_adds(side):
     found = [sorted(each) for each in drawing._summands(side).tolist()]
     filled = [sorted([*each, *[outside] * (4 - len(each))]) for each in wanted.values()]
     assert found == filled
+
+
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_an_image_depends_on_its_own_row_alone_without_avx512(onednn):
+    """Other processors put other numbers of rows through a product at a time."""
+    switches = {"ONEDNN_MAX_CPU_ISA": "AVX2", "TF_ENABLE_ONEDNN_OPTS": onednn}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            "tests/networks/test_generator.py", "-k", "depends_on_its_own_row_alone",
+        ],
+        cwd=Path(__file__).parents[2], env=os.environ | switches,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout
