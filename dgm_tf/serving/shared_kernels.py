@@ -21,7 +21,7 @@ from dgm_tf.networks import Generator
 from dgm_tf.networks.drawing import GROUP, FinishedGenerator, as_matrix, draw_group
 
 # Memory for kernels that are cut out, of as many tasks as it is enough for, from the first on.
-CUT_BYTES = 256 * 2**20
+CUT_BYTES = 64 * 2**20
 
 _ALIGNED = 16  # numbers: a part of the cut kernels that begins at a multiple is used in place
 
