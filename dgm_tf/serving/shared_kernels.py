@@ -130,7 +130,7 @@ class SharedKernels:
         Args:
             cut: of `_cut` or `_cut_out`.
             task: int32 scalar, from 0.
-            start: of `cut` in all tasks'.
+            start: place of the first number of `cut` among those of all tasks.
         """
         shapes = tf.gather(self._root.shapes, task)
         places = (
@@ -143,7 +143,7 @@ class SharedKernels:
             for first, size, shape in zip(*map(tf.unstack, places), strict=True)
         ]
         layers = [
-            FinishedLayer(kernel, affine, block.masks and block.masks(task))
+            FinishedLayer(kernel, affine, None if block.masks is None else block.masks(task))
             for kernel, affine, block in zip(
                 others[::2], others[1::2], self._root.blocks, strict=True
             )
