@@ -1,14 +1,16 @@
 """What an exported memory costs to ask, and how that changes as tasks pile up.
 
+    python -m benchmarks.serving --memory=runs/demo
     python -m benchmarks.serving
     python -m benchmarks.serving --server
 
-Exports the memories of 2 and of 10 tasks of one class (their weights are random: costs do not
-depend on what is in them) and times mixed batches of labels of all their tasks, and batches of one
-of the ten tasks, a different one in each turn. The three take turns call by call, so that a machine
-whose speed drifts slows all alike; a ratio is the median of the ratios within a turn. `--server`
-asks through MLServer on the loopback, over gRPC, too, and then by several clients at a time, whose
-requests are merged or not. Compare the ratios; the milliseconds are this machine's.
+Exports a run's memory as it was after 2 and after 10 tasks of one class and times mixed batches of
+labels of all their tasks, and batches of one of the ten tasks, a different one in each turn. The
+three take turns call by call, so that a machine whose speed drifts slows all alike; a ratio is the
+median of the ratios within a turn. Without a run the weights are random, and the tasks reserve more
+than they do of real images. `--server` asks through MLServer on the loopback, over gRPC, too, and
+then by several clients at a time, whose requests are merged or not. Compare the ratios; the
+milliseconds are this machine's.
 """
 
 import contextlib
@@ -32,17 +34,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it 
 import tensorflow as tf
 
 from dgm_tf import randomness
+from dgm_tf.experiments.export import export_run
 from dgm_tf.learners.dgm import TaskMemory
 from dgm_tf.networks import Generator
 from dgm_tf.serving import export
 
+_MEMORY = flags.DEFINE_string(
+    "memory", None, "folder of a run that has learnt classes 0 to 9 in turn"
+)
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")
 _SIZE = flags.DEFINE_integer("generator_size", 20, "g: the generator starts with 4g, 2g, g units")
 _CHANNELS = flags.DEFINE_integer("channels", 1, "image channels")
 _CALLS = flags.DEFINE_integer("calls", 100, "calls that are timed for each figure")
 _SERVER = flags.DEFINE_boolean("server", False, "ask through MLServer, too")
 _TASKS = (2, 10)
-_BATCHES = (1, 16, 256)
+_BATCHES = (1, 16, 64, 256)
 _MIXED, _OF_ONE = "mixed", "one task"
 _CASES = ((2, _MIXED), (10, _MIXED), (10, _OF_ONE))
 _WARM = 5
@@ -92,19 +98,25 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for tasks in _TASKS:
-            done = export.export(RandomMemory(tasks), Path(folder) / f"tasks{tasks}")
+            place = Path(folder) / f"tasks{tasks}"
+            if _MEMORY.value:
+                done = export_run(_MEMORY.value, task=tasks, export_dir=place)
+            else:
+                done = export.export(RandomMemory(tasks), place)
             paths[tasks] = done.path
-            print(f"{tasks} tasks: {done.bytes / 2**20:.1f} MiB on disk")
-        _report("in process", {tasks: _in_process(path) for tasks, path in paths.items()})
+            print(f"{tasks} tasks: {done.bytes / 2**20:.2f} MiB on disk")
+        _report("in process", {tasks: _in_process(tasks, path) for tasks, path in paths.items()})
         if _SERVER.value:
             with _mlserver(Path(folder)) as asks:
                 _report("MLServer, gRPC", {tasks: asks[f"tasks{tasks}"] for tasks in _TASKS})
                 _report_clients({name: asks[name] for name in ("tasks10", "merging")})
 
 
-def _in_process(path: Path) -> Ask:
+def _in_process(tasks: int, path: Path) -> Ask:
+    start = time.perf_counter()
     model = tf.saved_model.load(str(path))
     generate = model.signatures["generate"]
+    loaded = time.perf_counter()
 
     def ask(labels: np.ndarray, key: int) -> Any:
         # The model is named here to keep it alive.
@@ -112,6 +124,9 @@ def _in_process(path: Path) -> Ask:
         inputs = {name: tf.constant(value) for name, value in _inputs(labels, key).items()}
         return generate(**inputs)["images"].numpy()
 
+    ask(np.zeros(1, np.int32), 0)
+    took = loaded - start, time.perf_counter() - loaded
+    print("{} tasks: loaded in {:.2f} s, first call {:.2f} s".format(tasks, *took))
     return ask
 
 
@@ -121,9 +136,8 @@ def _inputs(labels: np.ndarray, key: int) -> dict[str, np.ndarray]:
 
 
 def _report(where: str, asks: dict[int, Ask]) -> None:
-    print(
-        f"\n{where}; variant {_VARIANT.value}, 32x32x{_CHANNELS.value}, {_CALLS.value} calls each"
-    )
+    memory = _MEMORY.value or f"random, variant {_VARIANT.value}, 32x32x{_CHANNELS.value}"
+    print(f"\n{where}; {memory}, {_CALLS.value} calls each")
     print("batch  tasks  labels    median ms   99th percentile ms   images/s")
     for batch in _BATCHES:
         milliseconds = _timed(asks, batch)

@@ -143,7 +143,7 @@ class _LatentRows:
 
 
 def _by_task(
-    kernels: SharedKernels, tasks: tf.Tensor, latent: tf.Tensor, image_shape: Sequence[int]
+    kernels: SharedKernels, tasks: tf.Tensor, latent: tf.Tensor, shape: Sequence[int]
 ) -> tf.Tensor:
     """Images of rows of any tasks, in groups of one task, as `drawing.in_groups` makes them.
 
@@ -153,40 +153,19 @@ def _by_task(
         kernels: of all tasks.
         tasks: int32 [B], from 0.
         latent: float32 [B, latent].
-        image_shape: (S, S, C).
+        shape: (S, S, C).
     """
     order = tf.argsort(tasks, stable=True)
     present, _, counts = tf.unique_with_counts(tf.gather(tasks, order))
     groups = -(-counts // GROUP)
-    ends = tf.cumsum(groups)
     # Where each row stands among the groups, each of which is filled up with zeros.
     skipped = tf.cumsum(groups * GROUP - counts, exclusive=True)
     slots = tf.range(tf.size(tasks)) + tf.repeat(skipped, counts)
-    total = tf.reduce_sum(groups)
-    rows = tf.scatter_nd(
-        slots[:, None], tf.gather(latent, order), [total * GROUP, latent.shape[-1]]
-    )
-    rows = tf.reshape(rows, [total, GROUP, latent.shape[-1]])
-    made = tf.TensorArray(tf.float32, size=total, element_shape=[GROUP, *image_shape])
-
-    def of_task(index: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        finished = kernels.finished(present[index])
-
-        def of_group(group: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            return group + 1, made.write(group, draw(rows[group], finished))
-
-        _, made = tf.while_loop(
-            lambda group, _: group < ends[index],
-            of_group,
-            [ends[index] - groups[index], made],
-            parallel_iterations=1,
-        )
-        return index + 1, made
-
-    _, made = tf.while_loop(
-        lambda index, _: index < tf.size(present), of_task, [0, made], parallel_iterations=1
-    )
-    images = tf.reshape(made.stack(), [-1, *image_shape])
+    total, length = tf.reduce_sum(groups), latent.shape[-1]
+    rows = tf.scatter_nd(slots[:, None], tf.gather(latent, order), [total * GROUP, length])
+    rows = tf.reshape(rows, [total, GROUP, length])
+    images = kernels.images(tf.repeat(present, groups), rows, shape)
+    images = tf.reshape(images, [-1, *shape])
     slot_of_row = tf.scatter_nd(order[:, None], slots, [tf.size(tasks)])
     return tf.gather(images, slot_of_row)
 

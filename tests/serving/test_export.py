@@ -230,7 +230,7 @@ def test_only_what_the_images_need_is_held(exports, variant):
     """Weights in the union of the masks, a bit per weight and task, statistics, output layers."""
     generator = learner(variant).generator
     used = [[np.arange(LATENT), *generator.used_units(task)] for task in (1, 2, 3)]
-    expected = {"kernel": 0, "bits": 0, "affine": 0, "masks": 0, "head": 0, "units": 0}
+    expected = {"kernel": 0, "bits": 0, "affine": 0, "masks": 0, "head": 0, "units": 0, "cut": 0}
     for layer in range(3):
         inputs, units = (set().union(*(row[index] for row in used)) for index in (layer, layer + 1))
         taps = generator.blocks[layer].kernel_size ** 2
@@ -245,7 +245,7 @@ def test_only_what_the_images_need_is_held(exports, variant):
     expected["head"] = sum(16 * len(row[3]) for row in used)
     found = dict.fromkeys(expected, 0)
     for name, value in weights(exports[variant]).items():
-        if any(part in name for part in ("classifier", "save_counter", "ends")):
+        if any(part in name for part in ("classifier", "save_counter", "ends", "starts", "shapes")):
             continue
         (part,) = {part for part in expected if f"{part}/" in name} or {name}
         found[part] += value.size

@@ -1,0 +1,60 @@
+"""Images two rows at a time, by products, are those that transposed convolutions generate."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgm_tf.networks import drawing
+from tests.networks.tiny_generator import made
+
+IMAGES = [(8, (5, 4, 3)), (16, (4, 3)), (28, (6, 5)), (32, (7, 6, 5, 4))]  # 1, 4, 7, 2 pixels first
+
+
+@pytest.mark.parametrize(("side", "widths"), IMAGES)
+@pytest.mark.parametrize("variant", ["w", "a"])
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_they_are_the_images_of_the_convolutions(side, widths, variant, rows):
+    generator = made(variant, widths=widths, image_shape=(side, side, 3))
+    random = np.random.RandomState(0)
+    for block in generator.blocks:
+        block.kernel.assign(random.normal(size=block.kernel.shape))
+        block.embedding.assign(random.normal(size=block.embedding.shape) + 1)
+        block.norm.beta.assign(random.normal(size=block.norm.beta.shape))
+    generator.head.kernel.assign(random.normal(size=generator.head.kernel.shape) / 4)
+    finished = generator.finish_task(1).finished_generator(1)
+    latent = random.normal(size=(rows, generator.latent_dim)).astype(np.float32)
+    expected = drawing.drawn(latent, finished).numpy()
+    assert expected.shape == (rows, side, side, 3) and expected.std() > 0.1
+    np.testing.assert_allclose(drawing.in_groups(latent, finished), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 8])
+def test_an_output_pixel_adds_up_what_a_transposed_convolution_adds(side):
+    """Input i reaches outputs 2 i - 1 to 2 i + 2 along each axis, by taps 0 to 3."""
+    wanted = {(y, x): set() for y in range(2 * side) for x in range(2 * side)}
+    for i, j, a, b in np.ndindex(side, side, 4, 4):
+        if (at := (2 * i - 1 + a, 2 * j - 1 + b)) in wanted:
+            wanted[at].add((i * side + j) * 16 + a * 4 + b)
+    outside = side * side * 16  # a product of zeros
+    found = [sorted(each) for each in drawing._summands(side).tolist()]
+    filled = [sorted([*each, *[outside] * (4 - len(each))]) for each in wanted.values()]
+    assert found == filled
+
+
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_an_image_depends_on_its_own_row_alone_without_avx512(onednn):
+    """Other processors put other numbers of rows through a product at a time."""
+    switches = {"ONEDNN_MAX_CPU_ISA": "AVX2", "TF_ENABLE_ONEDNN_OPTS": onednn}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            "tests/networks/test_generator.py", "-k", "depends_on_its_own_row_alone",
+        ],
+        cwd=Path(__file__).parents[2], env=os.environ | switches,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout
