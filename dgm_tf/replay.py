@@ -134,7 +134,7 @@ class BalancedReplay:
         wanted = -(-batch_size * _STEPS_PER_RENEWAL // _USES)
         self._fresh = min(wanted, self._slots)
         # Made at once, whatever the number of classes: oneDNN keeps code for each number of rows.
-        self._rows = min(wanted, _FEWEST_SLOTS)
+        self._rows = min(wanted, 64 if self._slots >= 64 else _FEWEST_SLOTS)
         self._images = tf.Variable(self._first_images(), trainable=False)
         self.variables = (self._images,)
 

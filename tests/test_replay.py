@@ -140,12 +140,18 @@ def test_balanced_makes_a_new_image_for_four_drawn_whatever_the_number_of_tasks(
         assert (made, drawn) == ([8], 32)
 
 
-def test_images_are_made_as_many_at_a_time_whatever_the_number_of_classes(made):
-    for tasks in ((1,), (1, 2), (1, 2, 1)):
-        replay = balanced(after(*tasks), batch_size=32, size=160)
+@pytest.mark.parametrize("size", [400, 160])
+def test_images_are_made_as_many_at_a_time_whatever_the_number_of_classes(size, made):
+    for tasks in ((1, 1), (1, 2), (1, 2, 1)):
+        classes = sum(tasks)
+        made.clear()
+        replay = balanced(after(*tasks), batch_size=32, size=size)
+        slots = size // classes
+        at_once = 64 if slots >= 64 else 32
+        assert made == [at_once] * (classes * -(-slots // at_once))
+        made.clear()
         replay.refresh(0)
-    assert set(made) == {32}
-    assert len(made) == (5 + 2) + (3 * 2 + 2) + (4 * 2 + 2)  # 160, 53 and 40 images a class, 64 new
+        assert made == [at_once] * -(-min(64, slots) // at_once)
 
 
 def test_images_made_in_parts_are_those_of_one_noise(generator, monkeypatch):
