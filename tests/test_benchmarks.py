@@ -16,6 +16,7 @@ SMALLEST = {
     "step_cost": ["--rounds=1", "--steps=8", "--generator_size=2"],
     "many_tasks": ["--tasks=3"],
     "long_stream": ["--tasks=1"],
+    "accelerator": ["--rounds=1", "--steps=8", "--generator_size=2"],
     "stream_time": ["--seeds=0", "--", "--max_tasks=1", "--steps=4", "--generator_size=2"],
 }
 SIDES = [Side("before", "1111111", ("split_digits",)), Side("after", "2222222", ("split_digits",))]
