@@ -78,6 +78,8 @@ class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
     replay_batch: int
     consolidation_steps: int
     consolidation_start: Literal["critic", "new", "previous"]
+    penalty_fraction: float
+    consolidation_batch: int
     real_margins: float
     augmentation: Literal["none", "photo"]
     recipe: str

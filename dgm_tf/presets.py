@@ -34,7 +34,9 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "epochs": 60,
             "steps": 180,
             "critic_learning_rate": 1.2e-2,
+            "penalty_fraction": 0.25,
             "consolidation_steps": 200,
+            "consolidation_batch": 64,
             "consolidation_start": "previous",
         },
         "dgm-a": {
@@ -56,8 +58,15 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
         },
         "gan": {"epochs": 60, "steps": 180, "consolidation_steps": 200},
     },
+    # A quarter of the penalty and half of the consolidation's images are as accurate on digits, and
+    # faster. In the one run made on SVHN, A10 was 3.6 points lower with them.
     "mnist": {
-        "dgm-w": {"epochs": 24, "consolidation_steps": 1200},
+        "dgm-w": {
+            "epochs": 24,
+            "penalty_fraction": 0.25,
+            "consolidation_steps": 1200,
+            "consolidation_batch": 64,
+        },
         "dgm-a": {
             "generator_size": 20,
             "s_max": 1e5,

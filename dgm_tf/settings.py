@@ -26,7 +26,6 @@ class Recipe:
         beta_1: first decay of Adam in both networks.
         beta_2: second decay of Adam in both networks.
         annealed_fraction: fraction of a task's epochs in which masks are annealed (Eq. 3).
-        penalty_fraction: fraction of a step's images between which DGM's gradient penalty is taken.
         consolidation_learning_rate: Adam's initial rate in consolidation.
         real_weight: weight of real images in the loss of their own classes in consolidation; the
             rest is generated images of the same classes.
@@ -40,7 +39,6 @@ class Recipe:
     beta_1: float = 0.5
     beta_2: float = 0.99
     annealed_fraction: float = 0.5
-    penalty_fraction: float = 0.25
     consolidation_learning_rate: float = 3e-3
     real_weight: float = 0.5
     distillation_weight: float = 0.5
@@ -56,7 +54,6 @@ RECIPES: dict[str, Recipe] = {
         rate_decay="none",
         beta_2=0.999,
         annealed_fraction=1.0,
-        penalty_fraction=1.0,
         consolidation_learning_rate=1e-3,
         real_weight=0.0,
         distillation_weight=0.0,
@@ -355,6 +352,14 @@ class DGMSettings(ReplaySettings):
     )
     replay_batch: int = setting(32, "replayed images per step, of all old classes together")
     consolidation_start: str = _classifier_start(("critic", *CLASSIFIER_STARTS))
+    penalty_fraction: float = setting(
+        1.0,
+        "fraction of a step's images between which the gradient penalty is taken: less is faster",
+        high=1,
+    )
+    consolidation_batch: int = setting(
+        128, "generated images in a step of consolidation, beside the real ones", low=1
+    )
     real_margins: float = setting(
         0.0,
         "fraction of the generated images in consolidation whose left and right margins, a sixth "

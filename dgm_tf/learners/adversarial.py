@@ -156,7 +156,7 @@ class AdversarialPhase(TwoNetworkPhase):
         return list(zip(tf.split(scores, sizes), tf.split(logits, sizes), strict=True))
 
     def _penalty(self, images: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        count = math.ceil(self._settings.details.penalty_fraction * images.shape[0])
+        count = math.ceil(self._settings.penalty_fraction * images.shape[0])
         mix = distribution.part_drawn(randomness.uniform, [count], self.step_seed(1))
         return losses.gradient_penalty(
             lambda mixed: self.critic(mixed, training=True)[0], images[:count], fake[:count], mix

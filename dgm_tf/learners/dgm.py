@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from dgm_tf.settings import DGMSettings
 
 _CALIBRATION_IMAGES = 1024
-# Generated images in a step of consolidation, beside the real ones: twice as many took half as long
-# again and made A8 of MNIST 0.1 higher.
-_CONSOLIDATION_BATCH = 64
 
 
 class TaskMemory:
@@ -91,6 +88,8 @@ class DGM(GeneratingLearner):
                 classes; 0 leaves them out.
             consolidation_start: the classifier's initial weights: those of the task's "critic",
                 "new" ones, or the "previous" task's.
+            penalty_fraction: fraction of a step's images between which the penalty is taken.
+            consolidation_batch: generated images in a step of consolidation.
             real_margins: fraction of the images in consolidation with margins of real ones.
             augmentation: of the classifier's images: "none", or "photo" for photographs.
             recipe: constants of training, "tuned" or "paper".
@@ -175,7 +174,9 @@ class DGM(GeneratingLearner):
             classifier = self.initial_classifier(task)
         images = ConsolidationImages(
             self.balanced_replay(
-                TaskMemory(generator), "consolidation replay", batch_size=_CONSOLIDATION_BATCH
+                TaskMemory(generator),
+                "consolidation replay",
+                batch_size=settings.consolidation_batch,
             ),
             known=len(self.classes_seen),
             own_weight=settings.details.real_weight,

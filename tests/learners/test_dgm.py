@@ -462,7 +462,6 @@ def test_embeddings_are_kept_within_six():
 
 @pytest.mark.parametrize(("fraction", "count"), [(1.0, 8), (0.25, 2), (0.3, 3), (0.01, 1)])
 def test_the_penalty_is_taken_between_a_fraction_of_the_images(fraction, count, monkeypatch):
-    monkeypatch.setitem(RECIPES, "fraction", Recipe(penalty_fraction=fraction))
     given, penalty = [], losses.gradient_penalty
 
     def recorded(scores, real, fake, mix):
@@ -471,7 +470,7 @@ def test_the_penalty_is_taken_between_a_fraction_of_the_images(fraction, count, 
 
     monkeypatch.setattr(losses, "gradient_penalty", recorded)
     _, task = first_task()
-    phase = adversarial_phase(tiny("w", recipe="fraction", batch_size=8), task)
+    phase = adversarial_phase(tiny("w", penalty_fraction=fraction, batch_size=8), task)
     images, labels = next(iter(task.batches(8, epochs=1, seed=0)))
     take_step(phase, (images, labels))
     ((real, fake, mix),) = given
