@@ -38,7 +38,7 @@ class LearnerArguments(MethodArguments, _OwnParts, total=False):
     critic_size: int
     consolidation_steps: int
     consolidation_start: Literal["new", "previous"]
-    augmentation: Literal["none", "photo"]
+    augmentation: Literal["none", "photo", "mirror"]
     recipe: str
     jit_compile: bool
 
@@ -81,7 +81,7 @@ class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
     penalty_fraction: float
     consolidation_batch: int
     real_margins: float
-    augmentation: Literal["none", "photo"]
+    augmentation: Literal["none", "photo", "mirror"]
     recipe: str
     jit_compile: bool
 

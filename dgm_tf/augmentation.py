@@ -48,6 +48,17 @@ def distorted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return moved + noise * (_NOISE * tf.abs(loudness)[:, None, None, None])
 
 
+def mirrored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Images half of which, chosen at random, have left and right exchanged.
+
+    Args:
+        images: float32 [B, S, S, C].
+        seed: int32 [2].
+    """
+    draws = distribution.part_drawn(randomness.uniform, [tf.shape(images)[0]], seed)
+    return tf.where((draws < 0.5)[:, None, None, None], images[:, :, ::-1], images)
+
+
 def recoloured(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Images of other contrast, brightness and tint, half of them inverted, each in its own way.
 

@@ -17,6 +17,37 @@ def generator_loss(fake_scores: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_mean(fake_scores)
 
 
+def relativistic_critic_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+    """Critic of a relativistic pairing GAN, `E[softplus(D(fake) - D(real))]`.
+
+    Only the difference of a real and a generated image counts (Jolicoeur-Martineau 2019), so that
+    leaving out a part of the real images costs the generator something wherever they are, and not
+    only where the critic puts its threshold (Sun et al. 2020; Huang et al. 2024).
+
+    Args:
+        real_scores: float32 [B].
+        fake_scores: float32 [B]; an image is paired with the real one of its row.
+    """
+    return tf.reduce_mean(tf.nn.softplus(fake_scores - real_scores))
+
+
+def relativistic_generator_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+    """Generator of the same, `E[softplus(D(real) - D(fake))]`; arguments as the critic's."""
+    return relativistic_critic_loss(fake_scores, real_scores)
+
+
+def slope_penalty(critic_scores: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    """`E[||grad D(x)||^2]`: a critic must be flat where the images are (Mescheder et al. 2018).
+
+    On as many real as generated images it is the mean of R1 and R2.
+
+    Args:
+        critic_scores: images [B, H, W, C] -> scores [B].
+        images: float32 [B, H, W, C].
+    """
+    return tf.reduce_mean(_squared_slopes(critic_scores, images))
+
+
 def gradient_penalty(
     critic_scores: Callable[[tf.Tensor], tf.Tensor],
     real: tf.Tensor,
@@ -32,14 +63,19 @@ def gradient_penalty(
         mix: interpolation factor float32 [B] in [0, 1], one per sample.
     """
     mix = mix[:, None, None, None]
-    images = mix * real + (1.0 - mix) * fake
+    squares = _squared_slopes(critic_scores, mix * real + (1.0 - mix) * fake)
+    # The root's slope at 0 is infinite: a critic that ignores its input would give NaN.
+    return tf.reduce_mean(tf.square(tf.sqrt(squares + _TINY) - 1.0))
+
+
+def _squared_slopes(
+    critic_scores: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+) -> tf.Tensor:
+    """`||grad D(x)||^2` of each image, the norm over all pixels and channels; float32 [B]."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         scores = critic_scores(images)
-    gradients = tape.gradient(scores, images)
-    # The root's slope at 0 is infinite: a critic that ignores its input would give NaN.
-    norms = tf.sqrt(tf.reduce_sum(tf.square(gradients), axis=[1, 2, 3]) + _TINY)
-    return tf.reduce_mean(tf.square(norms - 1.0))
+    return tf.reduce_sum(tf.square(tape.gradient(scores, images)), axis=[1, 2, 3])
 
 
 def class_loss(

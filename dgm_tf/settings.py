@@ -11,7 +11,7 @@ from dgm_tf.errors import InputError
 VARIANTS = ("w", "a")
 REPLAY_MODES = ("balanced", "full")
 CLASSIFIER_STARTS = ("new", "previous")
-AUGMENTATIONS = ("none", "photo")
+AUGMENTATIONS = ("none", "photo", "mirror")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")  # no setting: a run may change them
 
 
@@ -20,6 +20,8 @@ class Recipe:
     """Constants of training in which the papers' recipes and ours differ.
 
     Attributes:
+        adversarial_loss: "wasserstein", with a penalty between real and generated images, or
+            "relativistic", with a penalty at both; only DGM has the second.
         critic_norm: normalisation in DGM's critic and in every classifier: "none" or "batch".
         critic_initializer: their initial weights: "normal" (standard deviation 0.02) or "he".
         rate_decay: of both networks' rates over a task: "none" or "cosine" (to 0).
@@ -33,6 +35,7 @@ class Recipe:
             classes in consolidation; the rest is cross-entropy with labels.
     """
 
+    adversarial_loss: str = "relativistic"
     critic_norm: str = "none"
     critic_initializer: str = "he"
     rate_decay: str = "cosine"
@@ -49,6 +52,7 @@ RECIPES: dict[str, Recipe] = {
     "tuned": Recipe(),
     # Ostapenko et al. 2018.
     "paper": Recipe(
+        adversarial_loss="wasserstein",
         critic_norm="batch",
         critic_initializer="normal",
         rate_decay="none",
@@ -61,8 +65,9 @@ RECIPES: dict[str, Recipe] = {
 }
 # Of the conditional GAN that the other methods share; the papers' is that of Wu et al. 2018.
 GAN_RECIPES: dict[str, Recipe] = {
-    "tuned": Recipe(beta_2=0.999),
+    "tuned": Recipe(adversarial_loss="wasserstein", beta_2=0.999),
     "paper": Recipe(
+        adversarial_loss="wasserstein",
         critic_initializer="normal",
         rate_decay="none",
         beta_1=0.0,
@@ -221,8 +226,9 @@ class LearnerSettings(MethodSettings):
     consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
     augmentation: str = setting(
         "none",
-        "of the classifier's images, on top of small rotations, zooms, shifts and noise: none, or "
-        "photo (contrast, brightness and tint vary, and half of the images are inverted)",
+        "of the classifier's images, on top of small rotations, zooms, shifts and noise: none, "
+        "photo (contrast, brightness and tint vary, and half of the images are inverted) or mirror "
+        "(half of the images are mirrored, for things without a left and a right)",
         choices=AUGMENTATIONS,
     )
     recipe: str = setting(
@@ -354,7 +360,7 @@ class DGMSettings(ReplaySettings):
     consolidation_start: str = _classifier_start(("critic", *CLASSIFIER_STARTS))
     penalty_fraction: float = setting(
         1.0,
-        "fraction of a step's images between which the gradient penalty is taken: less is faster",
+        "fraction of a step's images that the gradient penalty is taken of: less is faster",
         high=1,
     )
     consolidation_batch: int = setting(

@@ -7,6 +7,7 @@ from dgm_tf import augmentation, randomness
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.networks import Critic
 from dgm_tf.presets import settings_for
+from dgm_tf.settings import AUGMENTATIONS
 
 SEED = randomness.pair(3, "test")
 
@@ -53,6 +54,14 @@ def test_the_seed_decides_it():
     assert (recoloured(given, randomness.pair(4, "test")) != first).mean() > 0.9
 
 
+def test_half_of_the_images_are_mirrored_and_nothing_else_changes():
+    given = images()
+    made = augmentation.mirrored(given, SEED).numpy()
+    turned = (made == given[:, :, ::-1]).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(made[~turned], given[~turned])
+    assert np.mean(turned) == pytest.approx(0.5, abs=0.08)
+
+
 class Pictures:
     """A replay of eight fixed images."""
 
@@ -60,13 +69,16 @@ class Pictures:
         return np.tile(images(8, channels=1), [1, 2, 2, 1]), np.arange(8, dtype=np.int32) % 2
 
 
-@pytest.mark.parametrize("kind", ["none", "photo"])
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
 def test_the_classifier_sees_images_as_its_settings_say(kind, monkeypatch):
     classifier = Critic((16, 16, 1), 2, size=2)
     classifier.build()
     seen = []
     monkeypatch.setattr(augmentation, "distorted", lambda given, seed: given)
-    monkeypatch.setattr(augmentation, "recoloured", lambda given, seed: seen.append(1) or given)
+    for way in ("recoloured", "mirrored"):
+        monkeypatch.setattr(
+            augmentation, way, lambda given, seed, way=way: seen.append(way) or given
+        )
     phase = ClassifierPhase(
         classifier,
         settings_for("digits", augmentation=kind),
@@ -76,7 +88,7 @@ def test_the_classifier_sees_images_as_its_settings_say(kind, monkeypatch):
         images=ConsolidationImages(Pictures()),
     )
     phase.train_step(None)
-    assert len(seen) == (1 if kind == "photo" else 0)
+    assert seen == {"none": [], "photo": ["recoloured"], "mirror": ["mirrored"]}[kind]
 
 
 def test_real_margins_come_from_the_real_images_only():

@@ -26,6 +26,30 @@ def test_generator_wants_its_images_scored_high():
     np.testing.assert_allclose(losses.generator_loss(SCORES), -SCORES.mean(), rtol=1e-5)
 
 
+def test_in_a_relativistic_pair_only_the_difference_counts():
+    critic = np.log1p(np.exp(np.float64(OTHERS) - SCORES)).mean()
+    found = losses.relativistic_critic_loss(SCORES, OTHERS)
+    np.testing.assert_allclose(found, critic, rtol=1e-5)
+    moved = losses.relativistic_critic_loss(SCORES + 5, OTHERS + 5)
+    np.testing.assert_allclose(moved, critic, rtol=1e-5)
+    generator = np.log1p(np.exp(np.float64(SCORES) - OTHERS)).mean()
+    found = losses.relativistic_generator_loss(SCORES, OTHERS)
+    np.testing.assert_allclose(found, generator, rtol=1e-5)
+
+
+def test_slope_penalty_is_the_mean_squared_slope_at_the_images():
+    slope = RANDOM.normal(size=(4, 4, 3)).astype(np.float32)
+    linear = losses.slope_penalty(
+        lambda images: tf.reduce_sum(images * slope, axis=[1, 2, 3]), tf.constant(REAL)
+    )
+    np.testing.assert_allclose(linear, np.square(slope).sum(), rtol=1e-5)
+    # For D(x) = |x|^2 / 2 the slope is x itself.
+    squared = losses.slope_penalty(
+        lambda images: tf.reduce_sum(images**2, axis=[1, 2, 3]) / 2, tf.constant(REAL)
+    )
+    np.testing.assert_allclose(squared, np.square(REAL).sum((1, 2, 3)).mean(), rtol=1e-5)
+
+
 def test_class_loss_is_the_mean_cross_entropy():
     logits, positions = RANDOM.normal(size=(6, 4)), RANDOM.randint(0, 4, 6)
     expected = cross_entropy(logits, positions)

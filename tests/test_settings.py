@@ -39,6 +39,7 @@ def test_the_paper_preset_has_the_numbers_of_the_reference_experiments(dataset, 
     assert (settings.augmentation, settings.real_margins) == ("none", 0)
     assert settings.penalty_fraction == 1
     assert settings.details == Recipe(
+        adversarial_loss="wasserstein",
         critic_norm="batch",
         critic_initializer="normal",
         rate_decay="none",

@@ -57,6 +57,10 @@ class AdversarialPhase(TwoNetworkPhase):
         self._positions = positions
         self._replay = replay
         self._known = sum(generator.finished)  # classes of finished tasks
+        self._relativistic = settings.details.adversarial_loss == "relativistic"
+        self._critic_loss = (
+            losses.relativistic_critic_loss if self._relativistic else losses.critic_loss
+        )
         self._annealing = {
             "steps_per_epoch": steps_per_epoch,
             "epochs": epochs,
@@ -101,7 +105,7 @@ class AdversarialPhase(TwoNetworkPhase):
             with tape.stop_recording():
                 logs = self._update_critic(images, positions, fake)
             # The critic has just learnt from these very images; making others would cost a pass.
-            terms = self._generator_losses(fake, positions, masks)
+            terms = self._generator_losses(images, fake, positions, masks)
         gradients = tape.gradient(terms["loss"], self.generator.differentiated(masks))
         gradients = self.generator.gated(gradients, masks, epoch_scale=epoch_scale)
         self._generator_optimizer.apply(gradients, self._generator_variables)
@@ -128,7 +132,7 @@ class AdversarialPhase(TwoNetworkPhase):
         logs = {}
         with tf.GradientTape() as tape:
             (real_scores, real_logits), (fake_scores, _), *old = self._criticised(groups)
-            source = losses.critic_loss(real_scores, fake_scores)
+            source = self._critic_loss(real_scores, fake_scores)
             classification = losses.class_loss(real_logits, positions)
             if replayed is not None:
                 old_logits = old[0][1]
@@ -156,17 +160,30 @@ class AdversarialPhase(TwoNetworkPhase):
         return list(zip(tf.split(scores, sizes), tf.split(logits, sizes), strict=True))
 
     def _penalty(self, images: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        count = math.ceil(self._settings.penalty_fraction * images.shape[0])
+        def scores(given: tf.Tensor) -> tf.Tensor:
+            return self.critic(given, training=True)[0]
+
+        fraction = self._settings.penalty_fraction
+        if self._relativistic:  # at images of both kinds, as many in all
+            count = math.ceil(fraction * images.shape[0] / 2)
+            return losses.slope_penalty(scores, tf.concat([images[:count], fake[:count]], axis=0))
+        count = math.ceil(fraction * images.shape[0])
         mix = distribution.part_drawn(randomness.uniform, [count], self.step_seed(1))
-        return losses.gradient_penalty(
-            lambda mixed: self.critic(mixed, training=True)[0], images[:count], fake[:count], mix
-        )
+        return losses.gradient_penalty(scores, images[:count], fake[:count], mix)
 
     def _generator_losses(
-        self, fake: tf.Tensor, positions: tf.Tensor, masks: Sequence[tf.Tensor]
+        self,
+        images: tf.Tensor,
+        fake: tf.Tensor,
+        positions: tf.Tensor,
+        masks: Sequence[tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         scores, logits = self.critic(fake, training=True)
-        source = losses.generator_loss(scores)
+        if self._relativistic:
+            real_scores = tf.stop_gradient(self.critic(images, training=True)[0])
+            source = losses.relativistic_generator_loss(real_scores, scores)
+        else:
+            source = losses.generator_loss(scores)
         classification = losses.class_loss(logits, positions)
         sparsity = self.generator.taken(masks) / self._free
         loss = source + self._settings.class_weight * classification

@@ -84,7 +84,7 @@ class ClassifierPhase(Phase):
         self.classifier = classifier
         self._positions = positions
         self._images = images
-        self._photo = settings.augmentation == "photo"
+        self._augmentation = settings.augmentation
         self._teacher = teacher
         self._distillation_weight = settings.details.distillation_weight
         self._variables = classifier.trainable_class_variables()
@@ -120,8 +120,10 @@ class ClassifierPhase(Phase):
         """
         images, positions, weights = self._examples(data)
         images = augmentation.distorted(images, self.step_seed(0))
-        if self._photo:
+        if self._augmentation == "photo":
             images = augmentation.recoloured(images, self.step_seed(1))
+        elif self._augmentation == "mirror":
+            images = augmentation.mirrored(images, self.step_seed(1))
         if self._images is not None and self._images.margins:
             images = augmentation.with_real_margins(
                 images,

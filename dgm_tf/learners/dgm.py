@@ -91,7 +91,8 @@ class DGM(GeneratingLearner):
             penalty_fraction: fraction of a step's images between which the penalty is taken.
             consolidation_batch: generated images in a step of consolidation.
             real_margins: fraction of the images in consolidation with margins of real ones.
-            augmentation: of the classifier's images: "none", or "photo" for photographs.
+            augmentation: of the classifier's images: "none", "photo" for photographs of signs and
+                numbers, "mirror" for things without a left and a right.
             recipe: constants of training, "tuned" or "paper".
             seed: source of all randomness.
             jit_compile: compile training steps by XLA; for accelerators.

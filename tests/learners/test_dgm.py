@@ -461,7 +461,7 @@ def test_embeddings_are_kept_within_six():
 
 
 @pytest.mark.parametrize(("fraction", "count"), [(1.0, 8), (0.25, 2), (0.3, 3), (0.01, 1)])
-def test_the_penalty_is_taken_between_a_fraction_of_the_images(fraction, count, monkeypatch):
+def test_the_papers_penalty_is_taken_between_a_fraction_of_the_images(fraction, count, monkeypatch):
     given, penalty = [], losses.gradient_penalty
 
     def recorded(scores, real, fake, mix):
@@ -470,12 +470,49 @@ def test_the_penalty_is_taken_between_a_fraction_of_the_images(fraction, count, 
 
     monkeypatch.setattr(losses, "gradient_penalty", recorded)
     _, task = first_task()
-    phase = adversarial_phase(tiny("w", penalty_fraction=fraction, batch_size=8), task)
+    changes = {"recipe": "paper", "penalty_fraction": fraction, "batch_size": 8}
+    phase = adversarial_phase(tiny("w", **changes), task)
     images, labels = next(iter(task.batches(8, epochs=1, seed=0)))
     take_step(phase, (images, labels))
     ((real, fake, mix),) = given
     np.testing.assert_array_equal(real, images[:count])
     assert real.shape == fake.shape and mix.shape == (count,)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(1.0, 4), (0.25, 1), (0.3, 2)])
+def test_the_relativistic_penalty_is_taken_at_as_many_real_and_generated_images(
+    fraction, count, monkeypatch
+):
+    given, penalty = [], losses.slope_penalty
+    monkeypatch.setattr(
+        losses,
+        "slope_penalty",
+        lambda scores, images: given.append(images.numpy()) or penalty(scores, images),
+    )
+    _, task = first_task()
+    phase = adversarial_phase(tiny("w", penalty_fraction=fraction, batch_size=8), task)
+    images, labels = next(iter(task.batches(8, epochs=1, seed=0)))
+    take_step(phase, (images, labels))
+    ((at,),) = (given,)
+    assert len(at) == 2 * count
+    np.testing.assert_array_equal(at[:count], images[:count])
+    assert not np.isin(at[count:], images.numpy()).all()
+
+
+def test_a_generator_is_judged_next_to_the_real_images_of_its_step(monkeypatch):
+    pairs, loss = [], losses.relativistic_generator_loss
+    monkeypatch.setattr(
+        losses,
+        "relativistic_generator_loss",
+        lambda real, fake: pairs.append((real, fake)) or loss(real, fake),
+    )
+    _, task = first_task()
+    phase = adversarial_phase(tiny("w", batch_size=8), task)
+    images, labels = next(iter(task.batches(8, epochs=1, seed=0)))
+    take_step(phase, (images, labels))
+    ((real, fake),) = pairs
+    np.testing.assert_allclose(real, phase.critic(images)[0], rtol=1e-4, atol=1e-5)
+    assert real.shape == fake.shape and not np.allclose(real, fake)
 
 
 def test_both_optimizers_forget_as_fast_as_the_recipe_says(monkeypatch):
