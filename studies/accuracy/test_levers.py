@@ -1,0 +1,55 @@
+"""What a lever is measured by: held-out images, and the settings that it names."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dgm_tf.stream import TaskStream
+from studies.accuracy import levers
+
+CHANGE = (
+    "steps=2,epochs=1,generator_size=2,critic_size=2,latent_dim=16,consolidation_steps=2,"
+    "adversarial_loss=wasserstein"
+)
+
+
+class Recogniser:
+    """An oracle that takes everything for class 3, by four features of the brightness."""
+
+    @staticmethod
+    def of(stream):
+        return Recogniser()
+
+    def classify(self, images):
+        return np.full(len(images), 3)
+
+    def features(self, images):
+        return images.reshape(len(images), -1)[:, 100:104].astype(np.float64)
+
+
+def test_a_lever_is_measured_on_held_out_images_alone(tmp_path, monkeypatch, capsys):
+    doors, used = [], []
+    door = TaskStream.seen_validation
+    monkeypatch.setattr(levers, "Oracle", Recogniser)
+    monkeypatch.setattr(levers, "_STEPS", 2)
+    monkeypatch.setattr(TaskStream, "seen_test", lambda *arguments: pytest.fail("test images"))
+    monkeypatch.setattr(
+        TaskStream, "seen_validation", lambda self, task: doors.append(task) or door(self, task)
+    )
+    learner = levers.dgm_tf.DGM
+    monkeypatch.setattr(
+        levers.dgm_tf, "DGM", lambda settings: used.append(settings) or learner(settings)
+    )
+    rows = tmp_path / "new" / "rows.jsonl"
+    levers.main(["--dataset=digits", f"--change={CHANGE}", "--seed=5", f"--rows={rows}"])
+    row = json.loads(rows.read_text())
+    assert row == json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (row["dataset"], row["change"], row["seed"]) == ("digits", CHANGE, 5)
+    assert len(row["accuracy"]) == len(row["seconds"]) == 4 and row["accuracy"][0] == 100
+    assert len(row["taught"]) == 3 and row["recognised"] == [100, 0, 0, 0]
+    assert len(doors) == 5 and row["parameters"] > 0
+    (settings,) = used
+    assert (settings.seed, settings.epochs, settings.generator_size) == (5, 1, 2)
+    assert settings.details.adversarial_loss == "wasserstein"
+    assert settings.details.critic_norm == "none"
