@@ -1,12 +1,12 @@
-"""Measures a change of settings on held-out images: four classes that are easily confused.
+"""Measures changed settings on held-out images, those of classes that are easily confused.
 
     python -m studies.accuracy.levers --dataset=svhn_cropped --seed=0
     python -m studies.accuracy.levers --dataset=svhn_cropped --seed=0 --change=sparsity=0.04
-    python -m studies.accuracy.levers --dataset=svhn_cropped --change=adversarial_loss=wasserstein
+    python -m studies.accuracy.levers --dataset=digits --tasks=10 --change=class_weight=0.1
 
-DGMw learns four tasks of one class each. No test image has a say, so that defaults may be chosen by
-what comes out. Seconds are of all cores: with one thread, two changes run side by side and their
-seconds can be compared.
+DGMw learns tasks of one class each, four unless told otherwise. No test image has a say, so that
+defaults may be chosen by what comes out. Seconds are of all cores: with one thread, two changes run
+side by side and their seconds can be compared.
 """
 
 import argparse
@@ -38,7 +38,6 @@ CLASS_ORDERS: Mapping[str, Sequence[int]] = {
     "svhn_cropped": (3, 5, 8, 6, 0, 1, 2, 4, 7, 9),
     "cifar10": (0, 1, 4, 8, 2, 3, 5, 6, 7, 9),
 }
-_TASKS = 4
 _GENERATED = 2000  # images of each class that a classifier is taught by
 _COMPARED = 500
 _STEPS, _BATCH, _RATE, _TEACHINGS = 1000, 128, 3e-3, 3
@@ -47,14 +46,20 @@ _NAME = "changed"  # of the recipe that a change makes
 
 
 def measure(
-    dataset: str, changes: Mapping[str, Any], seed: int, *, data_dir: str | None = None
+    dataset: str,
+    changes: Mapping[str, Any],
+    seed: int,
+    *,
+    tasks: int = 4,
+    data_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Learns four tasks and returns what held-out images say of them.
+    """Learns the first tasks and returns what held-out images say of them.
 
     Args:
         dataset: a name of `CLASS_ORDERS`.
         changes: settings and constants of the recipe, by name.
         seed: of the learner; images are held out by seed 0.
+        tasks: their number.
         data_dir: where prepared data is.
 
     Returns:
@@ -73,13 +78,13 @@ def measure(
     oracle = Oracle.of(stream)
     learner = dgm_tf.DGM(_settings(dataset, changes, seed))
     accuracy, seconds = [], []
-    for task in stream.tasks(last=_TASKS):
+    for task in stream.tasks(last=tasks):
         began = time.process_time()
         learner.learn(task, verbose=0)
         seconds.append(round(time.process_time() - began, 1))
         accuracy.append(100 * learner.evaluate(stream.seen_validation(task)).average_accuracy)
     real, labels = map(
-        np.concatenate, zip(*stream.seen_validation(_TASKS).as_numpy_iterator(), strict=True)
+        np.concatenate, zip(*stream.seen_validation(tasks).as_numpy_iterator(), strict=True)
     )
     generated = {
         label: learner.generate(np.full(_GENERATED, label, np.int32), seed=9)
@@ -156,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", choices=CLASS_ORDERS, required=True)
     parser.add_argument("--change", help="NAME=VALUE,... of settings or constants of the recipe")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", type=int, default=4, help="of one class each")
     parser.add_argument("--threads", type=int, help="threads of TensorFlow; default: its own")
     parser.add_argument("--rows", default="runs/levers.jsonl", help="file that gains a line")
     parser.add_argument("--data_dir", help="where prepared data is")
@@ -164,8 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(given.threads)
         tf.config.threading.set_inter_op_parallelism_threads(given.threads)
     changes = read_changes(given.change) if given.change else {}
-    found = measure(given.dataset, changes, given.seed, data_dir=given.data_dir)
-    row = {"dataset": given.dataset, "change": given.change or "", "seed": given.seed, **found}
+    found = measure(given.dataset, changes, given.seed, tasks=given.tasks, data_dir=given.data_dir)
+    row = {"dataset": given.dataset, "tasks": given.tasks, "change": given.change or ""}
+    row |= {"seed": given.seed} | found
     path = Path(given.rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
