@@ -88,7 +88,7 @@ class DGM(GeneratingLearner):
                 classes; 0 leaves them out.
             consolidation_start: the classifier's initial weights: those of the task's "critic",
                 "new" ones, or the "previous" task's.
-            penalty_fraction: fraction of a step's images between which the penalty is taken.
+            penalty_fraction: fraction of a step's images that the penalty is taken of.
             consolidation_batch: generated images in a step of consolidation.
             real_margins: fraction of the images in consolidation with margins of real ones.
             augmentation: of the classifier's images: "none", "photo" for photographs of signs and

@@ -98,12 +98,26 @@ def changed_settings(dataset: str, name: str) -> dict[str, Any]:
 
 def settings_of(dataset: str, name: str, seed: int) -> dgm_tf.DGMSettings:
     """Returns the settings of an ablation, whose recipe is registered if it is another one."""
-    changed = changed_settings(dataset, name) | {"seed": seed}
-    of_recipe = {key: changed.pop(key) for key in _RECIPE & set(changed)}
+    return settings_with(dataset, changed_settings(dataset, name), seed, recipe=name)
+
+
+def settings_with(
+    dataset: str, changed: Mapping[str, Any], seed: int, *, recipe: str
+) -> dgm_tf.DGMSettings:
+    """Returns a data set's settings with some changed.
+
+    Args:
+        dataset: name of the data set.
+        changed: settings and constants of the recipe, by name.
+        seed: of the learner.
+        recipe: the name by which a recipe with changed constants is registered.
+    """
+    others = {**changed, "seed": seed}
+    of_recipe = {key: others.pop(key) for key in _RECIPE & set(others)}
     if of_recipe:
-        RECIPES[name] = dataclasses.replace(RECIPES["tuned"], **of_recipe)
-        changed["recipe"] = name
-    return dgm_tf.settings_for(dataset, **changed)
+        RECIPES[recipe] = dataclasses.replace(RECIPES["tuned"], **of_recipe)
+        others["recipe"] = recipe
+    return dgm_tf.settings_for(dataset, **others)
 
 
 def learn(dataset: str, name: str, seed: int, *, data_dir: str | None = None) -> Row:

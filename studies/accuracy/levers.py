@@ -10,7 +10,6 @@ side by side and their seconds can be compared.
 """
 
 import argparse
-import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -19,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras.optimizers.schedules import CosineDecay
 
 import dgm_tf
-from dgm_tf import augmentation, losses, randomness
+from dgm_tf import randomness
+from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.learners.phase import new_adam
+from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.networks import Critic
-from dgm_tf.settings import RECIPES, Recipe
+from studies.accuracy.ablations import settings_with
 from studies.accuracy.quality import quality
 from studies.accuracy.retrain import read_changes
 
@@ -40,9 +39,7 @@ CLASS_ORDERS: Mapping[str, Sequence[int]] = {
 }
 _GENERATED = 2000  # images of each class that a classifier is taught by
 _COMPARED = 500
-_STEPS, _BATCH, _RATE, _TEACHINGS = 1000, 128, 3e-3, 3
-_RECIPE = {field.name for field in dataclasses.fields(Recipe)}
-_NAME = "changed"  # of the recipe that a change makes
+_STEPS, _BATCH, _TEACHINGS = 1000, 128, 3
 
 
 def measure(
@@ -76,16 +73,15 @@ def measure(
         data_dir=data_dir,
     )
     oracle = Oracle.of(stream)
-    learner = dgm_tf.DGM(_settings(dataset, changes, seed))
+    learner = dgm_tf.DGM(settings_with(dataset, changes, seed, recipe="changed"))
     accuracy, seconds = [], []
     for task in stream.tasks(last=tasks):
         began = time.process_time()
         learner.learn(task, verbose=0)
         seconds.append(round(time.process_time() - began, 1))
         accuracy.append(100 * learner.evaluate(stream.seen_validation(task)).average_accuracy)
-    real, labels = map(
-        np.concatenate, zip(*stream.seen_validation(tasks).as_numpy_iterator(), strict=True)
-    )
+    held_out = stream.seen_validation(tasks)
+    real, labels = map(np.concatenate, zip(*held_out.as_numpy_iterator(), strict=True))
     generated = {
         label: learner.generate(np.full(_GENERATED, label, np.int32), seed=9)
         for label in learner.classes_seen
@@ -94,8 +90,7 @@ def measure(
         quality(oracle, label, real[labels == label][:_COMPARED], images[:_COMPARED])
         for label, images in generated.items()
     ]
-    photo = learner.settings.augmentation == "photo"
-    taught = [_taught(generated, real, labels, each, photo) for each in range(_TEACHINGS)]
+    taught = [_taught(dataset, generated, held_out, each) for each in range(_TEACHINGS)]
     columns = ("recognised", "distance", "precision", "recall")
     return {
         "accuracy": accuracy,
@@ -106,54 +101,38 @@ def measure(
     }
 
 
-def _settings(dataset: str, changes: Mapping[str, Any], seed: int) -> dgm_tf.DGMSettings:
-    of_recipe = {name: value for name, value in changes.items() if name in _RECIPE}
-    others = {name: value for name, value in changes.items() if name not in _RECIPE}
-    if of_recipe:
-        RECIPES[_NAME] = dataclasses.replace(RECIPES["tuned"], **of_recipe)
-        others["recipe"] = _NAME
-    return dgm_tf.settings_for(dataset, seed=seed, **others)
-
-
 def _taught(
-    generated: Mapping[int, np.ndarray],
-    real: np.ndarray,
-    labels: np.ndarray,
-    seed: int,
-    photo: bool,
+    dataset: str, generated: Mapping[int, np.ndarray], held_out: tf.data.Dataset, seed: int
 ) -> float:
     """Accuracy in percent, on real images, of a classifier that saw generated ones only.
 
-    Classifiers of the learner's kind, one for each seed. Ravuri & Vinyals 2019 call the measure the
-    classification accuracy score.
+    It is trained as in joint training, whatever has been changed of the learner. Ravuri & Vinyals
+    2019 call the measure the classification accuracy score.
     """
+    classes = np.array([*generated])
     images = tf.constant(np.concatenate([*generated.values()]))
-    positions = tf.constant(np.repeat(np.arange(len(generated)), _GENERATED), tf.int32)
-    classifier = Critic(real.shape[1:], len(generated), size=16, initializer="he", seed=seed)
+    positions = tf.repeat(tf.range(len(classes)), _GENERATED)
+    classifier = Critic(images.shape[1:], len(classes), size=16, initializer="he", seed=seed)
     classifier.build()
-    variables = classifier.trainable_class_variables()
-    optimizer = new_adam(CosineDecay(_RATE, _STEPS), variables)
-    key = randomness.pair(seed, "taught")
+    phase = ClassifierPhase(
+        classifier,
+        dgm_tf.settings_for(dataset, "joint"),
+        positions=tf.range(len(classes)),
+        steps=_STEPS,
+        seed=randomness.pair(seed, "taught"),
+    )
+    rows = np.random.default_rng(seed).integers(len(images), size=(_STEPS, _BATCH))
 
-    @tf.function(autograph=False)
-    def step(number: tf.Tensor) -> None:
-        drawn = randomness.fold(key, number)
-        rows = randomness.integers([_BATCH], randomness.fold(drawn, 0), len(images))
-        batch = augmentation.distorted(tf.gather(images, rows), randomness.fold(drawn, 1))
-        if photo:
-            batch = augmentation.recoloured(batch, randomness.fold(drawn, 2))
-        with tf.GradientTape() as tape:
-            logits = classifier.class_logits(batch, training=True)
-            loss = losses.class_loss(logits, tf.gather(positions, rows))
-        optimizer.apply(tape.gradient(loss, variables), variables)
+    def batches(start: int) -> tf.data.Dataset:
+        drawn = tf.data.Dataset.from_tensor_slices(rows[start:])
+        return drawn.map(lambda row: (tf.gather(images, row), tf.gather(positions, row)))
 
-    for number in range(_STEPS):
-        step(tf.constant(number))
-    found = np.concatenate(
-        [classifier.class_logits(real[first:][:500]) for first in range(0, len(real), 500)]
-    ).argmax(axis=1)
-    hits = [np.mean(found[labels == label] == place) for place, label in enumerate(generated)]
-    return 100 * float(np.mean(hits))
+    phase.run(batches, epochs=1, steps_per_epoch=_STEPS)
+
+    def classify(given: np.ndarray) -> np.ndarray:
+        return classes[classifier.class_logits(given).numpy().argmax(axis=1)]
+
+    return 100 * evaluate(classify, held_out).average_accuracy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -493,7 +493,7 @@ def test_the_relativistic_penalty_is_taken_at_as_many_real_and_generated_images(
     phase = adversarial_phase(tiny("w", penalty_fraction=fraction, batch_size=8), task)
     images, labels = next(iter(task.batches(8, epochs=1, seed=0)))
     take_step(phase, (images, labels))
-    ((at,),) = (given,)
+    (at,) = given
     assert len(at) == 2 * count
     np.testing.assert_array_equal(at[:count], images[:count])
     assert not np.isin(at[count:], images.numpy()).all()
