@@ -1,4 +1,4 @@
-"""docs/own-parts.md: every block runs, one after the other, and its table is the networks' own."""
+"""docs/how-to/networks.md: every block runs, and its table is that of the networks."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import dgm_tf
 from dgm_tf import presets, sizes
 from dgm_tf.registry import METHODS
 
-PAGE = Path(__file__).parents[1] / "docs" / "own-parts.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "networks.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 TINY = {"epochs": 1, "consolidation_steps": 2, "generator_size": 2, "critic_size": 2}
 

@@ -51,7 +51,7 @@ def test_every_name_is_there_and_an_editor_finds_it_in_the_same_place():
     assert learners <= set(dgm_tf.__all__)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/python.md"])
 def test_the_pages_name_what_is_there(page):
     named = re.findall(r"\bdgm_tf\.([A-Za-z]\w*)", (ROOT / page).read_text())
     modules = {path.stem for path in (ROOT / "dgm_tf").iterdir()}

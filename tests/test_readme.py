@@ -13,7 +13,7 @@ from dgm_tf.tuning import space
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-TUNING = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+TUNING = (ROOT / "docs" / "how-to" / "tune.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
 NO_COMMANDS = ("train", "__main__")
 MODULES = {

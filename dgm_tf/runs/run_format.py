@@ -43,7 +43,7 @@ _BY_TASK = Leaf(
 )
 
 OPEN = "open"  # the kind of a memory's stream: it has no last task
-GEOMETRY = 1  # version of the rules by which it reads pictures; docs/memory.md has them
+GEOMETRY = 1  # version of the rules by which it reads pictures; docs/how-to/memory.md has them
 
 _DESCRIPTION = {
     **dict.fromkeys(("scenario", "learner", "command", "date"), TEXT),

@@ -1,4 +1,4 @@
-"""docs/serving.md's part on phones, word for word, and its files run by TensorFlow Lite."""
+"""docs/how-to/serve.md's part on phones, word for word, and its files run by TensorFlow Lite."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import dgm_tf
 
-PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"
 SMALL = {
     "generator_size": 4, "critic_size": 8, "latent_dim": 16, "epochs": 1, "consolidation_steps": 40,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""docs/serving.md, run word for word: real servers on the loopback, real clients.
+"""docs/how-to/serve.md, run word for word: real servers on the loopback, real clients.
 
 Needs requirements-serving.txt. What cannot be run here is left out by name: making the environment,
 the demo (a smaller run takes its place) and Docker.
@@ -46,7 +46,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
 SETTINGS = {
     "batch_size": 60, "generator_size": 2, "critic_size": 4, "consolidation_steps": 2,
     "replay_buffer": 64,

@@ -1,4 +1,4 @@
-"""The commands of docs/memory.md, typed one after another."""
+"""The commands of docs/how-to/memory.md, typed one after another."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from tests.tiny_run import MovedDGM
 from tests.trainers.test_memory import TINY, noise
 from trainers import __main__ as commands
 
-TEXT = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "memory.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""Commands, links and Python of README.md and the documents: all can be typed and run."""
+
+import contextlib
+import doctest
+import importlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+NO_COMMANDS = ("train", "__main__")
+MODULES = {
+    path.stem: importlib.import_module(f"trainers.{path.stem}")
+    for path in (ROOT / "trainers").glob("*.py")
+    if re.search(r"^(def main|main = )", path.read_text(), re.M) and path.stem not in NO_COMMANDS
+}
+# A line that continues with a backslash is one command.
+LINES = {name: re.sub(r" *\\\n +", " ", text).splitlines() for name, text in TEXTS.items()}
+COMMANDS = sorted(
+    {
+        (name, re.sub(r"\s+#.*$", "", line.strip()))
+        for name, lines in LINES.items()
+        for line in lines
+        if re.match(r"\s*(\w+=\S+ )*((?:\S*/)?python -m trainers\.|dgm )\w+", line)
+    }
+)
+# Python whose page has this comment takes minutes.
+SLOW = "<!-- slow -->"
+# What is between the two is what the block printed; `...` stands for anything.
+BLOCKS = r"^```python\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?"
+RUNNABLE = [
+    pytest.param(name, marks=pytest.mark.slow if SLOW in text else ())
+    for name, text in TEXTS.items()
+    if re.search(BLOCKS, text, re.M | re.S)
+]
+
+
+def test_commands_are_found():
+    assert len(COMMANDS) > 20
+
+
+@pytest.mark.parametrize("page, command", COMMANDS)
+def test_a_command_is_taken(page, command, tmp_path, monkeypatch):
+    words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
+    monkeypatch.chdir(tmp_path)
+    for file in re.findall(r"--settings=([^{\s]+)", command):  # what an earlier command wrote
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("{}")
+    program = words[1] if words[0] == "dgm" else words[2].removeprefix("trainers.")
+    arguments = words[2:] if words[0] == "dgm" else words[3:]
+    assert MODULES[program].define().parse(arguments)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", TEXTS[page]):
+        if re.match(r"\w+:", path):
+            continue
+        target = folder / path if path else ROOT / page
+        assert target.exists(), path
+        if anchor and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+            slugs = {
+                re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-") for head in headings
+            }
+            assert anchor in slugs, f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    for block, wanted in re.findall(BLOCKS, TEXTS[page], re.M | re.S):
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            exec(compile(block, page, "exec"), names)
+        checker, options = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        if wanted:
+            assert checker.check_output(wanted, shown.getvalue(), options), shown.getvalue()
