@@ -1,8 +1,8 @@
 """Figures in one style, from the numbers that `dgm_tf.reporting.numbers` makes.
 
-A method has one colour, marker and dash in every figure; the two bounds of accuracy are grey. People
-with any colour vision can tell the colours apart, on a light page and on a dark one; hatches and
-tints tell parts of a bar apart. Axes have names and units, and legends stand outside them.
+A method has one colour, marker and dash in every figure; the two bounds of accuracy are grey.
+People with any colour vision can tell the colours apart, on a light page and on a dark one; hatches
+and tints tell parts of a bar apart. Axes have names and units, and legends stand outside them.
 """
 
 import contextlib
@@ -116,7 +116,9 @@ def looks(learners: Sequence[str]) -> list[Look]:
         learners: of each line, such as `dgm-w`. The first line of a method has its look. Another
             one, and a method without a look, has one that no other line has, of nine lines.
     """
-    own = [LOOKS.get(name) if name not in learners[:at] else None for at, name in enumerate(learners)]
+    own = [
+        LOOKS.get(name) if name not in learners[:at] else None for at, name in enumerate(learners)
+    ]
     free = [look for look in _STYLES if look not in own] or _STYLES
     spare = itertools.cycle(free)
     return [look or next(spare) for look in own]
@@ -128,7 +130,7 @@ def lines(
     ylabel: str,
     learners: Sequence[str] = (),
     published: Mapping[str, tuple[str, Curve]] | None = None,
-    worst: Sequence[Curve] = (),
+    worst: Mapping[str, tuple[str, Curve]] | None = None,
     limits: tuple[float, float] | None = None,
     wide: bool = True,
 ) -> Figure:
@@ -139,7 +141,8 @@ def lines(
         ylabel: the quantity with its unit.
         learners: of each group, for its look.
         published: of some groups a name and the paper's numbers, as hollow diamonds.
-        worst: worst cases as in the paper's Figure 2; the axis then begins at 0.
+        worst: worst cases as in the paper's Figure 2, each with its colour, by name; the axis then
+            begins at 0.
         limits: of the axis; those of the values unless given.
         wide: wider than half a page.
     """
@@ -157,9 +160,8 @@ def lines(
             if name in (published or {}):
                 of_paper, points = published[name]
                 _dots(axes, points, "D", color=look.color, label=of_paper, **_HOLLOW)
-        for index, points in enumerate(worst):
-            label = None if index else "worst case"
-            axes.plot(*_columns(points), color=MUTED, linestyle=(0, (2, 2)), label=label)
+        for name, (color, points) in (worst or {}).items():
+            axes.plot(*_columns(points), color=color, linestyle=(0, (2, 2)), label=name)
         if worst:
             axes.set_ylim(bottom=0)
         if limits:
@@ -194,7 +196,8 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
         """Places a legend and returns its size in inches."""
         legend = axes.legend(
             handles, names, ncols=columns, loc="lower left", bbox_transform=figure.transFigure,
-            bbox_to_anchor=(_MARGIN / width, 0), borderaxespad=0.3, columnspacing=1.2,
+            bbox_to_anchor=(_MARGIN / width, 0), borderaxespad=0.3, columnspacing=1.0,
+            handlelength=1.8, handletextpad=0.6,
         )  # fmt: skip
         box = legend.get_window_extent()
         return box.width / figure.dpi, box.height / figure.dpi

@@ -331,16 +331,28 @@ def growth_figure(groups: Sequence[Group], layer: str = ALL_LAYERS) -> Figure | 
     Returns:
         None where nothing grows.
     """
-    worst: dict[tuple[float, float], Curve] = {}
-    for run in (run for group in groups for run in group.runs):
+    worst: dict[float, Curve] = {}  # by the initial units
+    of: dict[float, list[Group]] = {}
+    for group, run in ((each, run) for each in groups for run in each.runs):
         if units := numbers.growth(run.rows).get(layer):
-            longest = worst.get(units[0], []), numbers.worst_case(units)
-            worst[units[0]] = max(longest, key=len)
+            _, initial = units[0]
+            worst[initial] = max(worst.get(initial, []), numbers.worst_case(units), key=len)
+            of.setdefault(initial, []).append(group)
+    if len(worst) == 1:
+        named = {"worst case": (figures.MUTED, *worst.values())}
+    else:
+        named = {
+            f"worst case of {', '.join(dict.fromkeys(group.name for group in of[initial]))}": (
+                _color(of[initial][0], groups),
+                points,
+            )
+            for initial, points in worst.items()
+        }
     return _lines(
         groups,
         lambda rows: numbers.growth(rows).get(layer, []),
         ylabel=f"units of {'the generator' if layer == ALL_LAYERS else layer}",
-        worst=list(worst.values()),
+        worst=named,
     )
 
 

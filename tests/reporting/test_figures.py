@@ -114,7 +114,7 @@ class TestLines:
     def test_the_legend_is_in_the_figure_and_outside_the_axes(self, names, wide):
         axes = self.made({name: [[(1, 0.0), (9, 100.0)]] for name in names}, wide=wide)
         figure = axes.figure
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         legend = axes.get_legend().get_window_extent()
         # With its labels and its name.
         assert not legend.overlaps(axes.get_tightbbox(for_layout_only=False, bbox_extra_artists=[]))
@@ -125,12 +125,13 @@ class TestLines:
         (alone,) = figures.lines({"A_t": [[(1, 0.0)]]}, ylabel="%", wide=wide).axes
         np.testing.assert_allclose(axes.bbox.size, alone.bbox.size)
 
-    def test_worst_cases_are_dashed_from_zero_and_named_once(self):
-        worst = [[(0, 6), (1, 12)], [(0, 4), (1, 8)]]
+    def test_worst_cases_are_dashed_from_zero_each_in_its_colour(self):
+        worst = {"one": (SERIES[0], [(0, 6), (1, 12)]), "other": (SERIES[1], [(0, 4), (1, 8)])}
         axes = self.made({"DGMw": [[(0, 6), (1, 7)]]}, worst=worst)
-        assert drawn.named_lines(axes)["worst case"] == [[0, 6], [1, 12]]
-        assert drawn.nameless_lines(axes) == [[[0, 4], [1, 8]]]
-        assert axes.get_ylim()[0] == 0 and drawn.legend(axes) == ["DGMw", "worst case"]
+        assert drawn.named_lines(axes)["one"] == [[0, 6], [1, 12]]
+        assert drawn.named_lines(axes)["other"] == [[0, 4], [1, 8]]
+        assert [line.get_color() for line in axes.lines] == [SERIES[0], *SERIES[:2]]
+        assert axes.get_ylim()[0] == 0 and drawn.legend(axes) == ["DGMw", *worst]
 
     @pytest.mark.parametrize(("tasks", "marker"), [(20, "o"), (21, "None")])
     def test_many_tasks_are_a_line_without_markers(self, tasks, marker):

@@ -325,6 +325,19 @@ def test_growth_has_a_figure_per_layer_with_every_method_in_it(groups):
     }
 
 
+def test_methods_that_begin_with_other_sizes_have_each_a_worst_case(folders, tmp_path):
+    small = row(1, initial_layer_widths=[2, 2], layer_widths=[3, 2])
+    folder = write_run(tmp_path, [small], description(learner="dgm-a", variant="a"))
+    found = numbers.groups([read_run(folders[0]), read_run(folder)])
+    axes = page.growth_figure(found).axes[0]
+    names = drawn.named_lines(axes)
+    assert names["worst case of DGMw"] == [[0, 6], [1, 12], [2, 18]]
+    assert names["worst case of DGMa"] == [[0, 4], [1, 8]]
+    colours = {line.get_label(): line.get_color() for line in axes.lines}
+    for method in ("DGMw", "DGMa"):
+        assert colours[f"worst case of {method}"] == colours[f"{method} (n = 1)"]
+
+
 def test_masks_are_counted_for_each_method_with_whiskers_where_there_are_seeds(groups):
     shown = page.masks(groups)
     assert [it.name for it in shown] == ["masks-0", "masks-1", "overlap-0", "overlap-1"]
