@@ -1,16 +1,19 @@
 """Figures in one style, from the numbers that `dgm_tf.reporting.numbers` makes.
 
-The colours are those of Okabe and Ito, which people with any colour vision can tell apart; markers,
-dashes and hatches say the same once more. Axes have names and units.
+A method has one colour, marker and dash in every figure; the two bounds of accuracy are grey.
+People with any colour vision can tell the colours apart, on a light page and on a dark one; hatches
+and tints tell parts of a bar apart. Axes have names and units, and legends stand outside them.
 """
 
 import contextlib
 import io
+import itertools
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -23,22 +26,54 @@ from dgm_tf import fonts
 from dgm_tf.reporting.numbers import Curve, Points, mean_curve
 from dgm_tf.storage.files import write_atomically
 
-INK, MUTED, RULE = "#1b1f24", "#5f6873", "#d5dae0"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+class Look(NamedTuple):
+    """A line's colour, marker and dashes."""
+
+    color: str
+    marker: str
+    dashes: str
+
+
+INK, MUTED, FAINT, RULE = "#1b1f24", "#5f6873", "#8b939d", "#d5dae0"
+# From Okabe and Ito's, moved apart for nine of them; `page.css` has the same hues for a dark page.
+SERIES = (
+    "#0072b2", "#d55e00", "#48c084", "#e4a8d8", "#fca800", "#00c0fc", "#0030a8", "#782400",
+    "#e45454",
+)  # fmt: skip
 _DASHES = ("-", "--", "-.", ":")
+_STYLES = [
+    Look(color, marker, dashes)
+    for color, marker, dashes in zip(SERIES, "os^vP<>*X", _DASHES * 2 + _DASHES[:1], strict=True)
+]
+# By learner; any other takes a style that its figure leaves.
+LOOKS = {
+    "dgm-w": _STYLES[0],
+    "dgm-a": _STYLES[1],
+    "mergan_ra": _STYLES[2],
+    "mergan_jtr": _STYLES[3],
+    "dgr": _STYLES[4],
+    "ewc": _STYLES[5],
+    "joint_gan": _STYLES[6],
+    "nearest_mean": _STYLES[7],
+    "experience_replay": _STYLES[8],
+    "joint": Look(MUTED, "d", "--"),
+    "fine_tune": Look(FAINT, "x", ":"),
+}
+_BOUNDS = ("joint", "fine_tune")
 _COLOURS_OF_PERCENT = "cividis"
 _HOLLOW = {"markersize": 8, "markerfacecolor": "none", "clip_on": False}
 _LOOKS_OF_BARS = {
-    "newly reserved": {"color": SERIES[1], "hatch": "///"},
-    "reused": {"color": SERIES[0]},
-    "left free": {"color": SERIES[5], "hatch": "..."},
-    "learning": {"color": SERIES[0]},
-    "evaluation": {"color": SERIES[1], "hatch": "///"},
+    "newly reserved": {"hatch": "///"},
+    "reused": {"alpha": 0.65},
+    "left free": {"alpha": 0.3, "hatch": "..."},
+    "learning": {},
+    "evaluation": {"alpha": 0.5, "hatch": "///"},
 }
 
 _DOTS_PER_INCH = 200
-_WIDE, _NARROW = (4.8, 2.9), (3.6, 2.4)  # inches
+_WIDE, _NARROW = (4.8, 2.9), (3.6, 2.4)  # inches, without the legend
+_MARGIN = 0.1  # inches
 _MOST_MARKERS = 20  # more tasks than that are a line, and stand without rules between them
 _MOST_CELLS = 20  # more rows than that have no numbers
 _LONGEST = 20  # letters of a column's name, which would else leave the cells no room
@@ -74,12 +109,28 @@ _STYLE = {
 }
 
 
+def looks(learners: Sequence[str]) -> list[Look]:
+    """The look of each line of a figure.
+
+    Args:
+        learners: of each line, such as `dgm-w`. The first line of a method has its look. Another
+            one, and a method without a look, has one that no other line has, of nine lines.
+    """
+    own = [
+        LOOKS.get(name) if name not in learners[:at] else None for at, name in enumerate(learners)
+    ]
+    free = [look for look in _STYLES if look not in own] or _STYLES
+    spare = itertools.cycle(free)
+    return [look or next(spare) for look in own]
+
+
 def lines(
     curves: Mapping[str, Sequence[Curve]],
     *,
     ylabel: str,
+    learners: Sequence[str] = (),
     published: Mapping[str, tuple[str, Curve]] | None = None,
-    worst: Sequence[Curve] = (),
+    worst: Mapping[str, tuple[str, Curve]] | None = None,
     limits: tuple[float, float] | None = None,
     wide: bool = True,
 ) -> Figure:
@@ -88,46 +139,80 @@ def lines(
     Args:
         curves: of each run, by the name of their group. An empty group takes a colour and no line.
         ylabel: the quantity with its unit.
+        learners: of each group, for its look.
         published: of some groups a name and the paper's numbers, as hollow diamonds.
-        worst: worst cases as in the paper's Figure 2; the axis then begins at 0.
+        worst: worst cases as in the paper's Figure 2, each with its colour, by name; the axis then
+            begins at 0.
         limits: of the axis; those of the values unless given.
         wide: wider than half a page.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_WIDE if wide else _NARROW, "", "tasks learnt", ylabel)
-        for style, (name, each) in enumerate(curves.items()):
+        learners = learners or [""] * len(curves)
+        for (name, each), learner, look in zip(
+            curves.items(), learners, looks(learners), strict=True
+        ):
             if not any(each):
                 continue
-            _plot(axes, name, each, style)
+            # Bounds lie below the others, DGM above them.
+            level = 2 + learner.startswith("dgm") - (learner in _BOUNDS)
+            _plot(axes, name, each, look, 2 + 0.1 * level)
             if name in (published or {}):
                 of_paper, points = published[name]
-                color = SERIES[style % len(SERIES)]
-                _dots(axes, points, "D", color=color, label=of_paper, **_HOLLOW)
-        for index, points in enumerate(worst):
-            label = None if index else "worst case"
-            axes.plot(*_columns(points), color=MUTED, linestyle=(0, (2, 2)), label=label)
+                _dots(axes, points, "D", color=look.color, label=of_paper, **_HOLLOW)
+        for name, (color, points) in (worst or {}).items():
+            axes.plot(*_columns(points), color=color, linestyle=(0, (2, 2)), label=name)
         if worst:
             axes.set_ylim(bottom=0)
         if limits:
             axes.set_ylim(limits)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(axes.get_legend_handles_labels()[1]) > 1:
-            axes.legend()
+        _legend_below(figure, axes)
     return figure
 
 
-def _plot(axes: Axes, name: str, each: Sequence[Curve], style: int) -> None:
-    color = SERIES[style % len(SERIES)]
+def _plot(axes: Axes, name: str, each: Sequence[Curve], look: Look, level: float) -> None:
     if points := mean_curve(each):
-        marker = _MARKERS[style % len(_MARKERS)] if len(points) <= _MOST_MARKERS else None
+        marker = look.marker if len(points) <= _MOST_MARKERS else None
         axes.plot(
-            *_means(points), color=color, linestyle=_DASHES[style % len(_DASHES)], marker=marker,
-            label=name, clip_on=False,  # A marker at 100 % stands half outside.
+            *_means(points), color=look.color, linestyle=look.dashes, marker=marker, label=name,
+            zorder=level, clip_on=False,  # A marker at 100 % stands half outside.
         )  # fmt: skip
-        _band(axes, points, color)
+        _band(axes, points, look.color)
     if len(each) > 1:
         dots = [point for points in each for point in points]
-        _dots(axes, dots, ".", color=color, markersize=3)
+        _dots(axes, dots, ".", color=look.color, markersize=3)
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """Names below the axes, for which the figure grows; none for a single line."""
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) < 2:
+        return
+    width, height = figure.get_size_inches()
+    room = width - 2 * _MARGIN
+
+    def placed(columns: int, names: Sequence[str]) -> tuple[float, float]:
+        """Places a legend and returns its size in inches."""
+        legend = axes.legend(
+            handles, names, ncols=columns, loc="lower left", bbox_transform=figure.transFigure,
+            bbox_to_anchor=(_MARGIN / width, 0), borderaxespad=0.3, columnspacing=1.0,
+            handlelength=1.8, handletextpad=0.6,
+        )  # fmt: skip
+        box = legend.get_window_extent()
+        return box.width / figure.dpi, box.height / figure.dpi
+
+    for columns in (3, 2, 1):
+        needed, deep = placed(columns, names)
+        if needed <= room:
+            break
+    else:
+        letters = int(max(map(len, names)) * (room - 0.5) / needed)
+        _, deep = placed(1, [textwrap.fill(name, letters) for name in names])
+    _, old, _, tall = axes.get_position().bounds
+    figure.set_size_inches(width, height + deep)
+    bottom = (old * height + deep) / (height + deep)
+    figure.subplots_adjust(bottom=bottom, top=bottom + tall * height / (height + deep))
 
 
 def _dots(axes: Axes, points: Curve, marker: str, **look: Any) -> None:
@@ -150,7 +235,7 @@ def heat_map(
     xlabel: str,
     ylabel: str = "after task",
     scale: str,
-    limits: tuple[float, float],
+    limits: tuple[float, float] = (0.0, 100.0),
 ) -> Figure:
     """A table of percentages [rows, columns] as colours, with numbers where there is room.
 
@@ -201,7 +286,14 @@ def _write_numbers(axes: Axes, percent: np.ndarray, middle: float) -> None:
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
 
 
-def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: bool = True) -> Figure:
+def bars(
+    parts: Mapping[str, Points],
+    *,
+    ylabel: str,
+    unit: float = 1,
+    wide: bool = True,
+    color: str = SERIES[0],
+) -> Figure:
     """Stacked bars per task; whiskers of one standard deviation where there is one.
 
     Args:
@@ -209,6 +301,7 @@ def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: boo
         ylabel: the quantity in the unit by which values are divided.
         unit: that unit.
         wide: wider than half a page.
+        color: the method's; the parts are tints of it.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_WIDE if wide else _NARROW, "", "task", ylabel)
@@ -217,7 +310,8 @@ def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: boo
         for name, points in parts.items():
             tasks, means = _means(points)
             means = np.array(means) / unit
-            axes.bar(tasks, means, 0.75, bottom=bottom, label=name, **_LOOKS_OF_BARS[name])
+            look = {"color": color} | _LOOKS_OF_BARS[name]
+            axes.bar(tasks, means, 0.75, bottom=bottom, label=name, **look)
             bottom = bottom + means
             deviations = np.array([value.deviation or 0.0 for _, value in points]) / unit
             if all(value.deviation is not None for _, value in points):
@@ -231,7 +325,16 @@ def bars(parts: Mapping[str, Points], *, ylabel: str, unit: float = 1, wide: boo
     return figure
 
 
-def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str, first: int = 1) -> Figure:
+def within_tasks(
+    points: Points,
+    tasks: int,
+    *,
+    title: str,
+    ylabel: str,
+    first: int = 1,
+    color: str = SERIES[0],
+    limits: tuple[float, float] | None = None,
+) -> Figure:
     """A quantity over the epochs of tasks, a line per task; see `numbers.within_tasks`.
 
     Args:
@@ -240,6 +343,8 @@ def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str, first: 
         title: of the figure.
         ylabel: the quantity with its unit.
         first: number of the first task shown.
+        color: the method's, of every other task; the rest are grey.
+        limits: of the axis; those of the values unless given.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(_NARROW, title, "task, divided into its epochs", ylabel)
@@ -252,9 +357,11 @@ def within_tasks(points: Points, tasks: int, *, title: str, ylabel: str, first: 
                 continue
             # A single epoch has no line.
             marker = "o" if len(mine) == 1 else None
-            color = SERIES[0] if task % 2 else SERIES[1]
-            axes.plot(*_means(mine), color=color, marker=marker, linewidth=1.2)
-            _band(axes, mine, color)
+            mine_is = color if task % 2 else MUTED
+            axes.plot(*_means(mine), color=mine_is, marker=marker, linewidth=1.2, clip_on=False)
+            _band(axes, mine, mine_is)
+        if limits:
+            axes.set_ylim(limits)
         axes.set_xlim(first - 0.5, tasks + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -284,7 +391,7 @@ def trade_off(
             _dots(axes, others, ".", color=MUTED, markersize=4, label="smaller budget")
         _dots(axes, points, "o", color=SERIES[0], label="trial")
         axes.plot(
-            *_columns(front), color=SERIES[1], linestyle=_DASHES[1], marker="s",
+            *_columns(front), color=SERIES[1], linestyle="--", marker="s",
             drawstyle="steps-post", label="Pareto front",
         )  # fmt: skip
         for (name, point), marker in zip(marked.items(), "*D", strict=False):
@@ -358,13 +465,14 @@ def _without_glyph_warnings() -> Iterator[None]:
 def inline_svg(figure: Figure, name: str) -> str:
     """The figure as an element of a page, whose style sheet decides its colours.
 
-    Ink, rules and series become the variables `--ink`, `--muted`, `--rule` and `--series-1` ...
+    Ink, rules and series become the variables `--ink`, `--muted`, `--faint`, `--rule` and
+    `--series-1` ...
     The name makes the ids within the figure unique on the page.
     """
     svg = _svg(figure, fonttype="none", transparent=True)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", svg)
-    variables = {"ink": INK, "muted": MUTED, "rule": RULE}
+    variables = {"ink": INK, "muted": MUTED, "faint": FAINT, "rule": RULE}
     variables |= {f"series-{index}": color for index, color in enumerate(SERIES, start=1)}
     for variable, color in variables.items():
         svg = svg.replace(color, f"var(--{variable})")

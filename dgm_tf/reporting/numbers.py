@@ -19,6 +19,7 @@ from dgm_tf.reporting.run import Row, Run
 Curve = list[tuple[float, float]]
 
 ALL_LAYERS = "all layers"
+_BOUNDS = {"joint": "upper bound, ", "fine_tune": "lower bound, "}  # by learner
 
 
 def curve(rows: Sequence[Row], key: str, *, factor: float = 1.0) -> Curve:
@@ -137,12 +138,6 @@ def within_tasks(rows: Sequence[Row]) -> dict[str, Curve]:
     return found
 
 
-def range_below_100(table: np.ndarray) -> tuple[float, float]:
-    """Limits for colours of percentages: 100 and the ten below the lowest value."""
-    lowest = np.nanmin(table)
-    return min(90.0, 10.0 * np.floor(lowest / 10.0)), 100.0
-
-
 # Several runs.
 
 
@@ -201,8 +196,9 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The name with the number of runs."""
-        return f"{self.name} (n = {len(self.runs)})"
+        """The name with the number of runs, and whether it is a bound of accuracy."""
+        bound = _BOUNDS.get(self.runs[0].learner, "")
+        return f"{self.name} ({bound}n = {len(self.runs)})"
 
     @property
     def learnt(self) -> int:

@@ -27,6 +27,7 @@ from dgm_tf.storage.files import write_atomically
 PAGE = "report.html"
 _MOST_TASKS = 40  # in figures with marks for each task: of more the last ones
 
+_FRACTION = "fraction, 0 to 1"
 # Logged quantities as people know them and their units; any other goes by its own name.
 QUANTITIES = {
     "critic_loss": ("critic loss, E[D(fake)] - E[D(real)]", "score"),
@@ -35,10 +36,10 @@ QUANTITIES = {
     "penalty": ("gradient penalty", "penalty"),
     "protection": ("generator's loss that keeps old classes", "loss"),
     "sample_spread": ("spread of generated images over a batch", "on a scale from -1 to 1"),
-    "old_as_newest": ("old images taken for the newest classes", "fraction, 0 to 1"),
-    "mask_sparsity": ("mask sparsity R (Eq. 5)", "fraction, 0 to 1"),
+    "old_as_newest": ("old images taken for the newest classes", _FRACTION),
+    "mask_sparsity": ("mask sparsity R (Eq. 5)", _FRACTION),
     "classifier_loss": ("classifier's cross-entropy", "nats"),
-    "classifier_accuracy": ("classifier on its training batches", "fraction, 0 to 1"),
+    "classifier_accuracy": ("classifier on its training batches", _FRACTION),
 }
 _CURVES = {
     "average_accuracy": "A_t: accuracy on the real test images of all classes seen, mean over "
@@ -235,7 +236,14 @@ def _lines(
 ) -> Figure | None:
     """A line per group of a curve of each run's rows; None where no run has it."""
     curves = {group.title: [of(run.rows) for run in group.runs] for group in groups}
-    return figures.lines(curves, **options) if any(map(any, curves.values())) else None
+    if not any(map(any, curves.values())):
+        return None
+    return figures.lines(curves, learners=[group.runs[0].learner for group in groups], **options)
+
+
+def _color(group: Group, groups: Sequence[Group]) -> str:
+    """The colour that the group's lines have."""
+    return figures.looks([each.runs[0].learner for each in groups])[groups.index(group)].color
 
 
 def _of_all(groups: Sequence[Group], name: str, told: str, figure: Figure | None) -> list[Shown]:
@@ -294,16 +302,11 @@ def matrices(groups: Sequence[Group], key: str) -> list[Shown]:
     for group in groups:
         each = [numbers.accuracy_matrix(run.rows[: group.learnt], key) for run in group.runs]
         means.append(np.mean([percent for _, percent in each], axis=0))
-    values = np.concatenate([mean.ravel() for mean in means])
-    if np.isnan(values).all():
-        return []
-    # The same colours in all of them, so that they compare.
-    limits = numbers.range_below_100(values)
-    made = [_matrix(group, mean, limits) for group, mean in zip(groups, means, strict=True)]
+    made = [_matrix(group, mean) for group, mean in zip(groups, means, strict=True)]
     return _each(groups, key.replace("_", "-"), _MATRICES[key], made, dense=True)
 
 
-def _matrix(group: Group, mean: np.ndarray, limits: tuple[float, float]) -> Figure | None:
+def _matrix(group: Group, mean: np.ndarray) -> Figure | None:
     if np.isnan(mean).all():
         return None
     orders = {tuple(numbers.accuracy_matrix(run.rows[: len(mean)])[0]) for run in group.runs}
@@ -312,7 +315,7 @@ def _matrix(group: Group, mean: np.ndarray, limits: tuple[float, float]) -> Figu
     if len(orders) == 1:
         names = [group.runs[0].class_name(label) for label in orders.pop()]
         xlabel = "class"
-    return figures.heat_map(mean, columns=names, xlabel=xlabel, scale="accuracy (%)", limits=limits)
+    return figures.heat_map(mean, columns=names, xlabel=xlabel, scale="accuracy (%)")
 
 
 # The generator.
@@ -328,16 +331,28 @@ def growth_figure(groups: Sequence[Group], layer: str = ALL_LAYERS) -> Figure | 
     Returns:
         None where nothing grows.
     """
-    worst: dict[tuple[float, float], Curve] = {}
-    for run in (run for group in groups for run in group.runs):
+    worst: dict[float, Curve] = {}  # by the initial units
+    of: dict[float, list[Group]] = {}
+    for group, run in ((each, run) for each in groups for run in each.runs):
         if units := numbers.growth(run.rows).get(layer):
-            longest = worst.get(units[0], []), numbers.worst_case(units)
-            worst[units[0]] = max(longest, key=len)
+            _, initial = units[0]
+            worst[initial] = max(worst.get(initial, []), numbers.worst_case(units), key=len)
+            of.setdefault(initial, []).append(group)
+    if len(worst) == 1:
+        named = {"worst case": (figures.MUTED, *worst.values())}
+    else:
+        named = {
+            f"worst case of {', '.join(dict.fromkeys(group.name for group in of[initial]))}": (
+                _color(of[initial][0], groups),
+                points,
+            )
+            for initial, points in worst.items()
+        }
     return _lines(
         groups,
         lambda rows: numbers.growth(rows).get(layer, []),
         ylabel=f"units of {'the generator' if layer == ALL_LAYERS else layer}",
-        worst=list(worst.values()),
+        worst=named,
     )
 
 
@@ -366,19 +381,19 @@ def masks(groups: Sequence[Group]) -> list[Shown]:
         "too."
     )
     return [
-        *_each(groups, "masks", use, list(map(_mask_use, groups))),
+        *_each(groups, "masks", use, [_mask_use(each, _color(each, groups)) for each in groups]),
         *_each(groups, "overlap", overlap, list(map(_mask_overlap, groups)), dense=True),
     ]
 
 
-def _mask_use(group: Group) -> Figure | None:
+def _mask_use(group: Group, color: str) -> Figure | None:
     parts = numbers.mean_curves([numbers.mask_use(run.rows) for run in group.runs])
     if not parts:
         return None
     parts = {name: points[-_MOST_TASKS:] for name, points in parts.items()}
     if group.runs[0].settings.get("variant") == "a":
-        return figures.bars(parts, ylabel="units")
-    return figures.bars(parts, ylabel="weights (thousand)", unit=1000)
+        return figures.bars(parts, ylabel="units", color=color)
+    return figures.bars(parts, ylabel="weights (thousand)", unit=1000, color=color)
 
 
 def _mask_overlap(group: Group) -> Figure | None:
@@ -391,7 +406,6 @@ def _mask_overlap(group: Group) -> Figure | None:
         xlabel="used by task, too",
         ylabel="of the mask of task",
         scale="fraction of the mask (%)",
-        limits=(0.0, 100.0),
     )
 
 
@@ -418,6 +432,8 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
                 first=max(1, group.learnt - _MOST_TASKS + 1),
                 title=title,
                 ylabel=unit,
+                color=_color(group, groups),
+                limits=(0, 1) if unit == _FRACTION else None,
             )
             if name in each
             else None
@@ -442,17 +458,19 @@ def cost(groups: Sequence[Group]) -> list[Shown]:
     of_memory = "Peak memory of the process up to the end of each task."
     of_parameters = "Parameters of the generator after each task."
     return [
-        *_each(groups, "times", time, list(map(_times, groups))),
+        *_each(groups, "times", time, [_times(each, _color(each, groups)) for each in groups]),
         *_of_all(groups, "peak-memory-mib", of_memory, memory),
         *_of_all(groups, "generator-parameters", of_parameters, parameters),
     ]
 
 
-def _times(group: Group) -> Figure | None:
+def _times(group: Group, color: str) -> Figure | None:
     """The time of each task, and what it was spent on."""
     kinds = {"learning": "seconds", "evaluation": "evaluation_seconds"}
     parts = {
         name: numbers.mean_curve([numbers.curve(_last(run.rows), key) for run in group.runs])
         for name, key in kinds.items()
     }
-    return figures.bars(parts, ylabel="minutes", unit=60, wide=False) if group.learnt else None
+    if not group.learnt:
+        return None
+    return figures.bars(parts, ylabel="minutes", unit=60, wide=False, color=color)

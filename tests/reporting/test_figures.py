@@ -1,16 +1,27 @@
 """The content of each figure, read back from it, against values found by hand."""
 
+import itertools
+import math
+import re
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from dgm_tf.registry import METHODS
 from dgm_tf.reporting import figures
-from dgm_tf.reporting.figures import SERIES
+from dgm_tf.reporting.figures import LOOKS, SERIES
 from dgm_tf.reporting.numbers import Spread
 from tests.reporting import drawn
+
+ELEVEN = list(LOOKS)
+
+
+def look_of(line):
+    return line.get_color(), line.get_marker(), line.get_linestyle()
 
 
 def one(*points):
@@ -65,12 +76,62 @@ class TestLines:
         assert [len(set(look)) for look in zip(*looks, strict=True)] == [4, 4, 4]
         assert looks[0][0] == SERIES[0]
 
-    def test_worst_cases_are_dashed_from_zero_and_named_once(self):
-        worst = [[(0, 6), (1, 12)], [(0, 4), (1, 8)]]
+    def test_a_method_has_its_look_whatever_stands_next_to_it(self):
+        curves = {name: [[(1, 1.0), (2, 2.0)]] for name in ELEVEN}
+        (every, *few) = [
+            {line.get_label(): look_of(line) for line in self.made(some, learners=list(some)).lines}
+            for some in (curves, {"dgm-a": [[(1, 2.0)]]}, dict(reversed(curves.items())))
+        ]
+        assert every == {name: tuple(look) for name, look in LOOKS.items()}
+        for other in few:
+            assert other.items() <= every.items()
+
+    def test_bounds_are_grey_and_lie_below_dgm(self):
+        curves = {name: [[(1, 1.0), (2, 2.0)]] for name in ("dgm-w", "joint", "fine_tune", "ewc")}
+        levels = {}
+        for line in self.made(curves, learners=list(curves)).lines:
+            levels[line.get_label()] = line.get_zorder()
+            lightness, *colours = lab(line.get_color())
+            grey = np.hypot(*colours) < 12
+            assert grey == (line.get_label() in ("joint", "fine_tune"))
+        assert levels["joint"] == levels["fine_tune"] < levels["ewc"] < levels["dgm-w"]
+
+    def test_other_lines_have_looks_that_no_line_has(self):
+        learners = ["dgm-w", "mine", "dgm-w", "joint", "yours", "ewc", "dgm-a"]
+        found = figures.looks(learners)
+        assert len(set(found)) == len(found)
+        assert [found[at] for at in (0, 3, 5, 6)] == [LOOKS[learners[at]] for at in (0, 3, 5, 6)]
+
+    @pytest.mark.parametrize("wide", [True, False])
+    @pytest.mark.parametrize(
+        "names",
+        [
+            [f"a method of twenty letters (n = {number})" for number in range(9)],
+            ["DGMw (n = 3)", "MeRGAN-RA (n = 3)"],
+            ["one", f"DGMw, {', '.join(f'setting_{at} value' for at in range(9))} (n = 3)"],
+        ],
+    )
+    def test_the_legend_is_in_the_figure_and_outside_the_axes(self, names, wide):
+        axes = self.made({name: [[(1, 0.0), (9, 100.0)]] for name in names}, wide=wide)
+        figure = axes.figure
+        figure.draw_without_rendering()
+        legend = axes.get_legend().get_window_extent()
+        # With its labels and its name.
+        assert not legend.overlaps(axes.get_tightbbox(for_layout_only=False, bbox_extra_artists=[]))
+        assert not legend.overlaps(axes.xaxis.get_tightbbox())
+        (left, bottom), (right, top) = legend.min, legend.max
+        assert left >= 0 and bottom >= 0 and right <= figure.bbox.x1 and top <= figure.bbox.y1
+        # However long the legend is, the axes are as large.
+        (alone,) = figures.lines({"A_t": [[(1, 0.0)]]}, ylabel="%", wide=wide).axes
+        np.testing.assert_allclose(axes.bbox.size, alone.bbox.size)
+
+    def test_worst_cases_are_dashed_from_zero_each_in_its_colour(self):
+        worst = {"one": (SERIES[0], [(0, 6), (1, 12)]), "other": (SERIES[1], [(0, 4), (1, 8)])}
         axes = self.made({"DGMw": [[(0, 6), (1, 7)]]}, worst=worst)
-        assert drawn.named_lines(axes)["worst case"] == [[0, 6], [1, 12]]
-        assert drawn.nameless_lines(axes) == [[[0, 4], [1, 8]]]
-        assert axes.get_ylim()[0] == 0 and drawn.legend(axes) == ["DGMw", "worst case"]
+        assert drawn.named_lines(axes)["one"] == [[0, 6], [1, 12]]
+        assert drawn.named_lines(axes)["other"] == [[0, 4], [1, 8]]
+        assert [line.get_color() for line in axes.lines] == [SERIES[0], *SERIES[:2]]
+        assert axes.get_ylim()[0] == 0 and drawn.legend(axes) == ["DGMw", *worst]
 
     @pytest.mark.parametrize(("tasks", "marker"), [(20, "o"), (21, "None")])
     def test_many_tasks_are_a_line_without_markers(self, tasks, marker):
@@ -155,6 +216,10 @@ class TestBars:
         assert drawn.whiskers(axes) == [(1, 2.5, 3.5), (1, 3.75, 4.25)]
         assert axes.get_ylim()[1] == pytest.approx(1.05 * 4.25)
 
+    def test_they_are_tints_of_the_methods_colour(self):
+        bars = self.made(color=SERIES[1]).containers
+        assert {to_hex(each[0].get_facecolor()) for each in bars} == {SERIES[1]}
+
     def test_they_differ_in_more_than_their_colour(self):
         looks = {(bars[0].get_hatch(), bars[0].get_facecolor()) for bars in self.made().containers}
         assert len({hatch for hatch, _ in looks}) == len({colour for _, colour in looks}) == 3
@@ -162,8 +227,8 @@ class TestBars:
 
 class TestWithinTasks:
     def made(self, points, tasks=2):
-        figure = figures.within_tasks(points, tasks=tasks, title="critic loss", ylabel="score")
-        return figure.axes[0]
+        options = {"title": "critic loss", "ylabel": "score", "color": SERIES[1]}
+        return figures.within_tasks(points, tasks=tasks, **options).axes[0]
 
     def test_each_task_has_a_line_and_tasks_are_told_apart(self):
         axes = self.made(one((0.75, 4.0), (1.25, 3.0), (1.75, 2.0), (2.25, 1.0)))
@@ -182,7 +247,11 @@ class TestWithinTasks:
     def test_a_single_epoch_is_a_point_and_a_task_without_values_keeps_its_place(self):
         axes = self.made(one((2.0, 4.0)))
         assert axes.lines[-1].get_marker() == "o" and axes.get_xlim() == (0.5, 2.5)
-        assert axes.lines[-1].get_color() == SERIES[1]
+
+    def test_tasks_are_the_methods_colour_and_grey_in_turn(self):
+        lines = self.made(one((1.0, 4.0), (2.0, 3.0), (3.0, 1.0)), tasks=3).lines
+        found = [line.get_color() for line in lines if line.get_marker() == "o"]
+        assert found == [SERIES[1], figures.MUTED, SERIES[1]]
 
 
 def test_a_trade_off_has_points_front_beginning_and_choice():
@@ -219,3 +288,77 @@ def test_a_name_is_no_formula_and_no_markup():
     figure = figures.lines({r"$\frac <b>&": [[(1, 99.0)]], "$": [[(1, 98.0)]]}, ylabel="%")
     svg = figures.inline_svg(figure, "it")
     assert r"$\frac &lt;b&gt;&amp;" in svg and "<b>" not in svg
+
+
+# Colours.
+
+# Linear RGB as people without long-wave or medium-wave cones see it (Machado et al. 2009).
+VISIONS = {
+    "usual": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+}  # fmt: skip
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+     [0.0193339, 0.1191920, 0.9503041]]
+)  # fmt: skip
+
+
+def lab(color, vision="usual"):
+    """CIE L*a*b* of a colour "#rrggbb", its white that of sRGB."""
+    red_green_blue = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(
+        red_green_blue <= 0.04045, red_green_blue / 12.92, ((red_green_blue + 0.055) / 1.055) ** 2.4
+    )
+    seen = np.clip(np.array(VISIONS[vision]) @ linear, 0, 1)
+    x, y, z = TO_XYZ @ seen / TO_XYZ.sum(axis=1)
+    cubed = [v ** (1 / 3) if v > 216 / 24389 else (24389 / 27 * v + 16) / 116 for v in (x, y, z)]
+    return (
+        116 * cubed[1] - 16,
+        500 * (cubed[0] - cubed[1]),
+        200 * (cubed[1] - cubed[2]),
+    )
+
+
+def test_lab_is_that_of_tables():
+    assert lab("#ffffff") == pytest.approx((100, 0, 0), abs=0.01)
+    assert lab("#ff0000") == pytest.approx((53.24, 80.09, 67.20), abs=0.02)
+
+
+def of_the_page(scheme):
+    """Colours of the page by variable."""
+    text = (Path(figures.__file__).parent / "page.css").read_text(encoding="utf-8")
+    block = re.findall(r":root \{(.*?)\}", text, re.S)[["light", "dark"].index(scheme)]
+    return dict(re.findall(r"--([\w-]+): (#\w{6})", block))
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nine_colours_can_be_told_apart_and_from_the_page(scheme, vision):
+    colours = of_the_page(scheme)
+    series = [colours[f"series-{number}"] for number in range(1, 10)]
+    seen = [lab(color, vision) for color in [*series, colours["paper"]]]
+    nearest = min(math.dist(a, b) for a, b in itertools.combinations(seen, 2))
+    # 2.3 is a just noticeable difference.
+    assert nearest > (25 if vision == "usual" else 15)
+
+
+def test_the_light_page_has_the_colours_of_the_figures():
+    colours = of_the_page("light")
+    assert SERIES == tuple(colours[f"series-{number}"] for number in range(1, 10))
+    names = ("ink", "muted", "faint", "rule")
+    assert [colours[name] for name in names] == [getattr(figures, name.upper()) for name in names]
+
+
+def test_every_method_has_a_look_and_no_two_have_one():
+    assert {name.partition("-")[0] for name in LOOKS} == set(METHODS)
+    for values in zip(*(LOOKS[name] for name in ELEVEN), strict=True):
+        assert len(set(values)) >= 4
+    assert len({look.color for look in LOOKS.values()}) == len(ELEVEN)
+    assert len({look.marker for look in LOOKS.values()}) == len(ELEVEN)

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from dgm_tf import learners
@@ -237,7 +238,7 @@ class TestSeveralRuns:
         assert re.search(
             r"DGMw 2 98\.00 ± 0\.00 .*44\.44 ± 0\.00 3\.50 ± 0\.71 2 of 3 3 of 3", shown
         )
-        assert "DGMw (n = 2)" in shown and "joint training (n = 1)" in shown
+        assert "DGMw (n = 2)" in shown and "joint training (upper bound, n = 1)" in shown
         for seed in (0, 1):
             assert f"DGMw, seed {seed}: {2 + seed} of 3 tasks" in shown
 
@@ -279,7 +280,7 @@ def test_accuracy_is_drawn_from_0_to_100(groups):
     assert axes.get_ylim() == (0, 100)
     assert drawn.named_lines(axes) == {
         "DGMw (n = 2)": [[1, 99], [2, 98]], "DGMa (n = 1)": [[1, 99]],
-        "joint training (n = 1)": [[1, 99]],
+        "joint training (upper bound, n = 1)": [[1, 99]],
     }  # fmt: skip
     assert page.accuracy_figure(groups, "oracle_accuracy") is None
 
@@ -292,8 +293,7 @@ def test_the_matrix_of_a_method_is_the_mean_over_its_seeds(groups):
     np.testing.assert_allclose(cells.filled(np.nan), [[74.5, np.nan], [61.5, 86.5]])
     assert shown[0].caption.startswith("DGMw. ")
     assert shown[0].caption.endswith("Mean over n = 2 runs.")
-    limits = {it.figure.axes[0].collections[0].get_clim() for it in shown}
-    assert limits == {(60, 100)}  # so that they compare
+    assert {it.figure.axes[0].collections[0].get_clim() for it in shown} == {(0, 100)}
     assert page.matrices(groups, "oracle_class_accuracy") == []
 
 
@@ -323,6 +323,19 @@ def test_growth_has_a_figure_per_layer_with_every_method_in_it(groups):
         "DGMa (n = 1)": [[0, 4], [1, 5]],
         "worst case": [[0, 4], [1, 8], [2, 12], [3, 16]],
     }
+
+
+def test_methods_that_begin_with_other_sizes_have_each_a_worst_case(folders, tmp_path):
+    small = row(1, initial_layer_widths=[2, 2], layer_widths=[3, 2])
+    folder = write_run(tmp_path, [small], description(learner="dgm-a", variant="a"))
+    found = numbers.groups([read_run(folders[0]), read_run(folder)])
+    axes = page.growth_figure(found).axes[0]
+    names = drawn.named_lines(axes)
+    assert names["worst case of DGMw"] == [[0, 6], [1, 12], [2, 18]]
+    assert names["worst case of DGMa"] == [[0, 4], [1, 8]]
+    colours = {line.get_label(): line.get_color() for line in axes.lines}
+    for method in ("DGMw", "DGMa"):
+        assert colours[f"worst case of {method}"] == colours[f"{method} (n = 1)"]
 
 
 def test_masks_are_counted_for_each_method_with_whiskers_where_there_are_seeds(groups):
@@ -378,6 +391,40 @@ def test_every_quantity_that_a_phase_logs_has_a_name_and_a_unit():
     for phase, logged in found.items():
         assert logged <= set(page.QUANTITIES), phase
     assert set.union(*found.values()) == set(page.QUANTITIES)  # and no name is left over
+
+
+COLOURS = {"DGMw": figures.SERIES[0], "DGMa": figures.SERIES[1], "joint": figures.MUTED}
+
+
+def test_a_methods_lines_have_one_colour_in_every_figure(groups):
+    of_all = [page.accuracy_figure(groups), *(it.figure for it in page.growth(groups))]
+    of_all += [it.figure for it in page.cost(groups)[3:]]
+    found = {
+        (line.get_label().split()[0], line.get_color())
+        for figure in of_all
+        for line in figure.axes[0].lines
+        if " (" in line.get_label()
+    }
+    assert len(of_all) == 6 and found == set(COLOURS.items())
+
+
+def test_a_methods_bars_and_epochs_have_its_colour(groups):
+    for index, color in enumerate(COLOURS.values()):
+        bars = axes_of(page.cost(groups), f"times-{index}").containers[0]
+        assert to_hex(bars[0].get_facecolor()) == color
+        first, *_ = axes_of(page.within_tasks(groups)[0], f"epochs-0-{index}").lines
+        assert first.get_color() == color
+    for index, color in enumerate(figures.SERIES[:2]):
+        bars = axes_of(page.masks(groups), f"masks-{index}").containers[0]
+        assert to_hex(bars[0].get_facecolor()) == color
+    alone = axes_of(page.cost(groups[1:2]), "times-0").containers[0]
+    assert to_hex(alone[0].get_facecolor()) == COLOURS["DGMa"]
+
+
+def test_a_fraction_within_tasks_has_the_whole_axis(groups):
+    losses, sparsities = page.within_tasks(groups)
+    assert {it.figure.axes[0].get_ylim() for it in sparsities} == {(0, 1)}
+    assert axes_of(losses, "epochs-0-0").get_ylim() != (0, 1)
 
 
 # Figures as files.
