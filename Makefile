@@ -16,10 +16,11 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
 FIND = for p in $(CANDIDATES); do "$$p" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$p" && break; done
 
-.PHONY: help setup demo test test-all test-serving lint clean
+.PHONY: help setup demo demo-memory test test-all test-serving lint clean
 
 help:
 	@echo "make demo           learn the ten handwritten digits one after another, results in runs/demo"
+	@echo "make demo-memory    make the memory again that comes with the package, in dgm_tf/memories"
 	@echo "make test           run the tests, in about five minutes"
 	@echo "make test-all       run those, too, that take long or need an optional package"
 	@echo "make test-serving   run those that start servers, and install what they need"
@@ -52,6 +53,9 @@ $(SERVING_READY): $(READY) requirements-serving.txt
 
 demo: $(READY)
 	"$(BIN)/python" -m trainers.split_digits --run_dir=runs/demo
+
+demo-memory: $(READY)
+	"$(BIN)/python" -m benchmarks.demo_memory
 
 test: $(READY)
 	$(PYTEST) $(PYTEST_ARGS)

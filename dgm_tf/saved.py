@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import paths, registry
+from dgm_tf import memories, paths, registry
 from dgm_tf.datasets import NAMES
 from dgm_tf.errors import InputError
 from dgm_tf.runs.run_folder import RunFolder
@@ -44,7 +44,8 @@ def load(
     and learns on exactly as the learner that was saved would have.
 
     Args:
-        path: what `Learner.save` has written, or the folder of a run.
+        path: what `Learner.save` has written, or the folder of a run; or "digits-demo", where no
+            folder has that name, for the memory of the ten digits that comes with the package.
         task: of a run, the task (from 1) after which; by default the last one finished.
         stream: of joint training that is to learn on, the stream that it reads.
         classifier: the function that made the learner's own classifier, if it has one and is to
@@ -54,14 +55,14 @@ def load(
         InputError: there is no learner, it is damaged, the run has not finished that task, or the
             method has no classifier that a function could make.
     """
-    folder = paths.expanded(path)
+    folder, origin = memories.folder(path), None
     if to_recover(folder):
         with locked_name(folder):
             recover(folder)
     if (folder / checkpoint.STATE_FILE).is_file():
         meta, arrays = _saved(folder, task)
     elif (folder / "settings.json").is_file():
-        _, meta, arrays = RunFolder(folder).state_after(task)
+        origin, meta, arrays = RunFolder(folder).state_after(task)
     else:
         data = f"; the data set {path} is read by dgm_tf.load_data" if str(path) in NAMES else ""
         raise InputError(
@@ -69,7 +70,9 @@ def load(
             f"that model.save or a trainer has written{data}"
         )
     options = {} if classifier is None else {"classifier": classifier}
-    return registry.load_state(meta, arrays, stream=stream, **options)
+    learner = registry.load_state(meta, arrays, stream=stream, **options)
+    learner.origin = origin
+    return learner
 
 
 def _saved(folder: Path, task: int | None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -64,6 +64,15 @@ def _files(folder):
     }
 
 
+def _memories():
+    """Files of the memories that come with the package."""
+    folders = (path for path in (ROOT / "dgm_tf" / "memories").iterdir() if path.is_dir())
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
+    }
+
+
 def _of(targets, *kinds):
     return [attributes for kind, attributes in targets if kind in kinds]
 
@@ -76,7 +85,8 @@ def test_every_file_of_the_library_belongs_to_a_library_target(targets):
 def test_every_template_of_the_library_travels_with_it_in_bazel_and_in_the_wheel(targets):
     templates = {"dgm_tf/reporting/page.css", "dgm_tf/reporting/page.html", "dgm_tf/py.typed"}
     data = set().union(*(target.get("data", ()) for target in _of(targets, "py_library")[:1]))
-    assert data == templates
+    shipped = {path for path in data if path.startswith("dgm_tf/memories/")}
+    assert data == templates | shipped and shipped == _memories()
     wheel = (ROOT / "pyproject.toml").read_text()
     assert '"dgm_tf.reporting" = ["page.html", "page.css"]' in wheel
 

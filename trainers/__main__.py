@@ -13,7 +13,7 @@ from trainers.flags import program
 GROUPS = {
     "learn": ("learn", "split_*", "table1"),
     "look": ("report", "judge", "audit"),
-    "use": ("classify", "sample", "export"),
+    "use": ("classify", "sample", "show", "export"),
     "tune": ("tune",),
 }
 

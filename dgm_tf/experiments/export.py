@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dgm_tf import memories
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.printing import say
@@ -28,7 +29,9 @@ def export_run(
     Raises:
         InputError: no such run or task, or a run of a method without memory.
     """
-    folder = RunFolder(memory)
+    if export_dir is None:
+        memories.check_not_written(memory, "name an --export_dir")
+    folder = RunFolder(memories.folder(memory))
     _, meta, arrays = folder.state_after(task)
     place = export_dir or folder.path / "export"
     check_writable(version_folder(place), flag="--export_dir")  # The audit takes its time.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, folder_scan, image_file, paths, pictures
+from dgm_tf import _checks, datasets, folder_scan, image_file, memories, paths, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
@@ -95,6 +95,8 @@ def judge_run(
             not those of the run.
     """
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
+    if out is None:
+        memories.check_not_written(memory, "name a file for the sheet by --out")
     where = {"images": images, "test_images": test_images, "follow_links": follow_links}
     stream, learner = restored_generator(memory, task=task, data_dir=data_dir, **where)
     judge = Oracle.of(stream)
@@ -121,7 +123,7 @@ def restored_generator(
 
     Arguments and errors are those of `judge_run`.
     """
-    description, meta, arrays = RunFolder(memory).state_after(task)
+    description, meta, arrays = RunFolder(memories.folder(memory)).state_after(task)
     described = description["stream"]
     if described.get("kind") == OPEN:
         return _of_memory(memory, load_state(meta, arrays), images, follow_links)

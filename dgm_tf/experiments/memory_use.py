@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, image_file, inputs, paths, pictures, saved
+from dgm_tf import _checks, image_file, inputs, memories, paths, pictures, saved
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.sampling import some_of
@@ -28,7 +28,7 @@ def opened(path: str | Path, *, task: int | None = None) -> ImageClassifier:
     Raises:
         InputError: there is nothing of these, or it cannot be read.
     """
-    folder = paths.expanded(path)
+    folder = memories.folder(path)
     exported = (folder / "saved_model.pb").is_file() or (
         export.versions_in(folder) and not (folder / "settings.json").is_file()
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, paths, printing, settings_file
+from dgm_tf import _checks, distribution, memories, paths, printing, settings_file
 from dgm_tf.datasets import DEFAULT_SIZE
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
@@ -138,6 +138,11 @@ def prepare(
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
+    memories.check_not_written(
+        learn.memory,
+        "in Python dgm_tf.load opens it, learn adds a class, and save writes it to a folder of "
+        "yours; here name another --memory",
+    )
     check_writable(learn.memory)
     paths.check_apart((learn.images, learn.test_images), learn.memory, "--memory")
     if options.tensorboard:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FOLDER = "folder"  # name of the data set whose images come from a folder
 IMAGES = "a folder with one subfolder of images per class"
 OF_FOLDER = ("images", "test_images", "follow_links")  # options of that data set alone
-MEMORY = "folder of a memory or of another run"
+MEMORY = "folder of a memory or of another run, or digits-demo, which comes with the package"
 QUIET, TASKS, EPOCHS = 0, 1, 2  # how much a run prints
 _PATHS = ("DIR", "FILE", "PATH")  # what `shown` says of an option that is a path
 

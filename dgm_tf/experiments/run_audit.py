@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import _checks
+from dgm_tf import _checks, memories
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Difference
@@ -86,7 +86,7 @@ def audit_run(folder: str | Path, *, every_checkpoint: bool = False) -> RunAudit
     Raises:
         InputError: the folder holds no run.
     """
-    return _Inspection(RunFolder(folder), every=every_checkpoint).result()
+    return _Inspection(RunFolder(memories.folder(folder)), every=every_checkpoint).result()
 
 
 class _Inspection:
@@ -113,8 +113,8 @@ class _Inspection:
     def result(self) -> RunAudit:
         self._check_logged_memory()
         findings = self._check_checkpoints()
-        if self._changed and self._faults:
-            self._remarks += self._elsewhere()
+        if self._changed and (line := provenance.elsewhere(self._description)):
+            self._remarks.append(line)
         return RunAudit(
             path=self._run.path,
             scenario=f"{self._description['scenario']}; {self._name}",
@@ -305,19 +305,6 @@ class _Inspection:
             "log and checkpoints hold; this method drifts, at its last task by "
             f"{_pixels(generated[-1])}"
         )
-
-    def _elsewhere(self) -> list[str]:
-        """A line if this is another machine or build than the run's: they round differently."""
-        then = {**self._description["versions"], **self._description["machine"]}
-        here = {**provenance.versions(), **provenance.machine()}
-        other = [
-            f"{key} {then[key]} then, {here[key]} here"
-            for key in ("tensorflow", "cpu", "gpus", "onednn")
-            if key in then and then[key] != here[key]
-        ]
-        if not other:
-            return []
-        return [f"images can differ because this is another machine or build: {'; '.join(other)}"]
 
 
 def _sum(differences: Sequence[Difference]) -> Difference:

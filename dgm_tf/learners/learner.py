@@ -22,6 +22,7 @@ from dgm_tf import (
     inputs,
     onednn,
     presets,
+    printing,
     progress,
     randomness,
     saved,
@@ -37,6 +38,7 @@ from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.own_data import LAST_CLASS, task_of
 from dgm_tf.registry import METHODS
 from dgm_tf.replay import BalancedReplay, Memory
+from dgm_tf.runs import provenance
 from dgm_tf.settings import LearnerSettings, MethodSettings
 from dgm_tf.stream import Task, untuned
 
@@ -63,6 +65,7 @@ class Learner(ImageClassifier):
         settings: its `MethodSettings`, which a run records.
         generates: whether it has a generator, to be audited and measured.
         takes_classifier: whether its classifier may be one of your own, by `classifier=`.
+        origin: the `settings.json` of the run that it was loaded from, if it was.
 
     A method of one's own has a `method`, `learn_task`, `image_shape`, `probabilities`, `state` and
     `load`, and with `generates` also `generate`, `growth` and `audit`; `dgm_tf.register_method`
@@ -77,6 +80,7 @@ class Learner(ImageClassifier):
     settings: Any
     generates = False
     takes_classifier = False
+    origin: Mapping[str, Any] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -533,10 +537,13 @@ class GeneratingLearner(ClassifierLearner):
         return images
 
     def audit(self) -> dict[int, bool]:
-        return {
+        found = {
             entry["task"]: _digest(entry["classes"], self.generate) == entry["sha256"]
             for entry in self._audit
         }
+        if not all(found.values()) and self.origin and (line := provenance.elsewhere(self.origin)):
+            printing.warn(line)
+        return found
 
     # For subclasses.
 

@@ -17,7 +17,7 @@ import markupsafe
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgm_tf import paths, pictures
+from dgm_tf import memories, paths, pictures
 from dgm_tf.errors import InputError
 from dgm_tf.reporting import FIGURES, figures, numbers, tables
 from dgm_tf.reporting.numbers import ALL_LAYERS, Curve, Group
@@ -88,6 +88,8 @@ def write_page(*folders: str | Path, out: str | Path | None = None) -> Path:
     """
     runs = read_runs(folders)
     if out is None:
+        for folder in folders:
+            memories.check_not_written(folder, "name a file for the page by --out")
         shared = os.path.commonpath([run.path.resolve().parent for run in runs])
         out = Path(runs[0].path if len(runs) == 1 else shared, PAGE)
     out = paths.expanded(out)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import paths, pictures
+from dgm_tf import memories, pictures
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
 from dgm_tf.registry import label_of
@@ -148,7 +148,7 @@ def read_run(folder: str | Path) -> Run:
     Raises:
         InputError: there is no run, or its files are damaged.
     """
-    run = RunFolder(folder)
+    run = RunFolder(memories.folder(folder))
     return Run(run.path, run.description(), tuple(run.rows()))
 
 
@@ -160,5 +160,5 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     """
     different: dict[Path, str | Path] = {}
     for folder in folders:
-        different.setdefault(paths.expanded(folder).resolve(), folder)
+        different.setdefault(memories.folder(folder).resolve(), folder)
     return [read_run(folder) for folder in different.values()]

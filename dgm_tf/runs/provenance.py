@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -36,6 +37,24 @@ def machine() -> dict[str, Any]:
         "gpus": [_gpu_model(device) for device in tf.config.list_physical_devices("GPU")],
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def elsewhere(then: Mapping[str, Any]) -> str:
+    """A line if this is another machine or build than a run's; empty if it is not.
+
+    Args:
+        then: the content of the run's `settings.json`.
+    """
+    there = {**then["versions"], **then["machine"]}
+    here = {**versions(), **machine()}
+    other = [
+        f"{key} {there[key]} then, {here[key]} here"
+        for key in ("tensorflow", "cpu", "gpus", "onednn")
+        if key in there and there[key] != here[key]
+    ]
+    if not other:
+        return ""
+    return f"images can differ because this is another machine or build: {'; '.join(other)}"
 
 
 def peak_memory_mib() -> float | None:

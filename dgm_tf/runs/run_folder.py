@@ -30,7 +30,7 @@ from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_format import check_rows, class_names, read_description, read_rows
 from dgm_tf.sizes import halvings
 from dgm_tf.storage import checkpoint
-from dgm_tf.storage.files import locked, refuse_links_out, write_atomically
+from dgm_tf.storage.files import locked, refuse_links_out, whole_folder, write_atomically
 
 # Of a first task with the presets' networks: 0.8 MiB on the digits (16 pixels), 1.7 MiB on MNIST
 # (32 pixels). Weights grow with the square of the networks' sizes. Later tasks are expected to take
@@ -293,6 +293,30 @@ class RunFolder:
         description = self.description()
         _, meta, arrays = self.saved(task or finished[-1])
         return description, meta, arrays
+
+    def write_reduced(self, folder: str | Path) -> None:
+        """Writes a copy that is as large as it has to be: it is used and audited, not continued.
+
+        It has the newest checkpoint only, with the arrays of all finished tasks in it, the table of
+        results and the audit's records; neither pictures nor the page.
+
+        Args:
+            folder: is made, or replaced.
+
+        Raises:
+            InputError: the run has not finished a task, or the folder cannot be written.
+        """
+        self.state_after()
+        newest = self.saved_tasks()[-1]
+        meta, _ = checkpoint.load(self._checkpoint(newest))
+        meta.pop(_FINISHED, None)
+        _, arrays = self._loaded(newest)
+        with whole_folder(folder, replace=True) as aside:
+            for file in (self._settings, self._metrics):
+                shutil.copyfile(file, aside / file.name)
+            if self.audit.exists():
+                shutil.copytree(self.audit, aside / self.audit.name)
+            checkpoint.save(aside / "checkpoints" / _task_name(newest), meta, arrays)
 
     def description(self) -> dict[str, Any]:
         """The content of `settings.json`.
