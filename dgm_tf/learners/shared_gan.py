@@ -1,6 +1,7 @@
 """Learners around one conditional GAN that is trained on, task after task."""
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -134,7 +135,7 @@ class SharedGANLearner(GeneratingLearner):
             classes,
             size=settings.critic_size,
             norm="none",  # the penalty is about single images
-            initializer="normal",  # as in the papers
+            initializer=os.environ.get("GANINIT", "normal"),
             seed=randomness.derive(settings.seed, "gan critic"),
             name="gan_critic",
         )
