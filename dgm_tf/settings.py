@@ -76,7 +76,7 @@ RECIPES: dict[str, Recipe] = {
 }
 # Of the conditional GAN that the other methods share; the papers' is that of Wu et al. 2018.
 GAN_RECIPES: dict[str, Recipe] = {
-    "tuned": Recipe(adversarial_loss="wasserstein", beta_2=0.999),
+    "tuned": Recipe(beta_2=0.999),
     "paper": Recipe(
         adversarial_loss="wasserstein",
         critic_initializer="normal",

@@ -1,7 +1,6 @@
 """Learners around one conditional GAN that is trained on, task after task."""
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,9 +28,8 @@ class SharedGANLearner(GeneratingLearner):
     """One generator and one critic for all tasks; nothing in them is frozen.
 
     A task trains both on its images; a subclass's `protection` keeps the old classes. Then a
-    classifier of the critic's shape is trained on generated images of all classes seen. With random
-    initial weights (`consolidation_start`) it measures what the generator remembers, and nothing
-    else.
+    classifier of the critic's shape is trained on generated images of all classes seen. It starts
+    from random weights or from the previous classifier (`consolidation_start`).
     """
 
     conditional: ClassVar[bool] = True
@@ -135,7 +133,7 @@ class SharedGANLearner(GeneratingLearner):
             classes,
             size=settings.critic_size,
             norm="none",  # the penalty is about single images
-            initializer=os.environ.get("GANINIT", "normal"),
+            initializer="normal",  # as in the papers
             seed=randomness.derive(settings.seed, "gan critic"),
             name="gan_critic",
         )
