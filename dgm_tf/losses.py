@@ -1,26 +1,47 @@
 """Losses as pure functions of scores, logits and images; float32 scalars."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
 _TINY = 1e-12
 
 
-def critic_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
-    """Wasserstein critic, `E[D(fake)] - E[D(real)]`; scores float32 [B]."""
+class AdversarialLoss(NamedTuple):
+    """What a generator and a critic play for.
+
+    Attributes:
+        critic: the critic's loss, of real and of generated images' scores, each float32 [B].
+        generator: the generator's loss; arguments as the critic's. Real scores are None unless
+            `paired`.
+        penalty: what keeps the critic smooth. Takes a function from images [B, H, W, C] to scores
+            [B], real and generated images float32 [B, H, W, C], and uniform numbers float32 [n] in
+            [0, 1]. It looks at n images, n at most B.
+        paired: whether the generator's loss looks at real scores.
+    """
+
+    critic: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    generator: Callable[[tf.Tensor | None, tf.Tensor], tf.Tensor]
+    penalty: Callable[..., tf.Tensor]
+    paired: bool
+
+
+def wasserstein_critic(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+    """`E[D(fake)] - E[D(real)]`; scores float32 [B]."""
     return tf.reduce_mean(fake_scores) - tf.reduce_mean(real_scores)
 
 
-def generator_loss(fake_scores: tf.Tensor) -> tf.Tensor:
-    """Wasserstein generator, `-E[D(fake)]`; scores float32 [B]."""
+def wasserstein_generator(real_scores: tf.Tensor | None, fake_scores: tf.Tensor) -> tf.Tensor:
+    """`-E[D(fake)]`; scores float32 [B]."""
+    del real_scores
     return -tf.reduce_mean(fake_scores)
 
 
-def relativistic_critic_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+def relativistic_critic(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
     """Critic of a relativistic pairing GAN, `E[softplus(D(fake) - D(real))]`.
 
-    Only the difference of a real and a generated image counts (Jolicoeur-Martineau 2019), so that
+    Only the difference between a real and a generated image counts (Jolicoeur-Martineau 2019). So
     leaving out a part of the real images costs the generator something wherever they are, and not
     only where the critic puts its threshold (Sun et al. 2020; Huang et al. 2024).
 
@@ -31,20 +52,29 @@ def relativistic_critic_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> 
     return tf.reduce_mean(tf.nn.softplus(fake_scores - real_scores))
 
 
-def relativistic_generator_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
-    """Generator of the same, `E[softplus(D(real) - D(fake))]`; arguments as the critic's."""
-    return relativistic_critic_loss(fake_scores, real_scores)
+def relativistic_generator(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+    """Generator of the same GAN, `E[softplus(D(real) - D(fake))]`; arguments as the critic's."""
+    return relativistic_critic(fake_scores, real_scores)
 
 
-def slope_penalty(critic_scores: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
-    """`E[||grad D(x)||^2]`: a critic must be flat where the images are (Mescheder et al. 2018).
+def slope_penalty(
+    critic_scores: Callable[[tf.Tensor], tf.Tensor],
+    real: tf.Tensor,
+    fake: tf.Tensor,
+    mix: tf.Tensor,
+) -> tf.Tensor:
+    """`E[||grad D(x)||^2]` at as many real as generated images: the mean of R1 and R2.
 
-    On as many real as generated images it is the mean of R1 and R2.
+    A critic must be flat where the images are (Mescheder et al. 2018).
 
     Args:
         critic_scores: images [B, H, W, C] -> scores [B].
-        images: float32 [B, H, W, C].
+        real: float32 [B, H, W, C].
+        fake: the same shape.
+        mix: float32 [n]; half of n, rounded up, is the number of images of each kind.
     """
+    count = -(-mix.shape[0] // 2)
+    images = tf.concat([real[:count], fake[:count]], axis=0)
     return tf.reduce_mean(_squared_slopes(critic_scores, images))
 
 
@@ -60,12 +90,23 @@ def gradient_penalty(
         critic_scores: images [B, H, W, C] -> scores [B].
         real: float32 [B, H, W, C].
         fake: the same shape.
-        mix: interpolation factor float32 [B] in [0, 1], one per sample.
+        mix: interpolation factor float32 [n] in [0, 1] of each of the first n images.
     """
+    count = mix.shape[0]
     mix = mix[:, None, None, None]
-    squares = _squared_slopes(critic_scores, mix * real + (1.0 - mix) * fake)
+    squares = _squared_slopes(critic_scores, mix * real[:count] + (1.0 - mix) * fake[:count])
     # The root's slope at 0 is infinite: a critic that ignores its input would give NaN.
     return tf.reduce_mean(tf.square(tf.sqrt(squares + _TINY) - 1.0))
+
+
+ADVERSARIAL = {
+    "wasserstein": AdversarialLoss(
+        wasserstein_critic, wasserstein_generator, gradient_penalty, paired=False
+    ),
+    "relativistic": AdversarialLoss(
+        relativistic_critic, relativistic_generator, slope_penalty, paired=True
+    ),
+}
 
 
 def _squared_slopes(

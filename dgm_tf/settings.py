@@ -12,6 +12,13 @@ VARIANTS = ("w", "a")
 REPLAY_MODES = ("balanced", "full")
 CLASSIFIER_STARTS = ("new", "previous")
 AUGMENTATIONS = ("none", "photo", "mirror")
+# Of a recipe. Each name is one that `losses`, `networks.Critic` or `learners.phase` knows.
+RECIPE_CHOICES = {
+    "adversarial_loss": ("wasserstein", "relativistic"),
+    "critic_norm": ("none", "batch"),
+    "critic_initializer": ("normal", "he"),
+    "rate_decay": ("none", "cosine"),
+}
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")  # no setting: a run may change them
 
 
@@ -21,7 +28,7 @@ class Recipe:
 
     Attributes:
         adversarial_loss: "wasserstein", with a penalty between real and generated images, or
-            "relativistic", with a penalty at both; only DGM has the second.
+            "relativistic", with a penalty at both.
         critic_norm: normalisation in DGM's critic and in every classifier: "none" or "batch".
         critic_initializer: their initial weights: "normal" (standard deviation 0.02) or "he".
         rate_decay: of both networks' rates over a task: "none" or "cosine" (to 0).
@@ -46,6 +53,10 @@ class Recipe:
     real_weight: float = 0.5
     distillation_weight: float = 0.5
 
+    def __post_init__(self) -> None:
+        for name, choices in RECIPE_CHOICES.items():
+            _checks.one_of(name, getattr(self, name), choices)
+
 
 # An ablation registers a recipe of its own here, under a name that its settings then give.
 RECIPES: dict[str, Recipe] = {
@@ -65,7 +76,7 @@ RECIPES: dict[str, Recipe] = {
 }
 # Of the conditional GAN that the other methods share; the papers' is that of Wu et al. 2018.
 GAN_RECIPES: dict[str, Recipe] = {
-    "tuned": Recipe(adversarial_loss="wasserstein", beta_2=0.999),
+    "tuned": Recipe(beta_2=0.999),
     "paper": Recipe(
         adversarial_loss="wasserstein",
         critic_initializer="normal",

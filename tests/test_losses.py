@@ -17,37 +17,41 @@ def cross_entropy(logits, positions):
 
 
 def test_critic_wants_real_images_scored_above_generated_ones():
-    found = losses.critic_loss(tf.constant(SCORES), tf.constant(OTHERS))
+    found = losses.wasserstein_critic(tf.constant(SCORES), tf.constant(OTHERS))
     np.testing.assert_allclose(found, OTHERS.mean() - SCORES.mean(), rtol=1e-5)
-    assert losses.critic_loss(tf.constant([2.0]), tf.constant([-1.0])) == -3.0
+    assert losses.wasserstein_critic(tf.constant([2.0]), tf.constant([-1.0])) == -3.0
 
 
 def test_generator_wants_its_images_scored_high():
-    np.testing.assert_allclose(losses.generator_loss(SCORES), -SCORES.mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        losses.wasserstein_generator(None, SCORES), -SCORES.mean(), rtol=1e-5
+    )
 
 
 def test_in_a_relativistic_pair_only_the_difference_counts():
     critic = np.log1p(np.exp(np.float64(OTHERS) - SCORES)).mean()
-    found = losses.relativistic_critic_loss(SCORES, OTHERS)
+    found = losses.relativistic_critic(SCORES, OTHERS)
     np.testing.assert_allclose(found, critic, rtol=1e-5)
-    moved = losses.relativistic_critic_loss(SCORES + 5, OTHERS + 5)
+    moved = losses.relativistic_critic(SCORES + 5, OTHERS + 5)
     np.testing.assert_allclose(moved, critic, rtol=1e-5)
     generator = np.log1p(np.exp(np.float64(SCORES) - OTHERS)).mean()
-    found = losses.relativistic_generator_loss(SCORES, OTHERS)
+    found = losses.relativistic_generator(SCORES, OTHERS)
     np.testing.assert_allclose(found, generator, rtol=1e-5)
 
 
-def test_slope_penalty_is_the_mean_squared_slope_at_the_images():
+@pytest.mark.parametrize(("numbers", "count"), [(1, 1), (4, 2), (5, 3)])
+def test_slope_penalty_is_the_mean_squared_slope_at_images_of_both_kinds(numbers, count):
     slope = RANDOM.normal(size=(4, 4, 3)).astype(np.float32)
     linear = losses.slope_penalty(
-        lambda images: tf.reduce_sum(images * slope, axis=[1, 2, 3]), tf.constant(REAL)
+        lambda images: tf.reduce_sum(images * slope, axis=[1, 2, 3]), REAL, FAKE, tf.zeros(numbers)
     )
     np.testing.assert_allclose(linear, np.square(slope).sum(), rtol=1e-5)
     # For D(x) = |x|^2 / 2 the slope is x itself.
     squared = losses.slope_penalty(
-        lambda images: tf.reduce_sum(images**2, axis=[1, 2, 3]) / 2, tf.constant(REAL)
+        lambda images: tf.reduce_sum(images**2, axis=[1, 2, 3]) / 2, REAL, FAKE, tf.zeros(numbers)
     )
-    np.testing.assert_allclose(squared, np.square(REAL).sum((1, 2, 3)).mean(), rtol=1e-5)
+    images = np.concatenate([REAL[:count], FAKE[:count]])
+    np.testing.assert_allclose(squared, np.square(images).sum((1, 2, 3)).mean(), rtol=1e-5)
 
 
 def test_class_loss_is_the_mean_cross_entropy():
@@ -109,6 +113,13 @@ def test_penalty_is_taken_between_the_images_with_a_factor_per_sample():
         tf.constant(mix),
     )
     np.testing.assert_allclose(penalty, np.square(norms - 1).mean(), rtol=1e-5)
+    few = losses.gradient_penalty(
+        lambda images: tf.reduce_sum(tf.square(images), axis=[1, 2, 3]) / 2,
+        REAL,
+        FAKE,
+        tf.constant(mix[:2]),
+    )
+    np.testing.assert_allclose(few, np.square(norms[:2] - 1).mean(), rtol=1e-5)
 
 
 def test_penalty_of_a_critic_without_slope_can_still_be_learnt_from():

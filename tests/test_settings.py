@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 from dgm_tf.errors import InputError
+from dgm_tf.losses import ADVERSARIAL
 from dgm_tf.presets import PAPER, PRESETS, TUNED, settings_for
 from dgm_tf.registry import METHODS
-from dgm_tf.settings import RECIPES, DGMSettings, Recipe, setting_names
+from dgm_tf.settings import RECIPE_CHOICES, RECIPES, DGMSettings, Recipe, setting_names
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", None)
 # The paper's experiments: g, d, epochs per task, batch, rate of both networks, s_max, lambda, gp.
@@ -206,3 +207,13 @@ def test_all_methods_are_measured_by_the_same_classifier(method, preset):
             assert getattr(mine, name) == getattr(dgms, name)
         for name in ("critic_initializer", "consolidation_learning_rate"):
             assert getattr(mine.details, name) == getattr(dgms.details, name)
+
+
+@pytest.mark.parametrize("name", RECIPE_CHOICES)
+def test_a_recipe_of_ones_own_has_constants_that_there_are(name):
+    with pytest.raises(InputError, match=f"{name} .hinge.*{RECIPE_CHOICES[name][0]}"):
+        Recipe(**{name: "hinge"})
+
+
+def test_every_adversarial_loss_of_a_recipe_is_one_that_there_is():
+    assert set(RECIPE_CHOICES["adversarial_loss"]) == set(ADVERSARIAL)

@@ -57,10 +57,7 @@ class AdversarialPhase(TwoNetworkPhase):
         self._positions = positions
         self._replay = replay
         self._known = sum(generator.finished)  # classes of finished tasks
-        self._relativistic = settings.details.adversarial_loss == "relativistic"
-        self._critic_loss = (
-            losses.relativistic_critic_loss if self._relativistic else losses.critic_loss
-        )
+        self._adversarial = losses.ADVERSARIAL[settings.details.adversarial_loss]
         self._annealing = {
             "steps_per_epoch": steps_per_epoch,
             "epochs": epochs,
@@ -132,7 +129,7 @@ class AdversarialPhase(TwoNetworkPhase):
         logs = {}
         with tf.GradientTape() as tape:
             (real_scores, real_logits), (fake_scores, _), *old = self._criticised(groups)
-            source = self._critic_loss(real_scores, fake_scores)
+            source = self._adversarial.critic(real_scores, fake_scores)
             classification = losses.class_loss(real_logits, positions)
             if replayed is not None:
                 old_logits = old[0][1]
@@ -163,13 +160,9 @@ class AdversarialPhase(TwoNetworkPhase):
         def scores(given: tf.Tensor) -> tf.Tensor:
             return self.critic(given, training=True)[0]
 
-        fraction = self._settings.penalty_fraction
-        if self._relativistic:  # at images of both kinds, as many in all
-            count = math.ceil(fraction * images.shape[0] / 2)
-            return losses.slope_penalty(scores, tf.concat([images[:count], fake[:count]], axis=0))
-        count = math.ceil(fraction * images.shape[0])
+        count = math.ceil(self._settings.penalty_fraction * images.shape[0])
         mix = distribution.part_drawn(randomness.uniform, [count], self.step_seed(1))
-        return losses.gradient_penalty(scores, images[:count], fake[:count], mix)
+        return self._adversarial.penalty(scores, images, fake, mix)
 
     def _generator_losses(
         self,
@@ -179,11 +172,10 @@ class AdversarialPhase(TwoNetworkPhase):
         masks: Sequence[tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         scores, logits = self.critic(fake, training=True)
-        if self._relativistic:
+        real_scores = None
+        if self._adversarial.paired:
             real_scores = tf.stop_gradient(self.critic(images, training=True)[0])
-            source = losses.relativistic_generator_loss(real_scores, scores)
-        else:
-            source = losses.generator_loss(scores)
+        source = self._adversarial.generator(real_scores, scores)
         classification = losses.class_loss(logits, positions)
         sparsity = self.generator.taken(masks) / self._free
         loss = source + self._settings.class_weight * classification

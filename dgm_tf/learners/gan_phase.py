@@ -40,7 +40,7 @@ class Protection:
 
 
 class GANPhase(TwoNetworkPhase):
-    """A Wasserstein GAN with gradient penalty and a class head, on one task's images.
+    """A conditional GAN with a class head, on one task's images.
 
     Args:
         generator: draws the task's classes, among others.
@@ -86,6 +86,7 @@ class GANPhase(TwoNetworkPhase):
         self._positions = positions
         self._drawn = tf.constant(drawn, tf.int32)
         self._protection = protection
+        self._adversarial = losses.ADVERSARIAL[settings.details.adversarial_loss]
         self._classified = classified
         self._generator_variables = generator.trainable_variables
         self._critic_variables = critic.trainable_variables
@@ -105,7 +106,7 @@ class GANPhase(TwoNetworkPhase):
             data: images float32 [B, S, S, C] in [-1, 1] and class ids int32 [B].
         """
         logs = self.critic_step(data)
-        return logs | self._update_generator(data[0].shape[0])
+        return logs | self._update_generator(*data)
 
     def step_function(self) -> Callable[[Any], dict[str, tf.Tensor]]:
         every = self._settings.critic_steps
@@ -153,18 +154,16 @@ class GANPhase(TwoNetworkPhase):
 
     def critic_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of the critic only; arguments as in `train_step`."""
-        images, labels = data
-        positions = tf.gather(self._positions, labels)
-        images, positions = self._protection.real(images, positions, self.step_seed(2))
+        images, positions = self._real(*data)
         count = images.shape[0]
         fake = self._few(self._fake(count, 0)[0], count)
         with tf.GradientTape() as tape:
             scores, logits = self.critic(tf.concat([images, fake], axis=0), training=True)
-            source = losses.critic_loss(scores[:count], scores[count:])
+            source = self._adversarial.critic(scores[:count], scores[count:])
             classification = losses.class_loss(logits[:count], positions)
             mix = distribution.part_drawn(randomness.uniform, [count], self.step_seed(1))
-            penalty = losses.gradient_penalty(
-                lambda mixed: self.critic(mixed, training=True)[0], images, fake, mix
+            penalty = self._adversarial.penalty(
+                lambda given: self.critic(given, training=True)[0], images, fake, mix
             )
             loss = source + self._settings.penalty_weight * penalty
             if self._classified:
@@ -184,11 +183,20 @@ class GANPhase(TwoNetworkPhase):
             "sample_spread": spread(fake),
         }
 
-    def _update_generator(self, count: int) -> dict[str, tf.Tensor]:
+    def _real(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        positions = tf.gather(self._positions, labels)
+        return self._protection.real(images, positions, self.step_seed(2))
+
+    def _update_generator(self, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        count, real_scores = images.shape[0], None
+        if self._adversarial.paired:
+            real_scores, _ = self.critic(self._real(images, labels)[0], training=True)
         with tf.GradientTape() as tape:
             fake, positions = self._fake(count, 4)
             scores, logits = self.critic(fake, training=True)
-            source = losses.generator_loss(scores)
+            if real_scores is not None:  # there may be a few more generated images than real ones
+                real_scores = tf.gather(real_scores, tf.range(scores.shape[0]) % count)
+            source = self._adversarial.generator(real_scores, scores)
             protection = self._protection.generator_loss(
                 self.critic, self.generator, self.step_seed(5)
             )

@@ -64,8 +64,9 @@ class JointReplay(Protection):
     `- E[D(G(z, c))] + CE(c | G(z, c))`, the same z through both. No gradient penalty.
     """
 
-    def __init__(self, images: OldImages):
+    def __init__(self, images: OldImages, adversarial: losses.AdversarialLoss):
         self._images = images
+        self._adversarial = adversarial
 
     def critic_loss(
         self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
@@ -73,16 +74,20 @@ class JointReplay(Protection):
         old, new = self._images.pair(generator, seed)
         old_scores, old_logits = critic(flattened(old), training=True)
         new_scores, _ = critic(flattened(tf.stop_gradient(new)), training=True)
-        loss = losses.critic_loss(old_scores, new_scores)
+        loss = self._adversarial.critic(old_scores, new_scores)
         loss += losses.class_loss(old_logits, self._images.positions)
         return self._images.classes * loss
 
     def generator_loss(
         self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
     ) -> tf.Tensor:
-        _, new = self._images.pair(generator, seed)
+        old, new = self._images.pair(generator, seed)
         scores, logits = critic(flattened(new), training=True)
-        loss = losses.generator_loss(scores) + losses.class_loss(logits, self._images.positions)
+        old_scores = None
+        if self._adversarial.paired:
+            old_scores = tf.stop_gradient(critic(flattened(old), training=True)[0])
+        loss = self._adversarial.generator(old_scores, scores)
+        loss += losses.class_loss(logits, self._images.positions)
         return self._images.classes * loss
 
 
@@ -130,7 +135,8 @@ class MeRGANJTR(SharedGANLearner):
     def protection(self, task: Task) -> Protection:
         if not self.settings.replay_batch:
             return Protection()
-        return JointReplay(OldImages(self.generator, self.settings.replay_batch))
+        images = OldImages(self.generator, self.settings.replay_batch)
+        return JointReplay(images, losses.ADVERSARIAL[self.settings.details.adversarial_loss])
 
 
 class MeRGANRA(SharedGANLearner):

@@ -28,9 +28,8 @@ class SharedGANLearner(GeneratingLearner):
     """One generator and one critic for all tasks; nothing in them is frozen.
 
     A task trains both on its images; a subclass's `protection` keeps the old classes. Then a
-    classifier of the critic's shape is trained on generated images of all classes seen. With random
-    initial weights (`consolidation_start`) it measures what the generator remembers, and nothing
-    else.
+    classifier of the critic's shape is trained on generated images of all classes seen. It starts
+    from random weights or from the previous classifier (`consolidation_start`).
     """
 
     conditional: ClassVar[bool] = True

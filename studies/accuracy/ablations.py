@@ -18,8 +18,9 @@ from typing import Any
 import dgm_tf
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.registry import METHODS
 from dgm_tf.runs import provenance
-from dgm_tf.settings import RECIPES, Recipe
+from dgm_tf.settings import Recipe
 from studies import results
 from studies.results import Row
 
@@ -102,8 +103,14 @@ def settings_of(dataset: str, name: str, seed: int) -> dgm_tf.DGMSettings:
 
 
 def settings_with(
-    dataset: str, changed: Mapping[str, Any], seed: int, *, recipe: str
-) -> dgm_tf.DGMSettings:
+    dataset: str,
+    changed: Mapping[str, Any],
+    seed: int,
+    *,
+    recipe: str,
+    method: str = "dgm",
+    variant: str | None = None,
+) -> dgm_tf.MethodSettings:
     """Returns a data set's settings with some changed.
 
     Args:
@@ -111,13 +118,16 @@ def settings_with(
         changed: settings and constants of the recipe, by name.
         seed: of the learner.
         recipe: the name by which a recipe with changed constants is registered.
+        method: one of `dgm_tf.registry.METHODS`.
+        variant: of DGM; None for other methods, and for DGMw.
     """
+    recipes = METHODS[method].settings.recipes
     others = {**changed, "seed": seed}
     of_recipe = {key: others.pop(key) for key in _RECIPE & set(others)}
     if of_recipe:
-        RECIPES[recipe] = dataclasses.replace(RECIPES["tuned"], **of_recipe)
+        recipes[recipe] = dataclasses.replace(recipes["tuned"], **of_recipe)
         others["recipe"] = recipe
-    return dgm_tf.settings_for(dataset, **others)
+    return dgm_tf.settings_for(dataset, method, variant=variant, **others)
 
 
 def learn(dataset: str, name: str, seed: int, *, data_dir: str | None = None) -> Row:

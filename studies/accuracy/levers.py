@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 import dgm_tf
-from dgm_tf import randomness
+from dgm_tf import randomness, registry
 from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.learners.classifier import ClassifierPhase
@@ -47,6 +47,8 @@ def measure(
     changes: Mapping[str, Any],
     seed: int,
     *,
+    method: str = "dgm",
+    variant: str | None = None,
     tasks: int = 4,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def measure(
         dataset: a name of `CLASS_ORDERS`.
         changes: settings and constants of the recipe, by name.
         seed: of the learner; images are held out by seed 0.
+        method: one that generates images, or joint training.
+        variant: of DGM.
         tasks: their number.
         data_dir: where prepared data is.
 
@@ -72,14 +76,19 @@ def measure(
         seed=0,
         data_dir=data_dir,
     )
-    oracle = Oracle.of(stream)
-    learner = dgm_tf.DGM(settings_with(dataset, changes, seed, recipe="changed"))
+    settings = settings_with(
+        dataset, changes, seed, recipe="changed", method=method, variant=variant
+    )
+    learner = registry.new_learner(method, settings, stream)
     accuracy, seconds = [], []
     for task in stream.tasks(last=tasks):
         began = time.process_time()
         learner.learn(task, verbose=0)
         seconds.append(round(time.process_time() - began, 1))
         accuracy.append(100 * learner.evaluate(stream.seen_validation(task)).average_accuracy)
+    if not learner.generates:
+        return {"accuracy": accuracy, "seconds": seconds}
+    oracle = Oracle.of(stream)
     held_out = stream.seen_validation(tasks)
     real, labels = map(np.concatenate, zip(*held_out.as_numpy_iterator(), strict=True))
     generated = {
@@ -138,6 +147,8 @@ def _taught(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--dataset", choices=CLASS_ORDERS, required=True)
+    parser.add_argument("--method", default="dgm")
+    parser.add_argument("--variant", help="of DGM")
     parser.add_argument("--change", help="NAME=VALUE,... of settings or constants of the recipe")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tasks", type=int, default=4, help="of one class each")
@@ -149,8 +160,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(given.threads)
         tf.config.threading.set_inter_op_parallelism_threads(given.threads)
     changes = read_changes(given.change) if given.change else {}
-    found = measure(given.dataset, changes, given.seed, tasks=given.tasks, data_dir=given.data_dir)
+    found = measure(
+        given.dataset,
+        changes,
+        given.seed,
+        method=given.method,
+        variant=given.variant,
+        tasks=given.tasks,
+        data_dir=given.data_dir,
+    )
     row = {"dataset": given.dataset, "tasks": given.tasks, "change": given.change or ""}
+    row |= {"method": given.method, "variant": given.variant or ""}
     row |= {"seed": given.seed} | found
     path = Path(given.rows)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
     python -m studies.accuracy.retrain --run_dir=runs/w --change=consolidation_steps=2400
 
 No generated image depends on the classifier, so that this ends as a whole run by these settings
-would, in a fraction of its time. The run stays as it is.
+would, in a fraction of its time. The run stays as it is. Accuracies are those on the run's held-out
+training images, so that defaults may be chosen by them.
 """
 
 import argparse
@@ -12,16 +13,28 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 import dgm_tf
 from dgm_tf.experiments import judge as judging
 from dgm_tf.networks import Generator
 from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.settings import RECIPES
 from studies import results
 
-# Settings on which no generated image depends.
+# Settings and constants of the recipe on which no generated image depends.
 CLASSIFIER_SETTINGS = frozenset(
-    {"augmentation", "consolidation_start", "consolidation_steps", "real_margins"}
+    {
+        "augmentation",
+        "consolidation_batch",
+        "consolidation_start",
+        "consolidation_steps",
+        "real_margins",
+    }
+)
+CLASSIFIER_CONSTANTS = frozenset(
+    {"consolidation_learning_rate", "distillation_weight", "real_weight"}
 )
 
 
@@ -58,18 +71,20 @@ class Retrained(dgm_tf.DGM):
 def retrain(
     run_dir: str, changes: Mapping[str, Any], *, images: str | None = None, data_dir: str | None
 ) -> list[tuple[float, float]]:
-    """Returns A_t in percent after each task, as the run had it and as it is retrained.
+    """Returns accuracies in percent after each task, as the run had it and as it is retrained.
+
+    They are means over classes, on the run's held-out images of all classes seen.
 
     Args:
         run_dir: the run's folder, with its checkpoints.
-        changes: settings by name, of `CLASSIFIER_SETTINGS`.
+        changes: by name, of `CLASSIFIER_SETTINGS` and `CLASSIFIER_CONSTANTS`.
         images: the folder of images that it was learnt from, for a run of `split_folder`.
         data_dir: where prepared data is.
 
     Raises:
         InputError: a setting that generated images depend on, or the run cannot be read.
     """
-    if foreign := sorted(set(changes) - CLASSIFIER_SETTINGS):
+    if foreign := sorted(set(changes) - CLASSIFIER_SETTINGS - CLASSIFIER_CONSTANTS):
         raise dgm_tf.InputError(f"generated images depend on {', '.join(foreign)}")
     where = {"images": images, "data_dir": data_dir}
     stream, finished = judging.restored_generator(run_dir, **where)
@@ -79,15 +94,18 @@ def retrain(
         _, meta, arrays = folder.state_after(task)
         return load_state(meta, arrays)
 
-    settings = dataclasses.replace(finished.settings, **changes)
+    constants = {name: changes[name] for name in CLASSIFIER_CONSTANTS & set(changes)}
+    RECIPES["retrained"] = dataclasses.replace(finished.settings.details, **constants)
+    own = {name: value for name, value in changes.items() if name not in constants}
+    settings = dataclasses.replace(finished.settings, recipe="retrained", **own)
     learner = Retrained(settings, lambda task: run_after(task).generator)
     found = []
     for task in stream.tasks():
         if task.index > finished.finished_tasks:
             break
         learner.learn(task, verbose=0)
-        test = stream.seen_test(task)
-        both = run_after(task.index).evaluate(test), learner.evaluate(test)
+        held_out = stream.seen_validation(task)
+        both = run_after(task.index).evaluate(held_out), learner.evaluate(held_out)
         found.append(tuple(100 * each.average_accuracy for each in both))
     return found
 
@@ -98,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--change", required=True, help="NAME=VALUE,... of settings")
     parser.add_argument("--images", help="folder of the images, for a run of split_folder")
     parser.add_argument("--data_dir", help="where prepared data is")
+    parser.add_argument("--threads", type=int, help="threads of TensorFlow; default: its own")
     given = parser.parse_args(arguments)
+    if given.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(given.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(given.threads)
     found = retrain(
         given.run_dir, read_changes(given.change), images=given.images, data_dir=given.data_dir
     )

@@ -12,8 +12,7 @@ from studies.accuracy import ablations
 @pytest.mark.parametrize("dataset", ablations.BUDGETS)
 @pytest.mark.parametrize("name", ablations.ABLATIONS)
 def test_an_ablation_changes_what_the_base_has(dataset, name, monkeypatch):
-    monkeypatch.setattr(ablations, "RECIPES", dict(ablations.RECIPES))
-    monkeypatch.setattr(DGMSettings, "recipes", ablations.RECIPES)
+    monkeypatch.setattr(DGMSettings, "recipes", dict(DGMSettings.recipes))
     base = ablations.changed_settings(dataset, ablations.BASE)
     its = ablations.changed_settings(dataset, name)
     settings = values(ablations.settings_of(dataset, name, 3))

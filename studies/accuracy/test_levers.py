@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from dgm_tf import registry
 from dgm_tf.stream import TaskStream
 from studies.accuracy import levers
 
@@ -37,10 +38,13 @@ def test_a_lever_is_measured_on_held_out_images_alone(tmp_path, monkeypatch, cap
     monkeypatch.setattr(
         TaskStream, "seen_validation", lambda self, task: doors.append(task) or door(self, task)
     )
-    learner = levers.dgm_tf.DGM
-    monkeypatch.setattr(
-        levers.dgm_tf, "DGM", lambda settings: used.append(settings) or learner(settings)
-    )
+    new_learner = registry.new_learner
+
+    def noted(method, settings, stream):
+        used.append((method, settings))
+        return new_learner(method, settings, stream)
+
+    monkeypatch.setattr(registry, "new_learner", noted)
     rows = tmp_path / "new" / "rows.jsonl"
     levers.main(["--dataset=digits", f"--change={CHANGE}", "--seed=5", f"--rows={rows}"])
     row = json.loads(rows.read_text())
@@ -49,7 +53,16 @@ def test_a_lever_is_measured_on_held_out_images_alone(tmp_path, monkeypatch, cap
     assert len(row["accuracy"]) == len(row["seconds"]) == 4 and row["accuracy"][0] == 100
     assert len(row["taught"]) == 3 and row["recognised"] == [100, 0, 0, 0]
     assert len(doors) == 5 and row["parameters"] > 0
-    (settings,) = used
+    ((method, settings),) = used
+    assert method == row["method"] == "dgm"
     assert (settings.seed, settings.epochs, settings.generator_size) == (5, 1, 2)
     assert settings.details.adversarial_loss == "wasserstein"
     assert settings.details.critic_norm == "none"
+
+
+def test_joint_training_has_an_accuracy_and_no_images(tmp_path):
+    change = "--change=epochs=1,critic_size=2,consolidation_steps=2"
+    rows = tmp_path / "rows.jsonl"
+    levers.main(["--dataset=digits", "--method=joint", change, "--tasks=2", f"--rows={rows}"])
+    row = json.loads(rows.read_text())
+    assert row["method"] == "joint" and len(row["accuracy"]) == 2 and "taught" not in row

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import dgm_tf
+from dgm_tf.experiments.options import QUIET, RunOptions
+from dgm_tf.experiments.run import Run
 from dgm_tf.registry import load_state
+from dgm_tf.settings import Recipe
 from studies.accuracy import retrain
 from studies.accuracy.retrain import Retrained
 
@@ -76,3 +79,20 @@ def test_changes_are_read_with_their_types():
 def test_the_names_are_those_of_settings():
     fields = {field.name for field in dataclasses.fields(dgm_tf.DGMSettings)}
     assert fields >= retrain.CLASSIFIER_SETTINGS
+    constants = {field.name for field in dataclasses.fields(Recipe)}
+    assert constants >= retrain.CLASSIFIER_CONSTANTS
+
+
+def test_a_run_is_judged_on_its_held_out_images(tmp_path):
+    """The same settings end with the same classifier; other constants with another."""
+    stream = dgm_tf.class_incremental("digits", classes_per_task=(2, 8))
+    learner = dgm_tf.DGM(**SMALL)
+    options = RunOptions(run_dir=tmp_path, oracle=False, verbosity=QUIET)
+    Run(stream, learner, options, max_tasks=1).run()
+    held_out = stream.seen_validation(1)
+    assert sum(len(labels) for _, labels in held_out) < 100
+    accuracy = 100 * learner.evaluate(held_out).average_accuracy
+    ((as_it_was, again),) = retrain.retrain(tmp_path, {"consolidation_steps": 4}, data_dir=None)
+    assert as_it_was == again == accuracy
+    ((_, other),) = retrain.retrain(tmp_path, {"consolidation_learning_rate": 1.0}, data_dir=None)
+    assert other != accuracy

@@ -11,6 +11,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.learners.dgr import Mixed, Scholar
 from dgm_tf.learners.ewc import ElasticPull, fisher_information
 from dgm_tf.learners.mergan import Alignment, JointReplay, OldImages
+from dgm_tf.losses import ADVERSARIAL
 from dgm_tf.networks import ConditionalGenerator, Critic
 from dgm_tf.presets import settings_for
 from dgm_tf.registry import METHODS, new_learner
@@ -190,7 +191,12 @@ def test_the_critic_is_shown_generated_images_of_every_class(classes):
 # MeRGAN.
 
 
-def test_joint_replays_terms_are_those_of_the_paper():
+def softplus(values):
+    return np.log1p(np.exp(np.float64(values)))
+
+
+@pytest.mark.parametrize("name", ["wasserstein", "relativistic"])
+def test_joint_replays_terms_are_those_of_the_paper(name):
     old, critic = networks()
     new = moved(old)
     images = OldImages(old, 12)
@@ -204,10 +210,15 @@ def test_joint_replays_terms_are_those_of_the_paper():
         labels = np.full(4, position)
         old_scores, old_logits = critic(old_images[position])
         new_scores, new_logits = critic(new_images[position])
-        critic_terms += np.mean(new_scores) - np.mean(old_scores)
+        if name == "wasserstein":
+            critic_terms += np.mean(new_scores) - np.mean(old_scores)
+            generator_terms -= np.mean(new_scores)
+        else:
+            critic_terms += softplus(new_scores - old_scores).mean()
+            generator_terms += softplus(old_scores - new_scores).mean()
         critic_terms += cross_entropy(old_logits, labels).mean()
-        generator_terms += -np.mean(new_scores) + cross_entropy(new_logits, labels).mean()
-    protection = JointReplay(images)
+        generator_terms += cross_entropy(new_logits, labels).mean()
+    protection = JointReplay(images, ADVERSARIAL[name])
     assert float(protection.critic_loss(critic, new, SEED)) == pytest.approx(critic_terms, rel=1e-4)
     assert float(protection.generator_loss(critic, new, SEED)) == pytest.approx(
         generator_terms, rel=1e-4
