@@ -134,13 +134,6 @@ def test_a_function_says_what_it_returns(name):
     assert bool({"Returns", "Yields"} & set(found)) == (returned is not type(None))
 
 
-def test_all_settings_of_dgm_are_in_its_docstring():
-    text = sections(inspect.getdoc(dgm_tf.DGM))["Args"]
-    named = re.findall(r"^    - `(\w+)`: \S", text, re.M)
-    fields = {field.name for field in dataclasses.fields(dgm_tf.DGMSettings)}
-    assert sorted(named) == sorted({*fields, "classifier"})
-
-
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """An empty folder with the images that examples read."""

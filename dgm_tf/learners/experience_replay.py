@@ -100,9 +100,9 @@ class ExperienceReplay(ClassifierLearner):
     def __init__(
         self,
         settings: "ExperienceReplaySettings | None" = None,
-        **options: "Unpack[ExperienceReplayArguments]",
+        **changes: "Unpack[ExperienceReplayArguments]",
     ):
-        super().__init__(settings, **options)
+        super().__init__(settings, **changes)
         self._images: np.ndarray | None = None  # uint8 [N, S, S, C], class by class
         self._counts: list[int] = []  # images of each class, in order of arrival
 
