@@ -1,7 +1,7 @@
-"""Hook of MkDocs: the pages and tables that are made from the code and from the results.
+"""Hook of MkDocs: pages and tables made from the code and the results, and a check of the site.
 
 `commands_page`, `settings_page` and `results_of` return Markdown and need nothing but the project.
-`on_files` and `on_page_markdown` are what MkDocs calls.
+`foreign` finds what a page would load from another host. MkDocs calls the functions named `on_...`.
 """
 
 import dataclasses
@@ -10,7 +10,8 @@ import importlib
 import inspect
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from studies import results
 from trainers.__main__ import commands
 from trainers.flags import Flags, flag_of, text_of
 
-PAGES = ("reference/commands.md", "reference/settings.md")  # they have no file in docs
 RESULTS_PAGE = "results/index.md"
 RESULTS_MARK = re.compile(r"<!-- results of (\w+) -->")
 PAPER_MARK = "<!-- numbers of the paper -->"
@@ -33,6 +33,7 @@ _GROUPS = {
     "use": "Use a memory",
     "tune": "Search for settings",
 }
+_LONGEST_FLAG = 45
 _TYPES = {int: "integer", float: "number", bool: "true or false", str: "text"}
 
 
@@ -82,9 +83,18 @@ def _flag_tables(flags: Flags) -> str:
         # A setting's default depends on method and data set.
         link = any("low" in field.metadata for field in shown)
         note = "\n\nDefault values of settings: see [Settings](settings.md).\n" if link else "\n"
-        rows = [[f"`{flag_of(f)}`", _default(f), _escaped(f.metadata["help"])] for f in shown]
-        tables.append(f"**{title}**{note}\n{_table(['flag', 'default', 'meaning'], rows)}")
+        rows = [[*_flag(field), _default(field)] for field in shown]
+        tables.append(f"**{title}**{note}\n{_table(['flag', 'meaning', 'default'], rows)}")
     return "\n\n".join(tables)
+
+
+def _flag(field: dataclasses.Field) -> list[str]:
+    """A flag as it is typed, and its meaning, which has the choices if there are many."""
+    flag, meaning = flag_of(field), _escaped(field.metadata["help"])
+    if len(flag) > _LONGEST_FLAG:
+        flag = f"--{field.name}=NAME"
+        meaning += f"; one of {', '.join(f'`{each}`' for each in field.metadata['choices'])}"
+    return [f"`{flag}`", meaning]
 
 
 def _default(field: dataclasses.Field) -> str:
@@ -131,7 +141,11 @@ LEARNERS = ("dgm-w", "dgm-a", *(name for name in METHODS if name != "dgm"))
 
 def settings_page() -> str:
     """Every setting: meaning, values allowed, and values in every preset."""
-    return f"""# Settings
+    return f"""---
+hide: [toc]
+---
+
+# Settings
 
 The table has one line for each setting, or several where methods differ.
 A setting with a star has a command-line flag of its name.
@@ -142,7 +156,11 @@ In Python they are keyword arguments of the learner, and `dgm_tf.settings_for` r
 - `paper` holds the settings of the method's paper, for every data set except SVHN.
 - Lines without a name belong to the setting above them.
 
+<div class="settings" markdown>
+
 {_table(["setting", "values", "meaning", "methods", *(c.title for c in COLUMNS)], setting_rows())}
+
+</div>
 
 ## Recipes
 
@@ -192,8 +210,9 @@ def _allowed(field: dataclasses.Field) -> str:
 
 def _methods(learners: list[str], having: int) -> str:
     """Names of methods; the GANs that share their settings are named together."""
-    if len(learners) == having == len(LEARNERS):
-        return "all"
+    if len(learners) == having and having >= len(LEARNERS) - 1:
+        others = ", ".join(label_of(name) for name in LEARNERS if name not in learners)
+        return f"all but {others}" if others else "all"
     gans = [name for name in LEARNERS[2:] if _is_gan(name)]
     together = set(gans) <= set(learners)
     names = [label_of(name) for name in learners if not (together and name in gans)]
@@ -201,7 +220,7 @@ def _methods(learners: list[str], having: int) -> str:
 
 
 def _is_gan(name: str) -> bool:
-    return issubclass(METHODS[name].settings, settings.GANSettings)
+    return issubclass(METHODS[name.partition("-")[0]].settings, settings.GANSettings)
 
 
 def _value(value: Any) -> str:
@@ -246,7 +265,7 @@ def results_of(dataset: str, curves: Iterable[str]) -> str:
     """
     table = results.dataset_table(results.read(), dataset)
     pictures = [f"![{title}]({_file(dataset, title)})" for title in curves]
-    return "\n\n".join([table, *pictures])
+    return "\n\n".join(['<div class="results" markdown>', table, "</div>", *pictures])
 
 
 def figures_of(dataset: str) -> dict[str, list[Path]]:
@@ -304,14 +323,76 @@ def _escaped(text: str) -> str:
     return "".join(code)
 
 
+# The finished site.
+
+
+def foreign(page: str) -> list[str]:
+    """What a page of HTML loads from other hosts; a link that a reader may follow is none."""
+    found = _Loaded()
+    found.feed(page)
+    return found.foreign
+
+
+class _Loaded(HTMLParser):
+    """Collects addresses of other hosts that a browser would ask by itself."""
+
+    _HOST = re.compile(r"(?:https?:)?//[\w.-]+\.\w")
+    _IN_CODE = re.compile(
+        r"(?:import\(|src\s*=|url\(|@import|fetch\()\s*[\"']?((?:https?:)?//[^\"')]+)"
+    )
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.foreign: list[str] = []
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self._inside = tag if tag in ("script", "style") else ""
+        names = ["src", "srcset", "data", "poster"]
+        if tag == "link" and values.get("rel") not in ("canonical", "next", "prev", "alternate"):
+            names.append("href")
+        if tag in ("use", "image"):
+            names += ["href", "xlink:href"]
+        loaded = [values.get(name) or "" for name in names]
+        self.foreign += [each for each in loaded if self._HOST.match(each)]
+        self.foreign += self._IN_CODE.findall(values.get("style") or "")
+        if "mermaid" in (values.get("class") or "").split():  # the theme fetches its program
+            self.foreign.append("mermaid")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.foreign += self._IN_CODE.findall(data)
+
+
+def without_programs(page: str) -> str:
+    """A notebook's page without the scripts that fetch programs for formulas and diagrams."""
+    return re.sub(
+        r"<script\b.*?</script>",
+        lambda script: "" if re.search("mathjax|mermaid", script[0], re.I) else script[0],
+        page,
+        flags=re.S,
+    )
+
+
 # What MkDocs calls.
+
+
+# The pages that have no file here.
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/commands.md": commands_page,
+    "reference/settings.md": settings_page,
+}
 
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages and the figures."""
     from mkdocs.structure.files import File
 
-    made: dict[str, str | bytes] = dict(zip(PAGES, (commands_page(), settings_page()), strict=True))
+    made: dict[str, str | bytes] = {path: make() for path, make in PAGES.items()}
     page = Path(config["docs_dir"], RESULTS_PAGE)
     for dataset in RESULTS_MARK.findall(page.read_text(encoding="utf-8")):
         for title, runs in figures_of(dataset).items():
@@ -328,3 +409,19 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return markdown
     markdown = RESULTS_MARK.sub(lambda found: results_of(found[1], figures_of(found[1])), markdown)
     return markdown.replace(PAPER_MARK, paper_table())
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Takes from notebooks what would ask another host."""
+    del config, files
+    return without_programs(html) if page.file.src_uri.endswith(".ipynb") else html
+
+
+def on_post_build(config: Any) -> None:
+    """Ends a build whose pages would ask another host."""
+    from mkdocs.exceptions import PluginError
+
+    site = Path(config["site_dir"])
+    for path in sorted(site.rglob("*.html")):
+        if found := foreign(path.read_text(encoding="utf-8")):
+            raise PluginError(f"{path.relative_to(site)} loads from another host: {found[0]}")
