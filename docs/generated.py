@@ -264,7 +264,7 @@ def results_of(dataset: str, curves: Iterable[str]) -> str:
         curves: the titles of its figures, as `figures_of` has them.
     """
     table = results.dataset_table(results.read(), dataset)
-    pictures = [f"![{title}]({_file(dataset, title)})" for title in curves]
+    pictures = [f"{title}:\n\n![{title}]({_file(dataset, title)})" for title in curves]
     return "\n\n".join(['<div class="results" markdown>', table, "</div>", *pictures])
 
 
