@@ -12,11 +12,12 @@ BIN := $(VENV)/bin
 PYTEST = "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
 READY := $(VENV)/.ready
 SERVING_READY := $(VENV)/.serving-ready
+DOCS_READY := $(VENV)/.docs-ready
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
 FIND = for p in $(CANDIDATES); do "$$p" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$p" && break; done
 
-.PHONY: help setup demo demo-memory test test-all test-serving lint clean
+.PHONY: help setup demo demo-memory test test-all test-serving lint docs clean
 
 help:
 	@echo "make demo           learn the ten handwritten digits one after another, results in runs/demo"
@@ -25,6 +26,7 @@ help:
 	@echo "make test-all       run those, too, that take long or need an optional package"
 	@echo "make test-serving   run those that start servers, and install what they need"
 	@echo "make lint           check the style"
+	@echo "make docs           build the site of the documents in site, and install what that needs"
 	@echo "make setup          only set up the environment in $(VENV)"
 	@echo "make clean          remove the environment, the caches, what was built and runs/demo"
 
@@ -51,6 +53,11 @@ $(SERVING_READY): $(READY) requirements-serving.txt
 	@"$(BIN)/python" -c "import mlserver, tensorflow_serving"  # MLServer needs Python below 3.13
 	@touch "$@"
 
+$(DOCS_READY): $(READY) requirements-docs.txt
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
+	  -r requirements-docs.txt
+	@touch "$@"
+
 demo: $(READY)
 	"$(BIN)/python" -m trainers.split_digits --run_dir=runs/demo
 
@@ -69,6 +76,10 @@ test-serving: $(SERVING_READY)
 lint: $(READY)
 	"$(BIN)/python" -m ruff check .
 
+# A warning is an error.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 "$(BIN)/python" -m mkdocs build --strict
+
 clean:
-	rm -rf "$(VENV)" runs/demo .build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" runs/demo site .build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -64,6 +64,12 @@ class ImageData:
 
     Raises:
         InputError: the arrays do not fit this description.
+
+    Example:
+        ```python
+        data = dgm_tf.load_data("digits")
+        print(data.train_images.shape, data.class_names)
+        ```
     """
 
     name: str
@@ -169,8 +175,17 @@ def load_data(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> I
             ~/tensorflow_datasets). For SVHN also a folder with the original files train_32x32.mat
             and test_32x32.mat, in itself or a subfolder, which saves a download of 1.5 GB.
 
+    Returns:
+        The data, for `class_incremental`.
+
     Raises:
         InputError: the name is unknown, or the data can be neither found nor fetched.
+
+    Example:
+        ```python
+        data = dgm_tf.load_data("digits")
+        stream = dgm_tf.class_incremental(data, classes_per_task=5)
+        ```
     """
     if name == "digits":
         return _load_digits()
@@ -215,8 +230,21 @@ def from_arrays(
         class_names: names by class id; None names each class by its id.
         name: short name of the data.
 
+    Returns:
+        The data, for `class_incremental`.
+
     Raises:
         InputError: the arrays are of another kind, or a class has no images.
+
+    Example:
+        ```python
+        images = np.random.randint(0, 256, [40, 20, 20, 3]).astype(np.uint8)
+        labels = np.repeat([0, 1], 20)
+        data = dgm_tf.from_arrays(
+            images, labels, test_images=images, test_labels=labels, class_names=["cat", "dog"]
+        )
+        stream = dgm_tf.class_incremental(data)
+        ```
     """
     train = _as_images(images, "images"), _as_labels(labels, "labels")
     test = _as_images(test_images, "test_images"), _as_labels(test_labels, "test_labels")

@@ -256,15 +256,19 @@ def distributed(mode: str = "none", *, replicas: int | None = None) -> Iterator[
         replicas: devices to mirror, by default all. On a machine without a GPU the processor is
             divided into so many, for trials.
 
+    Yields:
+        The devices, whose `replicas` is their number.
+
     Raises:
         InputError: there are not that many devices, or TF_CONFIG cannot be used.
 
     Example:
-
-        with dgm_tf.distributed("mirrored"):
-            model = dgm_tf.DGM(variant="w")
-            for task in stream:
+        ```python
+        with dgm_tf.distributed("mirrored", replicas=2):  # two parts of a processor, for a trial
+            model = dgm_tf.DGM.from_preset("digits", epochs=1, consolidation_steps=4)
+            for task in dgm_tf.class_incremental("digits").tasks(last=1):
                 model.learn(task)
+        ```
     """
     with used(start(mode, replicas=replicas)) as place:
         yield place

@@ -7,6 +7,14 @@ class InputError(ValueError):
     `str(error)` is one line: what was wanted, what was received and what to do. The command-line
     trainers print that line and exit; they show a traceback for every other kind of error. What
     it quotes (a file's name, another library's words) cannot break the line.
+
+    Example:
+        ```python
+        try:
+            dgm_tf.load_data("digit")
+        except dgm_tf.InputError as error:
+            print(error)
+        ```
     """
 
     def __init__(self, text: str) -> None:

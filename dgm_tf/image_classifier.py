@@ -43,9 +43,13 @@ class ImageClassifier(abc.ABC):
 
     @abc.abstractmethod
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [N, classes] of images float32 [N, S, S, C] in [-1, 1].
+        """Probabilities of images: the part that a method brings. Users call `predict`.
 
-        The part that a method brings; `predict` is its public door. N is 256 at most.
+        Args:
+            images: float32 [N, S, S, C] in [-1, 1], N from 1 to 256.
+
+        Returns:
+            float32 [N, classes], in order of arrival.
         """
 
     def predict(self, images: Any) -> np.ndarray:

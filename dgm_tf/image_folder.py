@@ -135,9 +135,19 @@ def from_folder(
             has one.
         follow_links: take links that lead out of the folder, too: for folders of your own.
 
+    Returns:
+        The data, for `class_incremental`.
+
     Raises:
         InputError: no folder, fewer than two classes, a class with too few images, a name that is
             no text, a link out of the folder, or images that cannot be read.
+
+    Example:
+        ```python
+        # photos/cat/1.png, photos/cat/2.png, ..., photos/dog/1.png, ...
+        data = dgm_tf.from_folder("photos", image_size=16)
+        stream = dgm_tf.class_incremental(data)
+        ```
     """
     data = read_folder(
         path,

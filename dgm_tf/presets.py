@@ -241,7 +241,7 @@ def settings_for(
     preset: str = "tuned",
     **overrides: Any,
 ) -> MethodSettings:
-    """Returns the settings of a method on a data set.
+    """Settings of a method for a data set.
 
     Args:
         dataset: name of a known data set; None for data without a preset.
@@ -251,9 +251,19 @@ def settings_for(
             MNIST's for data without a preset).
         **overrides: settings that replace those of the preset.
 
+    Returns:
+        An object of the method's settings class, such as `DGMSettings`.
+
     Raises:
         InputError: an unknown data set, method, variant or preset, a setting that the method does
             not have, or a value out of range.
+
+    Example:
+        ```python
+        settings = dgm_tf.settings_for("digits", variant="a", epochs=10)
+        model = dgm_tf.DGM(settings)
+        print(settings.generator_size, dgm_tf.settings_for("digits", "ewc").ewc_strength)
+        ```
     """
     if dataset is not None:
         _checks.one_of("data set", dataset, TUNED)

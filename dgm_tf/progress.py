@@ -46,7 +46,7 @@ def shown(verbose: str | int, title: str) -> Iterator[list[keras.callbacks.Callb
 
 
 class TaskProgress(keras.callbacks.Callback):
-    """One live line while a task is learnt.
+    """A Keras callback: one live line while a task is learnt.
 
     The line shows the progress of the present call of `fit`, the time that is left in it, the
     losses and the mask sparsity. It stands on a terminal and in a notebook: in a pipe, a file or a
@@ -56,10 +56,20 @@ class TaskProgress(keras.callbacks.Callback):
     Attributes:
         steps: training steps computed so far, over all calls of `fit`.
 
-    Example:
+    Args:
+        title: the line's beginning.
+        file: gets the line; by default standard error.
+        live: show a live line; by default where one can be redrawn.
+        epoch_lines: print a line that stays after each epoch, on `file`.
 
-        with dgm_tf.TaskProgress("task 3 of 10") as progress:
-            model.learn(task, callbacks=[progress])
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.ExperienceReplay.from_preset("digits", epochs=1, consolidation_steps=4)
+        for task in stream.tasks(last=1):
+            with dgm_tf.TaskProgress("task 1 of 10") as progress:
+                model.learn(task, callbacks=[progress], verbose=0)
+        ```
     """
 
     # Keras then need not wait for each step's losses before it begins the next one.
@@ -73,14 +83,7 @@ class TaskProgress(keras.callbacks.Callback):
         live: bool | None = None,
         epoch_lines: bool = False,
     ) -> None:
-        """Prepares the line, which appears when training begins.
-
-        Args:
-            title: the line's beginning.
-            file: gets the line; by default standard error.
-            live: show a live line; by default where one can be redrawn.
-            epoch_lines: print a line that stays after each epoch, on `file`.
-        """
+        """Prepares the line, which appears when training begins."""
         super().__init__()
         self.steps = 0
         self._title = self._shown_title = title

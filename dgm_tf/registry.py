@@ -13,7 +13,7 @@ from dgm_tf.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One method.
+    """Record of a method, for `register_method`.
 
     Attributes:
         name: as commands call it: lower-case letters, digits and _, a letter first.
@@ -27,6 +27,13 @@ class Method:
         private: whether it keeps no real image of a finished task, and reads none.
         preset: the row of `dgm_tf.presets` that its settings begin with, as far as it has them;
             one of `PRESET_ROWS`.
+
+    Example:
+        ```python
+        method = dgm_tf.Method(
+            "mine", "Mine", dgm_tf.MethodSettings, "my_package.mine:Mine", "the nearest mean again"
+        )
+        ```
     """
 
     name: str
@@ -130,13 +137,24 @@ METHODS: dict[str, Method] = {
 
 
 def register_method(method: Method) -> None:
-    """Adds a method of one's own, for presets, saved learners and commands.
+    """Adds your own method, for presets, saved learners and commands.
 
-    Its learner is a `dgm_tf.Learner` whose `method` is the record's name.
+    Args:
+        method: its record. The learner is a `dgm_tf.Learner` whose `method` is the record's name.
 
     Raises:
-        InputError: there is a method of that name, the name is none, settings or preset are not of
-            this package's kind, or the record does not fit its learner.
+        InputError: the name is taken or malformed, settings or preset are not of this package's
+            kind, or the record does not fit its learner.
+
+    Example:
+        ```python
+        class Mine(dgm_tf.NearestMean):
+            method = "mine"
+
+        about = "the nearest mean again"
+        dgm_tf.register_method(dgm_tf.Method("mine", "Mine", dgm_tf.MethodSettings, Mine, about))
+        model = Mine(seed=1)
+        ```
     """
     if not isinstance(method.name, str) or not re.fullmatch("[a-z][a-z0-9_]*", method.name):
         raise InputError(

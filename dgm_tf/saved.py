@@ -38,22 +38,36 @@ def load(
     stream: Any = None,
     classifier: Callable[..., Any] | None = None,
 ) -> Any:
-    """Returns a learner from where it was written, to be used and to learn on.
+    """Loads a learner from where it was written, to use it or to teach it more classes.
 
     It has the bits that were written: on a machine of the same class it generates the same images,
-    and learns on exactly as the learner that was saved would have.
+    and learns further exactly as the saved learner would have.
 
     Args:
         path: what `Learner.save` has written, or the folder of a run; or "digits-demo", where no
             folder has that name, for the memory of the ten digits that comes with the package.
         task: of a run, the task (from 1) after which; by default the last one finished.
-        stream: of joint training that is to learn on, the stream that it reads.
-        classifier: the function that made the learner's own classifier, if it has one and is to
-            learn on.
+        stream: for joint training that is to learn further, the stream that it reads.
+        classifier: the function that made the learner's classifier, if there is one and the
+            learner is to learn further.
+
+    Returns:
+        The learner, of the class that was saved.
 
     Raises:
         InputError: there is no learner, it is damaged, the run has not finished that task, or the
             method has no classifier that a function could make.
+
+    Example:
+        ```python
+        model = dgm_tf.NearestMean()
+        model.learn((np.zeros([4, 16, 16, 1], np.uint8), ["a"] * 4))
+        model.save("memory")
+
+        model = dgm_tf.load("memory")  # another day, another process
+        model.learn((np.full([4, 16, 16, 1], 255, np.uint8), ["b"] * 4))
+        print(model.class_names)
+        ```
     """
     folder, origin = memories.folder(path), None
     if to_recover(folder):

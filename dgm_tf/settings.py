@@ -104,12 +104,26 @@ def setting(
     """Field of a settings class.
 
     Args:
-        default: its value where no preset says otherwise.
-        text: its help.
-        low: the least number allowed.
-        high: the greatest; None for any.
+        default: value where no preset says otherwise.
+        text: help of the setting.
+        low: the smallest number allowed.
+        high: the largest; None for any.
         choices: the texts allowed; empty for any.
-        flag: give it a command-line flag of its own; all others are reached by `--settings`.
+        flag: add a command-line flag; without one, `--settings` reaches the setting.
+
+    Returns:
+        The field, for `MethodSettings` and classes on it.
+
+    Example:
+        ```python
+        import dataclasses
+
+        @dataclasses.dataclass(frozen=True)
+        class MySettings(dgm_tf.MethodSettings):
+            strength: float = dgm_tf.setting(1.0, "weight of the penalty", high=100, flag=True)
+
+        print(MySettings(strength=2.0))
+        ```
     """
     metadata = {"help": text, "low": low, "high": high, "choices": choices, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
@@ -127,10 +141,18 @@ def _classifier_start(choices: tuple[str, ...]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class MethodSettings:
-    """Settings of every method, and the base class of those of a method of one's own.
+    """Settings of every method; base class for the settings of your own method.
+
+    Each field's `help` describes it, and the page of settings has them in one table.
 
     Raises:
         InputError: a value is of the wrong type or out of range.
+
+    Example:
+        ```python
+        settings = dgm_tf.MethodSettings(batch_size=64, seed=1)
+        print(settings.as_json())
+        ```
     """
 
     batch_size: int = setting(32, "real images in a training step", low=1, flag=True)
@@ -175,6 +197,9 @@ class MethodSettings:
 
     def check_replicas(self, replicas: int) -> None:
         """Refuses what a number of replicas cannot share.
+
+        Args:
+            replicas: number of devices that share each step.
 
         Raises:
             InputError: a batch size is no multiple of their number, or XLA is on.
@@ -335,7 +360,22 @@ class ReplaySettings(LearnerSettings):
 
 @dataclasses.dataclass(frozen=True)
 class DGMSettings(ReplaySettings):
-    """Settings of Dynamic Generative Memory."""
+    """Settings of Dynamic Generative Memory.
+
+    Each field's `help` describes it, and the page of settings has them in one table.
+
+    Raises:
+        InputError: a value is of the wrong type or out of range.
+
+    Example:
+        ```python
+        import dataclasses
+
+        settings = dgm_tf.DGMSettings(variant="a", steps=600)
+        longer = dataclasses.replace(settings, steps=2400)
+        model = dgm_tf.DGM(longer)
+        ```
+    """
 
     variant: str = setting(
         "w",
@@ -399,6 +439,12 @@ class DGMSettings(ReplaySettings):
 
     def first_widths(self, side: int) -> tuple[int, ...]:
         """Units of the generator's blocks before the first task, for images of S x S pixels.
+
+        Args:
+            side: S, a multiple of 4.
+
+        Returns:
+            Units, from the first block to the last.
 
         Raises:
             InputError: `generator_widths` has more blocks than S can be halved.

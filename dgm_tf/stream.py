@@ -31,7 +31,18 @@ _Images = tuple[np.ndarray, np.ndarray]
 
 
 class TaskClosed(InputError):
-    """The training images of a finished task were asked for; they are gone."""
+    """The training images of a finished task were asked for; they are gone.
+
+    Example:
+        ```python
+        tasks = iter(dgm_tf.class_incremental("digits"))
+        first, second = next(tasks), next(tasks)
+        try:
+            first.batches(32, epochs=1, seed=0)
+        except dgm_tf.TaskClosed as closed:
+            print(closed)
+        ```
+    """
 
 
 def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
@@ -212,6 +223,14 @@ class Task:
         validation: the same, held out.
         least: images of a class that a pass has at least: fewer are repeated in it.
         cuts: fractions of a class that were held out before: for validation and for the test.
+
+    Example:
+        ```python
+        tasks = iter(dgm_tf.class_incremental("digits"))
+        task = next(tasks)
+        print(task.class_names, task.train_size)
+        batches = task.batches(32, epochs=2, seed=0)
+        ```
     """
 
     def __init__(
@@ -261,6 +280,9 @@ class Task:
     def steps_per_epoch(self, batch_size: int) -> int:
         """Full batches in one pass over the task.
 
+        Args:
+            batch_size: images per batch, from 1.
+
         Raises:
             InputError: `batch_size` is larger than the task's smallest class.
         """
@@ -300,7 +322,14 @@ class Task:
     def each_once(self, batch_size: int = 256) -> tf.data.Dataset:
         """Each training image once, class by class; the last batch may be smaller.
 
-        Pairs and errors are those of `batches`.
+        Args:
+            batch_size: images per batch, from 1.
+
+        Returns:
+            Pairs of images and class ids as `batches` gives them.
+
+        Raises:
+            TaskClosed: the stream has moved on.
         """
         self._train.check_open()
         return self._dataset(_rows_in_order(self._train.size, batch_size), self._train)
@@ -308,7 +337,14 @@ class Task:
     def validation(self, batch_size: int = 256) -> tf.data.Dataset:
         """The task's own held-out images, in fixed order; the last batch may be smaller.
 
-        Pairs and errors are those of `batches`.
+        Args:
+            batch_size: images per batch, from 1.
+
+        Returns:
+            Pairs of images and class ids as `batches` gives them.
+
+        Raises:
+            TaskClosed: the stream has moved on.
         """
         self._validation.check_open()
         rows = _rows_in_order(self.validation_size, batch_size)
@@ -331,7 +367,7 @@ class Task:
         return _TaskDataset(untuned(guarded), store)
 
     def close(self) -> None:
-        """Destroys the images; whoever has a dataset of them cannot read it any longer."""
+        """Destroys the images; a dataset of them can no longer be read."""
         self._train.close()
         self._validation.close()
 
@@ -426,7 +462,8 @@ def task_title(number: str, classes: Sequence[str]) -> str:
 class TaskStream:
     """The tasks of one data set, in order, each readable until the next one begins.
 
-    Iterate over it once. `tasks(start=k)` begins at task k, as a resumed run does.
+    `class_incremental` makes it. Iterate over it once.
+    `tasks(start=k)` begins at task k, as a resumed run does.
 
     Attributes:
         name: name of the data set.
@@ -436,6 +473,13 @@ class TaskStream:
         task_classes: class ids of each task.
         class_names: names of the classes, by class id.
         image_shape: (S, S, C) of the images that the networks see.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        for task in stream.tasks(last=3):
+            print(task, [len(labels) for _, labels in stream.seen_test(task)])
+        ```
     """
 
     def __init__(
@@ -489,6 +533,9 @@ class TaskStream:
             start: number of the first task.
             last: number of the last one, which the tasks' names count to; by default T.
 
+        Yields:
+            Tasks, each open until the next one begins.
+
         Raises:
             TaskClosed: the stream is past that task.
         """
@@ -506,7 +553,11 @@ class TaskStream:
         self._move_to(max(start, last + 1))
 
     def stands_at(self, task: Task) -> bool:
-        """Returns whether `task` is this stream's open one."""
+        """Returns whether `task` is this stream's open one.
+
+        Args:
+            task: any task.
+        """
         return task is self._open_task
 
     def _check_ahead(self, index: int) -> None:
@@ -541,6 +592,10 @@ class TaskStream:
     def check_batch(self, batch_size: int, *, max_tasks: int | None = None) -> None:
         """Refuses a batch that is larger than a class of the first `max_tasks` tasks.
 
+        Args:
+            batch_size: images per batch.
+            max_tasks: number of tasks to look at; None for all.
+
         Raises:
             InputError: it is larger; the line names the class and the images that it needs.
         """
@@ -571,6 +626,9 @@ class TaskStream:
         Returns:
             Pairs of images, float32 [B, S, S, C] in [-1, 1], and class ids, int32 [B], class by
             class in order of arrival.
+
+        Raises:
+            InputError: a task of another stream, or no such number.
         """
         chosen = np.concatenate([self._test_rows[c] for c in self._seen_classes(task)])
         images, labels = self._data.test_images[chosen], self._data.test_labels[chosen]
@@ -579,10 +637,17 @@ class TaskStream:
     def seen_validation(self, task: Task | int, batch_size: int = 256) -> tf.data.Dataset:
         """Held-out images of ALL classes seen up to and including `task`, for a search only.
 
-        A run never looks at those of finished tasks. Args and result are those of `seen_test`.
+        A run never looks at the validation images of finished tasks.
+
+        Args:
+            task: a task of this stream, or its number (from 1).
+            batch_size: images per batch; the last one may be smaller.
+
+        Returns:
+            Pairs as `seen_test` gives them.
 
         Raises:
-            InputError: `validation_fraction` is 0.
+            InputError: `validation_fraction` is 0, or the task belongs to another stream.
         """
         images, labels = self._take(self._validation_rows, self._seen_classes(task))
         if not len(labels):
@@ -598,9 +663,17 @@ class TaskStream:
         """Real training images of ALL classes up to and including `task`.
 
         The one exception to the rule that a finished task's images cannot be read, for joint
-        training (the upper reference) and oracles. Tasks do not lead a continual learner here.
+        training (the upper bound) and oracles. Tasks do not lead a continual learner here.
 
-        Args and result are those of `Task.batches`; the validation parts are left out.
+        Args:
+            task: a task of this stream, or its number (from 1).
+            batch_size: images per batch B; a pass drops its last, incomplete batch.
+            epochs: number of passes.
+            seed: integer that determines the order.
+            start: number of batches to leave out at the beginning.
+
+        Returns:
+            Pairs as `Task.batches` gives them, without the validation parts.
         """
         images, labels = self._take(self._train_rows, self._seen_classes(task))
         rows = _shuffled_rows(np.arange(len(labels)), batch_size, epochs, seed, start)
@@ -621,7 +694,8 @@ class TaskStream:
     def fresh(self, *, seed: int | None = None) -> "TaskStream":
         """A stream of the same images and tasks, before its first task.
 
-        Another seed changes the validation part, and not the order of the classes.
+        Args:
+            seed: determines the validation part, and not the order of the classes; None keeps it.
         """
         return TaskStream(
             self._data,
@@ -677,15 +751,6 @@ def class_incremental(
 ) -> TaskStream:
     """Cuts a data set into tasks of new classes.
 
-    Example:
-
-    ```python
-    stream = class_incremental("digits", classes_per_task=2)
-    for task in stream:
-        for images, labels in task.batches(32, epochs=1, seed=0):
-            ...
-    ```
-
     Args:
         data: a data set's name (see `datasets.load_data`), an `ImageData`, or arrays (images,
             labels, test_images, test_labels) as `datasets.from_arrays` takes them.
@@ -700,8 +765,19 @@ def class_incremental(
         seed: determines the validation part and a random class order.
         data_dir: folder of prepared data, for data sets given by name.
 
+    Returns:
+        The stream, before its first task.
+
     Raises:
         InputError: the data cannot be had, or an argument does not fit it.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits", classes_per_task=2)
+        for task in stream:
+            for images, labels in task.batches(32, epochs=1, seed=0):
+                ...  # float32 [32, 16, 16, 1] in [-1, 1], int32 [32]
+        ```
     """
     data = _image_data(data, data_dir)
     seed = _checks.integer(seed, "seed", low=0)

@@ -105,8 +105,9 @@ def test_a_type_checker_sees_them_for_constructor_and_preset(method):
 
 
 def test_the_documentation_of_dgm_has_every_setting():
-    documented = re.findall(r"^ {12}(\w+): ", dgm_tf.DGM.__doc__, re.M)
-    assert sorted(documented) == sorted(field.name for field in dataclasses.fields(DGMSettings))
+    documented = re.findall(r"^ {12}- `(\w+)`: ", dgm_tf.DGM.__doc__, re.M)
+    fields = [field.name for field in dataclasses.fields(DGMSettings)]
+    assert sorted(documented) == sorted([*fields, "classifier"])
 
 
 @pytest.mark.parametrize("name", ["load", "load_exported"])

@@ -202,7 +202,13 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         used_inputs: np.ndarray | None = None,
         used_units: np.ndarray | None = None,
     ) -> FinishedLayer:
-        """Returns the parameters of one task for `recall`; arguments as there."""
+        """Returns the parameters of one task for `recall`.
+
+        Args:
+            task: a finished task, from 1.
+            used_inputs: indices int [n] of the inputs given; None for all.
+            used_units: indices int [m] of the units wanted; None for all.
+        """
         inputs_then, units_then = self._widths_of(task)
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
         used_units = np.arange(units_then) if used_units is None else used_units
@@ -222,7 +228,12 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         return FinishedLayer(kernel, affine, mask[used_units] if self.variant == "a" else None)
 
     def finished_outputs(self, inputs: tf.Tensor, finished: FinishedLayer) -> tf.Tensor:
-        """Outputs float32 [..., units used] for inputs [..., inputs used]."""
+        """Outputs float32 [..., units used] for inputs [..., inputs used].
+
+        Args:
+            inputs: float32 [..., inputs used].
+            finished: what `finished_layer` has given.
+        """
         inputs = tf.convert_to_tensor(inputs)
         outputs = self._product(inputs, tf.cast(finished.kernel, inputs.dtype))
         if finished.affine is not None:
@@ -244,12 +255,23 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
     # Masks, gate and sparsity.
 
     def mask(self, scale: tf.Tensor | float | None = None) -> tf.Tensor:
-        """Mask of the task being learnt: soft at steepness `scale`, binary for None."""
+        """Mask of the task being learnt: soft at steepness `scale`, binary for None.
+
+        Args:
+            scale: steepness s of the soft mask (Eq. 2); None for the binary mask.
+        """
         embedding = tf.convert_to_tensor(self.embedding)
         return masks.binary_mask(embedding) if scale is None else masks.soft_mask(embedding, scale)
 
     def finished_mask(self, task: int) -> np.ndarray:
-        """Binary mask, bool, of a finished task (from 1), in its own widths."""
+        """Binary mask, bool, of a finished task (from 1), in its own widths.
+
+        Args:
+            task: a finished task, from 1.
+
+        Raises:
+            InputError: no such task.
+        """
         shape = self._mask_shape(*self._widths_of(task))
         return masks.unpack_bits(self.finished_masks[task - 1], shape)
 
@@ -307,6 +329,10 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         """Eq. 4: the kernel's gradient, 0 where a finished task has reserved the weight.
 
         A selection, not a product with `1 - m_acc`: NaN times 0 would still reach the weight.
+
+        Args:
+            gradient: of the kernel, in its shape.
+            reserved_inputs: the layer below's reserved units, [inputs]; variant a only.
         """
         reserved = self.reserved_weights(reserved_inputs)
         return tf.where(reserved, tf.zeros_like(gradient), gradient)
@@ -314,7 +340,13 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
     def embedding_gradient(
         self, gradient: tf.Tensor, mask: tf.Tensor, *, epoch_scale: tf.Tensor
     ) -> tf.Tensor:
-        """The embedding's gradient by that of its mask; see `masks.embedding_gradient`."""
+        """The embedding's gradient by that of its mask; see `masks.embedding_gradient`.
+
+        Args:
+            gradient: by the soft mask, in the mask's shape.
+            mask: the soft mask.
+            epoch_scale: s of the epoch, a scalar (Eq. 3).
+        """
         embedding = tf.convert_to_tensor(self.embedding)
         return masks.embedding_gradient(gradient, embedding, mask, epoch_scale=epoch_scale)
 
@@ -415,14 +447,33 @@ def _assign_part(variable: keras.Variable, part: tuple[slice, ...], value: np.nd
 class MaskedDense(MaskedLayer):
     """A dense layer with a mask per task: [..., inputs] -> [..., units], kernel [inputs, units].
 
-    Example:
+    One task is being learnt, with a real-valued mask embedding. Finished tasks keep their masks as
+    bits. A layer is never widened in place: `finish_task` and `widen` return a new, built layer
+    that has every old number bit for bit. There is no bias; `normalize=True` gives each task an
+    offset.
 
-    >>> layer = MaskedDense(4, variant="w", activation="relu")
-    >>> layer(tf.ones([2, 3]), scale=100.0).shape
-    TensorShape([2, 4])
-    >>> wider = layer.finish_task().widen(units=6)
-    >>> wider(tf.ones([2, 3]), task=1).shape
-    TensorShape([2, 4])
+    Args:
+        units: outputs of the layer.
+        variant: `"w"` (masks on weights, Eq. 1) or `"a"` (masks on units).
+        activation: anything that `keras.activations.get` takes.
+        normalize: put a `TaskBatchNormalization` between product and activation.
+        kernel_initializer: for new weights, including the new ones of a wider layer.
+        seed: determines the new weights.
+        finished: `(inputs, units)` of each finished task; `finish_task` sets it.
+        **kwargs: those of `keras.layers.Layer`.
+
+    Raises:
+        InputError: `units` or `variant` is out of range.
+
+    Example:
+        ```python
+        >>> layer = dgm_tf.MaskedDense(4, variant="w", activation="relu")
+        >>> layer(tf.ones([2, 3]), scale=100.0).shape  # the soft mask of Eq. 2
+        TensorShape([2, 4])
+        >>> wider = layer.finish_task().widen(units=6)
+        >>> wider(tf.ones([2, 3]), task=1).shape
+        TensorShape([2, 4])
+        ```
     """
 
     def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
@@ -472,7 +523,29 @@ class _MaskedConvolution(MaskedLayer):
 
 @keras.saving.register_keras_serializable("dgm_tf")
 class MaskedConv2D(_MaskedConvolution):
-    """A 2-D convolution with a mask per task; kernel [k, k, inputs, units]."""
+    """A 2-D convolution with a mask per task; kernel [k, k, inputs, units].
+
+    Inputs are float32 [B, height, width, inputs]. See `MaskedDense` for masks and growth.
+
+    Args:
+        units: filters of the layer.
+        kernel_size: k, pixels along each side.
+        strides: pixels between two positions, along each side.
+        padding: `"same"` or `"valid"`.
+        **kwargs: the other arguments of `MaskedDense`.
+
+    Raises:
+        InputError: `units`, `variant` or `padding` is out of range.
+
+    Example:
+        ```python
+        >>> layer = dgm_tf.MaskedConv2D(5, 3, strides=2, variant="a", normalize=True)
+        >>> layer(tf.ones([2, 8, 8, 3]), scale=100.0).shape
+        TensorShape([2, 4, 4, 5])
+        >>> layer.finish_task()(tf.ones([2, 8, 8, 3]), task=1).shape
+        TensorShape([2, 4, 4, 5])
+        ```
+    """
 
     def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
         return (self.kernel_size, self.kernel_size, inputs, units)
@@ -487,7 +560,29 @@ class MaskedConv2D(_MaskedConvolution):
 
 @keras.saving.register_keras_serializable("dgm_tf")
 class MaskedConv2DTranspose(_MaskedConvolution):
-    """A transposed 2-D convolution with a mask per task; kernel [k, k, units, inputs]."""
+    """A transposed 2-D convolution with a mask per task; kernel [k, k, units, inputs].
+
+    Inputs are float32 [B, height, width, inputs]. See `MaskedDense` for masks and growth.
+
+    Args:
+        units: filters of the layer.
+        kernel_size: k, pixels along each side.
+        strides: pixels between two positions, along each side.
+        padding: `"same"` or `"valid"`.
+        **kwargs: the other arguments of `MaskedDense`.
+
+    Raises:
+        InputError: `units`, `variant` or `padding` is out of range.
+
+    Example:
+        ```python
+        >>> layer = dgm_tf.MaskedConv2DTranspose(5, 3, strides=2, variant="a", normalize=True)
+        >>> layer(tf.ones([2, 8, 8, 3]), scale=100.0).shape
+        TensorShape([2, 16, 16, 5])
+        >>> layer.finish_task()(tf.ones([2, 8, 8, 3]), task=1).shape
+        TensorShape([2, 16, 16, 5])
+        ```
+    """
 
     _in_axis: ClassVar[int] = -1
     _out_axis: ClassVar[int] = -2

@@ -25,15 +25,17 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
     Args:
         momentum: of the moving statistics, in [0, 1).
         epsilon: added to the variance.
-        finished: width (units) of each finished task; set by `finish_task`, seldom by hand.
+        finished: width (units) of each finished task; `finish_task` sets it.
+        **kwargs: those of `keras.layers.Layer`.
 
     Example:
-
-    >>> layer = TaskBatchNormalization()
-    >>> images = layer(tf.random.normal([8, 4, 4, 3]), training=True)
-    >>> later = layer.finish_task()
-    >>> later(images, task=1).shape
-    TensorShape([8, 4, 4, 3])
+        ```python
+        >>> layer = dgm_tf.TaskBatchNormalization()
+        >>> images = layer(tf.random.normal([8, 4, 4, 3]), training=True)
+        >>> later = layer.finish_task()
+        >>> later(images, task=1).shape
+        TensorShape([8, 4, 4, 3])
+        ```
     """
 
     kept: ClassVar[str] = "affines"
@@ -98,7 +100,14 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
         )
 
     def affine_of(self, task: int) -> np.ndarray:
-        """Scale and shift float32 [2, units then] of a finished task, from 1."""
+        """Scale and shift float32 [2, units then] of a finished task, from 1.
+
+        Args:
+            task: a finished task, from 1.
+
+        Raises:
+            InputError: no such task.
+        """
         if not 1 <= task <= len(self.finished):
             raise InputError(
                 f"task must be one of the {len(self.finished)} finished tasks, counted from 1, "
@@ -111,7 +120,11 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
         return self._successor(units=self.gamma.shape[0], finish=True)
 
     def widen(self, units: int) -> "TaskBatchNormalization":
-        """A new layer of `units` >= the present width; finished tasks keep theirs."""
+        """A new layer of `units` >= the present width; finished tasks keep theirs.
+
+        Args:
+            units: new number of units.
+        """
         return self._successor(units=units, finish=False)
 
     def _successor(self, *, units: int, finish: bool) -> "TaskBatchNormalization":
@@ -124,7 +137,11 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
         return layer
 
     def inherit(self, old: "TaskBatchNormalization") -> None:
-        """Takes over the state of a layer with the same tasks, or with one less (now finished)."""
+        """Takes over the state of a layer with the same tasks, or with one less (now finished).
+
+        Args:
+            old: a built layer.
+        """
         if len(self.finished) > len(old.finished):
             self.affines = (*old.affines, old.folded())
             return

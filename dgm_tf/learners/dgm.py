@@ -61,56 +61,66 @@ class DGM(GeneratingLearner):
     """A classifier that learns classes task by task and replays the old ones from a generator.
 
     Args:
-        settings: all settings, such as `dgm_tf.presets.settings_for` gives; None for those that
-            suit data without a preset.
-        classifier: a function that makes the classifier, in place of one of the critic's shape; see
-            `dgm_tf.learners.learner.ClassifierLearner`.
-        **changes: settings that replace those, by name:
-            variant: masks on weights, "w" (DGMw), or on units, "a" (DGMa).
-            epochs: passes over a task's images; 0 makes as many as `steps` takes.
-            steps: training steps for each class of a task.
-            batch_size: real images in a training step.
-            generator_size: g; the generator starts with ..., 4g, 2g and g units.
-            generator_widths: units of each of its blocks, instead.
-            critic_size: d; critic and classifier have d, 2d, 4d, ... channels.
-            latent_dim: length of the generator's input vector.
-            learning_rate: Adam's rate for the generator.
-            critic_learning_rate: Adam's rate for the critic.
-            penalty_weight: weight of the gradient penalty.
-            class_weight: weight of the classification of generated images in the generator's loss.
-            s_max: steepest mask (Eq. 2 and 3).
-            sparsity: weight lambda of the sparsity term (Eq. 5).
-            sparsity_follows_size: scale lambda by present size / initial size.
-            replay: "balanced", a fixed number of images per step, or "full", a batch per old class.
-            replay_batch: replayed images per step, of all old classes together.
-            replay_buffer: images held by the buffer of balanced replay.
-            consolidation_steps: steps that train the classifier on generated images of all
-                classes; 0 leaves them out.
-            consolidation_start: the classifier's initial weights: those of the task's "critic",
-                "new" ones, or the "previous" task's.
-            penalty_fraction: fraction of a step's images that the penalty is taken of.
-            consolidation_batch: generated images in a step of consolidation.
-            real_margins: fraction of the images in consolidation with margins of real ones.
-            augmentation: of the classifier's images: "none", "photo" for photographs of signs and
-                numbers, "mirror" for things without a left and a right.
-            recipe: constants of training, "tuned" or "paper".
-            seed: source of all randomness.
-            jit_compile: compile training steps by XLA; for accelerators.
+        settings: all settings, such as `dgm_tf.settings_for` gives; None for those that suit data
+            without a preset.
+        **changes: settings that replace those, by name, and `classifier`:
 
-    `dgm_tf.DGMSettings` has their ranges and defaults, `dgm_tf.settings_for` those of a data set.
+            - `variant`: masks on weights, "w" (DGMw), or on units, "a" (DGMa).
+            - `epochs`: passes over a task's images; 0 makes as many as `steps` takes.
+            - `steps`: training steps for each class of a task.
+            - `batch_size`: real images in a training step.
+            - `generator_size`: g; the generator starts with ..., 4g, 2g and g units.
+            - `generator_widths`: units of each of its blocks, instead.
+            - `critic_size`: d; critic and classifier have d, 2d, 4d, ... channels.
+            - `latent_dim`: length of the generator's input vector.
+            - `learning_rate`: Adam's rate for the generator.
+            - `critic_learning_rate`: Adam's rate for the critic.
+            - `penalty_weight`: weight of the gradient penalty.
+            - `class_weight`: weight of the classification of generated images in the generator's
+              loss.
+            - `s_max`: steepest mask (Eq. 2 and 3).
+            - `sparsity`: weight lambda of the sparsity term (Eq. 5).
+            - `sparsity_follows_size`: scale lambda by present size / initial size.
+            - `replay`: "balanced" (a fixed number of images per step) or "full" (a batch per old
+              class).
+            - `replay_batch`: replayed images per step, of all old classes together.
+            - `replay_buffer`: images held by the buffer of balanced replay.
+            - `consolidation_steps`: steps that train the classifier on generated images of all
+              classes; 0 leaves them out.
+            - `consolidation_start`: the classifier's initial weights: those of the task's "critic",
+              "new" ones, or the "previous" task's.
+            - `penalty_fraction`: fraction of a step's images that the penalty is taken of.
+            - `consolidation_batch`: generated images in a step of consolidation.
+            - `real_margins`: fraction of the images in consolidation with margins of real ones.
+            - `augmentation`: of the classifier's images: "none", "photo" for photographs of signs
+              and numbers, "mirror" for things without a left and a right.
+            - `recipe`: constants of training, "tuned" or "paper".
+            - `seed`: source of all randomness.
+            - `jit_compile`: compile training steps by XLA; for accelerators.
+            - `classifier`: a function of the images' shape (S, S, channels) and the number of
+              classes, in place of a classifier of the critic's shape. It returns a Keras model
+              of images float32 [B, S, S, channels] in [-1, 1] to logits [B, classes]. It is
+              called for each task, with all classes up to then.
+
+    `dgm_tf.DGMSettings` has the ranges and default values, `dgm_tf.settings_for` the values for a
+    data set.
+
+    Raises:
+        InputError: an unknown setting, or a value out of range.
 
     Example:
-
+        ```python
         stream = dgm_tf.class_incremental("digits")
-        model = dgm_tf.DGM.from_preset("digits", variant="w")
-        for task in stream:
+        model = dgm_tf.DGM.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in stream.tasks(last=2):
             model.learn(task)
             print(task, model.evaluate(stream.seen_test(task)))
         model.save("digits.dgm")
 
         model = dgm_tf.load("digits.dgm")  # another day, another process
-        model.learn((images, labels))  # a class that nobody knew of
-        print(model.classify(photos, names=True))
+        model.classify(np.zeros([16, 16, 1], np.uint8), names=True)
+        images = model.generate([0, 1], seed=7)  # the same bits, whatever was learnt since
+        ```
     """
 
     method = "dgm"
@@ -190,7 +200,13 @@ class DGM(GeneratingLearner):
     def adversarial_phase(
         self, task: Task, *, epochs: int, steps_per_epoch: int
     ) -> AdversarialPhase:
-        """Returns the Keras model whose `run` trains generator and critic on the next task."""
+        """Returns the Keras model whose `run` trains generator and critic on the next task.
+
+        Args:
+            task: the task to learn, still open.
+            epochs: passes over its images.
+            steps_per_epoch: training steps in a pass.
+        """
         settings = self.settings
         number = self.finished_tasks + 1
         classes = self.classes_with(task)
@@ -262,6 +278,12 @@ class DGM(GeneratingLearner):
         Args:
             path: NAME for its next version NAME/<n>, or NAME/<n> itself.
             classifier: export the classifier, too.
+
+        Returns:
+            The version's folder and what it holds.
+
+        Raises:
+            InputError: nothing has been learnt, or the folder cannot be written.
         """
         return export(self, path, classifier=classifier)
 

@@ -105,10 +105,26 @@ class Mixed(Protection):
 
 
 class DGR(SharedGANLearner):
-    """New scholars learn from the new task's images and from the old scholar's, mixed.
+    """Deep generative replay (Shin et al. 2017): an unconditional generator and a solver.
+
+    New scholars learn from the new task's images and from the old scholar's, mixed.
 
     The generator is trained on both, the solver on
     `r CE(new) + (1 - r) CE(replayed, labelled by the old solver)`, r = 1 / t by default.
+
+    Args:
+        settings: all settings; None for those of data without a preset.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.DGR.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        images = model.generate([0, 1])
+        ```
     """
 
     method = "dgr"

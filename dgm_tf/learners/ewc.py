@@ -83,10 +83,27 @@ class ElasticPull(Protection):
 
 
 class EWC(SharedGANLearner):
-    """The generator's weights are pulled to their old values, the harder the more they matter.
+    """Elastic weight consolidation of the generator (Seff et al. 2017).
+
+    A penalty pulls the generator's weights to their old values. A weight that matters more is
+    pulled harder.
 
     The Fisher information is that of the generator's loss on its own images of all classes seen,
     estimated again after each task.
+
+    Args:
+        settings: all settings; None for those of data without a preset.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.EWC.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        images = model.generate([0, 1])
+        ```
     """
 
     method = "ewc"

@@ -69,6 +69,19 @@ class ExperienceReplay(ClassifierLearner):
 
     Real images of finished tasks are kept: the method says what generated images are worth next to
     real ones of the same size in bytes. It is not private.
+
+    Args:
+        settings: all settings; None for those of data without a preset.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.ExperienceReplay.from_preset("digits", epochs=1, consolidation_steps=4)
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        ```
     """
 
     method = "experience_replay"
@@ -87,9 +100,9 @@ class ExperienceReplay(ClassifierLearner):
     def __init__(
         self,
         settings: "ExperienceReplaySettings | None" = None,
-        **options: "Unpack[ExperienceReplayArguments]",
+        **changes: "Unpack[ExperienceReplayArguments]",
     ):
-        super().__init__(settings, **options)
+        super().__init__(settings, **changes)
         self._images: np.ndarray | None = None  # uint8 [N, S, S, C], class by class
         self._counts: list[int] = []  # images of each class, in order of arrival
 

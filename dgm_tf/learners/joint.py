@@ -39,19 +39,29 @@ class _OfStream(ClassifierLearner):
 
 
 class JointClassifier(_OfStream):
-    """A classifier trained for each task on the real images of all classes seen: no memory at all.
+    """A classifier trained for each task on the real images of all classes seen: the upper bound.
 
-    The one learner that reads old images, by the stream's own door for it. Its classifier has the
-    shape, the distortions and the initial weights (`consolidation_start`) of DGM's. It takes as
-    many steps a task as DGM's critic and consolidation together with the same number of epochs,
-    each on 128 images: more than DGM's classifier sees. The difference between the two is what
-    replay costs.
+    It reads old images through the stream, which no other classifier may. The classifier has the
+    shape, the distortions and the initial weights (`consolidation_start`) of DGM's. With the same
+    number of epochs it takes as many steps a task as DGM's critic and consolidation together, each
+    on 128 images. That is more than DGM's classifier sees. The difference between the two is the
+    cost of replay.
 
     Args:
-        settings: of the method; None for those of data without a preset.
+        settings: all settings; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
-        classifier: see `ClassifierLearner`.
-        **changes: settings that replace those.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.JointClassifier.from_preset(
+            "digits", stream=stream, epochs=1, consolidation_steps=4  # a trial
+        )
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        ```
     """
 
     method = "joint"
@@ -106,13 +116,23 @@ class JointClassifier(_OfStream):
 class JointGAN(_OfStream, SharedGANLearner):
     """The conditional GAN trained at each task with the real images of all classes seen.
 
-    What the GAN can do where nothing is forgotten: the upper bound for generated images.
+    It shows what the GAN can do where nothing is forgotten: the upper bound for generated images.
 
     Args:
-        settings: of the method; None for those of data without a preset.
+        settings: all settings; None for those of data without a preset.
         stream: source of the images; without one nothing can be learnt.
-        classifier: see `ClassifierLearner`.
-        **changes: settings that replace those.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.JointGAN.from_preset(
+            "digits", stream=stream, epochs=1, consolidation_steps=4  # a trial
+        )
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        ```
     """
 
     method = "joint_gan"

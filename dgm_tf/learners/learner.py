@@ -56,24 +56,36 @@ _CONSOLIDATION_EPOCHS = 10
 class Learner(ImageClassifier):
     """Base class of all methods: learns classes task by task and classifies among all seen.
 
-    Class labels are the data set's own ids, in every argument and result. All randomness derives
-    from the learner's seed, the task's index and the step, so that a learner loaded from the end of
-    a task learns on exactly as the one that was saved.
+    Class labels are the data set's ids, in every argument and result. All randomness derives from
+    the learner's seed, the task's index and the step. So a learner loaded from the end of a task
+    learns further exactly as the saved one would have.
+
+    Your own method has a `method`, `learn_task`, `image_shape`, `probabilities`, `state` and
+    `load`. With `generates` it also has `generate`, `growth` and `audit`.
+    `dgm_tf.register_method` makes it known. `NearestMean` in `dgm_tf.learners.nearest_mean` is a
+    short example.
 
     Attributes:
         method: its name in `dgm_tf.registry`.
         settings: its `MethodSettings`, which a run records.
         generates: whether it has a generator, to be audited and measured.
-        takes_classifier: whether its classifier may be one of your own, by `classifier=`.
+        takes_classifier: whether `classifier=` may give it a classifier of yours.
         origin: the `settings.json` of the run that it was loaded from, if it was.
-
-    A method of one's own has a `method`, `learn_task`, `image_shape`, `probabilities`, `state` and
-    `load`, and with `generates` also `generate`, `growth` and `audit`; `dgm_tf.register_method`
-    makes it known. `NearestMean` in `dgm_tf.learners.nearest_mean` is one of a few lines.
 
     Args:
         settings: of the method; None for those of data without a preset.
         **changes: settings that replace those; None stands for what is there.
+
+    Example:
+        ```python
+        model = dgm_tf.NearestMean()  # any learner
+        images = np.random.randint(0, 256, [20, 32, 32, 3]).astype(np.uint8)
+        model.learn((images, ["cat"] * 10 + ["dog"] * 10))
+        model.learn((images[:5] // 2, ["bat"] * 5))  # a later day
+        model.predict(images[:2])  # float32 [2, 3], the probability of each class
+        model.classify(images[:2], names=True)
+        model.summary()
+        ```
     """
 
     method: str
@@ -99,13 +111,16 @@ class Learner(ImageClassifier):
 
     @classmethod
     def from_preset(cls, dataset: str, *, preset: str = "tuned", **changes: Any) -> Any:
-        """Returns a learner with the settings of a known data set.
+        """Makes a learner with the settings of a known data set.
 
         Args:
             dataset: its name, such as "digits" or "mnist".
             preset: `"tuned"` or `"paper"`; see `dgm_tf.presets`.
             **changes: settings that replace those of the preset, and for DGM its `variant`; None
                 stands for the preset's.
+
+        Returns:
+            A learner that has learnt nothing.
 
         Raises:
             InputError: an unknown data set, preset or setting, or a value out of range.
@@ -184,7 +199,7 @@ class Learner(ImageClassifier):
 
     @abc.abstractmethod
     def learn_task(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
-        """Learns one task: the part that a method brings; `learn` is its public door.
+        """Learns one task: the part that a method brings, which users reach through `learn`.
 
         What the learner has of earlier tasks is replaced, not changed in place: `learn` calls this
         on a copy that has the same objects, and keeps the copy's. Its last act is `count_task`.
@@ -198,7 +213,11 @@ class Learner(ImageClassifier):
         """
 
     def count_task(self, task: Any) -> None:
-        """Counts a task as finished."""
+        """Counts a task as finished.
+
+        Args:
+            task: the task that has been learnt.
+        """
         # New lists: a copy of the learner may have the old ones.
         self._tasks = [*self._tasks, tuple(task.classes)]
         self._class_names = [*self._class_names, *task.class_names]
@@ -218,7 +237,11 @@ class Learner(ImageClassifier):
         raise InputError(f"{self.name} has no generator")
 
     def remember(self, task: Task) -> None:
-        """Called when a task has been learnt: keeps what `audit` compares with."""
+        """Keeps what `audit` compares with; `learn` calls it after each task.
+
+        Args:
+            task: the task that has been learnt.
+        """
 
     def audit(self) -> dict[int, bool]:
         """Returns by task whether its fixed images have the bits that they had at its end.
@@ -276,6 +299,10 @@ class Learner(ImageClassifier):
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Takes over what `state` gave, in place of what was learnt so far.
+
+        Args:
+            meta: the dictionary.
+            arrays: the arrays by name.
 
         Raises:
             InputError: the state is not that of such a learner.

@@ -111,7 +111,22 @@ class Alignment(Protection):
 
 
 class MeRGANJTR(SharedGANLearner):
-    """Memory replay GAN with joint training on replayed images."""
+    """Memory replay GAN with joint training on replayed images (Wu et al. 2018).
+
+    Args:
+        settings: all settings; None for those of data without a preset.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.MeRGANJTR.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        images = model.generate([0, 1])
+        ```
+    """
 
     method = "mergan_jtr"
 
@@ -140,7 +155,22 @@ class MeRGANJTR(SharedGANLearner):
 
 
 class MeRGANRA(SharedGANLearner):
-    """Memory replay GAN with replay alignment."""
+    """Memory replay GAN with replay alignment (Wu et al. 2018).
+
+    Args:
+        settings: all settings; None for those of data without a preset.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.MeRGANRA.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        images = model.generate([0, 1])
+        ```
+    """
 
     method = "mergan_ra"
 

@@ -11,10 +11,24 @@ from dgm_tf.learners.learner import Learner
 
 
 class NearestMean(Learner):
-    """Keeps the mean image of each class, float32, and takes an image for the class of the nearest.
+    """The nearest class mean in pixels: keeps the mean image of each class, float32.
 
-    The probabilities are those of one Gaussian per class, of unit variance in each pixel. Nothing
-    is trained, nothing is forgotten, and no image is kept.
+    An image gets the class whose mean is nearest. The probabilities are those of one Gaussian per
+    class, of unit variance in each pixel. Nothing is trained, nothing is forgotten, and no image is
+    kept.
+
+    Args:
+        settings: all settings; None for those of data without a preset.
+        **changes: settings that replace those, by name.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.NearestMean()
+        for task in stream:
+            model.learn(task)
+            print(task, model.evaluate(stream.seen_test(task)))
+        ```
     """
 
     method = "nearest_mean"

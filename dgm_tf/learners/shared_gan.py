@@ -159,7 +159,24 @@ class SharedGANLearner(GeneratingLearner):
 
 
 class FineTune(SharedGANLearner):
-    """Sequential fine-tuning (SFT): nothing against forgetting. The floor."""
+    """Fine-tuning of a conditional GAN, task after task: the lower bound.
+
+    Nothing is done against forgetting.
+
+    Args:
+        settings: all settings; None for those of data without a preset.
+        **changes: settings that replace those, by name, and `classifier`, a function that makes the
+            classifier; see `dgm_tf.DGM`.
+
+    Example:
+        ```python
+        stream = dgm_tf.class_incremental("digits")
+        model = dgm_tf.FineTune.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in stream.tasks(last=2):
+            model.learn(task)
+        images = model.generate([0, 1])
+        ```
+    """
 
     method = "fine_tune"
 

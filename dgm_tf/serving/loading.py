@@ -60,6 +60,18 @@ class ExportedModel(ImageClassifier):
         image_shape: (S, S, C) of the images.
         noise_length: numbers in a row of noise.
         versions: of the packages that exported it, by name.
+
+    Example:
+        ```python
+        model = dgm_tf.DGM.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in dgm_tf.class_incremental("digits").tasks(last=2):
+            model.learn(task)
+        model.export("exported", classifier=True)
+
+        memory = dgm_tf.load_exported("exported")
+        images = memory.generate([0, 1, 1], seed=3)  # float32 [3, 16, 16, 1] in [-1, 1]
+        print(memory.classify(images), memory.audit())
+        ```
     """
 
     # Replaced by attributes of the same names.
@@ -109,6 +121,10 @@ class ExportedModel(ImageClassifier):
     def generate_from_noise(self, labels: Any, noise: np.ndarray) -> np.ndarray:
         """Images float32 [N, S, S, C] in [-1, 1] of classes [N] and noise [N, noise_length].
 
+        Args:
+            labels: class ids or names [N], or a single one.
+            noise: float32 [N, noise_length], standard normal.
+
         Raises:
             InputError: a class that the model has not learnt, noise of another shape, or far from
                 any that is standard normal.
@@ -130,7 +146,13 @@ class ExportedModel(ImageClassifier):
         return self._generated("generate_from_noise", labels, noise=tf.constant(noise))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """See `ImageClassifier`.
+        """Probabilities of images, which users reach through `predict`.
+
+        Args:
+            images: float32 [N, S, S, C] in [-1, 1], N from 1 to 256.
+
+        Returns:
+            float32 [N, classes], in order of arrival.
 
         Raises:
             InputError: the model was exported without its classifier.
@@ -202,8 +224,20 @@ def load_exported(path: str | Path) -> ExportedModel:
     Args:
         path: NAME for its newest version, or NAME/<n>.
 
+    Returns:
+        The model, which generates and classifies.
+
     Raises:
         InputError: there is none, or it is not of this package or not whole.
+
+    Example:
+        ```python
+        model = dgm_tf.DGM.from_preset("digits", epochs=1, consolidation_steps=4)  # a trial
+        for task in dgm_tf.class_incremental("digits").tasks(last=1):
+            model.learn(task)
+        model.export("exported")
+        print(dgm_tf.load_exported("exported"))
+        ```
     """
     folder = newest_version(path)
     description = read_description(folder)

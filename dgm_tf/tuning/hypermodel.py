@@ -29,11 +29,19 @@ class HyperDGM(keras_tuner.HyperModel):
         aim: the settings to search, and the number that counts.
 
     Example:
+        ```python
+        import dataclasses
+
+        import keras_tuner
 
         class WithClassWeight(dgm_tf.HyperDGM):
             def settings(self, hp):
                 weight = hp.Float("class_weight", 0.1, 10.0, sampling="log")
                 return dataclasses.replace(super().settings(hp), class_weight=weight)
+
+        model = WithClassWeight(dgm_tf.settings_for("digits"))
+        first = model.build(keras_tuner.HyperParameters())  # a learner with the base settings
+        ```
     """
 
     def __init__(self, base: DGMSettings, aim: Aim = Aim()):  # noqa: B008 (frozen)
@@ -41,7 +49,11 @@ class HyperDGM(keras_tuner.HyperModel):
         self.base, self.aim = base, aim
 
     def settings(self, hp: keras_tuner.HyperParameters) -> DGMSettings:
-        """The base settings with the values that `hp` has for those that are searched."""
+        """The base settings with the values that `hp` has for those that are searched.
+
+        Args:
+            hp: a trial's hyperparameters.
+        """
         values = {name: RANGES[name].declare(hp, name) for name in self.aim.search}
         return dataclasses.replace(self.base, **values)
 
@@ -49,12 +61,19 @@ class HyperDGM(keras_tuner.HyperModel):
         """The settings of a trial: those of `settings`, or the base where `hp` has only defaults.
 
         A search asks here, so that its first trial has the base settings in a subclass, too.
+
+        Args:
+            hp: a trial's hyperparameters.
         """
         settings = self._from_base(hp)  # Also declares what `hp` does not know yet.
         return self.base if _is_beginning(hp) else settings
 
     def searched(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
-        """The values of the searched settings by name."""
+        """The values of the searched settings by name.
+
+        Args:
+            hp: a trial's hyperparameters.
+        """
         settings = self.chosen(hp)
         # At the beginning another name than a setting's may have a default that is not the base's.
         unknown = settings != self._from_base(hp)
@@ -68,21 +87,39 @@ class HyperDGM(keras_tuner.HyperModel):
         return self.settings(_BeginningAt(self.base, hp))
 
     def learner(self, settings: DGMSettings) -> DGM:
-        """A learner with these settings that has learnt nothing."""
+        """A learner with these settings that has learnt nothing.
+
+        Args:
+            settings: of the learner.
+        """
         return new_learner("dgm", settings)
 
     def build(self, hp: keras_tuner.HyperParameters) -> DGM:
-        """A learner with the settings that `hp` has, as KerasTuner asks for it."""
+        """A learner with the settings that `hp` has, as KerasTuner asks for it.
+
+        Args:
+            hp: a trial's hyperparameters.
+        """
         return self.learner(self.chosen(hp))
 
     def metrics(
         self, learner: DGM, stream: TaskStream, *, tasks: int, callbacks: Sequence[Any] = ()
     ) -> dict[str, float]:
-        """The numbers that KerasTuner keeps of a trial; arguments and errors as in `measure`.
+        """The numbers that KerasTuner keeps of a trial.
+
+        Args:
+            learner: one that has learnt nothing.
+            stream: none of its tasks is opened yet.
+            tasks: number of tasks that the trial learns.
+            callbacks: Keras callbacks for each phase of each task.
 
         Returns:
             `objective`, `accuracy` (0 to 1, after the last task), `growth`, `units`, `parameters`
             and `seconds`.
+
+        Raises:
+            FailedTrialError: numbers that are not finite, a collapsed generator, exhausted memory.
+            InputError: the settings do not fit the stream.
         """
         measured = measure(learner, stream, tasks=tasks, callbacks=callbacks)
         return {
@@ -95,7 +132,12 @@ class HyperDGM(keras_tuner.HyperModel):
         }
 
     def objective(self, settings: DGMSettings, measured: Measured) -> float:
-        """The number to be made great: accuracy, minus the price of growth."""
+        """The number to be made great: accuracy, minus the price of growth.
+
+        Args:
+            settings: of the trial's learner.
+            measured: its results.
+        """
         accuracies = measured.accuracies
         accuracy = statistics.fmean(accuracies) if self.aim.objective == "mean" else accuracies[-1]
         return accuracy - self.aim.growth_price * self.growth(settings, measured)
@@ -104,6 +146,10 @@ class HyperDGM(keras_tuner.HyperModel):
         """Units that the generator ends with over those of the base settings' first one, minus 1.
 
         A generator that begins larger pays for that as for growth.
+
+        Args:
+            settings: of the trial's learner.
+            measured: its results.
         """
         first = measured.initial_units
         if not settings.generator_widths:  # a generator's first widths are multiples of its size
