@@ -5,7 +5,7 @@
 
 import csv
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ _SHOWN = {
     "size": "of worst size",
     "minutes": "minutes",
 }
+_HEADER = ("method", "defaults", "n", *_SHOWN.values())
 
 Row = dict[str, Any]
 
@@ -91,16 +92,26 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def readme_table(rows: Sequence[Row]) -> str:
     """Whole runs of ten tasks by the defaults: a line for each data set, method and defaults."""
-    lines = []
-    for dataset in sorted({row["dataset"] for row in rows}):
-        for group, mark in DEFAULTS.items():
-            for (method, variant), name in METHODS.items():
-                wanted = (dataset, group, 10, method, variant)
-                runs = [row for row in rows if _kind(row) == wanted]
-                if runs:
-                    cells = [spread(run[measure] for run in runs) for measure in _SHOWN]
-                    lines.append([dataset, name, mark, str(len(runs)), *cells])
-    return markdown(["data set", "method", "defaults", "n", *_SHOWN.values()], lines)
+    datasets = sorted({row["dataset"] for row in rows})
+    lines = [[dataset, *line] for dataset in datasets for line in _lines(rows, dataset)]
+    return markdown(["data set", *_HEADER], lines)
+
+
+def dataset_table(rows: Sequence[Row], dataset: str) -> str:
+    """The same of one data set, without the columns that are empty there."""
+    lines = list(_lines(rows, dataset))
+    used = [index for index in range(len(_HEADER)) if any(line[index] for line in lines)]
+    table = [[line[index] for index in used] for line in lines]
+    return markdown([_HEADER[index] for index in used], table)
+
+
+def _lines(rows: Sequence[Row], dataset: str) -> Iterator[list[str]]:
+    for group, mark in DEFAULTS.items():
+        for (method, variant), name in METHODS.items():
+            wanted = (dataset, group, 10, method, variant)
+            if runs := [row for row in rows if _kind(row) == wanted]:
+                cells = [spread(run[measure] for run in runs) for measure in _SHOWN]
+                yield [name, mark, str(len(runs)), *cells]
 
 
 def with_table(text: str) -> str:

@@ -90,8 +90,8 @@ class Flags:
         first: Sequence[str] = (),
         used: Callable[[Given], Mapping[str, Any]] = lambda given: {},
     ) -> None:
-        self._program, self._about = program(name), about.strip()
-        self._examples, self._others = examples, others
+        self.about = about.strip()
+        self._program, self._examples, self._others = program(name), examples, others
         self._first, self._used = first, used
         self._values = flags.FlagValues()
         self._fields: dict[str, dataclasses.Field] = {}
@@ -160,6 +160,24 @@ class Flags:
         """The names of all flags."""
         return [name for name, field in self._fields.items() if field.metadata.get("flag", True)]
 
+    @property
+    def usage(self) -> str:
+        """The command as it is typed, with what it takes."""
+        others = f" {self._others}..." if self._others else ""
+        return f"{self._program} [--flag=value ...]{others}"
+
+    @property
+    def examples(self) -> list[str]:
+        """Commands that can be typed."""
+        return [f"{self._program} {each}" for each in self._examples]
+
+    @property
+    def groups(self) -> dict[str, list[dataclasses.Field]]:
+        """The flags, and the settings that only `--settings` reaches, by heading."""
+        return {
+            title: [self._fields[name] for name in names] for title, names in self._groups.items()
+        }
+
     def _unknown(self, flag: str) -> str:
         """A line on a flag that there is not, with those that may have been meant."""
         names, parts = self.names(), {*flag.replace("-", "_").split("_")}
@@ -170,10 +188,9 @@ class Flags:
 
     def _help(self, given: Given, *, full: bool) -> str:
         """The help text: what the program does, examples, and flags with the values in use."""
-        others = f" {self._others}..." if self._others else ""
-        lines = [self._about, "", f"Usage: {self._program} [--flag=value ...]{others}"]
+        lines = [self.about, "", f"Usage: {self.usage}"]
         if self._examples:
-            lines += ["", "Examples:", *(f"  {self._program} {each}" for each in self._examples)]
+            lines += ["", "Examples:", *(f"  {each}" for each in self.examples)]
         defaults = {name: field.default for name, field in self._fields.items()}
         used = {**defaults, **given.values, **self._used(given)}
         groups = self._groups
@@ -188,15 +205,10 @@ class Flags:
 
     def _line(self, name: str, value: Any) -> str:
         field = self._fields[name]
-        if not field.metadata.get("flag", True):
-            head = name
-        elif field.type is bool:
-            head = f"--[no]{name}"
-        else:
-            head = f"--{name}={_shown(field)}"
+        head = flag_of(field) if field.metadata.get("flag", True) else name
         text = field.metadata["help"]
         if value not in (None, (), dataclasses.MISSING):
-            text += f" [{_text(value)}]"
+            text += f" [{text_of(value)}]"
         indent = " " * 6
         text = textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
         return f"  {head}\n{text}"
@@ -296,11 +308,17 @@ def _shown(field: dataclasses.Field) -> str:
     return field.metadata.get("shown") or _SHOWN.get(_type(field), "TEXT")
 
 
-def _text(value: Any) -> str:
+def flag_of(field: dataclasses.Field) -> str:
+    """A field's flag as it is typed, such as --epochs=N."""
+    return f"--[no]{field.name}" if field.type is bool else f"--{field.name}={_shown(field)}"
+
+
+def text_of(value: Any) -> str:
+    """A value as the help text has it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple | list):
-        return ",".join(map(_text, value))
+        return ",".join(map(text_of, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,0 +1,330 @@
+"""Hook of MkDocs: the pages and tables that are made from the code and from the results.
+
+`commands_page`, `settings_page` and `results_of` return Markdown and need nothing but the project.
+`on_files` and `on_page_markdown` are what MkDocs calls.
+"""
+
+import dataclasses
+import html
+import importlib
+import inspect
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dgm_tf import settings
+from dgm_tf.presets import TUNED, settings_for
+from dgm_tf.registry import METHODS, label_of
+from dgm_tf.reporting.paper import published
+from studies import results
+from trainers.__main__ import commands
+from trainers.flags import Flags, flag_of, text_of
+
+PAGES = ("reference/commands.md", "reference/settings.md")  # they have no file in docs
+RESULTS_PAGE = "results/index.md"
+RESULTS_MARK = re.compile(r"<!-- results of (\w+) -->")
+PAPER_MARK = "<!-- numbers of the paper -->"
+
+_GROUPS = {
+    "learn": "Learn",
+    "look": "Look at what was learnt",
+    "use": "Use a memory",
+    "tune": "Search for settings",
+}
+_TYPES = {int: "integer", float: "number", bool: "true or false", str: "text"}
+
+
+# Commands.
+
+
+def flags_of(name: str) -> Flags:
+    """The flags of a command, which its help text is made of, too."""
+    return importlib.import_module(f"trainers.{name}").define()
+
+
+def commands_page() -> str:
+    """Every command with its flags; commands with the same flags share their tables."""
+    parts = [
+        "# Commands",
+        "Each command also runs as `dgm NAME` once the package is installed. "
+        "`--help` shows the flags that matter most, and `--helpfull` all of them. "
+        "`--flagfile=FILE` reads flags from a file, one a line. "
+        "An empty default means that the flag's text says what happens without it.",
+    ]
+    for group, paths in commands().items():
+        parts.append(f"## {_GROUPS.get(group, group.capitalize())}")
+        alike: dict[str, list[Flags]] = {}
+        for path in paths:
+            flags = flags_of(path.stem)
+            alike.setdefault(_flag_tables(flags), []).append(flags)
+        for tables, sharing in alike.items():
+            parts += [*map(_command, sharing), tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(flags: Flags) -> str:
+    name = flags.usage.split()[2].removeprefix("trainers.")
+    examples = "\n".join(flags.examples)
+    return (
+        f"### {name}\n\n{_escaped(flags.about)}\n\n```text\n{flags.usage}\n```\n\n"
+        f"```sh\n{examples}\n```"
+    )
+
+
+def _flag_tables(flags: Flags) -> str:
+    tables = []
+    for title, fields in flags.groups.items():
+        shown = [field for field in fields if field.metadata.get("flag", True)]
+        if not shown:  # settings without a flag, which the other page has
+            continue
+        # A setting's default depends on method and data set.
+        link = any("low" in field.metadata for field in shown)
+        note = "\n\nDefault values of settings: see [Settings](settings.md).\n" if link else "\n"
+        rows = [[f"`{flag_of(f)}`", _default(f), _escaped(f.metadata["help"])] for f in shown]
+        tables.append(f"**{title}**{note}\n{_table(['flag', 'default', 'meaning'], rows)}")
+    return "\n\n".join(tables)
+
+
+def _default(field: dataclasses.Field) -> str:
+    if "low" in field.metadata:
+        return ""
+    if field.default is dataclasses.MISSING:
+        return "required"
+    return f"`{text_of(field.default)}`" if field.default not in (None, ()) else ""
+
+
+# Settings.
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One preset.
+
+    Attributes:
+        title: its heading.
+        dataset: the data set; None for data without a preset.
+        preset: "tuned" or "paper".
+    """
+
+    title: str
+    dataset: str | None
+    preset: str = "tuned"
+
+    def settings(self, method: str) -> Mapping[str, Any]:
+        """The settings of a method by name; the method of DGM is dgm-w or dgm-a."""
+        name, _, variant = method.partition("-")
+        chosen = settings_for(self.dataset, name, variant=variant or None, preset=self.preset)
+        return dataclasses.asdict(chosen)
+
+
+COLUMNS = (
+    Column("default", None),
+    *(Column(dataset, dataset) for dataset in TUNED),
+    Column("paper", None, "paper"),
+    Column("paper, svhn_cropped", "svhn_cropped", "paper"),
+)
+# As results call them; the variants of DGM have presets of their own.
+LEARNERS = ("dgm-w", "dgm-a", *(name for name in METHODS if name != "dgm"))
+
+
+def settings_page() -> str:
+    """Every setting: meaning, values allowed, and values in every preset."""
+    return f"""# Settings
+
+The table has one line for each setting, or several where methods differ.
+A setting with a star has a command-line flag of its name.
+`--settings` takes all of them as JSON or as a file.
+In Python they are keyword arguments of the learner, and `dgm_tf.settings_for` returns a whole set.
+
+- Choose a column by your data: `default` is for data without a preset.
+- `paper` holds the settings of the method's paper, for every data set except SVHN.
+- Lines without a name belong to the setting above them.
+
+{_table(["setting", "values", "meaning", "methods", *(c.title for c in COLUMNS)], setting_rows())}
+
+## Recipes
+
+A recipe is a set of constants of training. The setting `recipe` names it.
+
+{_table(["constant", "meaning", *(title for title, _ in _recipes())], _recipe_rows())}
+"""
+
+
+def setting_rows() -> Iterator[list[str]]:
+    """The lines of the table: methods with the same values of a setting share one."""
+    values = {learner: [column.settings(learner) for column in COLUMNS] for learner in LEARNERS}
+    for name, fields in _fields().items():
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for learner, field in fields.items():
+            cells = [_value(each[name]) for each in values[learner]]
+            alike.setdefault((_allowed(field), *cells), []).append(learner)
+        first = next(iter(fields.values()))
+        star = " \\*" if first.metadata["flag"] else ""
+        shown, meaning, last = f"`{name}`{star}", _escaped(first.metadata["help"]), ""
+        for (allowed, *cells), learners in alike.items():
+            head = [shown, "" if allowed == last else allowed, meaning]
+            yield [*head, _methods(learners, len(fields)), *cells]
+            shown, meaning, last = "", "", allowed
+
+
+def _fields() -> dict[str, dict[str, dataclasses.Field]]:
+    """The fields of settings by name and method."""
+    found: dict[str, dict[str, dataclasses.Field]] = {}
+    for learner in LEARNERS:
+        for field in dataclasses.fields(METHODS[learner.partition("-")[0]].settings):
+            found.setdefault(field.name, {})[learner] = field
+    return found
+
+
+def _allowed(field: dataclasses.Field) -> str:
+    if field.name == "recipe":
+        return " or ".join(f"`{each}`" for each in settings.RECIPES)
+    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+    if choices:
+        return " or ".join(f"`{each}`" for each in choices)
+    if field.type is bool:
+        return _TYPES[bool]
+    kind = _TYPES.get(field.type, "integers")
+    return f"{kind}, {low:g} to {high:g}" if high is not None else f"{kind}, {low:g} or more"
+
+
+def _methods(learners: list[str], having: int) -> str:
+    """Names of methods; the GANs that share their settings are named together."""
+    if len(learners) == having == len(LEARNERS):
+        return "all"
+    gans = [name for name in LEARNERS[2:] if _is_gan(name)]
+    together = set(gans) <= set(learners)
+    names = [label_of(name) for name in learners if not (together and name in gans)]
+    return ", ".join([*names, *(["the other GANs"] if together else [])])
+
+
+def _is_gan(name: str) -> bool:
+    return issubclass(METHODS[name].settings, settings.GANSettings)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return str(list(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _recipes() -> list[tuple[str, settings.Recipe]]:
+    """The recipes by the headings of their columns."""
+    kinds = {"": settings.RECIPES, ", the other GANs": settings.GAN_RECIPES}
+    return [
+        (f"{name}{whose}", kind[name]) for whose, kind in kinds.items() for name in settings.RECIPES
+    ]
+
+
+def _recipe_rows() -> Iterator[list[str]]:
+    about = attributes(settings.Recipe)
+    for field in dataclasses.fields(settings.Recipe):
+        cells = [_value(getattr(recipe, field.name)) for _, recipe in _recipes()]
+        yield [f"`{field.name}`", _escaped(about[field.name]), *cells]
+
+
+def attributes(kind: type) -> dict[str, str]:
+    """The attributes that a class's docstring describes, by name."""
+    _, _, block = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    found = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", block, re.M)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+# Results.
+
+
+def results_of(dataset: str, curves: Iterable[str]) -> str:
+    """The table of a data set and its curves.
+
+    Args:
+        dataset: its name.
+        curves: the titles of its figures, as `figures_of` has them.
+    """
+    table = results.dataset_table(results.read(), dataset)
+    pictures = [f"![{title}]({_file(dataset, title)})" for title in curves]
+    return "\n\n".join([table, *pictures])
+
+
+def figures_of(dataset: str) -> dict[str, list[Path]]:
+    """The committed runs of a data set by the title of the figure that shows them."""
+    folder = results.ROOT / "results"
+    runs = {
+        "Accuracy after each task, seed 0": folder / f"{dataset}-10",
+        "Accuracy after each task, older defaults, seed 0": (
+            folder / "older-defaults" / f"{dataset}-10"
+        ),
+    }
+    return {title: found for title, each in runs.items() if (found := sorted(each.glob("*/seed0")))}
+
+
+def paper_table() -> str:
+    """The numbers of the paper's Table 1."""
+    datasets = ("mnist", "svhn_cropped")
+    rows = []
+    for learner in LEARNERS:
+        cells = [
+            published(dataset, learner, [[each] for each in range(10)]) for dataset in datasets
+        ]
+        if all(cells):
+            measure = "A" if cells[0].key == "average_accuracy" else "G"
+            numbers = [f"{value:.2f}" for cell in cells for value in cell.percent.values()]
+            rows.append([label_of(learner), measure, *numbers])
+    header = ["method", "measure", "MNIST, 5 tasks", "MNIST, 10", "SVHN, 5", "SVHN, 10"]
+    return _table(header, rows)
+
+
+def _file(dataset: str, title: str) -> str:
+    return f"{dataset}-older.svg" if "older" in title else f"{dataset}.svg"
+
+
+def _drawn(runs: Iterable[Path]) -> bytes:
+    from dgm_tf.reporting import page
+
+    with tempfile.TemporaryDirectory() as folder:
+        page.write_figure("accuracy", list(map(str, runs)), f"{folder}/curves")
+        return Path(folder, "curves.svg").read_bytes()
+
+
+# Markdown.
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    return results.markdown(header, rows)
+
+
+def _escaped(text: str) -> str:
+    """Plain text as Markdown: nothing in it is a tag, a cell's end or emphasis."""
+    plain = html.escape(text, quote=False)
+    code = re.split(r"(`[^`]*`)", plain)
+    code[::2] = [re.sub(r"([*_|\\{}])", r"\\\1", part) for part in code[::2]]
+    return "".join(code)
+
+
+# What MkDocs calls.
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pages and the figures."""
+    from mkdocs.structure.files import File
+
+    made: dict[str, str | bytes] = dict(zip(PAGES, (commands_page(), settings_page()), strict=True))
+    page = Path(config["docs_dir"], RESULTS_PAGE)
+    for dataset in RESULTS_MARK.findall(page.read_text(encoding="utf-8")):
+        for title, runs in figures_of(dataset).items():
+            made[f"{Path(RESULTS_PAGE).parent.as_posix()}/{_file(dataset, title)}"] = _drawn(runs)
+    for path, content in made.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Puts the tables in the place of their marks."""
+    del config, files
+    if page.file.src_uri != RESULTS_PAGE:
+        return markdown
+    markdown = RESULTS_MARK.sub(lambda found: results_of(found[1], figures_of(found[1])), markdown)
+    return markdown.replace(PAPER_MARK, paper_table())
