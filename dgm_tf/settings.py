@@ -242,11 +242,12 @@ class LearnerSettings(MethodSettings):
     recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
 
     epochs: int = setting(
-        0, "passes over a task's images (I in Eq. 3); 0 makes as many as `steps` takes", flag=True
+        0, "passes over a task's images (I in Eq. 3); 0: as many as --steps needs", flag=True
     )
     steps: int = setting(
         1200,
-        "training steps for each class of a task, rounded up to whole passes",
+        "training steps for each class of a task, rounded up to whole passes over its images; "
+        "used where --epochs is 0",
         low=1,
         flag=True,
     )
@@ -262,15 +263,15 @@ class LearnerSettings(MethodSettings):
     consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
     augmentation: str = setting(
         "none",
-        "of the classifier's images, on top of small rotations, zooms, shifts and noise: none, "
-        "photo (contrast, brightness and tint vary, and half of the images are inverted) or mirror "
-        "(half of the images are mirrored, for things without a left and a right)",
+        "distortions of the classifier's images, next to small rotations, zooms, shifts and noise: "
+        "none, photo (contrast, brightness and tint vary, and half of the images are inverted) or "
+        "mirror (half of the images are mirrored, for things without a left and a right)",
         choices=AUGMENTATIONS,
     )
     recipe: str = setting(
         "tuned",
-        "constants of training, by name: tuned, or paper (those of the method's paper; the label "
-        "in DGM's noise is one-hot over the task's own classes all the same)",
+        "constants of training: tuned, or paper (as in the method's paper, except that the label "
+        "in DGM's noise is one-hot over the classes of its task)",
     )
     jit_compile: bool = setting(
         False, "compile training steps with XLA; for accelerators, a CPU is slower", flag=True
@@ -323,8 +324,8 @@ class ExperienceReplaySettings(JointSettings):
 
     buffer_bytes: int = setting(
         3_300_000,
-        "bytes of stored images, of all old classes together; by default as many as the memory of "
-        "DGMw takes after ten tasks",
+        "bytes of stored images, all old classes together; by default as many as a memory of DGMw "
+        "takes after ten tasks",
         low=1,
     )
 
@@ -347,8 +348,8 @@ class ReplaySettings(LearnerSettings):
     )
     replay_buffer: int = setting(
         2048,
-        "images held by the replay buffer in balanced mode, where that leaves a class 32 or more; "
-        "DGR has no buffer",
+        "images in the replay buffer of balanced mode, or more so that each old class has 32; DGR "
+        "has no buffer",
         low=1,
     )
 
@@ -379,7 +380,7 @@ class DGMSettings(ReplaySettings):
 
     variant: str = setting(
         "w",
-        "what the masks lie on: w (weights, DGMw) or a (units, DGMa)",
+        "masks on weights (w, DGMw) or on units (a, DGMa)",
         choices=VARIANTS,
         flag=True,
     )
@@ -388,8 +389,8 @@ class DGMSettings(ReplaySettings):
     )
     generator_widths: tuple[int, ...] = setting(
         (),
-        "units of each of the generator's blocks before the first task; by default as many blocks "
-        "as suit the size of the images, by generator_size",
+        "units of each block of the generator before the first task; by default generator_size "
+        "decides, with as many blocks as suit the size of the images",
         low=1,
     )
     s_max: float = setting(
@@ -398,8 +399,8 @@ class DGMSettings(ReplaySettings):
     sparsity: float = setting(0.08, "weight lambda of the sparsity term (Eq. 5)", flag=True)
     sparsity_follows_size: bool = setting(
         True,
-        "scale lambda by present size / initial size: the larger the generator has become, the "
-        "less a later task reserves",
+        "scale lambda by present size / initial size, so that later tasks of a larger generator "
+        "reserve less",
     )
     replay: str = setting(
         "balanced",
@@ -407,15 +408,16 @@ class DGMSettings(ReplaySettings):
         choices=REPLAY_MODES,
         flag=True,
     )
-    replay_batch: int = setting(32, "replayed images per step, of all old classes together")
+    replay_batch: int = setting(32, "replayed images per step, all old classes together")
     consolidation_start: str = _classifier_start(("critic", *CLASSIFIER_STARTS))
     penalty_fraction: float = setting(
         1.0,
-        "fraction of a step's images that the gradient penalty is taken of: less is faster",
+        "fraction of a step's images at which the gradient penalty is computed; a smaller one is "
+        "faster",
         high=1,
     )
     consolidation_batch: int = setting(
-        128, "generated images in a step of consolidation, beside the real ones", low=1
+        128, "generated images in a step of consolidation, next to the real ones", low=1
     )
     real_margins: float = setting(
         0.0,
@@ -500,7 +502,7 @@ class DGRSettings(GANSettings):
 class MeRGANSettings(GANSettings):
     """Settings of memory replay GANs (Wu et al. 2018) with joint training on replayed images."""
 
-    replay_batch: int = setting(32, "replayed images per step, of all old classes together")
+    replay_batch: int = setting(32, "replayed images per step, all old classes together")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The rows of results/runs.csv, and the table that README.md shows of them.
+"""The rows of results/runs.csv, and the tables of them in README.md and the documents.
 
-`python -m studies.results` writes the table into README.md.
+`python -m studies.results` writes README.md's.
 """
 
 import csv
@@ -50,6 +50,24 @@ _SHOWN = {
 }
 _HEADER = ("method", "defaults", "n", *_SHOWN.values())
 
+# Of README.md's table.
+_DATASETS = {
+    "digits": "digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "svhn_cropped": "SVHN, 10,000 images",
+}
+_ROWS = {
+    "fine-tuning, task after task (lower bound)": [("fine_tune", "")],
+    "best other method without stored images": [
+        (name, "") for name in ("nearest_mean", "ewc", "dgr", "mergan_jtr", "mergan_ra")
+    ],
+    "**DGM**": [("dgm", "w")],
+    "joint training on all real images (upper bound)": [("joint", "")],
+}
+_OLDER = "†"
+_OLDER_NOTE = f"{_OLDER} Learnt with earlier defaults."
+
 Row = dict[str, Any]
 
 
@@ -91,10 +109,29 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def readme_table(rows: Sequence[Row]) -> str:
-    """Whole runs of ten tasks by the defaults: a line for each data set, method and defaults."""
-    datasets = sorted({row["dataset"] for row in rows})
-    lines = [[dataset, *line] for dataset in datasets for line in _lines(rows, dataset)]
-    return markdown(["data set", *_HEADER], lines)
+    """A10 of the bounds, of DGM and of the best other method, a column for each data set."""
+    datasets = [name for name in _DATASETS if any(row["dataset"] == name for row in rows)]
+    lines = [
+        [name, *(_best(rows, dataset, methods) for dataset in datasets)]
+        for name, methods in _ROWS.items()
+    ]
+    table = markdown(["A10, %", *map(_DATASETS.get, datasets)], lines)
+    return f"{table}\n\n{_OLDER_NOTE}" if _OLDER in table else table
+
+
+def _best(rows: Sequence[Row], dataset: str, methods: Sequence[tuple[str, str]]) -> str:
+    """The method of the highest mean A10: its name if there is a choice, A10 and runs."""
+    found = {}
+    for method in methods:
+        for group in DEFAULTS:
+            runs = [row["A10"] for row in rows if _kind(row) == (dataset, group, 10, *method)]
+            if runs := [value for value in runs if value is not None]:
+                name = f"{METHODS[method]} " if len(methods) > 1 else ""
+                mark = _OLDER if DEFAULTS[group] else ""
+                text = f"{name}{spread(runs)} ({len(runs)}){mark}"
+                found[text] = statistics.fmean(runs)
+                break
+    return max(found, key=found.get) if found else "not run"
 
 
 def dataset_table(rows: Sequence[Row], dataset: str) -> str:

@@ -11,10 +11,10 @@ from trainers import command
 from trainers.flags import program
 
 GROUPS = {
-    "learn": ("learn", "split_*", "table1"),
+    "learn": ("learn", "split_*"),
     "look": ("report", "judge", "audit"),
     "use": ("classify", "sample", "show", "export"),
-    "tune": ("tune",),
+    "study": ("table1", "tune"),
 }
 
 
@@ -29,13 +29,14 @@ def commands() -> dict[str, list[Path]]:
 
 def listing() -> str:
     """Each command with the first line of what it does."""
-    lines = []
+    lines = [f"Begin with: {program('split_digits')}", ""]
     for group, paths in commands().items():
         lines.append(f"{group}:")
         for path in paths:
             about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()[0]
             lines.append(f"  {program(f'{path.stem:20}')} {about}")
-    return "\n".join([*lines, "--help after a command shows its flags."])
+        lines.append("")
+    return "\n".join([*lines, "--help after a command shows examples and its most useful flags."])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

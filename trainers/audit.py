@@ -1,8 +1,8 @@
-"""Proves that a memory or another run, finished or not, has kept what it learnt, or says what not.
+"""Checks that a memory or another run, finished or not, has kept every bit of what it learnt.
 
-From the checkpoints the images of the tasks so far are generated again and compared with the
-audit's records. Gated weights, masks, free capacity and the log are checked from checkpoint to
-checkpoint. The exit code is 1 if anything is wrong.
+It generates the images of finished tasks again from the checkpoints and compares them with the
+audit's records. It also checks gated weights, masks, free capacity and the log. The exit code is 1
+if anything is wrong.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ from trainers.flags import Flags
 class Options:
     """Options of this command."""
 
-    memory: str | None = option(f"{MEMORY}, the same as a RUN", default=None, shown="DIR")
+    memory: str | None = option(f"{MEMORY}; the same as RUN", default=None, shown="DIR")
     every_checkpoint: bool = option(
-        f"look at every record in every checkpoint; by default, of more than {AUDITED} "
-        "checkpoints at some, and at every record in the newest",
+        "check every record in every checkpoint; by default every record in the newest checkpoint, "
+        f"and some of the others if there are more than {AUDITED}",
         default=False,
     )
 

@@ -1,7 +1,7 @@
-"""Says what is on pictures: a line for each file with the class and its probability.
+"""Classifies image files: prints a line for each, with its class and probability.
 
-The memory can be one that trainers.learn has made, any other run, or an exported model with its
-classifier. A file that cannot be read gets an error line, and the exit code is then 2.
+The memory may come from trainers.learn or any trainer, or be an exported model with a classifier. A
+file that cannot be read gets an error line, and the exit code is 2.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Options:
     """Options of this command."""
 
     memory: str = option(f"{MEMORY}, or exported model", shown="DIR")
-    top: int = option("classes to name for each file, the most probable first", default=1)
+    top: int = option("classes to print for each file, the most probable first", default=1)
     json: bool = option("print a JSON object for each file", default=False)
 
 

@@ -1,4 +1,4 @@
-"""Exports what DGM remembers, in a memory or another run, as a SavedModel."""
+"""Exports a memory or another run of DGM as a SavedModel, for servers and other programs."""
 
 import dataclasses
 import sys
@@ -15,16 +15,16 @@ class Options:
 
     memory: str = option(MEMORY, shown="DIR")
     task: int | None = option(
-        "the memory as it was after this task, from 1; by default the last one finished",
+        "export the memory as it was after this task, from 1; by default the last finished one",
         default=None,
     )
     export_dir: str | None = option(
-        "folder NAME that gets DGM's memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
-        "Serving and others; by default export in the memory's folder",
+        "folder NAME that gets the SavedModel NAME/1, the next one as NAME/2; by default the "
+        "folder export of the memory",
         default=None,
         shown="DIR",
     )
-    export_classifier: bool = option("export the classifier, too", default=False)
+    export_classifier: bool = option("also export the classifier", default=False)
 
 
 def define() -> Flags:

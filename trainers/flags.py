@@ -188,9 +188,11 @@ class Flags:
 
     def _help(self, given: Given, *, full: bool) -> str:
         """The help text: what the program does, examples, and flags with the values in use."""
-        lines = [self.about, "", f"Usage: {self.usage}"]
+        first, *rest = self.about.splitlines()
+        lines = [first]
         if self._examples:
             lines += ["", "Examples:", *(f"  {each}" for each in self.examples)]
+        lines += [*rest, "", f"Usage: {self.usage}"]
         defaults = {name: field.default for name, field in self._fields.items()}
         used = {**defaults, **given.values, **self._used(given)}
         groups = self._groups
@@ -201,14 +203,17 @@ class Flags:
             lines += ["", f"{title}:", *shown] if shown else []
         if groups is not self._groups:
             lines += ["", f"--helpfull shows all {len(self.names())} flags and every setting."]
-        return "\n".join([*lines, "", "TensorFlow logs only if TF_CPP_MIN_LOG_LEVEL is set."])
+        else:
+            lines += ["", "TensorFlow logs only if TF_CPP_MIN_LOG_LEVEL is set."]
+        return "\n".join(lines)
 
     def _line(self, name: str, value: Any) -> str:
         field = self._fields[name]
         head = flag_of(field) if field.metadata.get("flag", True) else name
         text = field.metadata["help"]
         if value not in (None, (), dataclasses.MISSING):
-            text += f" [{text_of(value)}]"
+            shown = text_of(value)
+            text += f" [{shown.replace(',', ', ') if len(shown) > _WIDTH // 2 else shown}]"
         indent = " " * 6
         text = textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
         return f"  {head}\n{text}"
@@ -303,9 +308,11 @@ _SHOWN = {int: "N", float: "X", tuple[int, ...]: "N,N,...", tuple[str, ...]: "NA
 
 def _shown(field: dataclasses.Field) -> str:
     """Returns what the help text shows behind `--name=`."""
+    if shown := field.metadata.get("shown"):
+        return shown
     if choices := field.metadata.get("choices"):
         return "|".join(map(str, choices))
-    return field.metadata.get("shown") or _SHOWN.get(_type(field), "TEXT")
+    return _SHOWN.get(_type(field), "TEXT")
 
 
 def flag_of(field: dataclasses.Field) -> str:

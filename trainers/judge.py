@@ -1,4 +1,4 @@
-"""Judges the generator of a run: by an oracle, and next to real images."""
+"""Judges generated images: how many an oracle recognises, and the nearest real images."""
 
 import dataclasses
 import sys
@@ -15,25 +15,25 @@ class Options:
 
     memory: str = option(MEMORY, shown="DIR")
     task: int | None = option(
-        "the generator as it was after this task, from 1; by default the last one finished",
+        "use the generator as it was after this task, from 1; by default the last finished one",
         default=None,
     )
     images: str | None = option(
-        f"{IMAGES}, for a run of split_folder; of a memory those that are at hand",
+        f"{IMAGES}, for a run of split_folder or a memory; of a memory the classes at hand will do",
         default=None,
         shown="DIR",
     )
     test_images: str | None = option(
-        "the folder of test images of a run of split_folder", default=None, shown="DIR"
+        "folder of test images of a run of split_folder", default=None, shown="DIR"
     )
     follow_links: bool = follow_links_option()
     data_dir: str | None = option(
         "folder of data that TensorFlow Datasets has prepared", default=None, shown="DIR"
     )
-    images_per_class: int = option("generated images of each class", default=200)
+    images_per_class: int = option("number of generated images of each class", default=200)
     out: str | None = option(
-        "PNG file for generated images next to the nearest real ones; by default "
-        "nearest-TT.png among the samples of the run",
+        "PNG file of generated images next to the nearest real ones; by default nearest-TT.png in "
+        "the folder samples of the run, where TT is the task",
         default=None,
         shown="FILE",
     )

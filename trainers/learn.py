@@ -1,7 +1,7 @@
-"""Adds classes to a memory, each from a subfolder of images; the first command makes the memory.
+"""Adds classes to a memory, one for each subfolder of images.
 
-A memory is never finished: later commands add the subfolders that it does not know, and the images
-of earlier ones may be gone. A command that was cut short resumes when it is given again.
+The first command makes the memory. Later ones add the classes that it does not know, and need no
+image of earlier classes. A command that was stopped resumes when you give it again.
 """
 
 import dataclasses
@@ -21,7 +21,6 @@ _EXAMPLES = (
 )
 _FIRST = (
     "memory", "images", "test_images", "test_fraction", "together", "image_size", "steps", "seed",
-    "variant",
 )  # fmt: skip
 _NOT_OF_A_MEMORY = ("run_dir", "oracle", "export_dir", "export_classifier")
 

@@ -1,4 +1,4 @@
-"""Shows runs: a page of one or several, one figure over them, or their tables."""
+"""Shows runs: one page for one or several, one figure, or tables."""
 
 import dataclasses
 import sys
@@ -15,16 +15,16 @@ from trainers.flags import Flags
 class Options:
     """Options of this command."""
 
-    memory: str | None = option(f"{MEMORY}, the same as a RUN", default=None, shown="DIR")
-    text: bool = option("print the tables of each RUN and write nothing", default=False)
+    memory: str | None = option(f"{MEMORY}; the same as RUN", default=None, shown="DIR")
+    text: bool = option("print the tables of each RUN, and write no file", default=False)
     figure: str | None = option(
-        "only one figure over the runs, as PNG and SVG: growth (the paper's Figure 2) or accuracy",
+        "only one figure of all runs, as PNG and SVG: growth (the paper's Figure 2) or accuracy",
         default=None,
         choices=tuple(FIGURES),
     )
     out: str | None = option(
-        "where to write: the page, by default RUN/report.html, of several runs report.html in the "
-        "folder they share; or the figure, by default named for its kind",
+        "file to write; by default RUN/report.html, for several runs report.html in the folder "
+        "that they share, for a figure its name",
         default=None,
         shown="PATH",
     )

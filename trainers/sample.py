@@ -1,4 +1,4 @@
-"""Generates images of some classes from a memory and writes them into a PNG file."""
+"""Generates images of classes from a memory, and writes them to a PNG file."""
 
 import dataclasses
 import sys
@@ -14,15 +14,15 @@ class Options:
     """Options of this command."""
 
     memory: str = option(
-        f"{MEMORY}, or exported model: NAME for its newest version, or NAME/<n>", shown="DIR"
+        f"{MEMORY}, or exported model (NAME for its newest version, or NAME/2)", shown="DIR"
     )
     labels: tuple[str, ...] | None = option(
-        "classes by name or id, such as cat,dog; by default all, of more than 40 some",
+        "classes by name or id, such as cat,dog; by default all, or some if there are more than 40",
         default=None,
     )
-    count: int = option("images of each class", default=16)
+    count: int = option("number of images of each class", default=16)
     out: str = option("PNG file to write", default="grid.png", shown="FILE")
-    seed: int = option("the same seed gives the same images", default=0)
+    seed: int = option("source of the noise: the same seed gives the same images", default=0)
 
 
 def define() -> Flags:

@@ -1,4 +1,4 @@
-"""Learns the ten kinds of objects of CIFAR-10 with DGM, class after class."""
+"""Learns the ten kinds of objects of CIFAR-10, class after class."""
 
 import functools
 import sys

@@ -1,4 +1,4 @@
-"""Learns the handwritten digits that scikit-learn ships with DGM, class after class."""
+"""Learns the handwritten digits that scikit-learn ships, class after class; no download."""
 
 import functools
 import sys

@@ -1,4 +1,4 @@
-"""Learns the ten garments of Fashion-MNIST with DGM, class after class."""
+"""Learns the ten garments of Fashion-MNIST, class after class."""
 
 import functools
 import sys

@@ -1,4 +1,4 @@
-"""Learns images from a folder, one subfolder per class, with DGM, class after class."""
+"""Learns a folder of images, one subfolder per class, class after class."""
 
 import functools
 import sys

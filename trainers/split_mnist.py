@@ -1,4 +1,4 @@
-"""Learns the ten digits of MNIST with DGM, class after class."""
+"""Learns the ten digits of MNIST, class after class."""
 
 import functools
 import sys

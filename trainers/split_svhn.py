@@ -1,4 +1,4 @@
-"""Learns the ten digits of SVHN's house numbers with DGM, class after class."""
+"""Learns the ten digits of SVHN's house numbers, class after class."""
 
 import functools
 import sys

@@ -1,7 +1,7 @@
-"""Learns a grid of methods, data sets and seeds, and writes them as one table.
+"""Learns a grid of methods, data sets and seeds, and writes one table.
 
-Runs that are there already are not repeated, and those that were cut resume. The table comes as
-Markdown, CSV and LaTeX, with mean and standard deviation over seeds and the paper's numbers.
+Finished runs are not repeated, and stopped ones resume. The table comes as Markdown, CSV and LaTeX,
+with mean and standard deviation over seeds, next to the paper's numbers.
 """
 
 import dataclasses
@@ -23,25 +23,25 @@ class Options:
     """Options of this command."""
 
     datasets: tuple[str, ...] = option(
-        f"data sets, of {', '.join(grid.TRAINERS)}", default=("mnist",)
+        f"data sets: some of {', '.join(grid.TRAINERS)}", default=("mnist",)
     )
     methods: tuple[str, ...] = option(
-        "methods, by the names of their result folders", default=tuple(grid.METHODS)
+        "methods, with DGM's two variants", default=tuple(grid.METHODS)
     )
-    seeds: tuple[int, ...] = option("seeds", default=(0,))
+    seeds: tuple[int, ...] = option("seeds; each is a run", default=(0,))
     results: str = option("folder of the runs", default="results", shown="DIR")
     out: str | None = option(
-        "folder of the tables, by default that of the runs", default=None, shown="DIR"
+        "folder of the tables; by default the folder of the runs", default=None, shown="DIR"
     )
     jobs: int | None = option(
-        "runs at the same time, each with its part of the cores; on another number of cores a run "
-        "has other bits; by default 1, and 2 with --quick where there are two cores",
+        "runs at the same time, each on its part of the cores, which changes their last bits; by "
+        "default 1, or 2 with --quick on two cores or more",
         default=None,
     )
-    learn: bool = option("learn what is missing before the table is written", default=True)
+    learn: bool = option("learn missing runs before the table is written", default=True)
     quick: bool = option(
-        "every method on the bundled digits with fewer epochs, into RESULTS/quick; a quarter of an "
-        "hour on two cores",
+        "every method on the bundled digits with fewer epochs, in the folder quick of the results; "
+        "a quarter of an hour on two cores",
         default=False,
     )
 

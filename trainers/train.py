@@ -18,9 +18,11 @@ from trainers.flags import UNUSED, Flags, Given
 
 SETTINGS = tuple(method.settings for method in METHODS.values())
 _FIRST = (
-    "method", "variant", "preset", "epochs", "seed", "classes_per_task", "max_tasks", "run_dir"
+    "method", "variant", "preset", "epochs", "classes_per_task", "max_tasks", "run_dir", "seed"
 )  # fmt: skip
-_FIRST_OF_FOLDER = ("images", *(name.replace("epochs", "steps") for name in _FIRST))
+_FIRST_OF_FOLDER = (
+    "images", "method", "variant", "steps", "classes_per_task", "max_tasks", "run_dir", "seed"
+)  # fmt: skip
 _EXAMPLES = ("--run_dir=runs/mine", "--variant=a --seed=1", "--method=joint --max_tasks=3")
 
 

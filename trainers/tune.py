@@ -1,8 +1,7 @@
-"""Searches for settings of DGM: s_max and lambda, and others on request, with KerasTuner.
+"""Searches for settings of DGM with KerasTuner: s_max, lambda, and others that you name.
 
-A trial learns the first tasks of a stream. A search compares trials by validation images of all
-classes seen: it looks at them, a run never does. Neither chooses by test images, and a search does
-not even read them.
+A trial learns the first tasks of a stream. The search compares trials by validation images of all
+classes seen, finished tasks included. A run never reads those. The search reads no test image.
 """
 
 import dataclasses
@@ -24,8 +23,7 @@ _EXAMPLES = (
     "--dataset=mnist --tuner=hyperband --fresh_seeds=1,2",
 )
 _FIRST = (
-    "dataset", "tasks", "search", "objective", "growth_price", "tuner", "trials", "fresh_seeds",
-    "search_dir", "preset", "variant", "seed",
+    "dataset", "variant", "search", "tasks", "trials", "tuner", "fresh_seeds", "search_dir",
 )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def _class_order(text: str) -> str | tuple[str, ...]:
 def follow_links_option() -> Any:
     """The field of an option that several commands have."""
     return option(
-        "take links that lead out of the folder of images, too; only where you know who made them",
+        "also read links that lead out of the folder; only if you know who made them",
         default=False,
     )
 
@@ -98,13 +98,17 @@ class StreamOptions:
         stream = StreamOptions("digits", classes_per_task=2).open(seed=0)
     """
 
-    dataset: str = option(f"data set: digits, mnist, ..., or {FOLDER} for --images", shown="NAME")
+    dataset: str = option(
+        "data set: digits, mnist, fashion_mnist, svhn_cropped, cifar10, or "
+        f"{FOLDER} for the folder that --images names",
+        shown="NAME",
+    )
     images: str | None = option(
         f"{IMAGES}, or with folders train and test that have them", default=None, shown="DIR"
     )
     test_images: str | None = option(
-        "a folder with one subfolder of test images per class; by default a fifth of --images is "
-        "held out, chosen by content",
+        "a folder with one subfolder of test images per class; by default a fifth of the images of "
+        "each class is held out for tests, chosen by content",
         default=None,
         shown="DIR",
     )
@@ -122,20 +126,23 @@ class StreamOptions:
         parser=_classes_per_task,
     )
     class_order: str | Sequence[str | int] | None = option(
-        "order in which the classes arrive: ascending by default, names such as dog,ape,cat, ids "
-        "where no name is a number, or random, which depends on --seed",
+        "order in which the classes arrive: names such as dog,ape,cat, ids where no name is a "
+        "number, or random, which depends on --seed; by default ascending",
         default=None,
         shown="random|NAME,...",
         parser=_class_order,
     )
-    max_tasks: int | None = option("stop after so many tasks; by default learn all", default=None)
+    max_tasks: int | None = option(
+        "stop after this number of tasks; by default learn all", default=None
+    )
     validation_fraction: float | None = option(
-        "fraction of each class's training images that is held out; by default 0.15, of SVHN 0.10",
+        "fraction of each class's training images that is held out for validation; by default "
+        "0.15, for SVHN 0.10",
         default=None,
     )
     image_size: int | None = option(
-        "side of the square images for the networks, a multiple of 4 and at least 16; by default "
-        "32, of digits 16",
+        "side of the square images that the networks see, a multiple of 4 and at least 16; by "
+        "default 32, for digits 16",
         default=None,
     )
 
@@ -180,31 +187,29 @@ class LearnOptions:
     """A memory and the images of the classes that it gets. Each field's `help` describes it."""
 
     memory: str = option(
-        "folder of the memory; made where there is none, and then it keeps its settings",
+        "folder of the memory; the first command makes it and decides its settings",
         shown="DIR",
     )
-    images: str = option(
-        f"{IMAGES}; those whose names the memory knows are passed over", shown="DIR"
-    )
+    images: str = option(f"{IMAGES}; classes that the memory knows are left out", shown="DIR")
     test_images: str | None = option(
-        "a folder with one subfolder of test images per class, old ones or new; by default a part "
-        "of --images is held out",
+        "a folder with one subfolder of test images per class, old or new; by default a part of "
+        "--images is held out",
         default=None,
         shown="DIR",
     )
     test_fraction: float | None = option(
-        "fraction of each new class's images that is held out, chosen by their content; by default "
-        "0.2",
+        "fraction of each new class's images that is held out for tests, chosen by content; by "
+        "default 0.2",
         default=None,
     )
     follow_links: bool = follow_links_option()
     together: bool = option(
-        "learn all new classes as one task; by default each is one, in order of their names",
+        "learn all new classes as one task; by default each is a task, in order of their names",
         default=False,
     )
     image_size: int | None = option(
-        "side of the square images for the networks, a multiple of 4; by default 32, later that of "
-        "the memory",
+        "side of the square images that the networks see, a multiple of 4; by default 32; a memory "
+        "keeps its size",
         default=None,
     )
 
@@ -221,21 +226,23 @@ class SettingsOptions:
     """Method and settings of a run. Each field's `help` describes it."""
 
     method: str = option(
-        "dgm, or a method to compare it with: joint and joint_gan (the upper bounds, trained on "
-        "all real images seen), experience_replay (stores real images), nearest_mean, fine_tune, "
-        "ewc, dgr, mergan_jtr, mergan_ra",
+        "dgm, or for comparison: fine_tune (the lower bound), ewc, dgr, mergan_jtr, mergan_ra, "
+        "nearest_mean, experience_replay (stores real images), joint and joint_gan (the upper "
+        "bounds, trained on all real images seen)",
+        shown="NAME",
         default=next(iter(METHODS)),
         choices=METHODS,  # those, too, that are registered later
     )
     preset: str | None = option(
-        f"settings to begin with: {PRESETS[0]} (for two CPU cores) or {PRESETS[1]} (those of the "
-        f"method's paper); by default {PRESETS[0]}",
+        f"values of all settings that no flag names: {PRESETS[0]} (for two CPU cores) or "
+        f"{PRESETS[1]} (as in the method's paper); by default {PRESETS[0]}",
         default=None,
         choices=PRESETS,
     )
     settings: str | None = option(
-        "settings in place of the preset's, as JSON such as '{\"replay_batch\": 64}' or a file of "
-        "it, such as the settings.json of a run or the best.json of trainers.tune; flags win",
+        "any settings as JSON, such as '{\"replay_batch\": 64}', or as a JSON file, such as the "
+        "settings.json of a run or the best.json of a search; they win over the preset, and flags "
+        "win over them",
         default=None,
         shown="JSON|FILE",
     )
@@ -289,57 +296,55 @@ class RunOptions:
     """
 
     run_dir: str | None = option(
-        "folder of the run, which the same command resumes from its last checkpoint; by default "
+        "folder of the run; the same command resumes it from its last checkpoint; by default "
         "runs/<data set>-<tasks>/<method>/seed<seed>, where <method> is dgm-<variant> for DGM",
         default=None,
         shown="DIR",
     )
     oracle: bool = option(
-        "score generated images (G_t, Frechet distance, precision, recall) by a classifier trained "
-        "on all real images, once per data set and then kept in ~/.cache/dgm_tf",
+        "score generated images (G_t, Frechet distance, precision, recall) by a classifier that is "
+        "trained on all real images, once per data set, and kept in ~/.cache/dgm_tf",
         default=True,
     )
     checkpoint_every: Every = option(
-        "write a checkpoint inside a task after so many steps (500) or so much time (90s, 5m, 2h); "
-        "0 writes one only at the end of each task and on Ctrl-C and SIGTERM",
+        "write a checkpoint inside a task after this number of steps (500) or this time (90s, 5m, "
+        "2h); 0: only at the end of each task, and on Ctrl-C and SIGTERM",
         default=DEFAULT_EVERY,
         shown="N|TIME",
         parser=Every.parse,
     )
     deterministic: bool = option(
-        "let TensorFlow replace or refuse operations whose result varies from run to run, as DGM "
-        "always does on a GPU; on a CPU a run repeats its bits without it, given the same number "
-        "of threads",
+        "replace or refuse operations whose result varies from run to run, as DGM always does on a "
+        "GPU; a CPU needs none of this: with the same number of threads a run repeats its bits",
         default=False,
     )
     distribute: str = option(
-        "train on one device (none), on all GPUs of this machine (mirrored), or in one process per "
-        "device on any number of machines, which the environment variable TF_CONFIG names "
-        "(multiworker); batch sizes are those of all together",
+        "train on one device (none), on all GPUs of this machine (mirrored), or in the processes "
+        "that the environment variable TF_CONFIG names (multiworker); they share each batch",
         default=DISTRIBUTIONS[0],
         choices=DISTRIBUTIONS,
     )
     replicas: int | None = option(
-        "devices for --distribute=mirrored, by default all GPUs; without a GPU the processor is "
-        "divided into so many, for trials",
+        "devices for --distribute=mirrored; by default all GPUs; without a GPU the processor is "
+        "divided into this number, for trials",
         default=None,
     )
     export_dir: str | None = option(
-        "folder NAME that gets DGM's memory as NAME/1, NAME/2, ..., a SavedModel for TensorFlow "
-        "Serving and others; other methods are refused; by default nothing is exported",
+        "folder NAME that gets the memory as a SavedModel NAME/1, the next one as NAME/2, for "
+        "TensorFlow Serving and others; DGM only; by default nothing is exported",
         default=None,
         shown="DIR",
     )
-    export_classifier: bool = option("export the classifier, too", default=False)
+    export_classifier: bool = option("also export the classifier", default=False)
     verbosity: int = option(
-        "0: only the final report; 1: also a live line and a short block per task; 2: also a line "
-        "per epoch",
+        "0: print only the final report; 1: also a live line and a short block per task; 2: also "
+        "a line per epoch",
         default=TASKS,
         choices=(QUIET, TASKS, EPOCHS),
     )
     tensorboard: bool = option(
-        "also write logs for TensorBoard, into the folder tensorboard of the run; needs the "
-        "package tensorboard",
+        "also write logs for TensorBoard into the folder tensorboard of the run; needs the package "
+        "tensorboard",
         default=False,
     )
     command: str = ""  # The command line, for the record; no flag.

@@ -69,20 +69,19 @@ class Aim:
     """The settings that a search changes, and the number that it makes great."""
 
     search: tuple[str, ...] = option(
-        f"settings to be searched: {_RANGES_TEXT}; every other one stays as it is at the beginning",
+        f"settings to search: {_RANGES_TEXT}; all others keep their values",
         default=("s_max", "sparsity"),
     )
     objective: str = option(
-        "what is made great: the accuracy after the last task (last) or the mean of those after "
-        "each task (mean), minus the price of growth. It is measured on VALIDATION images of all "
-        "classes seen, finished tasks' included: a search looks at them, a run never does. No test "
-        "image is read",
+        "number to maximise: the accuracy after the last task (last), or the mean of the "
+        "accuracies after each task (mean), minus the price of growth; measured on validation "
+        "images of all classes seen",
         default="last",
         choices=OBJECTIVES,
     )
     growth_price: float = option(
-        "accuracy, 0 to 1, that it costs the generator to end with twice the units that it began "
-        "with, and as much again for each further time",
+        "accuracy, 0 to 1, that a trial loses for each time that its generator has grown by its "
+        "initial number of units",
         default=0.01,
     )
 
@@ -98,27 +97,29 @@ class Aim:
 class Plan:
     """The way of a search, and its folder."""
 
-    tasks: int = option("tasks that a trial learns, the first ones of the stream", default=3)
+    tasks: int = option("tasks that a trial learns, the first of the stream", default=3)
     tuner: str = option(
-        "random; bayesian (where a Gaussian process expects most); or hyperband (many on a small "
-        "budget, the best of them again on a larger one)",
+        "way to choose trials: random, bayesian (by a Gaussian process) or hyperband (many with a "
+        "small budget, the best of them again with a larger one)",
         default="bayesian",
         choices=TUNERS,
     )
     trials: int = option(
-        "trials in all, those of an earlier start included; hyperband's follow from factor and "
-        "halvings",
+        "number of trials, with those of earlier starts; hyperband computes it from --factor and "
+        "--halvings",
         default=20,
     )
     factor: int = option(
-        "hyperband: by how much the budget of the best trials is raised", default=3
+        "hyperband: factor by which the budget of the best trials grows", default=3
     )
     halvings: int = option(
-        "hyperband: how often; the first trials have the budget / FACTOR^HALVINGS", default=2
+        "hyperband: number of times that the budget grows; the first trials have the budget / "
+        "factor^halvings",
+        default=2,
     )
     fresh_seeds: tuple[int, ...] = option(
-        "seeds with which the best settings and those at the beginning are learnt once more at the "
-        "end, on data cut again: the best trial was chosen for its number, which flatters it",
+        "seeds with which the best settings and the initial ones are compared again at the end, on "
+        "other validation images; a best trial's own score is too high, since it was chosen by it",
         default=(),
     )
     search_dir: str | None = option(

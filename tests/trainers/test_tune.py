@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf.tuning.space import Aim, Plan
+from dgm_tf.tuning.space import RANGES, Aim, Plan
 from trainers import split_digits, tune
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,17 @@ TINY = {
     "batch_size": 60, "generator_size": 2, "critic_size": 4, "consolidation_steps": 1,
     "replay_buffer": 128,
 }  # fmt: skip
+
+
+def test_the_page_has_the_ranges_that_are_searched():
+    page = (ROOT / "docs" / "how-to" / "tune.md").read_text(encoding="utf-8")
+    table = page.partition("| setting | range |")[2].partition("\n\n")[0]
+    named = {
+        name: values
+        for names, values in re.findall(r"^\| (`.*) \| (.*) \|$", table, re.M)
+        for name in re.findall(r"\w+", names)
+    }
+    assert named == {name: str(values) for name, values in RANGES.items()}
 
 
 def test_flags_make_the_options_of_a_search():
