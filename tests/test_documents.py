@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dgm_tf.registry import METHODS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
@@ -72,6 +74,16 @@ def test_links_lead_somewhere(page):
             assert anchor in slugs, f"{path}#{anchor}"
 
 
+@pytest.fixture
+def only_our_methods():
+    """Takes away what a page registers."""
+    ours = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(ours)
+
+
+@pytest.mark.usefixtures("only_our_methods")
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
