@@ -21,7 +21,7 @@ MODULES = {
     for path in (ROOT / "trainers").glob("*.py")
     if re.search(r"^(def main|main = )", path.read_text(), re.M) and path.stem not in NO_COMMANDS
 }
-COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT + TUNING, re.M)
+COMMANDS = re.findall(r"^    (\S.*?)\s*(?:#.*)?$", TEXT, re.M)
 
 
 def _example(start):

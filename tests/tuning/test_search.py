@@ -468,7 +468,6 @@ def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     small = (
         example.replace("dgm_tf.HyperDGM", "HyperToy")
         .replace('dgm_tf.class_incremental("digits")', "toys.stream()")
-        .replace("trials=20", "trials=2")
     )
     assert small.count("HyperToy") == small.count("toys") == small.count("trials=2") == 1
     monkeypatch.chdir(tmp_path)
