@@ -31,7 +31,7 @@ def desk(digits, tmp_path_factory):
         model.learn(task, verbose=0)
     model.export(folder / "served" / "memory", classifier=True)
     part = PAGE.read_text(encoding="utf-8").partition("## Phones")[2]
-    (code,) = re.findall(r"^```python\n(.*?)^```$", part, re.M | re.S)
+    (code,) = re.findall(r'^```python title="\S+"\n(.*?)^```$', part, re.M | re.S)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         exec(code, {})

@@ -59,15 +59,14 @@ def commands(title):
     """The commands under a heading, in order, without those that cannot be run here."""
     part = PAGE.partition(f"## {title}\n")[2] if title else PAGE
     part = part.partition("\n## ")[0]
-    outside = re.sub(r"^```.*?^```$", "", part, flags=re.M | re.S)
-    found = re.findall(r"^    (\S.*)$", outside, re.M)
+    found = "".join(re.findall(r"^```sh\n(.*?)^```$", part, re.M | re.S)).splitlines()
     return [line for line in found if not line.startswith(UNTRIED)]
 
 
 def example(start):
-    (found,) = [
-        text for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S) if start in text
-    ]
+    """The file that the page gives a title, with a text in it."""
+    files = re.findall(r'^```python title="\S+"\n(.*?)^```$', PAGE, re.M | re.S)
+    (found,) = [text for text in files if start in text]
     return found
 
 

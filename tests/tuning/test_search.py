@@ -465,10 +465,8 @@ def test_best_and_beginning_are_learnt_once_more_with_each_fresh_seed(tmp_path):
 def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     text = (Path(__file__).parents[2] / "docs" / "how-to" / "tune.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
-    small = (
-        example.replace("dgm_tf.HyperDGM", "HyperToy")
-        .replace('dgm_tf.class_incremental("digits")', "toys.stream()")
-        .replace("trials=20", "trials=2")
+    small = example.replace("dgm_tf.HyperDGM", "HyperToy").replace(
+        'dgm_tf.class_incremental("digits")', "toys.stream()"
     )
     assert small.count("HyperToy") == small.count("toys") == small.count("trials=2") == 1
     monkeypatch.chdir(tmp_path)
