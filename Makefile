@@ -17,7 +17,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python)
 FIND = for p in $(CANDIDATES); do "$$p" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$p" && break; done
 
-.PHONY: help setup demo demo-memory test test-all test-serving lint docs clean
+.PHONY: help setup demo demo-memory test test-all test-serving notebooks tutorials lint docs clean
 
 help:
 	@echo "make demo           learn the ten handwritten digits one after another, results in runs/demo"
@@ -25,6 +25,8 @@ help:
 	@echo "make test           run the tests, in about five minutes"
 	@echo "make test-all       run those, too, that take long or need an optional package"
 	@echo "make test-serving   run those that start servers, and install what they need"
+	@echo "make notebooks      run the tutorials with a small budget, in a few minutes"
+	@echo "make tutorials      run them with their full budget and write what they show into their files"
 	@echo "make lint           check the style"
 	@echo "make docs           build the site of the documents in site, and install what that needs"
 	@echo "make setup          only set up the environment in $(VENV)"
@@ -53,6 +55,7 @@ $(SERVING_READY): $(READY) requirements-serving.txt
 	@"$(BIN)/python" -c "import mlserver, tensorflow_serving"  # MLServer needs Python below 3.13
 	@touch "$@"
 
+# Together with requirements-dev.txt, so that pip keeps to both.
 $(DOCS_READY): $(READY) requirements-docs.txt
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
 	  -r requirements-docs.txt
@@ -72,6 +75,12 @@ test-all: $(READY)
 
 test-serving: $(SERVING_READY)
 	"$(BIN)/python" -m pytest -m slow tests/serving $(PYTEST_ARGS)
+
+notebooks: $(DOCS_READY)
+	"$(BIN)/python" -m pytest -n $(JOBS) -m slow tests/test_notebooks.py $(PYTEST_ARGS)
+
+tutorials: $(DOCS_READY)
+	"$(BIN)/python" -m tests.notebooks
 
 lint: $(READY)
 	"$(BIN)/python" -m ruff check .

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import notebooks
 from tests.prose import complaints, sentences, words
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")),
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.ipynb")),
 ]
 
 
@@ -36,7 +38,7 @@ def test_hard_sentences_are_found(sentence):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_is_easy_to_read(page):
-    text = page.read_text(encoding="utf-8")
+    text = notebooks.prose(page) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
     assert list(complaints(text)) == []
     lengths = [len(words(sentence)) for sentence in sentences(text)]
     assert not lengths or statistics.mean(lengths) <= 18
