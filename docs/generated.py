@@ -8,6 +8,7 @@ import dataclasses
 import html
 import importlib
 import inspect
+import posixpath
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,7 +32,7 @@ _GROUPS = {
     "learn": "Learn",
     "look": "Look at what was learnt",
     "use": "Use a memory",
-    "tune": "Search for settings",
+    "study": "Compare methods and search for settings",
 }
 _LONGEST_FLAG = 45
 _TYPES = {int: "integer", float: "number", bool: "true or false", str: "text"}
@@ -412,9 +413,31 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
-    """Takes from notebooks what would ask another host."""
-    del config, files
-    return without_programs(html) if page.file.src_uri.endswith(".ipynb") else html
+    """Takes from notebooks what would ask another host, and leads their links to pages."""
+    del config
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    return with_links(without_programs(html), page.file, files)
+
+
+def with_links(html: str, notebook: Any, files: Any) -> str:
+    """HTML of a notebook whose links to other sources are links to their pages.
+
+    MkDocs does this for Markdown only.
+
+    Raises:
+        PluginError: a link leads to no page.
+    """
+    from mkdocs.exceptions import PluginError
+
+    def link(found: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(notebook.src_uri), found[1]))
+        target = files.get_file_from_path(path)
+        if target is None:
+            raise PluginError(f"{notebook.src_uri} links to {found[1]}, which is no page")
+        return f'href="{target.url_relative_to(notebook)}{found[2] or ""}"'
+
+    return re.sub(r'href="(?!\w+:)([^"#]+\.(?:md|ipynb))(#[^"]*)?"', link, html)
 
 
 def on_post_build(config: Any) -> None:

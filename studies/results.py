@@ -34,7 +34,8 @@ METHODS = {(name, ""): label_of(name) for name in registry.METHODS if name != "d
 # Groups of whole runs by the defaults, as the table marks them.
 DEFAULTS = {
     "defaults": "",
-    "defaults-output-rate": "but the output rate",
+    "defaults-wasserstein": "Wasserstein loss",
+    "defaults-output-rate": "Wasserstein loss, output rate",
     "older-defaults": "older",
 }
 

@@ -68,9 +68,7 @@ def _memories():
     """Files of the memories that come with the package."""
     folders = (path for path in (ROOT / "dgm_tf" / "memories").iterdir() if path.is_dir())
     files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
-    }
+    return {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
 
 
 def _of(targets, *kinds):

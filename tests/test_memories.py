@@ -1,6 +1,6 @@
 """The memory that comes with the package: opened by its name, used by every command, never written.
 
-    python -m benchmarks.demo_memory        makes it again
+python -m benchmarks.demo_memory        makes it again
 """
 
 import dataclasses

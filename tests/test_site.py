@@ -52,6 +52,28 @@ def test_a_notebook_loses_the_programs_that_it_would_fetch():
     assert hook.without_programs(page) == "<script>copy()</script><p>x</p>"
 
 
+class Page:
+    """A file of MkDocs, as far as links look at it."""
+
+    src_uri = "tutorials/serve.ipynb"
+
+    def get_file_from_path(self, path):
+        return self if path == "how-to/serve.md" else None
+
+    def url_relative_to(self, other):
+        return "../../how-to/serve/"
+
+
+def test_a_notebooks_links_lead_to_pages():
+    exceptions = pytest.importorskip("mkdocs.exceptions")
+    page = '<a href="../how-to/serve.md#a-server">x</a><a href="#here">y</a><a href="https://e.org/a.md">'
+    assert hook.with_links(page, Page(), Page()) == page.replace(
+        "../how-to/serve.md", "../../how-to/serve/"
+    )
+    with pytest.raises(exceptions.PluginError, match="gone.md, which is no page"):
+        hook.with_links('<a href="gone.md">z</a>', Page(), Page())
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs_jupyter")

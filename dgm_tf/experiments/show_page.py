@@ -283,9 +283,7 @@ def _classify(memory: Memory) -> None:
             negative = gradio.Checkbox(label="Swap light and dark")
             drawn = None
             if memory.image_shape[2] == 1:
-                drawn = gradio.HTML(
-                    html_template=_DRAWING, js_on_load=_DRAW, elem_id="drawing"
-                )
+                drawn = gradio.HTML(html_template=_DRAWING, js_on_load=_DRAW, elem_id="drawing")
         with gradio.Column():
             count = min(len(memory.class_names), 10)
             found = gradio.Label(label="Probability by class", num_top_classes=count)
@@ -333,9 +331,7 @@ def _generate(memory: Memory, blocks: Any) -> None:
     import gradio
 
     with gradio.Row():
-        name = gradio.Dropdown(
-            list(memory.class_names), value=memory.class_names[0], label="Class"
-        )
+        name = gradio.Dropdown(list(memory.class_names), value=memory.class_names[0], label="Class")
         seed = gradio.Number(value=0, precision=0, minimum=0, label="Seed")
     shown = gradio.HTML()
 

@@ -1,7 +1,6 @@
 """Masked layers, all kinds in one table: the formula, the gate, the bits, growth and memory."""
 
 import dataclasses
-import doctest
 import math
 from collections.abc import Callable
 
@@ -432,7 +431,3 @@ def test_what_cannot_be_is_refused_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
-
-
-def test_the_docstrings_examples_run():
-    assert doctest.testmod(masked).failed == 0

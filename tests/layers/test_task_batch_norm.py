@@ -1,7 +1,5 @@
 """Batch norm per task: the formula, and that a finished task's never moves again."""
 
-import doctest
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -106,7 +104,3 @@ def test_statistics_are_float32_under_mixed_precision():
 def test_a_task_that_is_not_finished_cannot_be_asked_for(task):
     with pytest.raises(InputError, match=f"one of the 1 finished tasks.*not {task}"):
         built().finish_task()(IMAGES, task=task)
-
-
-def test_the_docstrings_examples_run():
-    assert doctest.testmod(task_batch_norm).failed == 0

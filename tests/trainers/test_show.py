@@ -162,7 +162,9 @@ def hosts(addresses):
 
 def best(tab, name):
     """Waits until a class is the most probable one."""
-    tab.get_by_test_id("label-output-value").filter(has_text=re.compile(f"^\\s*{name}\\s*$")).wait_for()
+    tab.get_by_test_id("label-output-value").filter(
+        has_text=re.compile(f"^\\s*{name}\\s*$")
+    ).wait_for()
 
 
 @in_browser
@@ -231,9 +233,11 @@ def test_images_of_a_class_are_shown_now_and_then_with_a_verdict_and_the_curves(
     tab.get_by_role("tab", name="Curves").click()
     figures = tab.locator(".shown figure svg:visible")
     figures.first.wait_for()
-    assert figures.count() >= 4 and min(
-        figures.nth(index).bounding_box()["height"] for index in range(figures.count())
-    ) > 50
+    assert (
+        figures.count() >= 4
+        and min(figures.nth(index).bounding_box()["height"] for index in range(figures.count()))
+        > 50
+    )
     for heading in ("Accuracy", "Growth", "Masks"):
         assert tab.get_by_role("heading", name=heading).is_visible()
     assert hosts(tab.asked) == {served.address} and tab.wrong == []

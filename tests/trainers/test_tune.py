@@ -76,7 +76,7 @@ def test_a_search_is_not_kept_among_the_images(tmp_path, capsys):
 def test_help_says_which_images_a_search_looks_at(capsys):
     assert tune.main(["--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "a search looks at them, a run never does" in text
+    assert "compares trials by validation images" in text and "reads no test image" in text
     assert "sparsity (0.0001 to 1, logarithmic)" in text
 
 

@@ -1,0 +1,135 @@
+"""Adds finished runs to results/runs.csv, and keeps their folders, slim, under results/.
+
+    python -m studies.record runs/svhn_cropped-10/dgm-w/seed0
+    python -m studies.record runs/mnist-10/*/seed0 --group=paper --nokeep
+
+A row holds what the run's folder says: nothing is measured again. The commit is that of the
+checkout unless told otherwise. Of a kept folder stay settings, metrics without each epoch's history
+and the last sheet of generated images, which is what pages and pictures are made from.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from studies import results
+from studies.results import ROOT, Row
+
+_EPOCHS = ("epochs", "history")  # of a line of metrics.jsonl
+
+
+def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
+    """Returns the row of a run.
+
+    Args:
+        folder: the run's.
+        group: the rows that it belongs to, such as "defaults".
+        commit: of the code that it was learnt by.
+    """
+    run, lines = _run(folder), _lines(folder)
+    last, stream, machine = lines[-1], run["stream"], run["machine"]
+    tasks = len(stream["task_classes"])
+    method, _, variant = run["learner"].partition("-")
+
+    def after(task: int, name: str) -> float | None:
+        return _percent(lines[task - 1].get(name)) if task <= len(lines) else None
+
+    compared = [
+        (last["audit"][task], last["audit_pixels"][task]) for task in last.get("audit") or {}
+    ]
+    changed, pixels = (
+        (sum(numbers) for numbers in zip(*compared, strict=True)) if compared else (0, 0)
+    )
+    start = last.get("initial_layer_widths")
+    size = sum(last["layer_widths"]) / (sum(start) * (len(lines) + 1)) if start else None
+    cores = machine["cores"]
+    return {
+        "group": group,
+        "dataset": stream["name"],
+        "tasks": tasks,
+        "method": method,
+        "variant": variant,
+        "seed": run["seed"],
+        "changed": "",
+        "command": re.sub(r" --run_dir=\S+", "", run["command"]),
+        "commit": commit,
+        "machine": f"{cores} core{'s' * (cores != 1)} {machine['cpu']}"
+        + ", oneDNN" * bool(machine.get("onednn")),
+        "date": run["date"],
+        "tasks_learnt": len(lines),
+        "A5": after(5, "average_accuracy"),
+        "A10": after(10, "average_accuracy"),
+        "A_last": after(len(lines), "average_accuracy"),
+        "G5": after(5, "oracle_accuracy"),
+        "G10": after(10, "oracle_accuracy"),
+        "G_last": after(len(lines), "oracle_accuracy"),
+        "forgetting": _percent(last["forgetting"]),
+        "BWT": _percent(last["backward_transfer"]),
+        "frechet": _rounded(last.get("oracle_frechet_distance")),
+        "changed_pixels": _percent(changed / pixels) if pixels else None,
+        "newest_predicted": _percent(last["newest_class_share"]["predictions"]),
+        "size": _percent(size),
+        "parameters": last.get("generator_parameters"),
+        "minutes": _rounded(sum(line["seconds"] for line in lines) / 60),
+    }
+
+
+def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
+    """Copies a run's folder, slim, in place of one that is there; returns where it is."""
+    folder, run = Path(folder), _run(folder)
+    tasks = len(run["stream"]["task_classes"])
+    place = root / f"{run['stream']['name']}-{tasks}" / run["learner"] / f"seed{run['seed']}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for name in ("settings.json", "accuracy_matrix.csv"):
+        shutil.copy(folder / name, place)
+    slim = [{k: v for k, v in line.items() if k not in _EPOCHS} for line in _lines(folder)]
+    text = "".join(json.dumps(line) + "\n" for line in slim)
+    (place / "metrics.jsonl").write_text(text, encoding="utf-8")
+    for sheet in sorted(folder.glob("samples/task-*.png"))[-1:]:
+        (place / "samples").mkdir()
+        shutil.copy(sheet, place / "samples")
+    return place
+
+
+def _run(folder: str | Path) -> dict[str, Any]:
+    return json.loads(Path(folder, "settings.json").read_text(encoding="utf-8"))
+
+
+def _lines(folder: str | Path) -> list[dict[str, Any]]:
+    text = Path(folder, "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else _rounded(100 * value)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", nargs="+", help="folders of finished runs")
+    parser.add_argument("--group", default="defaults")
+    parser.add_argument("--commit", help="by default that of the checkout")
+    parser.add_argument("--nokeep", action="store_true", help="add the row only")
+    given = parser.parse_args(arguments)
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    commit = given.commit or subprocess.check_output(head, cwd=ROOT, text=True).strip()
+    for folder in given.runs:
+        row = row_of(folder, group=given.group, commit=commit)
+        if row["tasks_learnt"] < row["tasks"]:
+            raise SystemExit(f"{folder} has learnt {row['tasks_learnt']} of {row['tasks']} tasks")
+        results.append(results.RUNS, row)
+        print(row if given.nokeep else keep(folder))
+
+
+if __name__ == "__main__":
+    main()
