@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from dgm_tf.errors import InputError
-from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense, masked
+from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense
 from tests.layers.layer_check import bits, check_layer, fill
 from tests.layers.products import convolution, dense, transposed_convolution
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from dgm_tf.errors import InputError
-from dgm_tf.layers import TaskBatchNormalization, task_batch_norm
+from dgm_tf.layers import TaskBatchNormalization
 from tests.layers.layer_check import bits, check_layer, fill
 
 IMAGES = np.random.RandomState(0).normal(1, 2, (6, 3, 3, 4)).astype(np.float32)
