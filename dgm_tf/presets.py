@@ -140,19 +140,35 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "augmentation": "photo",
         },
     },
-    # Things, which look the same in a mirror.
+    # Photographs of things, which look the same in a mirror; SVHN's rates.
     "cifar10": {
-        "dgm-w": {"epochs": 12, "consolidation_steps": 1200, "augmentation": "mirror"},
+        "dgm-w": {
+            "epochs": 40,
+            "learning_rate": 2.5e-3,
+            "critic_learning_rate": 5e-3,
+            "class_weight": 0.1,
+            "consolidation_steps": 1200,
+            "augmentation": "mirror",
+        },
         "dgm-a": {
             "generator_size": 20,
             "s_max": 1e5,
             "sparsity": 0.01,
-            "epochs": 12,
+            "epochs": 27,
+            "learning_rate": 2.5e-3,
+            "critic_learning_rate": 5e-3,
+            "class_weight": 0.1,
             "consolidation_steps": 1200,
             "augmentation": "mirror",
         },
-        "joint": {"epochs": 12, "consolidation_steps": 1200, "augmentation": "mirror"},
-        "gan": {"epochs": 12, "consolidation_steps": 1200, "augmentation": "mirror"},
+        "joint": {"epochs": 27, "consolidation_steps": 1200, "augmentation": "mirror"},
+        "gan": {
+            "epochs": 27,
+            "learning_rate": 2.5e-3,
+            "critic_learning_rate": 2.5e-3,
+            "consolidation_steps": 1200,
+            "augmentation": "mirror",
+        },
     },
 }
 
