@@ -303,4 +303,6 @@ def settings_for(
         chosen = _GENERAL[row] if dataset is None else TUNED[dataset][row]
     # A row of the shared GAN names what only some of its methods have.
     chosen = {name: value for name, value in chosen.items() if name in names}
+    if "steps" in overrides:  # which the preset's passes would put aside
+        chosen.pop("epochs", None)
     return kind(**{**chosen, **overrides})

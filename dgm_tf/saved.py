@@ -22,6 +22,11 @@ def save(learner: Any, path: str | os.PathLike[str]) -> Path:
     if not learner.finished_tasks:
         raise InputError("nothing has been learnt yet, so that there is nothing to save")
     with locked_name(folder):
+        if RunFolder(folder).exists():
+            raise InputError(
+                f"{folder} is the folder of a run, or of a memory that commands extend, which "
+                "Python reads and does not write: name another folder"
+            )
         if os.path.lexists(folder) and not _may_be_replaced(folder):
             raise InputError(
                 f"{folder} exists and is no saved learner, so it is not replaced: name another "

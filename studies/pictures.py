@@ -62,18 +62,21 @@ def groups_of(stream: str, root: Path) -> list[Group]:
 
 
 def spread_after(group: Group, task: int, rows: Sequence[results.Row]) -> Spread | None:
-    """Accuracy over the seeds of a group after a task, in percent, from the rows of runs.csv."""
+    """Accuracy after a task, in percent, over all rows that were learnt as the group's run was."""
     run = group.runs[0]
     method, _, variant = run.learner.partition("-")
-    older = group.name.endswith(_OLDER)
-    values = [
-        row[f"A{task}"]
-        for row in rows
+    alike = [
+        row for row in rows
         if (row["dataset"], row["tasks"]) == (run.dataset, run.tasks)
         and (row["method"], row["variant"]) == (method, variant)
         and row["group"] in results.DEFAULTS
-        and (row["group"] == OLDER) == older
-    ]
+    ]  # fmt: skip
+    minutes = sum(line["seconds"] for line in run.rows) / 60
+    learnt_as = {
+        row["group"] for row in alike
+        if row["seed"] == run.seed and abs((row["minutes"] or 0) - minutes) < 1e-3
+    }  # fmt: skip
+    values = [row[f"A{task}"] for row in alike if row["group"] in learnt_as]
     values = [value for value in values if value is not None]
     return numbers.spread(values) if values else None
 

@@ -20,7 +20,7 @@ from typing import Any
 from studies import results
 from studies.results import ROOT, Row
 
-_EPOCHS = ("epochs", "history")  # of a line of metrics.jsonl
+_HISTORY = "history"  # of a line of metrics.jsonl: a value for each epoch
 
 
 def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
@@ -88,7 +88,7 @@ def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
     place.mkdir(parents=True)
     for name in ("settings.json", "accuracy_matrix.csv"):
         shutil.copy(folder / name, place)
-    slim = [{k: v for k, v in line.items() if k not in _EPOCHS} for line in _lines(folder)]
+    slim = [{k: v for k, v in line.items() if k != _HISTORY} for line in _lines(folder)]
     text = "".join(json.dumps(line) + "\n" for line in slim)
     (place / "metrics.jsonl").write_text(text, encoding="utf-8")
     for sheet in sorted(folder.glob("samples/task-*.png"))[-1:]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dgm_tf.reporting.run import read_run
 from studies import record, results
 
 ROWS = results.read()
@@ -26,6 +27,7 @@ def test_a_committed_run_gives_its_row(folder):
     found = [row for row in ROWS if all(row[name] == mine[name] for name in same)]
     found = [row for row in found if row["minutes"] == pytest.approx(mine["minutes"], abs=1e-3)]
     assert found
+    assert len(read_run(folder).rows) == mine["tasks_learnt"]
     for name in results.MEASURES:
         wanted = found[0][name]
         assert mine[name] == (wanted if wanted is None else pytest.approx(wanted, abs=1e-3)), name

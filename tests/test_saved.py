@@ -19,9 +19,10 @@ from dgm_tf.learners import described
 from dgm_tf.serving import export as exporting
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import locked_name
-from tests import tiny_run
+from tests import class_folders, tiny_run
 from tests.input_table import pixels
 from tests.load_saved import digest
+from trainers import learn
 
 ROOT = Path(__file__).parent.parent
 IMAGES, LABELS = pixels(36, 16, 16, 1), np.repeat(["a", "b", "c"], 12)
@@ -337,3 +338,16 @@ def test_an_export_fills_no_log(model, tmp_path, caplog):
         model.export(tmp_path)
         dgm_tf.load_exported(tmp_path).generate([0])
     assert not [each for each in caplog.records if each.name in ("tensorflow", "absl")]
+
+
+def test_a_save_and_a_memory_of_the_commands_never_share_a_folder(model, copy, tmp_path, capsys):
+    """Either way the other would be lost, or two memories would stand in one folder."""
+    images = class_folders.write(tmp_path / "new", {"x": 40, "y": 200}, count=50)
+    assert learn.main([f"--memory={copy}", f"--images={images}"]) == 2
+    assert "was written by a learner's save" in capsys.readouterr().err
+    assert not (copy / "settings.json").exists()
+    assert_same(dgm_tf.load(copy).state(), model.state())
+    (copy / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match="Python reads and does not write: name another folder"):
+        model.save(copy)
+    assert (copy / "settings.json").exists()

@@ -217,3 +217,10 @@ def test_a_recipe_of_ones_own_has_constants_that_there_are(name):
 
 def test_every_adversarial_loss_of_a_recipe_is_one_that_there_is():
     assert set(RECIPE_CHOICES["adversarial_loss"]) == set(ADVERSARIAL)
+
+
+def test_steps_that_are_asked_for_are_not_put_aside_by_the_presets_passes():
+    assert settings_for("digits", steps=10).epochs == 0
+    both = settings_for("digits", steps=10, epochs=3)
+    assert (both.steps, both.epochs) == (10, 3)
+    assert settings_for("digits").epochs == 60

@@ -22,6 +22,7 @@ from dgm_tf.reporting import tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.runs.run_format import OPEN
 from dgm_tf.settings import setting_names
+from dgm_tf.storage import checkpoint
 from dgm_tf.stream import Task
 
 _IMAGES = "images"  # in a checkpoint inside a task: fingerprints of what it learns from
@@ -172,7 +173,13 @@ def _of_new(
             f"--method={chosen.method} needs the images of all classes at once, and a memory has "
             "those of the newest only: choose another method"
         )
-    name = RunFolder(learn.memory).path.resolve().name
+    folder = RunFolder(learn.memory).path
+    if (folder / checkpoint.STATE_FILE).exists():
+        raise InputError(
+            f"{folder} was written by a learner's save: in Python dgm_tf.load opens it, and learn "
+            "adds a class; here name another --memory"
+        )
+    name = folder.resolve().name
     if not _checks.is_line(name):
         raise InputError(f"the name of a memory must be text of one line, received {name!a}")
     settings = chosen.resolve(FOLDER, overrides)

@@ -272,6 +272,8 @@ class SettingsOptions:
             )
         chosen = settings_file.read(self.settings) if self.settings is not None else {}
         chosen.pop(settings_file.PRESET, None)
+        if "steps" in overrides and "epochs" not in overrides:
+            chosen.pop("epochs", None)
         if self.preset is not None and own <= set(chosen):
             raise InputError(
                 f"--preset means nothing next to {self.settings}, which names every setting: leave "
