@@ -54,7 +54,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "steps": 180,
             "consolidation_steps": 200,
             "consolidation_start": "previous",
-            "buffer_bytes": 1_200_000,
+            "buffer_bytes": 880_000,
         },
         "gan": {
             "epochs": 60,
@@ -92,7 +92,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "epochs": 12,
             "consolidation_steps": 1200,
         },
-        "joint": {"epochs": 12, "consolidation_steps": 1200},
+        "joint": {"epochs": 12, "consolidation_steps": 1200, "buffer_bytes": 2_440_000},
         "gan": {"epochs": 12, "consolidation_steps": 1200},
     },
     # Photographs, few of each class: lower rates draw digits where the others draw stains. A digit
@@ -127,7 +127,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "consolidation_steps": 1200,
             "consolidation_start": "previous",
             "augmentation": "photo",
-            "buffer_bytes": 2_900_000,
+            "buffer_bytes": 2_040_000,
         },
         "gan": {
             "epochs": 90,
