@@ -15,8 +15,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from dgm_tf.reporting.run import read_run
 from studies import results
 from studies.results import ROOT, Row
 
@@ -31,10 +31,10 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
         group: the rows that it belongs to, such as "defaults".
         commit: of the code that it was learnt by.
     """
-    run, lines = _run(folder), _lines(folder)
-    last, stream, machine = lines[-1], run["stream"], run["machine"]
-    tasks = len(stream["task_classes"])
-    method, _, variant = run["learner"].partition("-")
+    run = read_run(folder)
+    lines, machine = run.rows, run.description["machine"]
+    last = lines[-1]
+    method, _, variant = run.learner.partition("-")
 
     def after(task: int, name: str) -> float | None:
         return _percent(lines[task - 1].get(name)) if task <= len(lines) else None
@@ -50,17 +50,17 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
     cores = machine["cores"]
     return {
         "group": group,
-        "dataset": stream["name"],
-        "tasks": tasks,
+        "dataset": run.dataset,
+        "tasks": run.tasks,
         "method": method,
         "variant": variant,
-        "seed": run["seed"],
+        "seed": run.seed,
         "changed": "",
-        "command": re.sub(r" --run_dir=\S+", "", run["command"]),
+        "command": re.sub(r" --run_dir=\S+", "", run.description["command"]),
         "commit": commit,
         "machine": f"{cores} core{'s' * (cores != 1)} {machine['cpu']}"
         + ", oneDNN" * bool(machine.get("onednn")),
-        "date": run["date"],
+        "date": run.description["date"],
         "tasks_learnt": len(lines),
         "A5": after(5, "average_accuracy"),
         "A10": after(10, "average_accuracy"),
@@ -81,29 +81,19 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
 
 def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
     """Copies a run's folder, slim, in place of one that is there; returns where it is."""
-    folder, run = Path(folder), _run(folder)
-    tasks = len(run["stream"]["task_classes"])
-    place = root / f"{run['stream']['name']}-{tasks}" / run["learner"] / f"seed{run['seed']}"
+    folder, run = Path(folder), read_run(folder)
+    place = root / f"{run.dataset}-{run.tasks}" / run.learner / f"seed{run.seed}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for name in ("settings.json", "accuracy_matrix.csv"):
         shutil.copy(folder / name, place)
-    slim = [{k: v for k, v in line.items() if k != _HISTORY} for line in _lines(folder)]
+    slim = [{k: v for k, v in line.items() if k != _HISTORY} for line in run.rows]
     text = "".join(json.dumps(line) + "\n" for line in slim)
     (place / "metrics.jsonl").write_text(text, encoding="utf-8")
     for sheet in sorted(folder.glob("samples/task-*.png"))[-1:]:
         (place / "samples").mkdir()
         shutil.copy(sheet, place / "samples")
     return place
-
-
-def _run(folder: str | Path) -> dict[str, Any]:
-    return json.loads(Path(folder, "settings.json").read_text(encoding="utf-8"))
-
-
-def _lines(folder: str | Path) -> list[dict[str, Any]]:
-    text = Path(folder, "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def _percent(value: float | None) -> float | None:
