@@ -144,8 +144,8 @@ def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
         else:
             own = f"names of their own, such as {classes[first] + ' 2'!r}"
         raise InputError(
-            f"classes {_checks.listed(shown)} have been learnt before, and each is learnt "
-            f"once: leave their images out, or give these images {own}"
+            f"already learnt: {_checks.listed(shown)}. Each class is learnt once: leave these "
+            f"images out, or give them {own}"
         )
 
 

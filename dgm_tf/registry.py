@@ -48,6 +48,10 @@ class Method:
 
 PRESET_ROWS = ("dgm", "joint", "gan")
 
+OWN_METHODS = (
+    "import the module that registers your own method first, for commands by DGM_METHODS=MODULE"
+)
+
 # In the order of tables.
 METHODS: dict[str, Method] = {
     method.name: method
@@ -251,7 +255,7 @@ def load_state(
     if not isinstance(method, str) or method not in METHODS:
         raise InputError(
             f"the saved state is of the method {_checks.one_line(method, 60)!r}, which dgm_tf does "
-            f"not have; it has {', '.join(METHODS)}"
+            f"not have; it has {', '.join(METHODS)}; {OWN_METHODS}"
         )
     if classifier is not None and not _class_of(method).takes_classifier:
         raise InputError(

@@ -1,1 +1,5 @@
 """Commands that train: flags and defaults, no logic."""
+
+from trainers import own_methods
+
+own_methods.register()

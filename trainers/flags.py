@@ -18,6 +18,7 @@ from dgm_tf import paths, settings_file
 from dgm_tf._checks import one_line, reason
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import integers, texts
+from trainers import own_methods
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort")
 _HELPFULL = ("--helpfull", "-helpfull")
@@ -336,8 +337,10 @@ def _as_typed(program: str, arguments: Sequence[str]) -> str:
     """
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")
     known = onednn.lower() in ("0", "1", "false", "true")  # TensorFlow passes others over.
-    switch = [f"TF_ENABLE_ONEDNN_OPTS={onednn}"] if known else []
-    return quoted([*switch, *program.split(), *arguments])
+    variables = [f"TF_ENABLE_ONEDNN_OPTS={onednn}"] if known else []
+    if methods := os.environ.get(own_methods.VARIABLE):
+        variables.append(f"{own_methods.VARIABLE}={methods}")
+    return quoted([*variables, *program.split(), *arguments])
 
 
 def quoted(arguments: Sequence[str]) -> str:

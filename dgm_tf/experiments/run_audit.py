@@ -19,7 +19,7 @@ from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import Learner
 from dgm_tf.networks import Generator
-from dgm_tf.registry import generates, load_state
+from dgm_tf.registry import OWN_METHODS, generates, is_private, load_state
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import Run
 from dgm_tf.runs import provenance
@@ -84,9 +84,16 @@ def audit_run(folder: str | Path, *, every_checkpoint: bool = False) -> RunAudit
         every_checkpoint: look at each checkpoint and at each record in it, however many there are.
 
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder holds no run, or one of a method that is not known here.
     """
-    return _Inspection(RunFolder(memories.folder(folder)), every=every_checkpoint).result()
+    run = RunFolder(memories.folder(folder))
+    learner = run.description()["learner"]
+    if is_private(learner) is None and run.saved_tasks():
+        raise InputError(
+            f"the run in {run.path} is of the method {_checks.one_line(learner, 60)!r}, which "
+            f"dgm_tf does not have; {OWN_METHODS}"
+        )
+    return _Inspection(run, every=every_checkpoint).result()
 
 
 class _Inspection:
@@ -180,7 +187,11 @@ class _Inspection:
                     "was checked only against itself"
                 )
             return []
-        if missing := sorted(set(range(1, self._saved[-1] + 1)) - set(self._saved)):
+        if self._saved == [len(self._rows)] != [1]:
+            self._remarks.append(
+                "only the newest checkpoint is kept here; it generates the images of every task"
+            )
+        elif missing := sorted(set(range(1, self._saved[-1] + 1)) - set(self._saved)):
             tasks = _checks.one_line(", ".join(map(str, missing)))
             self._remarks.append(f"no checkpoint is here of task {tasks}")
         if len(self._rows) != self._saved[-1]:
@@ -294,12 +305,14 @@ class _Inspection:
             return "log and checkpoints hold; this method generates no images"
         if self._exact:
             count = len(generated)
-            each = f"in each of {count} checkpoint{'s' if count > 1 else ''} every task generates"
+            each = "every task generates"
+            if count > 1:
+                each = f"in each of {count} checkpoints {each}"
             if count < len(self._saved) or (count > AUDITED and not self._every):
                 each = f"every task, and in {count - 1} earlier checkpoints some, generate"
             return (
-                f"exact: {each} the very images on record; gated weights, masks, free capacity and "
-                "log hold"
+                f"exact: {each} the images on record, bit for bit; gated weights, masks, free "
+                "capacity and log hold"
             )
         return (
             "log and checkpoints hold; this method drifts, at its last task by "

@@ -124,7 +124,7 @@ def check_installed() -> None:
     except ImportError as error:
         raise InputError(
             f"the page needs the package gradio, which cannot be imported ({error}): "
-            "pip install 'dgm-tf[show]', or gradio"
+            "pip install gradio"
         ) from error
 
 

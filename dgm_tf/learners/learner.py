@@ -431,9 +431,7 @@ class ClassifierLearner(Learner):
             if label in self.classes_seen or name in self.class_names
         ]
         if again:
-            raise InputError(
-                f"classes {_checks.listed(again)} have been learnt before; each comes once"
-            )
+            raise InputError(f"already learnt: {_checks.listed(again)}. Each class is learnt once")
         return (*self.classes_seen, *task.classes)
 
     def budget(self, task: Any) -> dict[str, int]:

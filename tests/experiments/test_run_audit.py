@@ -199,7 +199,7 @@ def test_of_many_checkpoints_the_newest_is_compared_with_every_record(run, compa
     # Of the checkpoints of tasks 1 to 3 the first and the last are looked at.
     assert compared == [[0], [0], [1, 2], [3]]
     assert "2 of 3 checkpoints were looked at" in shown and "--every_checkpoint" in shown
-    assert "exact: every task, and in 1 earlier checkpoints some, generate the very" in shown
+    assert "exact: every task, and in 1 earlier checkpoints some, generate the" in shown
 
 
 def test_every_checkpoint_is_looked_at_where_that_is_asked_for(run, compared, capsys):

@@ -615,7 +615,7 @@ def test_a_class_not_yet_learnt_cannot_be_generated(run_w):
 @pytest.mark.parametrize(
     "changes, error, message",
     [
-        ({}, InputError, "classes 7, 0 have been learnt before"),
+        ({}, InputError, "already learnt: 7, 0"),
         ({"batch_size": 1000}, InputError, "a batch must not be larger than a class"),
         (
             {"latent_dim": 2},

@@ -207,7 +207,7 @@ def test_numbers_in_texts_count_as_numbers():
     ],
 )
 def test_a_class_is_learnt_once(labels, advice):
-    with pytest.raises(InputError, match=f"learnt before.* or give these images {advice}$"):
+    with pytest.raises(InputError, match=f"already learnt.* or give them {advice}$"):
         with opened((IMAGES[:12], labels), known={5: "5", 0: "cat"}):
             pass
 
