@@ -24,6 +24,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 _BUDGET = 'BUDGET = "full"'
 _CELL_SECONDS = 3600
+_COLOURS = 24  # of a picture: sheets of grey digits stay small
 
 
 def path_of(name: str) -> Path:
@@ -123,7 +124,7 @@ def _with_palette(png: str) -> str:
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
         if picture.mode == "P":
             return png
-        small = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        small = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
     written = io.BytesIO()
     small.save(written, format="PNG", optimize=True)
     return base64.b64encode(written.getvalue()).decode()
