@@ -1,6 +1,6 @@
-"""Hook of MkDocs: pages and tables made from the code and the results, and a check of the site.
+"""Hook of MkDocs: pages made from the code, and a check of the site.
 
-`commands_page`, `settings_page` and `results_of` return Markdown and need nothing but the project.
+`commands_page` and `settings_page` return Markdown and need nothing but the project.
 `foreign` finds what a page would load from another host. MkDocs calls the functions named `on_...`.
 """
 
@@ -10,7 +10,6 @@ import importlib
 import inspect
 import posixpath
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,14 +18,9 @@ from typing import Any
 from dgm_tf import settings
 from dgm_tf.presets import TUNED, settings_for
 from dgm_tf.registry import METHODS, label_of
-from dgm_tf.reporting.paper import published
 from studies import results
 from trainers.__main__ import commands
 from trainers.flags import Flags, flag_of, text_of
-
-RESULTS_PAGE = "results/index.md"
-RESULTS_MARK = re.compile(r"<!-- results of (\w+) -->")
-PAPER_MARK = "<!-- numbers of the paper -->"
 
 _GROUPS = {
     "learn": "Learn",
@@ -254,61 +248,6 @@ def attributes(kind: type) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in found}
 
 
-# Results.
-
-
-def results_of(dataset: str, curves: Iterable[str]) -> str:
-    """The table of a data set and its curves.
-
-    Args:
-        dataset: its name.
-        curves: the titles of its figures, as `figures_of` has them.
-    """
-    table = results.dataset_table(results.read(), dataset)
-    pictures = [f"{title}:\n\n![{title}]({_file(dataset, title)})" for title in curves]
-    return "\n\n".join(['<div class="results" markdown>', table, "</div>", *pictures])
-
-
-def figures_of(dataset: str) -> dict[str, list[Path]]:
-    """The committed runs of a data set by the title of the figure that shows them."""
-    folder = results.ROOT / "results"
-    runs = {
-        "Accuracy after each task, seed 0": folder / f"{dataset}-10",
-        "Accuracy after each task, older defaults, seed 0": (
-            folder / "older-defaults" / f"{dataset}-10"
-        ),
-    }
-    return {title: found for title, each in runs.items() if (found := sorted(each.glob("*/seed0")))}
-
-
-def paper_table() -> str:
-    """The numbers of the paper's Table 1."""
-    datasets = ("mnist", "svhn_cropped")
-    rows = []
-    for learner in LEARNERS:
-        cells = [
-            published(dataset, learner, [[each] for each in range(10)]) for dataset in datasets
-        ]
-        if all(cells):
-            measure = "A" if cells[0].key == "average_accuracy" else "G"
-            numbers = [f"{value:.2f}" for cell in cells for value in cell.percent.values()]
-            rows.append([label_of(learner), measure, *numbers])
-    header = ["method", "measure", "MNIST, 5 tasks", "MNIST, 10", "SVHN, 5", "SVHN, 10"]
-    return _table(header, rows)
-
-
-def _file(dataset: str, title: str) -> str:
-    return f"{dataset}-older.svg" if "older" in title else f"{dataset}.svg"
-
-
-def _drawn(runs: Iterable[Path]) -> bytes:
-    from dgm_tf.reporting import page
-
-    with tempfile.TemporaryDirectory() as folder:
-        page.write_figure("accuracy", list(map(str, runs)), f"{folder}/curves")
-        return Path(folder, "curves.svg").read_bytes()
-
-
 # Markdown.
 
 
@@ -390,26 +329,12 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages and the figures."""
+    """Adds the pages."""
     from mkdocs.structure.files import File
 
-    made: dict[str, str | bytes] = {path: make() for path, make in PAGES.items()}
-    page = Path(config["docs_dir"], RESULTS_PAGE)
-    for dataset in RESULTS_MARK.findall(page.read_text(encoding="utf-8")):
-        for title, runs in figures_of(dataset).items():
-            made[f"{Path(RESULTS_PAGE).parent.as_posix()}/{_file(dataset, title)}"] = _drawn(runs)
-    for path, content in made.items():
-        files.append(File.generated(config, path, content=content))
+    for path, make in PAGES.items():
+        files.append(File.generated(config, path, content=make()))
     return files
-
-
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Puts the tables in the place of their marks."""
-    del config, files
-    if page.file.src_uri != RESULTS_PAGE:
-        return markdown
-    markdown = RESULTS_MARK.sub(lambda found: results_of(found[1], figures_of(found[1])), markdown)
-    return markdown.replace(PAPER_MARK, paper_table())
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:

@@ -3,12 +3,10 @@
     python -m studies.pictures
 
 makes all of them, in docs/results: after runs in `results` or rows in `results/runs.csv` have
-changed, give the command again and commit the pictures that it wrote. A method without a run by
-today's defaults is shown by its run in `results/older-defaults`, and called so.
+changed, give the command again and commit the pictures that it wrote.
 """
 
 import argparse
-import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,10 +24,8 @@ from dgm_tf.storage.files import write_atomically
 from studies import results
 
 # In the order of the page, by the names of their folders in `results`.
-STREAMS = ("digits-10", "mnist-10", "fashion_mnist-10", "svhn_cropped-10")
+STREAMS = ("digits-10", "fashion_mnist-10", "svhn_cropped-10", "cifar10-10")
 HERO = "digits-10"
-OLDER = "older-defaults"
-_OLDER = ", older"
 # The generative methods that the paper compares with.
 EARLIER = ("ewc", "dgr", "mergan_jtr", "mergan_ra")
 _FIRST = ("dgm-w", "dgm-a")
@@ -48,36 +44,17 @@ def groups_of(stream: str, root: Path) -> list[Group]:
         stream: the name of its folder.
         root: the folder of all runs.
     """
-    today, older = (
-        [run for run in tables.finished_runs(folder) if run.path.parts[-3] == stream]
-        for folder in (root, root / OLDER)
-    )
-    known = {run.learner for run in today}
-    found = numbers.groups(today) + [
-        dataclasses.replace(group, name=f"{group.name}{_OLDER}")
-        for group in numbers.groups([run for run in older if run.learner not in known])
-    ]
+    runs = [run for run in tables.finished_runs(root) if run.path.parts[-3] == stream]
     order = list(figures.LOOKS)
-    return sorted(found, key=lambda group: order.index(group.runs[0].learner))
+    return sorted(numbers.groups(runs), key=lambda group: order.index(group.runs[0].learner))
 
 
 def spread_after(group: Group, task: int, rows: Sequence[results.Row]) -> Spread | None:
-    """Accuracy after a task, in percent, over all rows that were learnt as the group's run was."""
+    """Accuracy after a task, in percent, over all rows of the group's method."""
     run = group.runs[0]
     method, _, variant = run.learner.partition("-")
-    alike = [
-        row for row in rows
-        if (row["dataset"], row["tasks"]) == (run.dataset, run.tasks)
-        and (row["method"], row["variant"]) == (method, variant)
-        and row["group"] in results.DEFAULTS
-    ]  # fmt: skip
-    minutes = sum(line["seconds"] for line in run.rows) / 60
-    learnt_as = {
-        row["group"] for row in alike
-        if row["seed"] == run.seed and abs((row["minutes"] or 0) - minutes) < 1e-3
-    }  # fmt: skip
-    values = [row[f"A{task}"] for row in alike if row["group"] in learnt_as]
-    values = [value for value in values if value is not None]
+    alike = results.whole_runs(rows, run.dataset, method, variant, run.tasks)
+    values = [row[f"A{task}"] for row in alike if row[f"A{task}"] is not None]
     return numbers.spread(values) if values else None
 
 

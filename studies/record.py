@@ -75,6 +75,8 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
         "newest_predicted": _percent(last["newest_class_share"]["predictions"]),
         "size": _percent(size),
         "parameters": last.get("generator_parameters"),
+        # Joint training keeps all images in place of what it saves.
+        "kept": None if method in ("joint", "joint_gan") else _saved_bytes(run.path, len(lines)),
         "minutes": _rounded(sum(line["seconds"] for line in lines) / 60),
     }
 
@@ -94,6 +96,19 @@ def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
         (place / "samples").mkdir()
         shutil.copy(sheet, place / "samples")
     return place
+
+
+def _saved_bytes(folder: Path, task: int) -> int | None:
+    """Size of what a run saves to go on after a task; a slim folder has none of it.
+
+    These are the task's arrays, and what finished tasks have left for good, each with its own.
+    """
+    tasks = [folder / "checkpoints" / f"task-{number:02}" for number in range(1, task + 1)]
+    arrays = tasks[-1] / "arrays.safetensors"
+    if not arrays.is_file():
+        return None
+    finished = [each / "finished.safetensors" for each in tasks]
+    return sum(file.stat().st_size for file in (arrays, *finished) if file.is_file())
 
 
 def _percent(value: float | None) -> float | None:

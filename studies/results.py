@@ -1,26 +1,31 @@
 """The rows of results/runs.csv, and the tables of them in README.md and the documents.
 
-`python -m studies.results` writes README.md's.
+`python -m studies.results` writes them, between the marks of each table.
 """
 
 import csv
+import re
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dgm_tf import registry
 from dgm_tf.registry import label_of
+from dgm_tf.reporting.paper import published
 from dgm_tf.settings import VARIANTS
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "results" / "runs.csv"
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+PAGES = tuple(
+    ROOT / page for page in ("README.md", "docs/results/index.md", "docs/explanation/cost.md")
+)
 
-# Percent, save for the Frechet distance, parameters and minutes; empty where a run has none.
+# Percent, save for the Frechet distance, parameters, minutes and `kept`: the bytes of all that a
+# learner saves after the last task to go on from. Empty where a run has none.
 MEASURES = (
     "A5", "A10", "A_last", "G5", "G10", "G_last", "forgetting", "BWT", "frechet", "changed_pixels",
-    "newest_predicted", "size", "parameters", "minutes",
+    "newest_predicted", "size", "parameters", "kept", "minutes",
 )  # fmt: skip
 COLUMNS = (
     "group", "dataset", "tasks", "method", "variant", "seed", "changed", "command", "commit",
@@ -31,13 +36,7 @@ COLUMNS = (
 METHODS = {(name, ""): label_of(name) for name in registry.METHODS if name != "dgm"} | {
     ("dgm", variant): label_of(f"dgm-{variant}") for variant in VARIANTS
 }
-# Groups of whole runs by the defaults, as the table marks them.
-DEFAULTS = {
-    "defaults": "",
-    "defaults-wasserstein": "Wasserstein loss",
-    "defaults-output-rate": "Wasserstein loss, output rate",
-    "older-defaults": "older",
-}
+DEFAULTS = "defaults"  # the group of whole runs by the present defaults
 
 _SHOWN = {
     "A5": "A5",
@@ -47,9 +46,10 @@ _SHOWN = {
     "forgetting": "forgetting",
     "frechet": "Frechet distance",
     "size": "of worst size",
+    "kept": "kept, MB",
     "minutes": "minutes",
 }
-_HEADER = ("method", "defaults", "n", *_SHOWN.values())
+_HEADER = ("method", "n", *_SHOWN.values(), "commit")
 
 # Of README.md's table.
 _DATASETS = {
@@ -57,6 +57,7 @@ _DATASETS = {
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
     "svhn_cropped": "SVHN, 10,000 images",
+    "cifar10": "CIFAR-10",
 }
 _ROWS = {
     "fine-tuning, task after task (lower bound)": [("fine_tune", "")],
@@ -66,8 +67,7 @@ _ROWS = {
     "**DGM**": [("dgm", "w")],
     "joint training on all real images (upper bound)": [("joint", "")],
 }
-_OLDER = "†"
-_OLDER_NOTE = f"{_OLDER} Learnt with earlier defaults."
+_NOT_RUN = "not run"
 
 Row = dict[str, Any]
 
@@ -111,63 +111,106 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def readme_table(rows: Sequence[Row]) -> str:
     """A10 of the bounds, of DGM and of the best other method, a column for each data set."""
-    datasets = [name for name in _DATASETS if any(row["dataset"] == name for row in rows)]
     lines = [
-        [name, *(_best(rows, dataset, methods) for dataset in datasets)]
+        [name, *(_best(rows, dataset, methods) for dataset in _DATASETS)]
         for name, methods in _ROWS.items()
     ]
-    table = markdown(["A10, %", *map(_DATASETS.get, datasets)], lines)
-    return f"{table}\n\n{_OLDER_NOTE}" if _OLDER in table else table
+    return markdown(["A10, %", *_DATASETS.values()], lines)
 
 
 def _best(rows: Sequence[Row], dataset: str, methods: Sequence[tuple[str, str]]) -> str:
     """The method of the highest mean A10: its name if there is a choice, A10 and runs."""
     found = {}
     for method in methods:
-        for group in DEFAULTS:
-            runs = [row["A10"] for row in rows if _kind(row) == (dataset, group, 10, *method)]
-            if runs := [value for value in runs if value is not None]:
-                name = f"{METHODS[method]} " if len(methods) > 1 else ""
-                mark = _OLDER if DEFAULTS[group] else ""
-                text = f"{name}{spread(runs)} ({len(runs)}){mark}"
-                found[text] = statistics.fmean(runs)
-                break
-    return max(found, key=found.get) if found else "not run"
+        if runs := [row["A10"] for row in whole_runs(rows, dataset, *method)]:
+            name = f"{METHODS[method]} " if len(methods) > 1 else ""
+            found[f"{name}{spread(runs)} ({len(runs)})"] = statistics.fmean(runs)
+    return max(found, key=found.get) if found else _NOT_RUN
 
 
 def dataset_table(rows: Sequence[Row], dataset: str) -> str:
-    """The same of one data set, without the columns that are empty there."""
-    lines = list(_lines(rows, dataset))
+    """Every measure of a data set's whole runs, without empty columns, and which are missing."""
+    lines, missing = [], []
+    for (method, variant), name in METHODS.items():
+        if runs := whole_runs(rows, dataset, method, variant):
+            cells = [_cell(measure, (run[measure] for run in runs)) for measure in _SHOWN]
+            commits = ", ".join(sorted({run["commit"][:7] for run in runs}))
+            lines.append([name, str(len(runs)), *cells, commits])
+        else:
+            missing.append(name)
     used = [index for index in range(len(_HEADER)) if any(line[index] for line in lines)]
     table = [[line[index] for index in used] for line in lines]
-    return markdown([_HEADER[index] for index in used], table)
+    note = f"\n\nNot run yet: {', '.join(missing)}." if missing else ""
+    return markdown([_HEADER[index] for index in used], table) + note
 
 
-def _lines(rows: Sequence[Row], dataset: str) -> Iterator[list[str]]:
-    for group, mark in DEFAULTS.items():
-        for (method, variant), name in METHODS.items():
-            wanted = (dataset, group, 10, method, variant)
-            if runs := [row for row in rows if _kind(row) == wanted]:
-                cells = [spread(run[measure] for run in runs) for measure in _SHOWN]
-                yield [name, mark, str(len(runs)), *cells]
+def _cell(measure: str, values: Iterable[float | None]) -> str:
+    if measure == "kept":
+        values = (value and value / 1e6 for value in values)
+    return spread(values)
 
 
-def with_table(text: str) -> str:
-    """A README with the table of the committed rows between its marks."""
-    before, begin, rest = text.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"expected the marks {BEGIN} and {END}")
-    return f"{before}{begin}{readme_table(read())}\n{end}{after}"
+def growth_table(rows: Sequence[Row]) -> str:
+    """Sizes of DGM's generators after ten tasks, in percent of the worst case."""
+    lines = []
+    for dataset, name in _DATASETS.items():
+        runs = [whole_runs(rows, dataset, "dgm", variant) for variant in VARIANTS]
+        cells = [
+            f"{spread(run['size'] for run in each)} (n = {len(each)})" if each else _NOT_RUN
+            for each in runs
+        ]
+        lines.append([name, *cells])
+    return markdown(["data set", *(label_of(f"dgm-{variant}") for variant in VARIANTS)], lines)
 
 
-def _kind(row: Row) -> tuple:
-    return row["dataset"], row["group"], row["tasks"], row["method"], row["variant"]
+def paper_table() -> str:
+    """The numbers of the paper's Table 1."""
+    lines = []
+    for (method, variant), name in METHODS.items():
+        learner = f"{method}-{variant}" if variant else method
+        cells = [
+            published(dataset, learner, [[each] for each in range(10)])
+            for dataset in ("mnist", "svhn_cropped")
+        ]
+        if all(cells):
+            measure = "A" if cells[0].key == "average_accuracy" else "G"
+            numbers = [f"{value:.2f}" for cell in cells for value in cell.percent.values()]
+            lines.append([name, measure, *numbers])
+    header = ["method", "measure", "MNIST, 5 tasks", "MNIST, 10", "SVHN, 5", "SVHN, 10"]
+    return markdown(header, lines)
+
+
+TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
+    "results": readme_table,
+    **{
+        f"results of {dataset}": lambda rows, dataset=dataset: dataset_table(rows, dataset)
+        for dataset in _DATASETS
+    },
+    "growth": growth_table,
+    "numbers of the paper": lambda rows: paper_table(),
+}
+_MARKED = re.compile(r"(<!-- ([\w ]+):begin -->\n)(.*?)(<!-- \2:end -->)", re.S)
+
+
+def with_tables(text: str, rows: Sequence[Row]) -> str:
+    """A page with the tables of the rows between its marks; a mark must name one of `TABLES`."""
+    return _MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]](rows)}\n{found[4]}", text)
+
+
+def whole_runs(
+    rows: Sequence[Row], dataset: str, method: str, variant: str = "", tasks: int = 10
+) -> list[Row]:
+    """The rows of a method by the present defaults."""
+    wanted = (DEFAULTS, dataset, tasks, method, variant)
+    names = ("group", "dataset", "tasks", "method", "variant")
+    return [row for row in rows if tuple(row[name] for name in names) == wanted]
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    rows = read()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(with_tables(text, rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

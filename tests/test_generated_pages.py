@@ -8,7 +8,6 @@ import pytest
 import trainers.__main__
 from dgm_tf.presets import PAPER, TUNED, settings_for
 from dgm_tf.registry import METHODS, label_of
-from studies import results
 from tests.site_hook import hook
 
 COMMANDS = [path.stem for paths in trainers.__main__.commands().values() for path in paths]
@@ -143,45 +142,6 @@ def test_every_constant_of_a_recipe_has_a_row_with_its_meaning():
     assert all(row["meaning"] for row in rows)
     rates = next(row for row in rows if "rate_decay" in row["constant"])
     assert (rates["tuned"], rates["paper"]) == ("cosine", "none")
-
-
-# Results.
-
-
-def test_every_data_set_with_whole_runs_is_on_the_page():
-    page = (results.ROOT / "docs" / hook.RESULTS_PAGE).read_text(encoding="utf-8")
-    wanted = {
-        row["dataset"] for row in results.read()
-        if row["group"] in results.DEFAULTS and row["tasks"] == 10
-    }  # fmt: skip
-    assert set(hook.RESULTS_MARK.findall(page)) == wanted
-    assert hook.PAPER_MARK in page
-
-
-def test_a_table_of_results_has_the_lines_of_its_data_set_and_no_empty_column():
-    rows = table(hook.results_of("digits", []), "method")
-    assert {"DGMw", "DGMa"} <= {row["method"] for row in rows}
-    assert all(any(row[title] for row in rows) for title in rows[0])
-    runs = [
-        row["A10"] for row in results.read()
-        if (row["dataset"], row["group"], row["method"]) == ("digits", "defaults", "joint")
-        and row["tasks"] == 10
-    ]  # fmt: skip
-    (joint,) = [row for row in rows if (row["method"], row["defaults"]) == ("joint training", "")]
-    assert joint["A10"] == results.spread(runs)
-
-
-def test_the_curves_are_those_of_the_committed_runs():
-    (title, runs), *others = hook.figures_of("digits").items()
-    assert "older" not in title and all("older" in title for title, _ in others)
-    assert {run.parent.name for run in runs} >= {"dgm-w", "ewc", "joint"}
-    assert hook._drawn(runs[:2]).lstrip().startswith(b"<?xml")
-
-
-def test_the_table_of_the_paper_says_which_measure_a_row_has():
-    rows = {row["method"]: row for row in table(hook.paper_table(), "method")}
-    assert rows["DGMw"]["measure"] == "A" and rows["DGMw"]["SVHN, 10"] == "67.05"
-    assert rows["EWC"]["measure"] == "G" and rows["EWC"]["MNIST, 5 tasks"] == "70.62"
 
 
 # Markdown.

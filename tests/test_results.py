@@ -1,14 +1,28 @@
-"""The committed results: results/runs.csv, and what README.md shows of it."""
+"""The committed results: results/runs.csv, and what README.md and the documents show of it."""
+
+import re
+
+import pytest
 
 from studies import results
 
 
-def test_the_table_in_the_readme_is_what_the_rows_give():
-    text = (results.ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == results.with_table(text), "python -m studies.results writes it"
+@pytest.mark.parametrize("page", results.PAGES, ids=lambda page: page.name)
+def test_the_tables_of_a_page_are_what_the_rows_give(page):
+    text = page.read_text(encoding="utf-8")
+    assert text == results.with_tables(text, results.read()), "python -m studies.results writes it"
 
 
-def test_the_small_table_takes_the_newest_defaults_and_the_best_other_method():
+def test_every_table_is_on_a_page():
+    marked = [
+        name
+        for page in results.PAGES
+        for name in re.findall(r"<!-- ([\w ]+):begin -->", page.read_text(encoding="utf-8"))
+    ]
+    assert sorted(marked) == sorted(results.TABLES)
+
+
+def test_the_small_table_takes_the_present_defaults_and_the_best_other_method():
     def row(method, a10, group="defaults", variant=""):
         return {
             "dataset": "mnist", "group": group, "tasks": 10, "method": method, "variant": variant,
@@ -20,11 +34,34 @@ def test_the_small_table_takes_the_newest_defaults_and_the_best_other_method():
         row("dgm", 50.0, "older-defaults", "w"), row("ewc", 91.0), row("dgr", 60.0),
         row("joint", 99.0, "older-defaults"), row("experience_replay", 97.0),
     ]  # fmt: skip
-    cells = [line.split(" | ")[1] for line in results.readme_table(rows).splitlines()[2:6]]
-    assert [cell.removesuffix(" |") for cell in cells] == [
-        "not run", "EWC 91.00 (1)", "97.00 ± 1.41 (2)", "99.00 (1)†",
+    cells = [line.split(" | ")[2] for line in results.readme_table(rows).splitlines()[2:]]
+    assert cells == ["not run", "EWC 91.00 (1)", "97.00 ± 1.41 (2)", "not run"]
+
+
+def test_a_data_sets_table_has_its_present_rows_and_names_what_is_missing():
+    rows = results.read()
+    table, _, missing = results.dataset_table(rows, "digits").rpartition("\n\nNot run yet: ")
+    header, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    found = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    runs = [
+        row for row in rows
+        if (row["dataset"], row["group"], row["tasks"]) == ("digits", "defaults", 10)
     ]  # fmt: skip
-    assert results.readme_table(rows).splitlines()[-1].startswith("† ")
+    assert set(found) == {results.METHODS[row["method"], row["variant"]] for row in runs}
+    assert set(missing.rstrip(".").split(", ")) - {""} == {*results.METHODS.values()} - set(found)
+    assert all(any(line[title] for line in found.values()) for title in header)
+    dgm = [row for row in runs if (row["method"], row["variant"]) == ("dgm", "w")]
+    assert found["DGMw"]["A10"] == results.spread([row["A10"] for row in dgm])
+    kept = [row["kept"] / 1e6 for row in dgm if row["kept"]]
+    assert found["DGMw"]["kept, MB"] == results.spread(kept)
+    assert set(found["DGMw"]["commit"].split(", ")) == {row["commit"][:7] for row in dgm}
+
+
+def test_the_table_of_the_paper_says_which_measure_a_row_has():
+    lines = [line.strip("| ").split(" | ") for line in results.paper_table().splitlines()]
+    rows = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
+    assert rows["DGMw"]["measure"] == "A" and rows["DGMw"]["SVHN, 10"] == "67.05"
+    assert rows["EWC"]["measure"] == "G" and rows["EWC"]["MNIST, 5 tasks"] == "70.62"
 
 
 def test_a_row_is_a_run_of_its_own():
