@@ -383,7 +383,13 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def check_batch(name: str, images: int, batch_size: int, cuts: tuple[float, float]) -> None:
+def check_batch(
+    name: str,
+    images: int,
+    batch_size: int,
+    cuts: tuple[float, float],
+    remarks: Sequence[str] = (),
+) -> None:
     """Refuses a batch that is larger than a class, and says how many images it would take.
 
     Args:
@@ -391,6 +397,7 @@ def check_batch(name: str, images: int, batch_size: int, cuts: tuple[float, floa
         images: to learn from.
         batch_size: wanted.
         cuts: fractions of a class that are held out before: for validation and for the test.
+        remarks: lines on images that were not taken, such as copies.
 
     Raises:
         InputError: the class has fewer.
@@ -407,6 +414,7 @@ def check_batch(name: str, images: int, batch_size: int, cuts: tuple[float, floa
         f"image{'s' * (images != 1)} to learn from, batch_size is {batch_size}, for which a class "
         f"needs {needed} images{after}: add images, or give a smaller batch_size"
         + (" or validation_fraction" if validation else "")
+        + (f" ({'; '.join(remarks)})" if remarks else "")
     )
 
 
@@ -602,7 +610,8 @@ class TaskStream:
         for classes in self.task_classes[:max_tasks]:
             for label in classes:
                 count = len(self._train_rows[label])
-                check_batch(self.class_names[label], count, batch_size, self._cuts)
+                name = self.class_names[label]
+                check_batch(name, count, batch_size, self._cuts, self.remarks)
 
     def _take(self, rows: list[np.ndarray], classes: Sequence[int]) -> _Images:
         chosen = np.concatenate([rows[c] for c in classes])

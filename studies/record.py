@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgm_tf.reporting.run import read_run
+from dgm_tf.reporting.run import Run, read_run
 from studies import results
 from studies.results import ROOT, Row
 
@@ -56,7 +56,7 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
         "variant": variant,
         "seed": run.seed,
         "changed": "",
-        "command": re.sub(r" --run_dir=\S+", "", run.description["command"]),
+        "command": _command(run),
         "commit": commit,
         "machine": f"{cores} core{'s' * (cores != 1)} {machine['cpu']}"
         + ", oneDNN" * bool(machine.get("onednn")),
@@ -87,8 +87,10 @@ def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
     place = root / f"{run.dataset}-{run.tasks}" / run.learner / f"seed{run.seed}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    for name in ("settings.json", "accuracy_matrix.csv"):
-        shutil.copy(folder / name, place)
+    shutil.copy(folder / "accuracy_matrix.csv", place)
+    description = {**run.description, "command": _command(run)}
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    (place / "settings.json").write_text(text, encoding="utf-8")
     slim = [{k: v for k, v in line.items() if k != _HISTORY} for line in run.rows]
     text = "".join(json.dumps(line) + "\n" for line in slim)
     (place / "metrics.jsonl").write_text(text, encoding="utf-8")
@@ -96,6 +98,11 @@ def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
         (place / "samples").mkdir()
         shutil.copy(sheet, place / "samples")
     return place
+
+
+def _command(run: Run) -> str:
+    """The run's command, without the folder that it wrote."""
+    return re.sub(r" --run_dir=\S+", "", run.description["command"])
 
 
 def _saved_bytes(folder: Path, task: int) -> int | None:

@@ -13,8 +13,9 @@ import pytest
 from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from dgm_tf import image_file
+from dgm_tf.errors import InputError
 from dgm_tf.image_folder import from_folder
-from dgm_tf.stream import to_float
+from dgm_tf.stream import class_incremental, to_float
 from tests.refusals import refused
 
 SIDE = 16
@@ -87,6 +88,8 @@ def test_the_same_images_in_another_place_by_other_names_are_the_same_data(tmp_p
     moved = from_folder(tmp_path / "moved", image_size=SIDE)
     assert moved.fingerprint == first.fingerprint
     assert moved.remarks == ("copies of other files in their class, not counted: 1",)
+    with pytest.raises(InputError, match=r"larger than a class.*copies of other files.*: 1\)$"):
+        class_incremental(moved).check_batch(1000)
 
 
 def test_a_folder_called_like_a_known_data_set_is_not_that_one(tmp_path):

@@ -5,12 +5,23 @@ import re
 import pytest
 
 from studies import results
+from trainers import report
 
 
 @pytest.mark.parametrize("page", results.PAGES, ids=lambda page: page.name)
 def test_the_tables_of_a_page_are_what_the_rows_give(page):
     text = page.read_text(encoding="utf-8")
     assert text == results.with_tables(text, results.read()), "python -m studies.results writes it"
+
+
+def test_the_report_that_metrics_explains_is_what_its_command_prints(monkeypatch, capsys):
+    page = (results.ROOT / "docs" / "explanation" / "metrics.md").read_text(encoding="utf-8")
+    command = re.search(r"^python -m trainers.report (--text .*)$", page, re.M)[1]
+    shown = re.search(r"^```text\n(  task  classes.*?)^```$", page, re.M | re.S)[1]
+    monkeypatch.chdir(results.ROOT)
+    assert report.main(command.split()) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in shown.splitlines() if line not in printed] == []
 
 
 def test_every_table_is_on_a_page():

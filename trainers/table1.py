@@ -1,7 +1,7 @@
 """Learns a grid of methods, data sets and seeds, and writes one table.
 
-Finished runs are not repeated, and stopped ones resume. The table comes as Markdown, CSV and LaTeX,
-with mean and standard deviation over seeds, next to the paper's numbers.
+Finished runs are not repeated, and stopped ones resume. The table is printed and written as
+Markdown, CSV and LaTeX, with mean and standard deviation over seeds, next to the paper's numbers.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class Options:
         "methods, with DGM's two variants", default=tuple(grid.METHODS)
     )
     seeds: tuple[int, ...] = option("seeds; each is a run", default=(0,))
-    results: str = option("folder of the runs", default="results", shown="DIR")
+    results: str = option("folder of the runs", default="runs", shown="DIR")
     out: str | None = option(
         "folder of the tables; by default the folder of the runs", default=None, shown="DIR"
     )
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             jobs = grid.most_jobs(2) if wanted.quick else 1
         planned = grid.plan(datasets, wanted.methods, wanted.seeds, root, extra)
         failed = grid.run_missing(planned, say=command.say, jobs=jobs) if wanted.learn else []
-        for path in grid.write_tables(root, wanted.out or root):
-            command.say(str(path))
+        for line in grid.write_tables(planned, wanted.out or root):
+            command.say(line)
         if failed:
             raise InputError(f"{len(failed)} runs failed; the same command tries them again")
     return outcome.code

@@ -18,6 +18,7 @@ from dgm_tf import _checks, stopping
 from dgm_tf.errors import InputError
 from dgm_tf.registry import METHODS as LEARNERS
 from dgm_tf.reporting import tables
+from dgm_tf.reporting.run import read_run
 from dgm_tf.settings import VARIANTS, setting_names
 from dgm_tf.storage.files import write_atomically
 
@@ -241,15 +242,25 @@ def _core_parts(jobs: int) -> list[tuple[int, ...]]:
     return [tuple(cores[place::jobs]) for place in range(jobs)]
 
 
-def write_tables(root: str | Path, out: str | Path) -> list[Path]:
-    """Writes table1.md, table1.csv and table1.tex of the runs below `root` into `out`.
+def write_tables(planned: Sequence[Planned], out: str | Path) -> list[str]:
+    """Writes table1.md, table1.csv and table1.tex of those planned runs that are finished.
+
+    Args:
+        planned: the grid.
+        out: a folder.
+
+    Returns:
+        Lines to show: the table and the files.
 
     Raises:
-        InputError: a run cannot be read, or a file cannot be written.
+        InputError: none is finished, a run cannot be read, or a file cannot be written.
     """
-    runs = tables.finished_runs(root)
+    runs = tables.in_order(read_run(run.folder) for run in planned if run.is_finished())
     if not runs:
-        raise InputError(f"no finished run in {root}: learn one first, or name another --results")
+        raise InputError(
+            f"none of the {len(planned)} runs is finished, such as {planned[0].folder}: learn one "
+            "first, or name another --results"
+        )
     texts = {
         "md": tables.markdown(runs) + "\n",
         "csv": tables.as_csv(runs),
@@ -258,4 +269,4 @@ def write_tables(root: str | Path, out: str | Path) -> list[Path]:
     paths = [Path(out) / f"table1.{kind}" for kind in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_atomically(path, text.encode())
-    return paths
+    return [tables.markdown(runs, commands=False), *map(str, paths)]

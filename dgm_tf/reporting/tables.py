@@ -283,7 +283,12 @@ def finished_runs(*roots: str | Path) -> list[Run]:
     """
     found = [path for root in roots for path in Path(root).glob("*/*/seed*/metrics.jsonl")]
     runs = [read_run(path.parent) for path in found]
-    return sorted((run for run in runs if len(run.rows) == run.tasks), key=_rank)
+    return in_order(run for run in runs if len(run.rows) == run.tasks)
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """Runs as tables have them: by stream and method, DGM last, and by seed."""
+    return sorted(runs, key=_rank)
 
 
 def _rank(run: Run) -> tuple:
@@ -419,7 +424,7 @@ def _by_scenario(runs: Sequence[Run]) -> dict[str, list[Group]]:
     }
 
 
-def markdown(runs: Sequence[Run]) -> str:
+def markdown(runs: Sequence[Run], *, commands: bool = True) -> str:
     """A table per stream: each method, its seeds, the paper's numbers, and the commands below."""
     parts = []
     for scenario, groups in _by_scenario(runs).items():
@@ -432,13 +437,13 @@ def markdown(runs: Sequence[Run]) -> str:
         for cells in table.rows:
             if cells[0].startswith(_SEED):
                 cells[1] = cells[-1] = ""
-        commands = [run.description["command"] for group in groups for run in group.runs]
-        made_by = "\n".join(["Made by", "", *(f"    {command}" for command in commands)])
+        lines = [f"    {run.description['command']}" for group in groups for run in group.runs]
+        made_by = "\n".join(["\n\nMade by", "", *lines]) if commands else ""
         title = f"{scenario[:1].upper()}{scenario[1:]}."
         names = [cells[0] for cells in table.rows]
         told = [says for sign, says in _SIGNS.values() if any(n.endswith(sign) for n in names)]
         legend = "".join(f"\n\n{says}." for says in told)
-        parts.append(f"{title}\n\n{markdown_table(*table)}{legend}\n\n{made_by}")
+        parts.append(f"{title}\n\n{markdown_table(*table)}{legend}{made_by}")
     return "\n\n".join(parts)
 
 

@@ -1,6 +1,8 @@
 """The grid of runs: what is planned, what is skipped, and what a failure leaves."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from dgm_tf.experiments import grid
 from dgm_tf.experiments.options import RunOptions, SettingsOptions
 from dgm_tf.registry import METHODS
 from trainers import table1, train
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -236,5 +240,17 @@ def test_every_command_is_one_that_its_trainer_takes():
 def test_an_unknown_name_is_refused(datasets, methods):
     with pytest.raises(InputError, match="unknown .* x; known are"):
         grid.plan(datasets, methods, [0], "results")
-    with pytest.raises(InputError, match="no finished run"):
-        grid.write_tables("nowhere", "nowhere")
+
+
+def test_the_table_is_of_the_planned_runs_and_is_shown_without_commands(tmp_path):
+    root = ROOT / "results"
+    shutil.copytree(root / "digits-10", tmp_path / "digits-10")
+    planned = grid.plan(["digits"], ["nearest_mean", "dgm-w"], [0, 1], str(tmp_path))
+    shown, *files = grid.write_tables(planned, tmp_path / "out")
+    written = (tmp_path / "out" / "table1.md").read_text()
+    assert re.findall(r"^\| ([\w ]+) \| 1 \|", shown, re.M) == ["nearest mean", "DGMw"]
+    assert "EWC" not in written and "Made by" not in shown
+    assert written.startswith(shown) and "trainers.split_digits --variant=w --seed=0" in written
+    assert [Path(file).name for file in files] == ["table1.md", "table1.csv", "table1.tex"]
+    with pytest.raises(InputError, match="none of the 1 runs is finished"):
+        grid.write_tables(grid.plan(["mnist"], ["ewc"], [0], str(tmp_path)), tmp_path)
