@@ -59,6 +59,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
         "gan": {
             "epochs": 60,
             "steps": 180,
+            "critic_learning_rate": 1.2e-2,
             "consolidation_steps": 200,
             "consolidation_start": "previous",
         },
@@ -133,7 +134,6 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "epochs": 90,
             "learning_rate": 2.5e-3,
             "critic_learning_rate": 2.5e-3,
-            "penalty_weight": 10.0,
             "alignment": 1e-2,
             "consolidation_steps": 1200,
             "consolidation_start": "previous",
