@@ -11,24 +11,24 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_LEVEL, _NOTHING = "TF_CPP_MIN_LOG_LEVEL", "3"
 _RETRACING = "triggered tf.function retracing"
 
 
 def quieten() -> None:
-    """Keeps TensorFlow quiet when it is imported and later, unless the user set its log level.
+    """Keeps TensorFlow quiet when it is imported and later, unless the user asks for its lines.
 
-    Whoever imports it: `import dgm_tf; import keras` is quiet, too. Does nothing where TensorFlow
-    has been imported before.
+    Its level 3 asks for none, and does not keep it quiet while it is imported. Whoever imports it:
+    `import dgm_tf; import keras` is quiet, too. Does nothing where TensorFlow has been imported
+    before.
     """
     if os.path.expanduser("~") == "~":  # Without a home folder Keras makes one called "~".
         user = getattr(os, "getuid", lambda: 0)()
         for name in ("KERAS_HOME", "MPLCONFIGDIR"):
             folder = f"{name.lower()}-{user}"
             os.environ.setdefault(name, os.path.join(tempfile.gettempdir(), folder))
-    if _LEVEL in os.environ or "tensorflow" in sys.modules:
+    if "tensorflow" in sys.modules or os.environ.setdefault(_LEVEL, _NOTHING) != _NOTHING:
         return
-    os.environ[_LEVEL] = "3"
     sys.meta_path.insert(0, _QuietFinder)
 
 

@@ -17,9 +17,10 @@ class ImageClassifier(abc.ABC):
     """Base class of what tells the classes of images.
 
     Images are one or many: uint8 [N, H, W, C] or [H, W, C] of any height and width, or floats in
-    [-1, 1] of the network's own size. Of grey images the axis of channels may be missing. Images
-    of another size are cut to their central square, which is resized. Anything else is refused by
-    an `InputError` that says what was wanted and what came.
+    [-1, 1] of the network's own size. Of grey images the axis of channels may be missing. A list
+    may hold images of different sizes. Images of another size are cut to their central square,
+    which is resized. Anything else is refused by an `InputError` that says what was wanted and what
+    came.
     """
 
     @property
@@ -61,7 +62,7 @@ class ImageClassifier(abc.ABC):
         Raises:
             InputError: they cannot be used, or nothing has been learnt.
         """
-        pixels, size = inputs.images(images, self.image_shape), self.image_shape[0]
+        pixels, size = self._taken(images), self.image_shape[0]
         parts = [
             np.asarray(self.probabilities(to_float(pixels[first : first + _CHUNK], size).numpy()))
             for first in range(0, len(pixels), _CHUNK)
@@ -96,10 +97,17 @@ class ImageClassifier(abc.ABC):
         if labels is None and isinstance(images, tuple) and len(images) == 2:
             images, labels = images
         if labels is not None:
-            batches = [(inputs.images(images, self.image_shape), labels)]
+            batches = [(self._taken(images), labels)]
         else:
             batches = inputs.labelled_batches(images)
         return evaluate(self.classify, map(self._with_ids, batches))
+
+    def _taken(self, images: Any) -> np.ndarray:
+        """Images as one array, which those of different sizes are resized for."""
+        if not inputs.differ_in_size(images):
+            return inputs.images(images, self.image_shape)
+        each = [inputs.images(image, self.image_shape) for image in images]
+        return np.concatenate([to_float(pixels, self.image_shape[0]).numpy() for pixels in each])
 
     def _with_ids(self, batch: tuple[np.ndarray, Any]) -> tuple[np.ndarray, np.ndarray]:
         images, labels = batch

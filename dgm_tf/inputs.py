@@ -52,6 +52,19 @@ def images(given: Any, image_shape: Sequence[int]) -> np.ndarray:
     return image_file.in_colours(pixels, channels)
 
 
+def differ_in_size(given: Any) -> bool:
+    """Whether this is a list of single images, arrays or pictures, of different sizes."""
+    if not isinstance(given, list | tuple):
+        return False
+    if not all(_is_picture(each) or _is_single(each) for each in given):
+        return False
+    return len({each.size[::-1] if _is_picture(each) else each.shape[:2] for each in given}) > 1
+
+
+def _is_single(given: Any) -> bool:
+    return isinstance(given, np.ndarray) and given.ndim in (2, 3)
+
+
 def training_images(given: Any) -> np.ndarray:
     """Images to learn from, as one array.
 

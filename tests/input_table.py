@@ -72,7 +72,7 @@ REFUSED = {
     "texts": (["a", "b"], "open files first"),
     "bytes": (b"\x89PNG", "open files first"),
     "objects": (np.zeros([2, SIDE, SIDE, 1], object), "objects of shape"),
-    "images of two sizes": ([pixels(8, 8, 1), pixels(9, 8, 1)], "is given one by one"),
+    "images of two ranks": ([pixels(8, 8, 1), pixels(2, 8, 8, 1)], "is given one by one"),
     "a dictionary": ({"image": pixels(SIDE, SIDE)}, "type dict"),
     "None": (None, "type NoneType"),
     "a number": (7, "int64 of shape ()"),

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 from PIL import ExifTags, Image
 
+import dgm_tf
 from dgm_tf import image_file, inputs
 from dgm_tf.errors import InputError
-from tests.input_table import REFUSED, TAKEN, floats, pixels
+from tests.input_table import REFUSED, SIDE, TAKEN, floats, pixels
 
 ROOT = Path(__file__).parent.parent
 KNOWN = {3: "cat", 0: "dog", 7: "7"}
@@ -281,3 +282,13 @@ def test_classes_are_asked_for_by_any_form_of_their_names():
     known = {0: "caf\u00e9", 1: " pad ", 2: "plum", 3: "plum "}
     asked = ["cafe\u0301", "caf\udcc3\udca9", "pad", "plum", "plum ", "2"]
     assert inputs.asked_classes(asked, known) == [0, 0, 1, 2, 3, 2]
+
+
+def test_images_of_different_sizes_are_predicted_as_each_alone():
+    model = dgm_tf.NearestMean()
+    model.learn((pixels(4, SIDE, SIDE, 1), [0, 0, 1, 1]), verbose=0)
+    given = [pixels(8, 9, 1), Image.fromarray(pixels(40, 30, 3)), pixels(20, 20)]
+    alone = np.concatenate([model.predict(each) for each in given])
+    np.testing.assert_array_equal(model.predict(given), alone)
+    found = model.classify(given)
+    assert model.evaluate(given, found).average_accuracy == 1
