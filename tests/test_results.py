@@ -51,7 +51,7 @@ def test_the_small_table_takes_the_present_defaults_and_the_best_other_method():
 
 def test_a_data_sets_table_has_its_present_rows_and_names_what_is_missing():
     rows = results.read()
-    table, _, missing = results.dataset_table(rows, "digits").rpartition("\n\nNot run yet: ")
+    table, _, missing = results.dataset_table(rows, "digits").partition("\n\nNot run yet: ")
     header, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
     found = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
     runs = [
