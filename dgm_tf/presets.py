@@ -80,7 +80,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "epochs": 12,
             "consolidation_steps": 1200,
         },
-        "joint": {"epochs": 12, "consolidation_steps": 1200},
+        "joint": {"epochs": 12, "consolidation_steps": 1200, "buffer_bytes": 2_500_000},
         "gan": {"epochs": 12, "consolidation_steps": 1200},
     },
     # A warm start of the classifier loses accuracy here.
@@ -161,7 +161,12 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "consolidation_steps": 1200,
             "augmentation": "mirror",
         },
-        "joint": {"epochs": 27, "consolidation_steps": 1200, "augmentation": "mirror"},
+        "joint": {
+            "epochs": 27,
+            "consolidation_steps": 1200,
+            "augmentation": "mirror",
+            "buffer_bytes": 1_890_000,
+        },
         "gan": {
             "epochs": 27,
             "learning_rate": 2.5e-3,

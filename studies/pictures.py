@@ -24,7 +24,7 @@ from dgm_tf.storage.files import write_atomically
 from studies import results
 
 # In the order of the page, by the names of their folders in `results`.
-STREAMS = ("digits-10", "fashion_mnist-10", "svhn_cropped-10", "cifar10-10")
+STREAMS = ("digits-10", "mnist-10", "fashion_mnist-10", "svhn_cropped-10", "cifar10-10")
 HERO = "digits-10"
 # The generative methods that the paper compares with.
 EARLIER = ("ewc", "dgr", "mergan_jtr", "mergan_ra")

@@ -1,9 +1,7 @@
 """The methods without a generator: nearest mean, experience replay, and one registered by hand."""
 
-import csv
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from dgm_tf.learners.nearest_mean import NearestMean
 from dgm_tf.own_data import task_of
 from dgm_tf.presets import TUNED
 from dgm_tf.registry import METHODS, is_private, load_state, register_method
+from studies import results
 from tests.refusals import refused
 from tests.tiny_run import stream
 
@@ -129,19 +128,11 @@ def test_stored_images_keep_old_classes():
 
 
 def test_the_default_buffer_is_the_memory_of_dgm_as_it_was_measured():
-    path = Path(registry.__file__).parents[1] / "results" / "runs.csv"
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["tasks"] == "10"]
-    for dataset in ("digits", "mnist", "fashion_mnist", "svhn_cropped"):
-        runs = [
-            row
-            for row in rows
-            if (row["dataset"], row["method"], row["variant"]) == (dataset, "dgm", "w")
-            and row["group"].startswith("defaults")
-        ]
-        newest = [row for row in runs if row["group"] == "defaults"] or runs
+    rows = results.read()
+    for dataset in TUNED:
+        runs = results.whole_runs(rows, dataset, "dgm", "w")
         # A bit for each of ten tasks.
-        sizes = [float(row["parameters"]) * (4 + 10 / 8) for row in newest]
+        sizes = [row["parameters"] * (4 + 10 / 8) for row in runs]
         default = dgm_tf.settings_for(dataset, "experience_replay").buffer_bytes
         assert default == pytest.approx(np.mean(sizes), rel=0.05)
     assert set(TUNED["mnist"]["joint"]) <= set(TUNED["digits"]["joint"])
