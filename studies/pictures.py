@@ -232,7 +232,7 @@ def _last(group: Group, rows: Sequence[results.Row]) -> Spread:
 _NAMES = {
     "dgm-w": ("DGM", "no image kept"),
     "joint": ("Joint training", "all images kept"),
-    "fine_tune": ("Fine-tuning", "nothing kept"),
+    "fine_tune": ("Fine-tuning", "no protection"),
 }
 
 

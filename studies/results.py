@@ -60,7 +60,7 @@ _DATASETS = {
     "cifar10": "CIFAR-10",
 }
 _ROWS = {
-    "fine-tuning, task after task (lower bound)": [("fine_tune", "")],
+    "generator fine-tuned task after task (lower bound)": [("fine_tune", "")],
     "best earlier generative method": [
         (name, "") for name in ("ewc", "dgr", "mergan_jtr", "mergan_ra")
     ],
