@@ -48,10 +48,6 @@ class Method:
 
 PRESET_ROWS = ("dgm", "joint", "gan")
 
-OWN_METHODS = (
-    "import the module that registers your own method first, for commands by DGM_METHODS=MODULE"
-)
-
 # In the order of tables.
 METHODS: dict[str, Method] = {
     method.name: method
@@ -231,6 +227,24 @@ def new_learner(
     return kind(chosen, *([stream] if record.needs_stream else []), **options)
 
 
+def check_known(method: Any, what: str) -> None:
+    """Refuses a method that is not in `METHODS`.
+
+    Args:
+        method: what a file names.
+        what: is of that method, for the error.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    if not isinstance(method, str) or method not in METHODS:
+        raise InputError(
+            f"{what} is of the method {_checks.one_line(method, 60)!r}, which dgm_tf does not "
+            f"have; it has {', '.join(METHODS)}; import the module that registers your own method "
+            "first, for commands by DGM_METHODS=MODULE"
+        )
+
+
 def load_state(
     meta: Mapping[str, Any],
     arrays: Mapping[str, Any],
@@ -252,11 +266,7 @@ def load_state(
             the state is not that of one of its learners.
     """
     method = meta.get("method")
-    if not isinstance(method, str) or method not in METHODS:
-        raise InputError(
-            f"the saved state is of the method {_checks.one_line(method, 60)!r}, which dgm_tf does "
-            f"not have; it has {', '.join(METHODS)}; {OWN_METHODS}"
-        )
+    check_known(method, "the saved state")
     if classifier is not None and not _class_of(method).takes_classifier:
         raise InputError(
             f"the method {method} has no classifier that a function could make: leave classifier= "

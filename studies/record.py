@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgm_tf.registry import METHODS
 from dgm_tf.reporting.run import Run, read_run
 from studies import results
 from studies.results import ROOT, Row
@@ -76,7 +77,7 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
         "size": _percent(size),
         "parameters": last.get("generator_parameters"),
         # Joint training keeps all images in place of what it saves.
-        "kept": None if method in ("joint", "joint_gan") else _saved_bytes(run.path, len(lines)),
+        "kept": None if METHODS[method].needs_stream else _saved_bytes(run.path, len(lines)),
         "minutes": _rounded(sum(line["seconds"] for line in lines) / 60),
     }
 

@@ -110,7 +110,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def readme_table(rows: Sequence[Row]) -> str:
-    """A10 of the bounds, of DGM and of the best other method, a column for each data set."""
+    """A10 of the bounds, of DGM and of the best earlier method, a column for each data set."""
     lines = [
         [name, *(_best(rows, dataset, methods) for dataset in _DATASETS)]
         for name, methods in _ROWS.items()

@@ -52,14 +52,15 @@ def test_dgm_comes_first():
         assert learners[0] == "dgm-w" and len(learners) == len(set(learners))
 
 
+def a10_on_digits(rows, method):
+    wanted = ("defaults", "digits", 10, method)
+    names = ("group", "dataset", "tasks", "method")
+    return [row["A10"] for row in rows if tuple(row[name] for name in names) == wanted]
+
+
 def test_whiskers_are_mean_and_deviation_of_the_rows_over_seeds(digits, rows):
     (joint,) = [group for group in digits if group.runs[0].learner == "joint"]
-    values = [
-        row["A10"]
-        for row in rows
-        if (row["dataset"], row["tasks"], row["method"], row["group"])
-        == ("digits", 10, "joint", "defaults")
-    ]
+    values = a10_on_digits(rows, "joint")
     spread = pictures.spread_after(joint, 10, rows)
     assert len(values) == 3
     assert (spread.mean, spread.n) == (pytest.approx(np.mean(values)), len(values))
@@ -73,12 +74,7 @@ def test_whiskers_are_mean_and_deviation_of_the_rows_over_seeds(digits, rows):
 def test_rows_by_other_defaults_have_no_part_in_the_whiskers(digits, rows):
     """MeRGAN-RA has rows by an earlier loss, too."""
     (ra,) = [group for group in digits if group.runs[0].learner == "mergan_ra"]
-    own = [
-        row["A10"]
-        for row in rows
-        if (row["dataset"], row["tasks"], row["method"], row["group"])
-        == ("digits", 10, "mergan_ra", "defaults")
-    ]
+    own = a10_on_digits(rows, "mergan_ra")
     assert pictures.spread_after(ra, 10, rows).mean == pytest.approx(np.mean(own))
 
 

@@ -17,7 +17,7 @@ from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, Setting
 from dgm_tf.experiments.run import Run
 from dgm_tf.image_folder import TEST_FRACTION
 from dgm_tf.open_stream import OpenStream
-from dgm_tf.registry import METHODS, new_learner, reading_state
+from dgm_tf.registry import METHODS, check_known, new_learner, reading_state
 from dgm_tf.reporting import tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.runs.run_format import OPEN
@@ -224,8 +224,7 @@ def _of_memory(
 
 def _settings_of_memory(path: Path, method: str, found: Mapping[str, Any]) -> Any:
     """The settings that a memory was made with; those that it is too old to have by default."""
-    if method not in METHODS:
-        raise InputError(f"{path} is a memory of the method {method}, which this release lacks")
+    check_known(method, f"the memory in {path}")
     kind = METHODS[method].settings
     if unknown := sorted({*found} - setting_names(kind)):
         raise InputError(

@@ -19,7 +19,7 @@ from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import Learner
 from dgm_tf.networks import Generator
-from dgm_tf.registry import OWN_METHODS, generates, is_private, load_state
+from dgm_tf.registry import check_known, generates, load_state
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import Run
 from dgm_tf.runs import provenance
@@ -87,12 +87,8 @@ def audit_run(folder: str | Path, *, every_checkpoint: bool = False) -> RunAudit
         InputError: the folder holds no run, or one of a method that is not known here.
     """
     run = RunFolder(memories.folder(folder))
-    learner = run.description()["learner"]
-    if is_private(learner) is None and run.saved_tasks():
-        raise InputError(
-            f"the run in {run.path} is of the method {_checks.one_line(learner, 60)!r}, which "
-            f"dgm_tf does not have; {OWN_METHODS}"
-        )
+    if run.saved_tasks():
+        check_known(run.description()["learner"].partition("-")[0], f"the run in {run.path}")
     return _Inspection(run, every=every_checkpoint).result()
 
 

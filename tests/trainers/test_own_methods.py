@@ -61,7 +61,7 @@ def test_the_commands_of_the_page_run(module, tmp_path):
         [shutil.which("sh"), "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    table = (tmp_path / "results" / "table1.md").read_text()
+    table = (tmp_path / "runs" / "quick" / "table1.md").read_text()
     assert re.search(r"^\| brightness \| 1 \|", table, re.M) and "| nearest mean | 1 |" in table
     audit = [sys.executable, "-m", "trainers.audit", "runs/brightness"]
     unknown = subprocess.run(
