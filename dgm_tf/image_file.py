@@ -144,10 +144,13 @@ def read_files(
 
 
 def _unreadable(file: str | os.PathLike[str], error: Exception) -> InputError:
-    absent = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+    advice = "repair or remove it"
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        advice = "name an image file"
+    elif isinstance(error, IsADirectoryError):
+        advice = f"name the files in it, such as {_checks.one_line(str(file).rstrip('/'))}/*"
     return InputError(
-        f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; "
-        f"{'name an image file' if absent else 'repair or remove it'}"
+        f"image {_checks.one_line(repr(str(file)))} cannot be read: {_reason(error)}; {advice}"
     )
 
 

@@ -100,6 +100,7 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     flag: bool = False,
+    later: bool = False,
 ) -> Any:
     """Field of a settings class.
 
@@ -110,6 +111,8 @@ def setting(
         high: the largest; None for any.
         choices: the texts allowed; empty for any.
         flag: add a command-line flag; without one, `--settings` reaches the setting.
+        later: a memory may change it for the tasks that it has not begun; no network's shape and
+            nothing about finished tasks may depend on it.
 
     Returns:
         The field, for `MethodSettings` and classes on it.
@@ -125,7 +128,8 @@ def setting(
         print(MySettings(strength=2.0))
         ```
     """
-    metadata = {"help": text, "low": low, "high": high, "choices": choices, "flag": flag}
+    metadata = {"help": text, "low": low, "high": high, "choices": choices}
+    metadata |= {"flag": flag, "later": later}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -136,6 +140,7 @@ def _classifier_start(choices: tuple[str, ...]) -> Any:
         "previous task's classifier) or critic (the task's critic; DGM only)",
         choices=choices,
         flag=True,
+        later=True,
     )
 
 
@@ -242,7 +247,10 @@ class LearnerSettings(MethodSettings):
     recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
 
     epochs: int = setting(
-        0, "passes over a task's images (I in Eq. 3); 0: as many as --steps needs", flag=True
+        0,
+        "passes over a task's images (I in Eq. 3); 0: as many as --steps needs",
+        flag=True,
+        later=True,
     )
     steps: int = setting(
         1200,
@@ -250,6 +258,7 @@ class LearnerSettings(MethodSettings):
         "used where --epochs is 0",
         low=1,
         flag=True,
+        later=True,
     )
     critic_size: int = setting(
         16, "d: critic and classifier have d, 2d, 4d, ... channels", low=1, flag=True
@@ -259,6 +268,7 @@ class LearnerSettings(MethodSettings):
         "steps that train the classifier on generated images of all classes after a task's "
         "generator is finished; 0 leaves them out (DGM's paper)",
         flag=True,
+        later=True,
     )
     consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
     augmentation: str = setting(
@@ -267,6 +277,7 @@ class LearnerSettings(MethodSettings):
         "none, photo (contrast, brightness and tint vary, and half of the images are inverted) or "
         "mirror (half of the images are mirrored, for things without a left and a right)",
         choices=AUGMENTATIONS,
+        later=True,
     )
     recipe: str = setting(
         "tuned",
@@ -338,13 +349,14 @@ class ReplaySettings(LearnerSettings):
     generator_size: int = setting(
         20, "g: the generator starts with ..., 4g, 2g and g units", low=1, flag=True
     )
-    learning_rate: float = setting(6e-3, "Adam's rate for the generator", flag=True)
-    critic_learning_rate: float = setting(6e-3, "Adam's rate for the critic", flag=True)
-    penalty_weight: float = setting(1.0, "weight of the gradient penalty")
+    learning_rate: float = setting(6e-3, "Adam's rate for the generator", flag=True, later=True)
+    critic_learning_rate: float = setting(6e-3, "Adam's rate for the critic", flag=True, later=True)
+    penalty_weight: float = setting(1.0, "weight of the gradient penalty", later=True)
     class_weight: float = setting(
         1.0,
         "weight of the classification term on generated images in the generator's loss; DGR has "
         "no such term",
+        later=True,
     )
     replay_buffer: int = setting(
         2048,
@@ -396,7 +408,9 @@ class DGMSettings(ReplaySettings):
     s_max: float = setting(
         1e4, "steepest mask: s grows to this value (Eq. 2 and 3)", low=1, flag=True
     )
-    sparsity: float = setting(0.08, "weight lambda of the sparsity term (Eq. 5)", flag=True)
+    sparsity: float = setting(
+        0.08, "weight lambda of the sparsity term (Eq. 5)", flag=True, later=True
+    )
     sparsity_follows_size: bool = setting(
         True,
         "scale lambda by present size / initial size, so that later tasks of a larger generator "
@@ -415,15 +429,17 @@ class DGMSettings(ReplaySettings):
         "fraction of a step's images at which the gradient penalty is computed; a smaller one is "
         "faster",
         high=1,
+        later=True,
     )
     consolidation_batch: int = setting(
-        128, "generated images in a step of consolidation, next to the real ones", low=1
+        128, "generated images in a step of consolidation, next to the real ones", low=1, later=True
     )
     real_margins: float = setting(
         0.0,
         "fraction of the generated images in consolidation whose left and right margins, a sixth "
         "of the width each, are those of a real image of the task",
         high=1,
+        later=True,
     )
 
     def __post_init__(self) -> None:
@@ -510,6 +526,11 @@ class AlignedSettings(MeRGANSettings):
     """Settings of memory replay GANs (Wu et al. 2018) with replay alignment."""
 
     alignment: float = setting(3e-2, "weight of the squared distance to the old images")
+
+
+def later_names(kind: type[MethodSettings]) -> set[str]:
+    """The names of a method's settings that a memory may change for later tasks."""
+    return {field.name for field in dataclasses.fields(kind) if field.metadata.get("later")}
 
 
 def setting_names(kind: type[MethodSettings]) -> set[str]:

@@ -144,6 +144,7 @@ hide: [toc]
 
 The table has one line for each setting, or several where methods differ.
 A setting with a star has a command-line flag of its name.
+A memory may change those with a dagger (†) between tasks, and keeps the others for good.
 `--settings` takes all of them as JSON or as a file.
 In Python they are keyword arguments of the learner, and `dgm_tf.settings_for` returns a whole set.
 
@@ -174,8 +175,8 @@ def setting_rows() -> Iterator[list[str]]:
             cells = [_value(each[name]) for each in values[learner]]
             alike.setdefault((_allowed(field), *cells), []).append(learner)
         first = next(iter(fields.values()))
-        star = " \\*" if first.metadata["flag"] else ""
-        shown, meaning, last = f"`{name}`{star}", _escaped(first.metadata["help"]), ""
+        marks = [" \\*"] * first.metadata["flag"] + [" †"] * first.metadata["later"]
+        shown, meaning, last = f"`{name}`{''.join(marks)}", _escaped(first.metadata["help"]), ""
         for (allowed, *cells), learners in alike.items():
             head = [shown, "" if allowed == last else allowed, meaning]
             yield [*head, _methods(learners, len(fields)), *cells]

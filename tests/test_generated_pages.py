@@ -34,7 +34,7 @@ def rows_of_settings():
     """Rows of the table of settings, each with the name of its setting."""
     name = ""
     for row in table(hook.settings_page(), "setting"):
-        name = re.sub(r"[`* \\]", "", row["setting"]) or name
+        name = re.sub(r"[`*† \\]", "", row["setting"]) or name
         yield name, row
 
 
@@ -120,19 +120,19 @@ def test_the_column_of_the_paper_is_that_of_all_data_but_svhn(method):
         assert chosen == settings_for(None, method, preset="paper")
 
 
-def test_a_star_marks_the_settings_with_a_flag():
-    starred = {
+@pytest.mark.parametrize(("mark", "key"), [(r"\*", "flag"), ("†", "later")])
+def test_a_mark_tells_settings_with_a_flag_and_those_that_a_memory_may_change(mark, key):
+    marked = {
         re.sub(r"\W", "", row["setting"])
         for row in table(hook.settings_page(), "setting")
-        if r"\*" in row["setting"]
+        if mark in row["setting"]
     }
-    flagged = {
+    assert marked == {
         field.name
         for method in METHODS.values()
         for field in dataclasses.fields(method.settings)
-        if field.metadata["flag"]
+        if field.metadata[key]
     }
-    assert starred == flagged
 
 
 def test_every_constant_of_a_recipe_has_a_row_with_its_meaning():

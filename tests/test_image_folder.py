@@ -277,9 +277,10 @@ def test_pillow_does_not_warn_of_what_is_read(tmp_path, recwarn):
 
 
 def test_a_file_that_is_not_there_is_not_to_be_repaired(tmp_path):
-    for path in (tmp_path / "gone.png", tmp_path):
-        with refused("cannot be read", "name an image file"):
-            image_file.read_image(path, SIDE)
+    with refused("cannot be read", "name an image file"):
+        image_file.read_image(tmp_path / "gone.png", SIDE)
+    with refused("cannot be read", f"name the files in it, such as {tmp_path}/*"):
+        image_file.read_image(f"{tmp_path}/", SIDE)
 
 
 def test_a_large_jpeg_is_seen_as_the_whole_picture_within_four_levels():

@@ -29,7 +29,7 @@ def define() -> Flags:
     """The flags of this command."""
     made = Flags("learn", __doc__, examples=_EXAMPLES, first=_FIRST, used=_used)
     made.add("What to learn", LearnOptions)
-    made.add("Settings of a new memory", SettingsOptions, *SETTINGS)
+    made.add("Settings", SettingsOptions, *SETTINGS)
     return made.add("The command", RunOptions, without=_NOT_OF_A_MEMORY)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,14 @@ from dgm_tf.registry import METHODS, check_known, new_learner, reading_state
 from dgm_tf.reporting import tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.runs.run_format import OPEN
-from dgm_tf.settings import setting_names
+from dgm_tf.settings import later_names, setting_names
 from dgm_tf.storage import checkpoint
 from dgm_tf.stream import Task
 
-_IMAGES = "images"  # in a checkpoint inside a task: fingerprints of what it learns from
+# In a checkpoint inside a task: fingerprints of the images that it learns from, and as in its row
+# the settings that are not those that the memory was made with.
+_IMAGES = "images"
+_SETTINGS = "settings"
 
 
 class OpenRun(Run):
@@ -37,6 +41,8 @@ class OpenRun(Run):
         learner: a learner that has learnt nothing.
         options: all that the numbers do not depend on.
         place: the devices to learn on.
+        changes: settings for the tasks to come, of `later_names`; the others are those of the last
+            task learnt.
     """
 
     def __init__(
@@ -46,10 +52,12 @@ class OpenRun(Run):
         learner: Any,
         options: RunOptions,
         place: distribution.Distribution,
+        changes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         options = dataclasses.replace(options, run_dir=str(memory), oracle=False)
         super().__init__(stream, learner, options, place=place)
         self._made = self._folder.description() if self._folder.exists() else None
+        self._made_with, self._changes = learner.settings, changes
 
     def _description(self) -> dict[str, Any]:
         """A memory that is there stays what it is: `prepare` has compared what was asked for."""
@@ -57,10 +65,33 @@ class OpenRun(Run):
 
     def _restore(self) -> None:
         super()._restore()
+        self._change_settings()
         self.stream.begin(self.rows)
         _check_tasks(self.stream, self.learner.settings)
         self._last = len(self.stream)
         self._folder.check_space(self._last)
+
+    def _change_settings(self) -> None:
+        """Sets those of the tasks to come: those of the last one, changed as this command says."""
+        before = self.rows[-1].get(_SETTINGS, {}) if self.rows else {}
+        kind = type(self._made_with)
+        if unknown := sorted({*before} - later_names(kind)):
+            raise InputError(
+                f"the last task of {self.path} was learnt with settings that this release does "
+                f"not know, {_checks.listed(unknown)}: use the release that learnt it"
+            )
+        with reading_state():
+            last = dataclasses.replace(self._made_with, **before)
+        self.learner.settings = dataclasses.replace(last, **self._changes)
+        then, now = last.as_json(), self.learner.settings.as_json()
+        self._changed = [
+            f"{name} is {now[name]}, was {then[name]}" for name in now if now[name] != then[name]
+        ]
+
+    def _own_settings(self) -> dict[str, Any]:
+        """The settings that are not those that the memory was made with."""
+        made, now = self._made_with.as_json(), self.learner.settings.as_json()
+        return {name: value for name, value in now.items() if value != made[name]}
 
     def _greeting(self) -> str:
         stream, new = self.stream, self._last - len(self.rows)
@@ -73,26 +104,30 @@ class OpenRun(Run):
             f"memory: {self.path}, {count} {'class' if count == 1 else 'classes'} so far",
             f"new: {_checks.listed(fresh) if new else 'nothing'}{known}",
         ]
+        if new and self._changed:
+            lines.append(f"from now on: {'; '.join(self._changed)}")
         return "\n".join([*lines, *stream.remarks])
 
-    # A checkpoint inside a task goes on only with the images that it was begun with.
+    # A checkpoint inside a task goes on only with the images and settings that it was begun with.
 
     def _keep_unfinished(
         self, task: Task, steps: int, meta: dict[str, Any], arrays: dict[str, np.ndarray]
     ) -> None:
-        super()._keep_unfinished(task, steps, {**meta, _IMAGES: self._images(task)}, arrays)
+        own = {_IMAGES: self._images(task), _SETTINGS: self._own_settings()}
+        super()._keep_unfinished(task, steps, {**meta, **own}, arrays)
 
     def _unfinished(self, task: Task) -> State | None:
         found = super()._unfinished(task)
         if found is None:
             return None
-        then, now = found[0].pop(_IMAGES, {}), self._images(task)
-        if then == now:
+        images = _differing(found[0].pop(_IMAGES, {}), self._images(task))
+        settings = _differing(found[0].pop(_SETTINGS, {}), self._own_settings())
+        if not images and not settings:
             return found
-        changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+        what = [f"other images of {_checks.listed(images)}"] if images else []
+        what += [f"another {_checks.listed(settings)}"] if settings else []
         printing.warn(
-            f"task {task.index} was begun with other images of {_checks.listed(changed)}; it "
-            "begins again with these"
+            f"task {task.index} was begun with {' and '.join(what)}; it begins again with these"
         )
         return None
 
@@ -101,7 +136,8 @@ class OpenRun(Run):
 
     def _learn(self, task: Task, log: Any) -> dict[str, Any]:
         told = self.stream.told(task)  # Its images are gone when it is learnt.
-        return super()._learn(task, log) | told
+        own = self._own_settings()
+        return super()._learn(task, log) | told | ({_SETTINGS: own} if own else {})
 
     def _evaluated(self, task: Task, test: Any) -> dict[str, Any]:
         if test is not None:
@@ -119,6 +155,11 @@ class OpenRun(Run):
         return [label for label in self.learner.classes_seen if label not in measured]
 
 
+def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys under which two dictionaries differ."""
+    return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+
+
 def prepare(
     learn: LearnOptions,
     asked: Mapping[str, Any],
@@ -130,12 +171,13 @@ def prepare(
     Args:
         learn: the memory and the images.
         asked: fields of `SettingsOptions` that are given. A memory that is there has its own.
-        overrides: settings that win over those of the preset.
+        overrides: settings that win over those of the preset. Of a memory that is there they are
+            changed for the tasks to come.
         options: all that the numbers do not depend on.
 
     Raises:
-        InputError: the memory was made with other settings, or is no memory; or the images cannot
-            be learnt.
+        InputError: the memory was made with other settings that stay for good, or is no memory; or
+            the images cannot be learnt.
     """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -148,9 +190,9 @@ def prepare(
     paths.check_apart((learn.images, learn.test_images), learn.memory, "--memory")
     if options.tensorboard:
         tensorboard.check_installed()
-    folder = RunFolder(learn.memory)
+    folder, changes = RunFolder(learn.memory), {}
     if folder.exists():
-        stream, method, settings = _of_memory(folder, learn, asked, overrides)
+        stream, method, settings, changes = _of_memory(folder, learn, asked, overrides)
     else:
         stream, method, settings = _of_new(learn, asked, overrides)
     place = distribution.start(options.distribute, replicas=options.replicas)
@@ -161,7 +203,7 @@ def prepare(
     settings.check_replicas(place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings)
-    return OpenRun(learn.memory, stream, learner, options, place)
+    return OpenRun(learn.memory, stream, learner, options, place, changes)
 
 
 def _of_new(
@@ -192,7 +234,8 @@ def _of_new(
 
 def _of_memory(
     folder: RunFolder, learn: LearnOptions, asked: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> tuple[OpenStream, str, Any]:
+) -> tuple[OpenStream, str, Any, dict[str, Any]]:
+    """Its stream, method, the settings that it was made with, and those to change from now on."""
     description = folder.description()
     described = description["stream"]
     if described.get("kind") != OPEN:
@@ -210,16 +253,20 @@ def _of_memory(
         wanted = {**settings_file.read(asked["settings"]), **overrides}
         wanted.pop(settings_file.PRESET, None)
     wanted = json.loads(json.dumps(wanted))  # tuples as the file has them
+    if "steps" in overrides and "epochs" not in overrides and "epochs" in settings:
+        wanted["epochs"] = 0  # which they replace, as in `SettingsOptions.resolve`
+    changes = {name: wanted.pop(name) for name in later_names(type(kept)) & {*wanted}}
+    dataclasses.replace(kept, **changes)  # A value out of range is found now.
     there = {"method": method, "image_size": size}
     there |= {name: settings[name] for name in wanted if name in settings}
     here = {"method": asked.get("method", method), "image_size": learn.image_size or size}
     if differing := _checks.differences(there, {**here, **wanted}, [*there, *wanted]):
         raise InputError(
-            f"the memory in {folder.path} keeps the settings that it was made with, and "
+            f"the memory in {folder.path} has some settings for good, and "
             f"{'; '.join(dict.fromkeys(differing))}: leave the flags out, or name another --memory"
         )
     own = {"name": described["name"], "image_size": size, "colours": described["colours"]}
-    return _stream(learn, kept, **own), method, kept
+    return _stream(learn, kept, **own), method, kept, changes
 
 
 def _settings_of_memory(path: Path, method: str, found: Mapping[str, Any]) -> Any:

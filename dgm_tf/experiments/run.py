@@ -208,7 +208,8 @@ class Run:
         title = f"task {task.index} of {self._last}"
         found = self._unfinished(task)
         save = functools.partial(self._keep_unfinished, task)
-        checkpoint = TaskCheckpoint(save, self.options.checkpoint_every, found=found)
+        every = self.options.checkpoint_every
+        checkpoint = TaskCheckpoint(save, every, found=found, title=title)
         if checkpoint.found_steps:
             self._say(f"{task}: resumed at step {checkpoint.found_steps}")
         verbosity = self.options.verbosity

@@ -27,6 +27,7 @@ class TaskCheckpoint(keras.callbacks.Callback):
         every: how often.
         found: the dictionary and the arrays of the checkpoint to resume from, as `save` got them.
         stops: whether it stops the run when that is asked for.
+        title: of the task, for the line that says where it has stopped.
 
     Attributes:
         found_steps: steps of the task that were done before.
@@ -42,9 +43,10 @@ class TaskCheckpoint(keras.callbacks.Callback):
         *,
         found: tuple[Mapping[str, Any], Mapping[str, np.ndarray]] | None = None,
         stops: bool = True,
+        title: str = "a task",
     ) -> None:
         super().__init__()
-        self._save, self._every, self._stops = save, every, stops
+        self._save, self._every, self._stops, self._title = save, every, stops, title
         meta, self._found_arrays = found or ({}, {})
         self._found: list[Mapping[str, Any]] = list(meta.get("phases", ()))
         self._finished: list[tuple[dict[str, Any], dict[str, np.ndarray]]] = []
@@ -110,7 +112,8 @@ class TaskCheckpoint(keras.callbacks.Callback):
             if not self.save() and (trouble := self._trouble()):
                 raise trouble
             raise stopping.Stopped(
-                f"stopped at step {self.steps} of a task; the same command resumes it from there"
+                f"stopped at step {self.steps} of {self._title}; the same command resumes it from "
+                "there"
             )
         every = self._every
         if (every.steps and self.steps - self._saved_steps >= every.steps) or (

@@ -76,6 +76,7 @@ _ROW = {
     **dict.fromkeys(("class_names?", "fingerprints?"), [LINE]),
     "not_measured?": [_COUNT],
     "held_out?": {ANY: TEXT},
+    "settings?": {},
     "newest_class_share": {"predictions": _MEASURE, "test_set": _MEASURE},
     **dict.fromkeys(
         (

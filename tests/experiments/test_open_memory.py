@@ -39,12 +39,13 @@ class Untaught(NamedTiny):
         raise AssertionError("what the audit needs is looked at before")
 
 
-def learn(memory, images, *, every=0, verbosity=QUIET, learner=NamedTiny, **options):
+def learn(memory, images, *, every=0, verbosity=QUIET, learner=NamedTiny, changes=(), **options):
     stream = OpenStream(
         images, name="zoo", image_size=16, colours=GREY, seed=3, least=BATCH, **options
     )
     run_options = RunOptions(checkpoint_every=Every(steps=every), verbosity=verbosity)
-    run = OpenRun(memory, stream, learner(), run_options, distribution.present())
+    place = distribution.present()
+    run = OpenRun(memory, stream, learner(), run_options, place, dict(changes))
     run.run()
     return run
 
@@ -175,7 +176,7 @@ class Killed(BaseException):
     """Stands in for the end of the process."""
 
 
-def killed(memory, images, *, task, steps):
+def killed(memory, images, *, task, steps, **options):
     keep = RunFolder.keep_unfinished
 
     def kept(self, at, done, *arguments):
@@ -186,7 +187,7 @@ def killed(memory, images, *, task, steps):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunFolder, "keep_unfinished", kept)
         with pytest.raises(Killed):
-            learn(memory, images, every=3)
+            learn(memory, images, every=3, **options)
 
 
 def test_a_later_command_killed_inside_its_task_resumes_to_the_same_bits(zoo, images, tmp_path):
@@ -221,6 +222,60 @@ def test_a_task_whose_images_have_changed_begins_again_and_says_so(images, tmp_p
     assert content(folder) == content(tmp_path / "fresh")
 
 
+# Settings of later tasks.
+
+
+def test_a_changed_setting_is_that_of_later_tasks_and_stays(zoo, images, tmp_path, capsys):
+    folder = tmp_path / "zoo"
+    learn(folder, images / "week1")
+    before = (folder / "settings.json").read_bytes()
+    learn(folder, images / "week2", changes={"epochs": 3}, verbosity=1)
+    assert "from now on: epochs is 3, was 2\n" in capsys.readouterr().out
+    run = learn(folder, images / "week3", verbosity=1)
+    assert "from now on" not in capsys.readouterr().out
+    assert [row.get("settings") for row in rows_of(folder)] == [None] * 2 + [{"epochs": 3}] * 2
+    assert [row["epochs"] for row in rows_of(folder)] == [2, 2, 3, 3]
+    assert (folder / "settings.json").read_bytes() == before
+    assert RunFolder(folder).state_after()[1]["settings"]["epochs"] == 3
+    assert run.learner.settings.epochs == 3
+    learn(folder, write(tmp_path / "week4", {"elk": 60}), changes={"epochs": 2})
+    assert "settings" not in rows_of(folder)[-1]
+
+
+def test_a_task_begun_with_another_setting_begins_again_and_says_so(images, tmp_path, capsys):
+    folder, changes = tmp_path / "zoo", {"epochs": 3}
+    killed(folder, images / "week1", task=1, steps=6, changes=changes)
+    learn(folder, images / "week1")
+    assert capsys.readouterr().err == (
+        "warning: task 1 was begun with another epochs; it begins again with these\n"
+    )
+    learn(tmp_path / "fresh", images / "week1")
+    assert content(folder) == content(tmp_path / "fresh")
+    resumed, whole = tmp_path / "resumed", tmp_path / "whole"
+    killed(resumed, images / "week1", task=1, steps=6, changes=changes)
+    learn(resumed, images / "week1", changes=changes)
+    learn(whole, images / "week1", changes=changes)
+    assert capsys.readouterr().err == "" and content(resumed) == content(whole)
+
+
+def test_a_setting_of_later_tasks_that_is_unknown_or_out_of_range_is_refused(made, images, zoo, tmp_path):  # fmt: skip # noqa: E501
+    with refused("consolidation_steps", "-1"):
+        prepared(made, images / "week2", {}, {"consolidation_steps": -1})
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenRun, "_own_settings", lambda run: {"colour_noise": 1})
+        learn(copy, write(tmp_path / "week4", {"elk": 60}))
+    with refused("settings that this release does not know, colour_noise"):
+        learn(copy, write(tmp_path / "week5", {"gnu": 60}))
+
+
+def test_steps_replace_the_epochs_of_earlier_tasks(made, images):
+    run = prepared(made, images / "week2", {}, {"epochs": 5})
+    assert run._changes == {"epochs": 5}
+    run = prepared(made, images / "week2", {"settings": '{"epochs": 5}'}, {"steps": 9})
+    assert run._changes == {"epochs": 0, "steps": 9}
+
+
 # What is refused.
 
 
@@ -250,17 +305,17 @@ def test_later_commands_take_the_memorys_settings(made, images):
 @pytest.mark.parametrize(
     ("asked", "overrides", "options", "wanted"),
     [
-        ({}, {"steps": 8}, {}, "steps is 7 there, 8 here"),
+        ({}, {"critic_size": 8}, {}, "critic_size is 16 there, 8 here"),
         ({}, {"seed": 1}, {}, "seed is 0 there, 1 here"),
         ({"settings": '{"s_max": 3}'}, {}, {}, "s_max is 10000.0 there, 3.0 here"),
-        ({"preset": "paper"}, {}, {}, "steps is 7 there"),
+        ({"preset": "paper"}, {}, {}, 'recipe is "tuned" there, "paper" here'),
         ({"method": "ewc"}, {}, {}, 'method is "dgm" there, "ewc" here'),
         ({}, {"ewc_strength": 1.0}, {}, "ewc_strength is null there"),
         ({}, {}, {"image_size": 32}, "image_size is 16 there, 32 here"),
     ],
 )
 def test_a_flag_that_disagrees_with_the_memory_is_refused(made, images, asked, overrides, options, wanted):  # fmt: skip # noqa: E501
-    with refused("keeps the settings that it was made with", wanted):
+    with refused("has some settings for good", wanted):
         prepared(made, images / "week2", asked, overrides, **options)
 
 

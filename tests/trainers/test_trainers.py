@@ -165,7 +165,7 @@ def test_a_pipe_gets_no_control_characters_and_no_log_of_tensorflow(trained):
 
 BETWEEN = "stopped; the same command resumes after task 1"
 OUTSIDE = "stopped; the same command resumes from the last checkpoint"  # nothing is being learnt
-INSIDE = r"stopped at step \d+ of a task; the same command .* from there"
+INSIDE = r"stopped at step \d+ of task 2 of 2; the same command .* from there"
 
 
 @pytest.mark.slow
