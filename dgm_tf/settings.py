@@ -135,7 +135,7 @@ def setting(
 
 def _classifier_start(choices: tuple[str, ...]) -> Any:
     return setting(
-        "new",
+        "previous",
         "initial weights of each task's classifier: new (random), previous (warm start from the "
         "previous task's classifier) or critic (the task's critic; DGM only)",
         choices=choices,

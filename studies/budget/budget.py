@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200, help="of the generator, per class")
     parser.add_argument("--consolidation_steps", type=int, default=200, help="per task")
     parser.add_argument("--last_consolidation_steps", type=int, help="of the last task, if others")
-    parser.add_argument("--consolidation_start", choices=("new", "previous"), default="new")
+    parser.add_argument("--consolidation_start", choices=("new", "previous"), default="previous")
     parser.add_argument("--critic_learning_rate", type=float, default=6e-3)
     parser.add_argument("--seed", type=int, default=0)
     flags = vars(parser.parse_args())

@@ -135,7 +135,6 @@ def test_the_default_buffer_is_the_memory_of_dgm_as_it_was_measured():
         sizes = [row["parameters"] * (4 + 10 / 8) for row in runs]
         default = dgm_tf.settings_for(dataset, "experience_replay").buffer_bytes
         assert default == pytest.approx(np.mean(sizes), rel=0.05)
-    assert set(TUNED["mnist"]["joint"]) <= set(TUNED["digits"]["joint"])
 
 
 @pytest.mark.parametrize("quota", [5, 13, 40])

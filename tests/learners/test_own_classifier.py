@@ -263,7 +263,7 @@ def test_another_generating_learner_judges_with_it_too():
 
 
 def test_frozen_layers_stay_and_their_statistics_too():
-    model = taught(joint(on_a_frozen_backbone))
+    model = taught(joint(on_a_frozen_backbone, consolidation_start="new"))
     seed = dgm_tf.randomness.derive(model.settings.seed, "classifier", 2)
     start = OwnClassifier.made(on_a_frozen_backbone, SHAPE, 3, seed=seed)
     ended, began = values(model.classifier), values(start)
@@ -284,8 +284,8 @@ def test_what_its_layers_add_to_the_loss_is_trained(monkeypatch):
     assert strong < 0.5 * weak
 
 
-def test_a_warm_start_carries_the_weights_over():
-    model = joint(consolidation_start="previous")
+def test_by_default_a_warm_start_carries_the_weights_over():
+    model = joint()
     first = values(taught(model, 1).classifier)
     second = next(stream().tasks(start=2))
     begun = model._own_classifier(second)
