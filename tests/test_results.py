@@ -1,9 +1,11 @@
 """The committed results: results/runs.csv, and what README.md and the documents show of it."""
 
+import json
 import re
 
 import pytest
 
+import dgm_tf
 from studies import results
 from trainers import report
 
@@ -31,6 +33,24 @@ def test_every_table_is_on_a_page():
         for name in re.findall(r"<!-- ([\w ]+):begin -->", page.read_text(encoding="utf-8"))
     ]
     assert sorted(marked) == sorted(results.TABLES)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((results.ROOT / "results").glob("*-*/*/seed*/settings.json")),
+    ids=lambda path: path.parts[-3],
+)
+def test_a_committed_run_has_the_settings_of_the_present_preset(path):
+    """As far as both name them: some runs of joint training are older than today's names."""
+    described = json.loads(path.read_text(encoding="utf-8"))
+    method, _, variant = described["learner"].partition("-")
+    preset = dgm_tf.settings_for(
+        described["stream"]["name"], method, variant=variant or None, seed=described["seed"]
+    ).as_json()
+    run = described["settings"]
+    assert method == "joint" or run.keys() == preset.keys()
+    shared = run.keys() & preset.keys()
+    assert {name: run[name] for name in shared} == {name: preset[name] for name in shared}
 
 
 def test_the_small_table_takes_the_present_defaults_and_the_best_other_method():
