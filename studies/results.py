@@ -61,7 +61,7 @@ _DATASETS = {
 }
 _ROWS = {
     "generator fine-tuned task after task (lower bound)": [("fine_tune", "")],
-    "best earlier generative method": [
+    "best earlier generative method that was run": [
         (name, "") for name in ("ewc", "dgr", "mergan_jtr", "mergan_ra")
     ],
     "**DGM**": [("dgm", "w")],
