@@ -96,6 +96,7 @@ def test_the_fields_of_a_row_are_named(folder, tmp_path):
 def test_the_fields_of_a_memorys_row_are_named(memory):
     named = fields_of("all", "generator", "masks", "memory")
     assert last_row(memory).keys() == named
+    assert fields_of("changed") == {"settings"}
 
 
 def test_the_fields_of_an_oracle_are_named():

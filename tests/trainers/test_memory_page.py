@@ -25,6 +25,7 @@ def place(tmp_path, monkeypatch):
     images, labels = noise(12, 3)
     photographs(tmp_path / "week1", images, labels, ["cat", "dog"], count=12)
     photographs(tmp_path / "week2", images, labels - 2, ["ape"], count=12)
+    photographs(tmp_path / "week3", images, labels - 2, ["bee"], count=12)
     photographs(tmp_path / "held_out", images[::-1], labels[::-1], ["cat", "dog"], count=3)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(open_memory, "new_learner", lambda method, settings: MovedDGM(settings))
@@ -36,7 +37,7 @@ def place(tmp_path, monkeypatch):
 
 def test_every_command_of_the_page_works_in_its_order(place, capsys):
     lines = re.findall(r"^python -m trainers\.(.*)$", TEXT, re.M)
-    assert len(lines) == 9
+    assert len(lines) == 10
     lines += STREAMS  # a memory's folders are also a stream's
     for number, line in enumerate(lines):
         small = TINY if number == 0 or line.startswith("split_folder") else []
