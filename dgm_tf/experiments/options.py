@@ -187,7 +187,7 @@ class LearnOptions:
     """A memory and the images of the classes that it gets. Each field's `help` describes it."""
 
     memory: str = option(
-        "folder of the memory; the first command makes it and decides its settings",
+        "folder of the memory; the first command makes it, and later ones may change some settings",
         shown="DIR",
     )
     images: str = option(f"{IMAGES}; classes that the memory knows are left out", shown="DIR")
