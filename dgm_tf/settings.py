@@ -530,7 +530,7 @@ class AlignedSettings(MeRGANSettings):
 
 def later_names(kind: type[MethodSettings]) -> set[str]:
     """The names of a method's settings that a memory may change for later tasks."""
-    return {field.name for field in dataclasses.fields(kind) if field.metadata.get("later")}
+    return {field.name for field in dataclasses.fields(kind) if field.metadata["later"]}
 
 
 def setting_names(kind: type[MethodSettings]) -> set[str]:

@@ -38,7 +38,7 @@ def test_every_table_is_on_a_page():
 @pytest.mark.parametrize(
     "path",
     sorted((results.ROOT / "results").glob("*-*/*/seed*/settings.json")),
-    ids=lambda path: path.parts[-3],
+    ids=lambda path: "/".join(path.parts[-4:-2]),
 )
 def test_a_committed_run_has_the_settings_of_the_present_preset(path):
     """As far as both name them: some runs of joint training are older than today's names."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, memories, paths, printing, settings_file
+from dgm_tf import _checks, distribution, memories, paths, printing
 from dgm_tf.datasets import DEFAULT_SIZE
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
@@ -74,24 +74,19 @@ class OpenRun(Run):
     def _change_settings(self) -> None:
         """Sets those of the tasks to come: those of the last one, changed as this command says."""
         before = self.rows[-1].get(_SETTINGS, {}) if self.rows else {}
-        kind = type(self._made_with)
-        if unknown := sorted({*before} - later_names(kind)):
-            raise InputError(
-                f"the last task of {self.path} was learnt with settings that this release does "
-                f"not know, {_checks.listed(unknown)}: use the release that learnt it"
-            )
+        known = later_names(type(self._made_with))
+        _refuse_unknown(f"the last task of {self.path} was learnt", before, known)
         with reading_state():
             last = dataclasses.replace(self._made_with, **before)
         self.learner.settings = dataclasses.replace(last, **self._changes)
         then, now = last.as_json(), self.learner.settings.as_json()
         self._changed = [
-            f"{name} is {now[name]}, was {then[name]}" for name in now if now[name] != then[name]
+            f"{name} is {value}, was {then[name]}" for name, value in _other(now, then).items()
         ]
 
     def _own_settings(self) -> dict[str, Any]:
         """The settings that are not those that the memory was made with."""
-        made, now = self._made_with.as_json(), self.learner.settings.as_json()
-        return {name: value for name, value in now.items() if value != made[name]}
+        return _other(self.learner.settings.as_json(), self._made_with.as_json())
 
     def _greeting(self) -> str:
         stream, new = self.stream, self._last - len(self.rows)
@@ -155,9 +150,14 @@ class OpenRun(Run):
         return [label for label in self.learner.classes_seen if label not in measured]
 
 
+def _other(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """The items of a dictionary that another one does not have."""
+    return {name: value for name, value in here.items() if value != there.get(name)}
+
+
 def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The keys under which two dictionaries differ."""
-    return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+    return sorted({*_other(then, now), *_other(now, then)})
 
 
 def prepare(
@@ -246,20 +246,19 @@ def _of_memory(
     method, size = description["learner"].partition("-")[0], described["image_shape"][0]
     kept = _settings_of_memory(folder.path, method, description["settings"])
     settings = kept.as_json()
-    wanted = dict(overrides)
-    if "preset" in asked:
-        wanted = SettingsOptions(**{"method": method, **asked}).resolve(FOLDER, overrides).as_json()
-    elif "settings" in asked:
-        wanted = {**settings_file.read(asked["settings"]), **overrides}
-        wanted.pop(settings_file.PRESET, None)
+    chosen = SettingsOptions(**{"method": method, **asked})
+    if chosen.preset is not None:
+        wanted = chosen.resolve(FOLDER, overrides).as_json()
+    else:
+        wanted = {**chosen.in_file(overrides), **overrides}
     wanted = json.loads(json.dumps(wanted))  # tuples as the file has them
-    if "steps" in overrides and "epochs" not in overrides and "epochs" in settings:
-        wanted["epochs"] = 0  # which they replace, as in `SettingsOptions.resolve`
+    if "steps" in wanted and "epochs" in settings:
+        wanted.setdefault("epochs", 0)  # Steps count where epochs are 0.
     changes = {name: wanted.pop(name) for name in later_names(type(kept)) & {*wanted}}
     dataclasses.replace(kept, **changes)  # A value out of range is found now.
     there = {"method": method, "image_size": size}
     there |= {name: settings[name] for name in wanted if name in settings}
-    here = {"method": asked.get("method", method), "image_size": learn.image_size or size}
+    here = {"method": chosen.method, "image_size": learn.image_size or size}
     if differing := _checks.differences(there, {**here, **wanted}, [*there, *wanted]):
         raise InputError(
             f"the memory in {folder.path} has some settings for good, and "
@@ -273,13 +272,17 @@ def _settings_of_memory(path: Path, method: str, found: Mapping[str, Any]) -> An
     """The settings that a memory was made with; those that it is too old to have by default."""
     check_known(method, f"the memory in {path}")
     kind = METHODS[method].settings
-    if unknown := sorted({*found} - setting_names(kind)):
-        raise InputError(
-            f"{path} was made with settings that this release does not know, "
-            f"{_checks.listed(unknown)}: use the release that made it"
-        )
+    _refuse_unknown(f"{path} was made", found, setting_names(kind))
     with reading_state():
         return kind(**found)
+
+
+def _refuse_unknown(what: str, names: Iterable[str], known: set[str]) -> None:
+    if unknown := sorted({*names} - known):
+        raise InputError(
+            f"{what} with settings that this release does not know, {_checks.listed(unknown)}: use "
+            "the release that wrote it"
+        )
 
 
 def _check_tasks(stream: OpenStream, settings: Any) -> None:

@@ -252,6 +252,21 @@ class SettingsOptions:
         in_file = settings_file.read(self.settings) if self.settings is not None else {}
         return self.preset or in_file.get(settings_file.PRESET, PRESETS[0])
 
+    def in_file(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """What `settings` names, without the preset and without epochs that `overrides` replace.
+
+        Args:
+            overrides: values that win over these; steps without epochs replace epochs.
+
+        Raises:
+            InputError: `settings` cannot be read.
+        """
+        found = settings_file.read(self.settings) if self.settings is not None else {}
+        found.pop(settings_file.PRESET, None)
+        if "steps" in overrides and "epochs" not in overrides:
+            found.pop("epochs", None)
+        return found
+
     def resolve(self, dataset: str, overrides: Mapping[str, Any]) -> Any:
         """The method's settings.
 
@@ -270,10 +285,7 @@ class SettingsOptions:
                 f"{', '.join(foreign)} {'means' if one else 'mean'} nothing to "
                 f"--method={self.method}: leave {'it' if one else 'them'} out"
             )
-        chosen = settings_file.read(self.settings) if self.settings is not None else {}
-        chosen.pop(settings_file.PRESET, None)
-        if "steps" in overrides and "epochs" not in overrides:
-            chosen.pop("epochs", None)
+        chosen = self.in_file(overrides)
         if self.preset is not None and own <= set(chosen):
             raise InputError(
                 f"--preset means nothing next to {self.settings}, which names every setting: leave "

@@ -272,8 +272,12 @@ def test_a_setting_of_later_tasks_that_is_unknown_or_out_of_range_is_refused(mad
 def test_steps_replace_the_epochs_of_earlier_tasks(made, images):
     run = prepared(made, images / "week2", {}, {"epochs": 5})
     assert run._changes == {"epochs": 5}
-    run = prepared(made, images / "week2", {"settings": '{"epochs": 5}'}, {"steps": 9})
-    assert run._changes == {"epochs": 0, "steps": 9}
+    for asked, overrides in (
+        ({"settings": '{"epochs": 5}'}, {"steps": 9}),
+        ({"settings": '{"steps": 9}'}, {}),
+    ):
+        run = prepared(made, images / "week2", asked, overrides)
+        assert run._changes == {"epochs": 0, "steps": 9}
 
 
 # What is refused.
