@@ -65,7 +65,7 @@ _ROWS = {
         (name, "") for name in ("ewc", "dgr", "mergan_jtr", "mergan_ra")
     ],
     "**DGM**": [("dgm", "w")],
-    "replay of stored images, which take as many bytes": [("experience_replay", "")],
+    "replay of stored real images, in about as many bytes as DGM": [("experience_replay", "")],
     "joint training on all real images (upper bound)": [("joint", "")],
 }
 _NOT_RUN = "not run"

@@ -4,12 +4,18 @@ import contextlib
 import doctest
 import importlib
 import io
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.io
 
+from dgm_tf.datasets import load_data
 from dgm_tf.registry import METHODS
 from tests.site_hook import hook
 
@@ -105,3 +111,19 @@ def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path
         checker, options = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
         if wanted:
             assert checker.check_output(wanted, shown.getvalue(), options), shown.getvalue()
+
+
+def test_the_piece_of_svhn_is_cut_from_the_original_file(tmp_path, monkeypatch):
+    block = re.search(r"```sh\n(mkdir piece\n.*?END\n)", TEXTS["docs/how-to/data.md"], re.S)[1]
+    images = np.zeros([32, 32, 3, 10_002], np.uint8)
+    images[0, 0, 0] = np.arange(10_002) % 251
+    labels = (np.arange(10_002) % 10 + 1).astype(np.uint8)[:, None]
+    scipy.io.savemat(tmp_path / "test_32x32.mat", {"X": images, "y": labels})
+    programs = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    subprocess.run(["sh", "-e", "-c", block], cwd=tmp_path, check=True)
+    data = load_data("svhn_cropped", data_dir=tmp_path / "piece")
+    cut = [(data.train_images, data.train_labels), (data.test_images, data.test_labels)]
+    for (pixels, classes), first, end in zip(cut, (0, 8001), (8001, 10_000), strict=True):
+        assert np.array_equal(pixels[:, 0, 0, 0], np.arange(first, end) % 251)
+        assert np.array_equal(classes, (np.arange(first, end) + 1) % 10)

@@ -9,6 +9,7 @@ import pytest
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import open_memory, run
 from dgm_tf.reporting import page
+from dgm_tf.settings import DGMSettings, later_names
 from tests.class_folders import photographs
 from tests.tiny_run import MovedDGM
 from tests.trainers.test_memory import TINY, noise
@@ -33,6 +34,12 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "write_page", lambda *folders, **_: "report.html")
     monkeypatch.setattr(Oracle, "of", lambda stream: Oracle((16, 16, 3), 2))
     return tmp_path
+
+
+def test_the_page_names_the_settings_that_later_tasks_may_change():
+    named = re.search(r"Later ones may change (.*?):\n", TEXT, re.S)[1]
+    names = {*re.findall(r"`(\w+)`", named)} | {"learning_rate", "critic_learning_rate"}
+    assert "both learning rates" in named and names == later_names(DGMSettings)
 
 
 def test_every_command_of_the_page_works_in_its_order(place, capsys):
