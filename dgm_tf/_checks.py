@@ -108,6 +108,16 @@ def is_class_name(text: Any) -> bool:
     return is_line(text) and text != ""
 
 
+def class_names(names: Iterable[str]) -> None:
+    """Refuses names of classes that are no such line."""
+    for name in names:
+        if not is_class_name(name):
+            raise InputError(
+                f"expected names of classes that are one line of 1 to {LINE_LIMIT} characters; "
+                f"received {name!a:.100}"
+            )
+
+
 def name_of(text: str) -> str:
     """A typed text or a folder's name as the name of a class: one for what looks the same.
 

@@ -96,6 +96,9 @@ class ImageData:
                 f"training and test images of {self.name} must have one shape, "
                 f"got {self.train_images.shape[1:]} and {self.test_images.shape[1:]}"
             )
+        _checks.class_names(self.class_names)
+        names = tuple(map(_checks.name_of, self.class_names))
+        object.__setattr__(self, "class_names", names)
         if len(self.class_names) < 2:
             raise InputError(
                 f"{self.name} must have at least two classes, got {len(self.class_names)}"

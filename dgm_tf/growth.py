@@ -46,8 +46,3 @@ def widened_by_weights(
         raise ValueError(f"a layer's inputs cannot shrink, from {inputs} to {new_inputs}")
     free = new_inputs * units * taps - reserved
     return units + added_units(needed=initial_free - free, taps=taps, inputs=new_inputs)
-
-
-def widened_by_units(*, units: int, newly_reserved: int) -> int:
-    """Units of one layer of variant a after a task: as many more as were newly reserved."""
-    return units + newly_reserved

@@ -52,7 +52,7 @@ class OpenStream:
         seed: the learner's, for the record.
         together: all new classes are one task; else each is one.
         test_images: folder with a subfolder of test images per class; None for a part of `images`.
-        test_fraction: fraction of a class's images that is that part.
+        test_fraction: fraction of a class's images that is that part; None for a fifth.
         least: images of a class that a pass over its task has at least: fewer are repeated.
         follow_links: take links that lead out of a folder, too.
 
@@ -70,15 +70,21 @@ class OpenStream:
         seed: int,
         together: bool = False,
         test_images: str | pathlib.Path | None = None,
-        test_fraction: float = TEST_FRACTION,
+        test_fraction: float | None = None,
         least: int = 1,
         follow_links: bool = False,
     ) -> None:
         self._size = _checks.image_size(image_size)
-        self._fraction = _checks.fraction(test_fraction, "test_fraction", zero=False)
+        fraction = TEST_FRACTION if test_fraction is None else test_fraction
+        self._fraction = _checks.fraction(fraction, "test_fraction", zero=False)
         self.name, self.seed, self._together, self._least = name, seed, together, least
         found = folder_scan.parts(images, test_images, follow_links=follow_links)
         self._files, self._test_files, self._scanned = found.train, found.test, found.remarks
+        if test_fraction is not None and found.test is not None:
+            raise InputError(
+                "there is a folder of test images, so that --test_fraction means nothing: leave it "
+                "out"
+            )
         self._read: dict[str, ClassImages] = {}
         self.colours = colours or self._colours_of_all()
         self.image_shape = (self._size, self._size, 1 if self.colours == GREY else 3)

@@ -1,9 +1,10 @@
 """Data of a user's own as a task: arrays, a `tf.data.Dataset` or a folder of images."""
 
 import contextlib
+import itertools
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,22 +117,22 @@ def _joined(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
 def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
     """Names of the labels' classes by id, in ascending order of ids."""
     found = np.unique(labels).tolist()
-    for name in map(str, found):
-        if not _checks.is_class_name(name):
-            raise InputError(
-                f"expected names of classes that are one line of 1 to {_checks.LINE_LIMIT} "
-                f"characters; received {name!a:.100}"
-            )
+    _checks.class_names(map(str, found))
     if labels.dtype.kind == "U":
-        first = max(known, default=-1) + 1
-        classes = dict(enumerate(sorted(found, key=folder_scan.natural), start=first))
-    else:
-        classes = {label: str(label) for label in found}
+        free = (label for label in itertools.count(_next(known)) if label not in known)
+        return dict(zip(free, sorted(found, key=folder_scan.natural), strict=False))
+    classes = {label: str(label) for label in found}
     if min(classes) < 0 or max(classes) > LAST_CLASS:
         raise InputError(
             f"expected class ids from 0 to {LAST_CLASS}; received {min(classes)} to {max(classes)}"
         )
     return classes
+
+
+def _next(known: Collection[int]) -> int:
+    """The id above all known ones; where the last possible one is taken, the lowest free one."""
+    above = max(known, default=-1) + 1
+    return above if above <= LAST_CLASS else next(i for i in itertools.count() if i not in known)
 
 
 def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
@@ -140,7 +141,7 @@ def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
     if again:
         shown, first = [classes[label] for label in again], again[0]
         if classes[first] == str(first):
-            own = f"free ids, such as {max(*known, *classes) + 1}"
+            own = f"free ids, such as {_next({*known, *classes})}"
         else:
             own = f"names of their own, such as {classes[first] + ' 2'!r}"
         raise InputError(

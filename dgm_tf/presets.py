@@ -7,7 +7,8 @@ methods share). `buffer_bytes` is DGMw's memory after ten tasks of the data set:
 of the generator's parameters in results/runs.csv and a bit for each task's mask.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dgm_tf import _checks
@@ -305,11 +306,7 @@ def settings_for(
     names = setting_names(kind)
     if variant is not None:
         overrides["variant"] = variant
-    if foreign := sorted(set(overrides) - names):
-        raise InputError(
-            f"method {method} has no setting {' and no '.join(foreign)}; it has "
-            f"{', '.join(sorted(names))}"
-        )
+    _check_names(method, overrides)
     row = METHODS[method].preset.replace("dgm", f"dgm-{variant or 'w'}")
     if variant is not None and variant not in VARIANTS:
         raise InputError(f"variant must be w (weights) or a (units), not {variant!r}")
@@ -322,3 +319,29 @@ def settings_for(
     if "steps" in overrides:  # which the preset's passes would put aside
         chosen.pop("epochs", None)
     return kind(**{**chosen, **overrides})
+
+
+def changed(settings: Any, method: str, changes: Mapping[str, Any]) -> Any:
+    """Settings with some of them replaced; steps replace epochs, too.
+
+    Args:
+        settings: of the method.
+        method: one of `dgm_tf.registry.METHODS`.
+        changes: by name.
+
+    Raises:
+        InputError: a setting that the method does not have, or a value out of range.
+    """
+    _check_names(method, changes)
+    if "steps" in changes:
+        changes = {"epochs": 0, **changes}
+    return dataclasses.replace(settings, **changes)
+
+
+def _check_names(method: str, given: Iterable[str]) -> None:
+    names = setting_names(METHODS[method].settings)
+    if foreign := sorted(set(given) - names):
+        raise InputError(
+            f"method {method} has no setting {' and no '.join(foreign)}; it has "
+            f"{', '.join(sorted(names))}"
+        )

@@ -47,10 +47,13 @@ def read(source: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{source}: preset must be {' or '.join(PRESETS)}, not {content[PRESET]!r}"
         )
-    return {
-        name: float(value) if types.get(name) is float and type(value) is int else value
-        for name, value in content.items()
-    }
+    try:
+        return {
+            name: float(value) if types.get(name) is float and type(value) is int else value
+            for name, value in content.items()
+        }
+    except OverflowError as error:
+        raise InputError(f"{one_line(source, 100)} has a number that is too large") from error
 
 
 def _json(source: str | Path) -> dict[str, Any]:

@@ -395,3 +395,16 @@ def test_other_files_of_svhns_names_are_refused(content, tmp_path):
         scipy.io.savemat(tmp_path / "test_32x32.mat", content)
     with refused("test_32x32.mat", "is not one of SVHN's original files"):
         load_data("svhn_cropped", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cat\n", "", "a" * 1001])
+def test_a_name_of_a_class_that_no_file_could_hold_is_refused(name):
+    with refused("expected names of classes that are one line"):
+        from_arrays(**{**arrays(), "class_names": [name, "dog"]})
+
+
+def test_names_of_classes_that_look_the_same_are_the_same():
+    apart, whole = "a\u0308pfel", "\u00e4pfel"
+    assert from_arrays(**{**arrays(), "class_names": [apart, "dog"]}).class_names == (whole, "dog")
+    with refused(f"two classes called {whole!r}"):
+        from_arrays(**{**arrays(), "class_names": [apart, whole]})

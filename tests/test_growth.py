@@ -98,11 +98,6 @@ def test_no_task_finds_less_free_capacity_than_the_first(shares):
         assert free[0] >= first[0] and free[1] >= first[1]
 
 
-def test_a_layer_of_units_gets_back_what_was_reserved():
-    assert growth.widened_by_units(units=20, newly_reserved=7) == 27
-    assert growth.widened_by_units(units=20, newly_reserved=0) == 20
-
-
 @pytest.mark.parametrize("needed, expected", [(-5, 0), (0, 0), (1, 1), (12, 1), (13, 2)])
 def test_added_units_round_up(needed, expected):
     assert growth.added_units(needed=needed, taps=4, inputs=3) == expected

@@ -147,3 +147,8 @@ def test_a_file_of_another_kind_is_one_line_of_our_own(tmp_path, content, reason
     path.write_bytes(content)
     with refused(f"cannot read --settings={path}: {reason}"):
         parse(f"--settings={path}")
+
+
+def test_a_number_beyond_all_floats_is_one_line():
+    with refused("a number that is too large"):
+        settings_file.read('{"s_max": 1' + "0" * 400 + "}")

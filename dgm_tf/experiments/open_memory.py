@@ -16,7 +16,6 @@ from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
 from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, SettingsOptions
 from dgm_tf.experiments.run import Run
-from dgm_tf.image_folder import TEST_FRACTION
 from dgm_tf.open_stream import OpenStream
 from dgm_tf.registry import METHODS, check_known, new_learner, reading_state
 from dgm_tf.reporting import tensorboard
@@ -62,6 +61,9 @@ class OpenRun(Run):
     def _description(self) -> dict[str, Any]:
         """A memory that is there stays what it is: `prepare` has compared what was asked for."""
         return self._made or super()._description()
+
+    # The images of a finished task may be gone, so that none is learnt again.
+    _repeats_tasks = False
 
     def _restore(self) -> None:
         super()._restore()
@@ -179,6 +181,10 @@ def prepare(
         InputError: the memory was made with other settings that stay for good, or is no memory; or
             the images cannot be learnt.
     """
+    if options.distribute == "multiworker":
+        raise InputError(
+            "a memory is learnt by one process: give --distribute=mirrored for several devices"
+        )
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     memories.check_not_written(
@@ -196,10 +202,6 @@ def prepare(
     else:
         stream, method, settings = _of_new(learn, asked, overrides)
     place = distribution.start(options.distribute, replicas=options.replicas)
-    if place.processes > 1:
-        raise InputError(
-            "a memory is learnt by one process: give --distribute=mirrored for several devices"
-        )
     settings.check_replicas(place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings)
@@ -247,7 +249,7 @@ def _of_memory(
     kept = _settings_of_memory(folder.path, method, description["settings"])
     settings = kept.as_json()
     chosen = SettingsOptions(**{"method": method, **asked})
-    if chosen.preset is not None:
+    if chosen.names_preset():
         wanted = chosen.resolve(FOLDER, overrides).as_json()
     else:
         wanted = {**chosen.in_file(overrides), **overrides}
@@ -291,13 +293,12 @@ def _check_tasks(stream: OpenStream, settings: Any) -> None:
 
 
 def _stream(learn: LearnOptions, settings: Any, **own: Any) -> OpenStream:
-    fraction = TEST_FRACTION if learn.test_fraction is None else learn.test_fraction
     return OpenStream(
         learn.images,
         seed=settings.seed,
         together=learn.together,
         test_images=learn.test_images,
-        test_fraction=fraction,
+        test_fraction=learn.test_fraction,
         least=settings.least_images,
         follow_links=learn.follow_links,
         **own,

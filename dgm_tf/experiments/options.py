@@ -252,6 +252,11 @@ class SettingsOptions:
         in_file = settings_file.read(self.settings) if self.settings is not None else {}
         return self.preset or in_file.get(settings_file.PRESET, PRESETS[0])
 
+    def names_preset(self) -> bool:
+        """Whether the flag or `settings` asks for a preset."""
+        in_file = settings_file.read(self.settings) if self.settings is not None else {}
+        return self.preset is not None or settings_file.PRESET in in_file
+
     def in_file(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """What `settings` names, without the preset and without epochs that `overrides` replace.
 

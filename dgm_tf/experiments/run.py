@@ -105,6 +105,9 @@ class Run:
         Run(stream, dgm_tf.DGM(seed=1), RunOptions(run_dir="runs/mine")).run()
     """
 
+    # Whether a task whose checkpoint is lost is learnt again.
+    _repeats_tasks = True
+
     def __init__(
         self,
         stream: TaskStream,
@@ -161,7 +164,8 @@ class Run:
 
     def _restore(self) -> None:
         """Restores the folder's state."""
-        if (restored := self._folder.restore()) is not None:
+        restored = self._folder.restore(earlier=self._repeats_tasks)
+        if restored is not None:
             self.rows, meta, arrays = restored
             with reading_state(), self._crew.devices():
                 self.learner.load(meta, arrays)

@@ -510,9 +510,6 @@ class _MaskedConvolution(MaskedLayer):
             "padding": self.padding,
         }
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        super().build(input_shape)
-
     def _output_size(self, size: Any) -> Any:
         raise NotImplementedError
 
@@ -591,7 +588,8 @@ class MaskedConv2DTranspose(_MaskedConvolution):
         return (self.kernel_size, self.kernel_size, units, inputs)
 
     def _product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        if self.padding == "valid" and inputs.shape[1:3] == (1, 1):
+        whole = self.padding == "valid" and self.kernel_size >= self.strides
+        if whole and inputs.shape[1:3] == (1, 1):
             # One input pixel: the kernel is the whole output, and a matrix product is faster.
             flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
             outputs = tf.linalg.matmul(inputs[:, 0, 0, :], flat, transpose_b=True)

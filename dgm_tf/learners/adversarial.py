@@ -58,11 +58,13 @@ class AdversarialPhase(TwoNetworkPhase):
         self._replay = replay
         self._known = sum(generator.finished)  # classes of finished tasks
         self._adversarial = losses.ADVERSARIAL[settings.details.adversarial_loss]
+        annealed = settings.details.annealed_fraction * epochs
         self._annealing = {
             "steps_per_epoch": steps_per_epoch,
             "epochs": epochs,
             "s_max": settings.s_max,
-            "annealed_epochs": round(settings.details.annealed_fraction * epochs),
+            # One at least, where any are: at a steepness of s_max masks hardly move.
+            "annealed_epochs": max(1, round(annealed)) if annealed else 0,
         }
         # Eq. 5 is a mean over what is free, which growth keeps level, and so is its pull on one
         # weight; times the size it rises as the network grows.
@@ -144,7 +146,7 @@ class AdversarialPhase(TwoNetworkPhase):
         return logs | {"critic_loss": source, "penalty": penalty, "class_loss": classification}
 
     def _balanced(self, new_loss: tf.Tensor, logits: tf.Tensor, replayed: tf.Tensor) -> tf.Tensor:
-        """The loss of the task's classes and that of old ones: every class with the same weight."""
+        """The loss of the task's classes and that of old ones, weighted by their numbers."""
         weight = self._known / self.critic.classes
         return new_loss * (1.0 - weight) + weight * losses.class_loss(logits, replayed)
 
@@ -161,6 +163,8 @@ class AdversarialPhase(TwoNetworkPhase):
             return self.critic(given, training=True)[0]
 
         count = math.ceil(self._settings.penalty_fraction * images.shape[0])
+        if not count:
+            return tf.constant(0.0)
         mix = distribution.part_drawn(randomness.uniform, [count], self.step_seed(1))
         return self._adversarial.penalty(scores, images, fake, mix)
 

@@ -24,8 +24,8 @@ class ConsolidationImages:
         replay: generated images.
         known: number of classes learnt before the real images' classes.
         real_weight: weight of real images in the whole loss, 0 to 1.
-        own_weight: instead of that, their weight in the loss of their own classes, 0 to 1, so that
-            every class keeps its weight.
+        own_weight: instead of that, their weight in the loss of their own classes, 0 to 1, which
+            together keep theirs.
         margins: fraction of the generated images that get margins of real ones, 0 to 1; see
             `dgm_tf.augmentation.with_real_margins`.
     """
@@ -92,6 +92,10 @@ class ClassifierPhase(Phase):
         self._optimizer = new_adam(rate, self._variables)
         # XLA has no way of rotating images.
         self._step = self.jitted(self._update)
+
+    def run(self, batches: Any, **plan: Any) -> dict[str, list[float]]:
+        """As `Phase.run`; with one class, whose loss is 0 whatever it says, no step is taken."""
+        return super().run(batches, **plan) if self.classifier.classes > 1 else {}
 
     def networks(self) -> Mapping[str, Any]:
         return {"classifier": self.classifier}

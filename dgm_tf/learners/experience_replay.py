@@ -65,7 +65,8 @@ class ExperienceReplay(ClassifierLearner):
     The buffer has `buffer_bytes` for all classes together, the same number of images for each,
     chosen at random when their task ends; a class gives up images as others come. The classifier
     has the shape, the distortions, the initial weights and the number of steps of joint training's.
-    A step is on `batch_size` new images and 128 stored ones, in which every class weighs the same.
+    A step is on `batch_size` new images and 128 stored ones, in which new and old classes
+    weigh by their numbers.
 
     Real images of finished tasks are kept: the method says what generated images are worth next to
     real ones of the same size in bytes. It is not private.

@@ -3,7 +3,6 @@
 import abc
 import contextlib
 import copy
-import dataclasses
 import functools
 import logging
 import os
@@ -104,7 +103,7 @@ class Learner(ImageClassifier):
         if settings is None:
             settings = presets.settings_for(None, self.method, **changes)
         elif changes:
-            settings = dataclasses.replace(settings, **changes)
+            settings = presets.changed(settings, self.method, changes)
         self.settings = settings
         self._tasks: list[tuple[int, ...]] = []
         self._class_names: list[str] = []
@@ -441,7 +440,10 @@ class ClassifierLearner(Learner):
             InputError: a classifier of one's own cannot be made for the task. After the generator's
                 training this would come hours too late.
         """
-        self._tried = self._own_classifier(task) if self._has_own() else None
+        self._tried = None
+        if self._has_own():
+            _check_apart(self.settings, self.generates)  # They may have changed since.
+            self._tried = self._own_classifier(task)
         settings, classes = self.settings, len(task.classes)
         steps_per_epoch = task.steps_per_epoch(settings.batch_size)
         epochs = settings.passes(classes=classes, steps_per_epoch=steps_per_epoch)
@@ -625,8 +627,6 @@ class GeneratingLearner(ClassifierLearner):
     ) -> dict[str, list[float]]:
         """Trains a classifier on replayed images of all classes seen, `task`'s included.
 
-        Of one class only there is nothing to learn, and no step is taken.
-
         Args:
             classifier: changed in place.
             task: the newest one.
@@ -634,8 +634,6 @@ class GeneratingLearner(ClassifierLearner):
             images: the images and their weights; None for the real ones only.
             teacher: the classifier to distil from; see `ClassifierPhase`.
         """
-        if classifier.classes == 1:  # Its loss is 0, whatever it says: no step would change it.
-            return {}
         settings, number = self.settings, self.finished_tasks + 1
         steps = settings.consolidation_steps
         phase = ClassifierPhase(

@@ -38,8 +38,6 @@ class NumbersWatch(keras.callbacks.Callback):
             Diverged: one is no finite number, or has exploded, or the generator's images are all
                 alike, or the critic calls everything the newest class.
         """
-        if getattr(self.model, "played_back", False):
-            return
         logs = {name: float(value) for name, value in (logs or {}).items()}
         epochs = (self.params or {}).get("epochs") or 1
         if trouble := found_wrong(logs, past=epoch / epochs):

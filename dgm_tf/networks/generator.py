@@ -371,8 +371,7 @@ class Generator(KeptArrays, keras.Model):
             reserved = int(to_numpy(block.reserved).sum())
             if self.variant == "a":
                 # Nothing is missing where it was widened by more than growth asks for.
-                missing = max(0, self.initial_widths[layer] - (block.units - reserved))
-                widths.append(growth.widened_by_units(units=block.units, newly_reserved=missing))
+                widths.append(max(block.units, self.initial_widths[layer] + reserved))
                 continue
             widths.append(
                 growth.widened_by_weights(

@@ -146,8 +146,13 @@ class RunFolder:
         """
         check_writable(self.path, mib=self._mib_needed(tasks))
 
-    def restore(self) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]] | None:
+    def restore(
+        self, *, earlier: bool = True
+    ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]] | None:
         """The state after the last finished task with a whole checkpoint; brings the tables to it.
+
+        Args:
+            earlier: whether a checkpoint that is not whole is passed over for the one before.
 
         Returns:
             The rows of metrics.jsonl and the learner's dictionary and arrays; None without a
@@ -157,7 +162,7 @@ class RunFolder:
             InputError: no checkpoint is whole, the last one is not this run's, or there is none
                 and there are results.
         """
-        found = self._newest_whole()
+        found = self._newest_whole(earlier)
         if found is None:
             # Results are written after their checkpoint: where there is none, it was left out.
             if self._metrics.exists() and self._metrics.stat().st_size:
@@ -414,11 +419,12 @@ class RunFolder:
     def _checkpoints_to(self, task: int) -> dict[int, Path]:
         return {each: self._checkpoint(each) for each in range(1, task + 1)}
 
-    def _newest_whole(self) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+    def _newest_whole(self, earlier: bool) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
         """The last task with a whole checkpoint, and its content; None if there are none.
 
         Raises:
-            checkpoint.DamagedError: there are some, and none is whole.
+            checkpoint.DamagedError: there are some, and none is whole, or not the last one and no
+                `earlier` one will do.
             InputError: one is of another format.
         """
         first = None
@@ -426,6 +432,11 @@ class RunFolder:
             try:
                 meta, arrays = self._loaded(task)
             except checkpoint.DamagedError as error:
+                if not earlier:
+                    raise InputError(
+                        f"{error}. Nothing was changed. Restore the files of {self.path} from a "
+                        f"copy, or to give up {_task_name(task)} delete its folder in checkpoints"
+                    ) from error
                 first = first or error
                 continue
             if first is not None:

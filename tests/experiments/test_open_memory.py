@@ -22,7 +22,7 @@ from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.settings import LearnerSettings, setting
 from dgm_tf.storage.checkpoint import Every
 from tests.class_folders import write
-from tests.damages import flip_a_bit
+from tests.damages import DAMAGES, flip_a_bit
 from tests.refusals import refused
 from tests.run_content import content
 from tests.tiny_phases import BATCH, SETTINGS, TinyLearner
@@ -120,6 +120,39 @@ def test_of_many_records_those_of_the_next_audit_are_read(zoo, images, tmp_path,
     flip_a_bit(broken / "audit" / "task-04.safetensors")
     with refused("audit record", "task-04"):
         learn(broken, week, learner=Untaught)
+
+
+@pytest.mark.parametrize("damage", ["torn", "a bit flipped"])
+def test_a_damaged_memory_is_refused_untouched(zoo, tmp_path, damage):
+    """No task is learnt in place of a damaged one, whose images may be gone."""
+    copy, week = shutil.copytree(zoo, tmp_path / "zoo"), write(tmp_path / "week4", {"elk": 60})
+    newest = copy / "checkpoints" / "task-04"
+    DAMAGES[damage](newest)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with refused("Nothing was changed", "to give up task-04 delete its folder"):
+        learn(copy, week)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    shutil.rmtree(newest)
+    learn(copy, week)
+    assert [row["class_names"] for row in rows_of(copy)] == [["cat"], ["dog"], ["ape"], ["elk"]]
+
+
+def test_several_processes_are_refused_before_they_wait_for_each_other(made, images, monkeypatch):
+    monkeypatch.setattr(distribution, "start", lambda *args, **options: 1 / 0)
+    with refused("a memory is learnt by one process"):
+        open_memory.prepare(
+            LearnOptions(str(made), str(images / "week2")), {}, {},
+            RunOptions(distribute="multiworker"),
+        )  # fmt: skip
+
+
+def test_a_fraction_next_to_test_images_of_their_own_is_refused(tmp_path):
+    write(tmp_path / "split" / "train", {"cat": 20})
+    write(tmp_path / "split" / "test", {"cat": 8})
+    with refused("--test_fraction means nothing"):
+        OpenStream(
+            tmp_path / "split", name="zoo", image_size=16, colours=GREY, seed=0, test_fraction=0.1
+        )
 
 
 def test_tables_and_files_call_classes_by_their_names(zoo):
@@ -313,6 +346,7 @@ def test_later_commands_take_the_memorys_settings(made, images):
         ({}, {"seed": 1}, {}, "seed is 0 there, 1 here"),
         ({"settings": '{"s_max": 3}'}, {}, {}, "s_max is 10000.0 there, 3.0 here"),
         ({"preset": "paper"}, {}, {}, 'recipe is "tuned" there, "paper" here'),
+        ({"settings": '{"preset": "paper"}'}, {}, {}, 'recipe is "tuned" there, "paper" here'),
         ({"method": "ewc"}, {}, {}, 'method is "dgm" there, "ewc" here'),
         ({}, {"ewc_strength": 1.0}, {}, "ewc_strength is null there"),
         ({}, {}, {"image_size": 32}, "image_size is 16 there, 32 here"),

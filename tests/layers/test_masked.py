@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -431,3 +432,15 @@ def test_what_cannot_be_is_refused_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kernel_size, strides", [(2, 3), (3, 3), (4, 1)])
+def test_one_pixel_is_transposed_as_keras_does(kernel_size, strides):
+    layer = MaskedConv2DTranspose(5, kernel_size, strides=strides, padding="valid", variant="a")
+    inputs = tf.random.stateless_normal([2, 1, 1, 3], seed=[0, 1])
+    outputs = layer(inputs)
+    its = keras.layers.Conv2DTranspose(5, kernel_size, strides, "valid", use_bias=False)
+    its.build(inputs.shape)
+    its.kernel.assign(layer.kernel)
+    np.testing.assert_allclose(outputs, its(inputs), atol=1e-6)
+    assert outputs.shape == layer.compute_output_shape(inputs.shape)

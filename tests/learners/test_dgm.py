@@ -711,3 +711,26 @@ def test_a_task_makes_no_more_graphs_than_the_tasks_before(monkeypatch, changes)
     # The third task is the first with two finished ones.
     assert operations[3] == operations[2], operations
     assert operations[2][0] == operations[1][0] > 3, operations
+
+
+def test_masks_move_in_a_task_of_one_epoch():
+    _, task = first_task()
+    phase = adversarial_phase(tiny(batch_size=8), task)
+    signs = []
+    for batch in task.batches(8, epochs=1, seed=0):
+        take_step(phase, batch)
+        signs.append([each.numpy() >= 0 for each in phase.generator.embeddings()])
+    moved = [np.any(first != last) for first, last in zip(signs[0], signs[-1], strict=True)]
+    assert all(moved)
+
+
+def test_a_penalty_fraction_of_0_is_no_penalty():
+    _, task = first_task()
+    batch = next(iter(task.batches(32, epochs=1, seed=0)))
+    found = {
+        name: take_step(adversarial_phase(tiny(**{name: 0}), task), batch)
+        for name in ("penalty_fraction", "penalty_weight")
+    }
+    assert found["penalty_fraction"].pop("penalty") == 0
+    assert found["penalty_weight"].pop("penalty") > 0
+    assert found["penalty_fraction"] == found["penalty_weight"]

@@ -40,6 +40,26 @@ def test_a_preset_is_reached_from_the_class():
         dgm_tf.DGM.from_preset("digitz")
 
 
+def test_changes_of_settings_are_those_of_a_preset():
+    settings = settings_for("digits")
+    changed = DGM(settings, steps=2400).settings
+    assert changed == settings_for("digits", steps=2400) and changed.epochs == 0
+    assert DGM(settings, steps=2400, epochs=3).settings.epochs == 3
+    assert DGM(settings, sparsity=1.0).settings == settings_for("digits", sparsity=1.0)
+    with pytest.raises(InputError, match="method dgm has no setting stepz; it has augmentation"):
+        DGM(settings, stepz=3)
+
+
+@pytest.mark.parametrize("method", ["joint", "experience_replay"])
+def test_a_first_class_alone_takes_no_steps(method):
+    stream, counted = tiny_run.stream(), Counted()
+    learner = new_learner(method, settings_for(None, method, **SIZES, epochs=2), stream)
+    tasks = iter(stream)
+    assert learner.learn(next(tasks), callbacks=[counted]) == {} and counted.steps == 0
+    learner.learn(next(tasks), callbacks=[counted])
+    assert counted.steps > 0 and learner.classes_seen == (0, 1, 2)
+
+
 @pytest.mark.parametrize(
     "meta, message",
     [

@@ -1,5 +1,6 @@
 """A classifier of one's own: made, trained, saved, exported, and refused where it cannot be."""
 
+import dataclasses
 import json
 import random
 
@@ -316,6 +317,14 @@ def test_a_recipe_whose_critic_is_the_classifier_is_refused(changes):
         dgm_tf.DGM(classifier=with_dropout, **changes)
     with refused("consolidation_steps above 0"):
         dgm_tf.DGM.from_preset("mnist", preset="paper", classifier=with_dropout)
+
+
+@pytest.mark.parametrize("changes", [{"consolidation_start": "critic"}, {"consolidation_steps": 0}])
+def test_such_a_recipe_is_refused_before_a_later_task_too(changes):
+    model = MovedDGM(classifier=with_dropout)
+    model.settings = dataclasses.replace(model.settings, **changes)
+    with refused("consolidation_steps above 0", "new or previous"):
+        dgm_tf.DGM.learn_task(model, next(noise_stream().tasks()))
 
 
 def test_it_is_tried_before_the_generator_is_trained(monkeypatch):

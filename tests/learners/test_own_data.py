@@ -212,6 +212,15 @@ def test_a_class_is_learnt_once(labels, advice):
             pass
 
 
+def test_after_the_last_possible_id_the_lowest_free_one_follows():
+    known = {0: "0", LAST_CLASS: "far"}
+    with opened((IMAGES, NAMES), known=known) as task:
+        assert task.classes == (1, 2, 3)
+    with pytest.raises(InputError, match="free ids, such as 1$"):
+        with opened((IMAGES[:12], [0] * 12), known=known):
+            pass
+
+
 def test_names_that_look_the_same_are_the_same(tmp_path):
     apart, whole = "a\u0308pfel", "\u00e4pfel"
     with opened((IMAGES, [apart, whole] * 18)) as task:
