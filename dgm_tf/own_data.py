@@ -119,8 +119,7 @@ def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
     found = np.unique(labels).tolist()
     _checks.class_names(map(str, found))
     if labels.dtype.kind == "U":
-        free = (label for label in itertools.count(_next(known)) if label not in known)
-        return dict(zip(free, sorted(found, key=folder_scan.natural), strict=False))
+        return dict(zip(_free(known), sorted(found, key=folder_scan.natural), strict=False))
     classes = {label: str(label) for label in found}
     if min(classes) < 0 or max(classes) > LAST_CLASS:
         raise InputError(
@@ -129,10 +128,11 @@ def _named(labels: np.ndarray, known: Mapping[int, str]) -> dict[int, str]:
     return classes
 
 
-def _next(known: Collection[int]) -> int:
-    """The id above all known ones; where the last possible one is taken, the lowest free one."""
+def _free(known: Collection[int]) -> Iterator[int]:
+    """The ids above all known ones up to the last, then those below that are free."""
     above = max(known, default=-1) + 1
-    return above if above <= LAST_CLASS else next(i for i in itertools.count() if i not in known)
+    every = itertools.chain(range(above, LAST_CLASS + 1), range(above))
+    return (label for label in every if label not in known)
 
 
 def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
@@ -141,7 +141,7 @@ def _check_new(classes: Mapping[int, str], known: Mapping[int, str]) -> None:
     if again:
         shown, first = [classes[label] for label in again], again[0]
         if classes[first] == str(first):
-            own = f"free ids, such as {_next({*known, *classes})}"
+            own = f"free ids, such as {next(_free({*known, *classes}))}"
         else:
             own = f"names of their own, such as {classes[first] + ' 2'!r}"
         raise InputError(

@@ -216,6 +216,8 @@ def test_after_the_last_possible_id_the_lowest_free_one_follows():
     known = {0: "0", LAST_CLASS: "far"}
     with opened((IMAGES, NAMES), known=known) as task:
         assert task.classes == (1, 2, 3)
+    with opened((IMAGES, NAMES), known={0: "0", LAST_CLASS - 1: "near"}) as task:
+        assert task.classes == (LAST_CLASS, 1, 2)
     with pytest.raises(InputError, match="free ids, such as 1$"):
         with opened((IMAGES[:12], [0] * 12), known=known):
             pass
