@@ -44,6 +44,9 @@ class OpenRun(Run):
             task learnt.
     """
 
+    # The images of a finished task may be gone, so that none is learnt again.
+    _repeats_tasks = False
+
     def __init__(
         self,
         memory: str | Path,
@@ -61,9 +64,6 @@ class OpenRun(Run):
     def _description(self) -> dict[str, Any]:
         """A memory that is there stays what it is: `prepare` has compared what was asked for."""
         return self._made or super()._description()
-
-    # The images of a finished task may be gone, so that none is learnt again.
-    _repeats_tasks = False
 
     def _restore(self) -> None:
         super()._restore()

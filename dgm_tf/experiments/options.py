@@ -249,13 +249,11 @@ class SettingsOptions:
 
     def chosen_preset(self) -> str:
         """The preset's name: the flag's, else that of `settings`, else the first one."""
-        in_file = settings_file.read(self.settings) if self.settings is not None else {}
-        return self.preset or in_file.get(settings_file.PRESET, PRESETS[0])
+        return self.preset or self._read().get(settings_file.PRESET, PRESETS[0])
 
     def names_preset(self) -> bool:
         """Whether the flag or `settings` asks for a preset."""
-        in_file = settings_file.read(self.settings) if self.settings is not None else {}
-        return self.preset is not None or settings_file.PRESET in in_file
+        return self.preset is not None or settings_file.PRESET in self._read()
 
     def in_file(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """What `settings` names, without the preset and without epochs that `overrides` replace.
@@ -266,11 +264,14 @@ class SettingsOptions:
         Raises:
             InputError: `settings` cannot be read.
         """
-        found = settings_file.read(self.settings) if self.settings is not None else {}
+        found = self._read()
         found.pop(settings_file.PRESET, None)
         if "steps" in overrides and "epochs" not in overrides:
             found.pop("epochs", None)
         return found
+
+    def _read(self) -> dict[str, Any]:
+        return settings_file.read(self.settings) if self.settings is not None else {}
 
     def resolve(self, dataset: str, overrides: Mapping[str, Any]) -> Any:
         """The method's settings.
