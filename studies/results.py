@@ -49,7 +49,7 @@ _SHOWN = {
     "kept": "kept, MB",
     "minutes": "minutes",
 }
-_HEADER = ("method", "n", *_SHOWN.values(), "commit")
+_MEASURED = ("n", *_SHOWN.values(), "commit")
 
 # Of README.md's table.
 _DATASETS = {
@@ -130,19 +130,42 @@ def _best(rows: Sequence[Row], dataset: str, methods: Sequence[tuple[str, str]])
 
 
 def dataset_table(rows: Sequence[Row], dataset: str) -> str:
-    """Every measure of a data set's whole runs, without empty columns, and which are missing."""
-    lines, missing = [], []
-    for (method, variant), name in METHODS.items():
-        if runs := whole_runs(rows, dataset, method, variant):
-            cells = [_cell(measure, (run[measure] for run in runs)) for measure in _SHOWN]
-            commits = ", ".join(sorted({run["commit"][:7] for run in runs}))
-            lines.append([name, str(len(runs)), *cells, commits])
-        else:
-            missing.append(name)
-    used = [index for index in range(len(_HEADER)) if any(line[index] for line in lines)]
-    table = [[line[index] for index in used] for line in lines]
+    """Every measure of a data set's whole runs, and which are missing."""
+    found = _runs_of_methods(rows, dataset, tasks=10)
+    lines = [[METHODS[method], *_measured(runs)] for method, runs in found.items()]
+    missing = [name for method, name in METHODS.items() if method not in found]
     note = f"\n\nNot run yet: {', '.join(missing)}." if missing else ""
-    return markdown([_HEADER[index] for index in used], table) + note
+    return _without_empty_columns(["method", *_MEASURED], lines) + note
+
+
+def pairs_table(rows: Sequence[Row]) -> str:
+    """Every measure of the runs that learn two classes a task, all data sets in one table."""
+    lines = [
+        [name, METHODS[method], *_measured(runs)]
+        for dataset, name in _DATASETS.items()
+        for method, runs in _runs_of_methods(rows, dataset, tasks=5).items()
+    ]
+    return _without_empty_columns(["data set", "method", *_MEASURED], lines)
+
+
+def _runs_of_methods(
+    rows: Sequence[Row], dataset: str, *, tasks: int
+) -> dict[tuple[str, str], list[Row]]:
+    runs = {method: whole_runs(rows, dataset, *method, tasks=tasks) for method in METHODS}
+    return {method: each for method, each in runs.items() if each}
+
+
+def _measured(runs: Sequence[Row]) -> list[str]:
+    """The cells below `_MEASURED`."""
+    cells = [_cell(measure, (run[measure] for run in runs)) for measure in _SHOWN]
+    return [str(len(runs)), *cells, ", ".join(sorted({run["commit"][:7] for run in runs}))]
+
+
+def _without_empty_columns(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    used = [index for index in range(len(header)) if any(line[index] for line in lines)]
+    return markdown(
+        [header[index] for index in used], [[line[index] for index in used] for line in lines]
+    )
 
 
 def _cell(measure: str, values: Iterable[float | None]) -> str:
@@ -187,6 +210,7 @@ TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
         f"results of {dataset}": lambda rows, dataset=dataset: dataset_table(rows, dataset)
         for dataset in _DATASETS
     },
+    "two classes a task": pairs_table,
     "growth": growth_table,
     "numbers of the paper": lambda rows: paper_table(),
 }

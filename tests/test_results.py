@@ -88,6 +88,26 @@ def test_a_data_sets_table_has_its_present_rows_and_names_what_is_missing():
     assert set(found["DGMw"]["commit"].split(", ")) == {row["commit"][:7] for row in dgm}
 
 
+def test_the_table_of_two_classes_a_task_has_the_runs_of_five_tasks():
+    def row(dataset, tasks, a5, seed=0):
+        empty = dict.fromkeys(results.MEASURES)
+        return empty | {
+            "group": "defaults", "dataset": dataset, "tasks": tasks, "method": "dgm",
+            "variant": "w", "seed": seed, "A5": a5, "commit": "0123456789",
+        }  # fmt: skip
+
+    rows = [
+        row("mnist", 5, 98.0), row("mnist", 5, 97.0, seed=1), row("mnist", 10, 99.0),
+        row("cifar10", 5, 40.0),
+    ]  # fmt: skip
+    lines = [line.strip("| ").split(" | ") for line in results.pairs_table(rows).splitlines()]
+    assert lines[0] == ["data set", "method", "n", "A5", "commit"]
+    assert lines[2:] == [
+        ["MNIST", "DGMw", "2", "97.50 ± 0.71", "0123456"],
+        ["CIFAR-10", "DGMw", "1", "40.00", "0123456"],
+    ]
+
+
 def test_the_table_of_the_paper_says_which_measure_a_row_has():
     lines = [line.strip("| ").split(" | ") for line in results.paper_table().splitlines()]
     rows = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
