@@ -358,12 +358,9 @@ class Task:
             return to_float(images, size), labels
 
         # The second look at the store stands behind the prefetch: a batch that already waits in
-        # its buffer when the task is closed is not handed out either. TensorFlow must not add a
-        # buffer of its own behind it.
-        options = tf.data.Options()
-        options.experimental_optimization.inject_prefetch = False
-        options.experimental_optimization.map_parallelization = False
-        guarded = rows.map(load).prefetch(2).map(store.guard).with_options(options)
+        # its buffer when the task is closed is not handed out either. TensorFlow adds no buffer
+        # of its own behind it where nothing is tuned.
+        guarded = rows.map(load).prefetch(2).map(store.guard)
         return _TaskDataset(untuned(guarded), store)
 
     def close(self) -> None:

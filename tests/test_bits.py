@@ -4,6 +4,7 @@
 depend on the record is tested. A commit that records again says why, and what it measured.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -15,10 +16,12 @@ import tensorflow as tf
 
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.presets import settings_for
-from dgm_tf.registry import load_state, new_learner
+from dgm_tf.registry import METHODS, load_state, new_learner
+from dgm_tf.replay import to_levels
 from dgm_tf.runs import provenance
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import class_incremental
+from tests.reach import images_within
 
 RECORD = Path(__file__).with_name("bits.json")
 TASKS = (2, 2, 6)  # classes each; two are learnt
@@ -43,10 +46,13 @@ CASES = {
     "dgr": ("dgr", "digits", TINY_GAN),
     "mergan_jtr": ("mergan_jtr", "digits", TINY_GAN),
     "mergan_ra": ("mergan_ra", "digits", TINY_GAN),
+    "experience_replay": ("experience_replay", "digits", {**TINY, "buffer_bytes": 20_000}),
+    "nearest_mean": ("nearest_mean", "digits", {}),
 }
 # Paper's settings of DGM train one phase a task.
-ONE_PHASE = ("dgm-w paper", "joint")
-QUICK = ("dgm-w", "dgm-a")  # the others take minutes
+ONE_PHASE = ("dgm-w paper", "joint", "experience_replay")
+NO_STEPS = ("nearest_mean",)
+QUICK = ("dgm-w", "dgm-a", "experience_replay", "nearest_mean")  # the others take minutes
 
 
 def machine_class():
@@ -75,6 +81,7 @@ class Kept:
         self.by_steps[steps] = json.loads(json.dumps(meta)), arrays
 
 
+@functools.cache
 def learnt(case):
     """The states after two tasks, the learner, and the checkpoints inside the second task."""
     stream = new_stream()
@@ -125,17 +132,25 @@ def digests(states, learner, export_dir):
     return found
 
 
-@pytest.mark.parametrize(
+cases = pytest.mark.parametrize(
     "case",
     [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
 )
+
+
+def test_every_method_has_a_record():
+    assert {method for method, _, _ in CASES.values()} == set(METHODS)
+    assert json.loads(RECORD.read_text())["sha256"].keys() == CASES.keys()
+
+
+@cases
 def test_bits_are_as_they_were(case, tmp_path):
     states, learner, checkpoints = learnt(case)
     whole = states[-1]
     steps = sorted(checkpoints)
-    assert len(steps) > (6 if case in ONE_PHASE else 12)
+    assert case in NO_STEPS or len(steps) > (6 if case in ONE_PHASE else 12)
     # Inside the first phase, and inside the last one.
-    for step in (steps[3], steps[-3]):
+    for step in steps[3:4] + steps[-3:-2]:
         meta, arrays = resumed(case, states[0], checkpoints[step])
         assert meta == whole[0]
         assert digest(arrays) == digest(whole[1]), f"resumed at step {step}"
@@ -143,6 +158,24 @@ def test_bits_are_as_they_were(case, tmp_path):
     if record["machine"] != machine_class():
         pytest.skip("recorded on another machine class")
     assert digests(states, learner, tmp_path) == record["sha256"][case]
+
+
+@cases
+def test_a_private_method_holds_no_image_of_a_finished_task(case):
+    states, learner, _ = learnt(case)
+    images = np.concatenate(list(training_images()))
+    held = images_within(images, learner, states)
+    if METHODS[learner.method].private:
+        assert held == 0
+    elif case == "experience_replay":
+        assert held > 0  # the search would find some
+
+
+def training_images():
+    """Those of both tasks, uint8 [N, S, S, C], a task at a time."""
+    for task in new_stream().tasks(last=2):
+        for batch, _ in task.each_once():
+            yield to_levels(batch).numpy()
 
 
 def record(export_dir):

@@ -1,11 +1,13 @@
 """Files of the first format, that of 0.2.0, are read by every later version.
 
 The golden folders are a checkpoint of each type of array, a run of DGM on digits that ended inside
-its second task, and an export of its first. To write them again, when the format changes:
+its second task, an export of its first, and a saved learner of each method with what it said of
+some images. To write them again, when the format changes:
 
     python -m tests.test_golden
 """
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -21,10 +23,11 @@ from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
-from dgm_tf.registry import load_state, new_learner
+from dgm_tf.presets import settings_for
+from dgm_tf.registry import METHODS, load_state, new_learner
 from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import DGMSettings
+from dgm_tf.settings import VARIANTS, DGMSettings
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import class_incremental
@@ -41,6 +44,11 @@ ARRAYS = {
     "step": np.array(7, np.int64),
     "none": np.empty((0, 3), np.float32),
 }
+
+LEARNERS = {name: (name, {}) for name in METHODS if name != "dgm"} | {
+    f"dgm-{variant}": ("dgm", {"variant": variant}) for variant in VARIANTS
+}
+IMAGES = np.random.RandomState(0).randint(0, 256, [4, 16, 16, 1]).astype(np.uint8)
 
 
 class Reached(BaseException):
@@ -79,6 +87,39 @@ def make():
         _, meta, arrays = RunFolder(run).state_after(1)
         done = load_state(meta, arrays).export(Path(folder) / "export")
         shutil.copytree(done.path, GOLDEN / "export" / "1")
+    for name in LEARNERS:
+        save_learner(name)
+
+
+def save_learner(name):
+    """Saves a learner of the first task, and what it says and generates."""
+    method, changes = LEARNERS[name]
+    sizes = {
+        "epochs": 1, "consolidation_steps": 2, "critic_size": 2, "latent_dim": 12,
+        "generator_size": 2, "replay_buffer": 12, "fisher_samples": 16, "buffer_bytes": 4000,
+        "seed": 3,
+    }  # fmt: skip
+    known = {field.name for field in dataclasses.fields(METHODS[method].settings)}
+    taken = {key: value for key, value in sizes.items() if key in known}
+    stream = pairs_of_digits()
+    learner = new_learner(
+        method, settings_for("digits", method=method, **{**taken, **changes}), stream
+    )
+    for task in stream.tasks(last=1):
+        learner.learn(task)
+    learner.save(GOLDEN / "learners" / name)
+    np.savez(GOLDEN / "learners" / f"{name}.npz", **answers(learner))
+
+
+def pairs_of_digits():
+    return class_incremental("digits", classes_per_task=2)
+
+
+def answers(learner):
+    found = {"probabilities": learner.predict(IMAGES)}
+    if learner.generates:
+        found["images"] = learner.generate([0, 1, 1], seed=1)
+    return found
 
 
 @pytest.fixture
@@ -139,6 +180,16 @@ def test_an_export_is_loaded():
     memory = dgm_tf.load_exported(GOLDEN / "export")
     assert memory.classes_seen == (0,) and memory.audit().keys() == {1}
     assert_recorded(memory.generate)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_saved_learner_of_each_method_is_loaded(name):
+    learner = dgm_tf.load(GOLDEN / "learners" / name)
+    found = answers(learner)
+    with np.load(GOLDEN / "learners" / f"{name}.npz") as expected:
+        assert found.keys() == set(expected)
+        for key, value in found.items():
+            np.testing.assert_allclose(value, expected[key], atol=1e-4)
 
 
 if __name__ == "__main__":

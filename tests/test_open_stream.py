@@ -1,15 +1,19 @@
 """The stream of a memory: classes by the names of folders, images by their content."""
 
+import gc
 import hashlib
 import shutil
+import weakref
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dgm_tf import image_file
 from dgm_tf.image_file import GREY
 from dgm_tf.image_folder import ClassImages
 from dgm_tf.open_stream import OpenStream
+from dgm_tf.stream import TaskClosed
 from tests.class_folders import write
 from tests.refusals import refused
 
@@ -52,6 +56,20 @@ def test_known_names_are_passed_over_and_ids_follow_arrival(tmp_path):
     assert second.known == ["dog"] and second.class_names == ("cat", "dog", "ape", "bee")
     assert [task.classes for task in second.tasks(3)] == [(2,), (3,)] and len(second) == 4
     assert opened(tmp_path / "two", rows, together=True).tasks(3).__next__().classes == (2, 3)
+
+
+def test_a_tasks_images_are_gone_when_the_next_begins(tmp_path):
+    stream = opened(write(tmp_path, {"a": 10, "b": 20}))
+    tasks = stream.tasks()
+    first = next(tasks)
+    batches = first.batches(4, epochs=1, seed=0)
+    images = weakref.ref(stream._read["a"].images)
+    next(tasks)
+    assert not first.is_open
+    with pytest.raises(TaskClosed):
+        next(iter(batches))
+    gc.collect()
+    assert images() is None
 
 
 def test_the_held_out_part_follows_the_content_alone(tmp_path):

@@ -1,6 +1,8 @@
 """Seeds: the same use gives the same numbers, another use gives others."""
 
+import ast
 import doctest
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,15 @@ import tensorflow as tf
 from dgm_tf import randomness
 
 SEED = randomness.pair(3, "test")
+# What seeds are derived from: a run of any release is resumed by the same ones.
+USES = {
+    "adversarial", "block", "buffer", "calibration", "class", "class_order", "classifier",
+    "consolidation", "consolidation order", "consolidation replay", "convolution", "critic",
+    "experience replay", "fisher", "gan critic", "generate", "generator", "head", "joint",
+    "joint order", "kernel", "oracle", "oracle order", "order", "projection", "replay", "search",
+    "second", "source", "statistics", "stored images",
+}  # fmt: skip
+_TAKERS = ("derive", "pair", "key", "balanced_replay", "_initializer")
 
 
 def test_a_seed_is_a_function_of_the_runs_seed_and_its_use():
@@ -23,6 +34,17 @@ def test_seeds_are_the_same_in_every_process_and_release():
     # Neither Python's salted hash nor a change of the rule: a resumed run depends on them.
     assert randomness.derive(0, "critic", 3) == 1871461047
     assert randomness.pair(0, "critic", 3).numpy().tolist() == [1871461047, 1567430808]
+
+
+def test_no_string_that_a_seed_is_derived_from_has_changed():
+    texts = set()
+    for path in Path(randomness.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = getattr(node, "func", None)
+            if getattr(called, "attr", getattr(called, "id", None)) in _TAKERS:
+                values = [getattr(argument, "value", None) for argument in node.args]
+                texts |= {value for value in values if isinstance(value, str)}
+    assert texts == USES
 
 
 def test_a_pair_is_two_seeds():

@@ -16,6 +16,7 @@ import tensorflow as tf
 from dgm_tf import stream as stream_module
 from dgm_tf.datasets import ImageData
 from dgm_tf.stream import TaskClosed, class_incremental, to_float
+from tests.reach import reachable_images
 from tests.refusals import refused
 
 SIDE = 16
@@ -380,37 +381,17 @@ def test_the_memory_of_a_task_that_nobody_holds_is_given_back():
     assert not any(is_alive(handle) for handle in handles)
 
 
-def reachable_arrays(*roots):
-    """NumPy arrays and tensors of images that lead from `roots` along Python references.
-
-    Modules, classes and module globals are no roots: they hold what a test holds, not the task.
-    """
-    found, seen, waiting = [], set(), list(roots)
-    while waiting:
-        item = waiting.pop()
-        if id(item) in seen or isinstance(item, types.ModuleType | type | types.FrameType):
-            continue
-        seen.add(id(item))
-        if isinstance(item, dict) and "__builtins__" in item:
-            continue
-        holds_values = isinstance(item, np.ndarray | tf.Tensor) and not tf.is_symbolic_tensor(item)
-        if holds_values and len(item.shape) == 4:
-            found.append(item)
-        waiting.extend(gc.get_referents(item))
-    return found
-
-
 def test_the_search_for_arrays_looks_into_closures_and_captures():
     images = numbered_images([1, 2, 3])
     captured = tf.constant(images)
     dataset = tf.data.Dataset.range(3).map(lambda row: tf.gather(captured, row))
-    assert any(found is images for found in reachable_arrays(lambda: images))
-    assert any(found is captured for found in reachable_arrays(iter(dataset.take(2))))
+    assert any(found is images for found in reachable_images(lambda: images))
+    assert any(found is captured for found in reachable_images(iter(dataset.take(2))))
 
 
 def test_no_reference_leads_from_a_finished_task_to_images(finished):
     gc.collect()
-    assert not reachable_arrays(
+    assert not reachable_images(
         finished.task, finished.dataset, finished.derived, *vars(finished.iterators).values()
     )
 

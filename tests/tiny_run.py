@@ -24,18 +24,34 @@ class MovedDGM(DGM):
         self._gates, self._grows = gates, grows
 
     def learn_task(self, task, *, callbacks=()):
-        number = self.finished_tasks + 1
-        kept = self._generator
-        generator = kept.widen(kept.widths) if kept else self._first_generator(task.image_shape)
-        train(generator, seed=number)
+        history = super().learn_task(task, callbacks=callbacks)
+        if not self._grows:
+            self._generator = self._narrow
+        return history
+
+    def adversarial_phase(self, task, **budget):
+        phase = super().adversarial_phase(task, **budget)
+        return Moved(phase.generator, phase.critic, seed=self.finished_tasks + 1)
+
+    def train_classifier(self, generator, task, critic, callbacks=()):
+        return critic, {}
+
+    def _finished(self, generator, task):
+        self._narrow = finished = super()._finished(generator, task)
         if not self._gates:
-            kernel = generator.blocks[1].kernel
+            kernel = finished.blocks[1].kernel
             kernel.assign(np.nextafter(kernel.numpy(), np.float32(9)))
-        generator = generator.finish_task(len(task.classes))
-        if self._grows:
-            generator = generator.widen(generator.grown_widths())
-        self._generator = generator
-        self.task_learnt(task, self.new_critic(task.image_shape, len(self.classes_with(task))))
+        return finished
+
+
+class Moved:
+    """An adversarial phase that moves what training may move, at random."""
+
+    def __init__(self, generator, critic, *, seed):
+        self.generator, self.critic, self._seed = generator, critic, seed
+
+    def run(self, batches, **_):
+        train(self.generator, self._seed)
         return {}
 
 

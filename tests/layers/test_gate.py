@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from dgm_tf.layers import MaskedDense
+from dgm_tf.learners.phase import new_adam
 from tests.layers.layer_check import bits
 
 INPUTS, UNITS, STEPS = 6, 5, 4
@@ -27,8 +27,7 @@ def check_steps(variant: str, dtype: str, strategy: tf.distribute.Strategy) -> N
         layer.build((None, INPUTS))
         layer.embedding.assign(random.normal(size=layer.embedding.shape))
         layer = layer.finish_task()
-        optimizer = keras.optimizers.Adam(0.1)
-        optimizer.build([layer.kernel])
+        optimizer = new_adam(0.1, [layer.kernel])
     reserved = np.broadcast_to(layer.reserved_weights(), layer.kernel.shape)
     before = layer.kernel.numpy()
     inputs = tf.constant(random.normal(size=[8, INPUTS]), tf.float32)

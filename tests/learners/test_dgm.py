@@ -12,7 +12,7 @@ import pytest
 from tensorflow.python.framework import func_graph
 
 from dgm_tf import losses
-from dgm_tf.errors import InputError
+from dgm_tf.errors import InputError, MemoryChanged
 from dgm_tf.layers import MaskedLayer
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ClassifierPhase
@@ -21,6 +21,7 @@ from dgm_tf.networks import drawing
 from dgm_tf.registry import load_state
 from dgm_tf.settings import RECIPES, Recipe
 from dgm_tf.stream import TaskClosed, class_incremental
+from tests import tiny_run
 from tests.layers.layer_check import bits
 from tests.tiny_phases import BrokenOff, take_step
 
@@ -319,6 +320,18 @@ def test_gated_weights_keep_every_bit_through_a_whole_task(run):
         assert sum(frozen.sum() for frozen in row.frozen) > 0
         moved = [np.mean((b != a)[~f]) for f, (b, a) in zip(row.frozen, row.kernels, strict=True)]
         assert min(moved) > 0.5
+
+
+def test_a_reserved_weight_that_moves_ends_the_task_and_nothing_is_lost(monkeypatch):
+    learner = tiny_run.MovedDGM()
+    for task in tiny_run.stream().tasks(last=1):
+        learner.learn(task)
+    before = learner.state()
+    monkeypatch.setattr(MaskedLayer, "gate", lambda self, gradient, below=None: gradient)
+    (task,) = itertools.islice(tiny_run.stream().tasks(start=2), 1)
+    with pytest.raises(MemoryChanged, match="reserved weights of block_1"):
+        learner.learn(task)
+    assert_same_state(learner.state(), before)
 
 
 def test_every_task_finds_the_free_capacity_of_the_first(run):

@@ -166,8 +166,6 @@ def test_a_mean_of_a_prime_number_of_images_is_of_each_once():
 
 # Both.
 
-# Both.
-
 
 @methods
 def test_a_saved_learner_predicts_and_learns_on_the_same(method, tmp_path):

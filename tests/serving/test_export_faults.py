@@ -94,8 +94,7 @@ def test_what_tensorflow_cannot_write_is_said_in_one_line(
 def test_files_that_may_not_grow_end_an_export_with_one_line(memory, name, limit):
     """The description's, the variables', the graph's: TensorFlow meets a limit of the system."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    sizes = {path: len(content) for path, content in files(name / "1").items()}
-    assert sorted(size > limit for size in sizes.values()) != [False] * 5
+    assert any(len(content) > limit for content in files(name / "1").values())
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         refused(memory, name, "File too large")
