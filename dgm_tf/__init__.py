@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the same names again, for editors and type checkers
     from dgm_tf.datasets import from_arrays as from_arrays
     from dgm_tf.datasets import load_data as load_data
     from dgm_tf.distribution import distributed as distributed
+    from dgm_tf.errors import Diverged as Diverged
     from dgm_tf.errors import InputError as InputError
     from dgm_tf.image_folder import from_folder as from_folder
     from dgm_tf.layers import MaskedConv2D as MaskedConv2D
@@ -55,6 +56,7 @@ _HOMES = {
     "DGM": "dgm_tf.learners.dgm",
     "DGMSettings": "dgm_tf.settings",
     "DGR": "dgm_tf.learners.dgr",
+    "Diverged": "dgm_tf.errors",
     "EWC": "dgm_tf.learners.ewc",
     "ExperienceReplay": "dgm_tf.learners.experience_replay",
     "ExportedModel": "dgm_tf.serving.loading",

@@ -16,7 +16,7 @@ import pathlib
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -217,7 +217,7 @@ def from_arrays(
     *,
     test_images: ArrayLike,
     test_labels: ArrayLike,
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | Mapping[int, str] | None = None,
     name: str = "arrays",
 ) -> ImageData:
     """Takes images that are in memory, without a copy.
@@ -230,7 +230,7 @@ def from_arrays(
         labels: integers [N] or [N, 1], class ids from 0.
         test_images: as `images`.
         test_labels: as `labels`.
-        class_names: names by class id; None names each class by its id.
+        class_names: names by class id, a list or a dictionary; None names each class by its id.
         name: short name of the data.
 
     Returns:
@@ -256,11 +256,24 @@ def from_arrays(
         # An id far beyond the number of images is an error that `ImageData` reports; a list of
         # that many names must not be built for it.
         class_names = range(min(highest, train[1].size) + 1)
+    if isinstance(class_names, Mapping):
+        class_names = _by_id(class_names)
+    elif isinstance(class_names, str):
+        raise InputError(f"class_names must be a list of names, not the text {class_names!r}")
     names = tuple(str(text) for text in class_names)
     source = counted("arrays", train[1], test[1])
     sides = train[0].shape[1:3]
     size = sizes.default_side(*sides) if len(sides) == 2 else DEFAULT_SIZE
     return ImageData(name, *train, *test, names, source, size)
+
+
+def _by_id(names: Mapping[Any, Any]) -> list[Any]:
+    if set(names) != set(range(len(names))):
+        raise InputError(
+            "class_names by class id must have a name for each id from 0; received the ids "
+            f"{_checks.listed(map(str, names))}"
+        )
+    return [names[label] for label in range(len(names))]
 
 
 def _as_array(values: ArrayLike, name: str) -> np.ndarray:

@@ -24,11 +24,20 @@ class InputError(ValueError):
 class Diverged(InputError):
     """Training went wrong: a loss is no finite number, an image generator collapsed, or the like.
 
-    The last good state is still in the run's folder.
+    A learner is as it was before the task, and a run's folder has the last good state.
 
     Attributes:
         what: what went wrong.
         where: the epoch and the phase; the same however early in the epoch it was noticed.
+
+    Example:
+        ```python
+        model = dgm_tf.DGM.from_preset("digits", epochs=1, critic_learning_rate=1e20)
+        try:
+            model.learn(next(dgm_tf.class_incremental("digits").tasks()))
+        except dgm_tf.Diverged as error:
+            print(error.what, error.where)
+        ```
     """
 
     def __init__(self, what: str, where: str) -> None:

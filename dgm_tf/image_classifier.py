@@ -62,6 +62,19 @@ class ImageClassifier(abc.ABC):
         Raises:
             InputError: they cannot be used, or nothing has been learnt.
         """
+        while True:
+            before = self.__dict__
+            try:
+                found = self._predicted(images)
+            except Exception:
+                if self.__dict__ is before:
+                    raise
+                continue
+            # Another thread may have learnt a task: one that ends gives the learner a new one.
+            if self.__dict__ is before:
+                return found
+
+    def _predicted(self, images: Any) -> np.ndarray:
         pixels, size = self._taken(images), self.image_shape[0]
         parts = [
             np.asarray(self.probabilities(to_float(pixels[first : first + _CHUNK], size).numpy()))
@@ -94,7 +107,7 @@ class ImageClassifier(abc.ABC):
         Raises:
             InputError: images or labels cannot be used, or are of classes not learnt.
         """
-        if labels is None and isinstance(images, tuple) and len(images) == 2:
+        if labels is None and inputs.is_pair(images):
             images, labels = images
         if labels is not None:
             batches = [(self._taken(images), labels)]
@@ -104,7 +117,7 @@ class ImageClassifier(abc.ABC):
 
     def _taken(self, images: Any) -> np.ndarray:
         """Images as one array, which those of different sizes are resized for."""
-        if not inputs.differ_in_size(images):
+        if not inputs.are_unlike(images):
             return inputs.images(images, self.image_shape)
         each = [inputs.images(image, self.image_shape) for image in images]
         return np.concatenate([to_float(pixels, self.image_shape[0]).numpy() for pixels in each])

@@ -7,6 +7,7 @@ some shapes end the process. Nothing comes to them but through here.
 import itertools
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -52,17 +53,32 @@ def images(given: Any, image_shape: Sequence[int]) -> np.ndarray:
     return image_file.in_colours(pixels, channels)
 
 
-def differ_in_size(given: Any) -> bool:
-    """Whether this is a list of single images, arrays or pictures, of different sizes."""
+def are_unlike(given: Any) -> bool:
+    """Whether this is a list of single images that form no array.
+
+    They are arrays, tensors or pictures, and differ in size, channels, type of numbers or kind.
+    """
     if not isinstance(given, list | tuple):
         return False
     if not all(_is_picture(each) or _is_single(each) for each in given):
         return False
-    return len({each.size[::-1] if _is_picture(each) else each.shape[:2] for each in given}) > 1
+    kinds = {
+        ("picture", *each.size) if _is_picture(each) else (str(each.dtype), *each.shape)
+        for each in given
+    }
+    return len(kinds) > 1
 
 
 def _is_single(given: Any) -> bool:
-    return isinstance(given, np.ndarray) and given.ndim in (2, 3)
+    is_array = hasattr(given, "__array__") and hasattr(given, "dtype")
+    return is_array and len(getattr(given, "shape", ())) in (2, 3)
+
+
+def is_pair(given: Any) -> bool:
+    """Whether this is images and their labels, and no data set of two such pairs."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        return False
+    return isinstance(given, tuple) or not all(isinstance(each, tuple | list) for each in given)
 
 
 def training_images(given: Any) -> np.ndarray:
@@ -204,6 +220,9 @@ def _pair(element: Any) -> tuple[np.ndarray, np.ndarray, bool]:
         raise _no_pairs(element)
     pixels, label = (_array(part, "pairs of images and labels") for part in element)
     single = label.ndim == 0 or pixels.ndim == 2
+    if pixels.ndim == 3 and label.ndim == 1 and len(label) not in (1, len(pixels)):
+        received = f"an image of shape {pixels.shape} with a label of shape {label.shape}"
+        raise _refusal("a label for each image", received, "of a one-hot label take its argmax()")
     if label.shape == (1,) and pixels.ndim == 3:  # as Keras' CIFAR has its labels
         single = pixels.shape[0] != 1
     return pixels, label, single
@@ -240,6 +259,12 @@ def _pixels(found: np.ndarray, wanted: str, *, one: bool) -> np.ndarray:
             raise _refusal(wanted, f"{_described(found)} with values that are not finite", "")
         received = f"{_described(found)} with values from {low:.6g} to {high:.6g}"
         raise _refusal(wanted, received, "pixels / 127.5 - 1 brings 0 to 255 there")
+    if low == 0 < high:  # Levels from 0 to 255, brought to [-1, 1], have no exact 0.
+        warnings.warn(
+            f"the floats {_described(found)} have values from 0 to {high:.6g}, and are taken as "
+            "values in [-1, 1]; pixels * 2 - 1 brings 0 to 1 there",
+            stacklevel=4,
+        )
     return pixels.astype(np.float32, copy=False)
 
 

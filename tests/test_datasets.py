@@ -57,6 +57,11 @@ def test_arrays_without_channels_and_labels_in_a_column_are_understood():
     assert data.class_names == ("0", "1", "2")
 
 
+def test_names_may_be_a_dictionary_by_id():
+    data = from_arrays(**{**arrays(), "class_names": {1: "dog", 0: "cat"}})
+    assert data.class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("changed", "texts"),
     [
@@ -79,6 +84,8 @@ def test_arrays_without_channels_and_labels_in_a_column_are_understood():
         ({"labels": np.array([0, 2] * 4)}, ["every class needs training images", "class 1 (1)"]),
         ({"test_labels": np.zeros(8, int)}, ["every class needs test images", "class 1 (1)"]),
         ({"class_names": ["a"]}, ["at least two classes, got 1"]),
+        ({"class_names": "ab"}, ["a list of names", "'ab'"]),
+        ({"class_names": {1: "a", 2: "b"}}, ["each id from 0", "1, 2"]),
         ({"class_names": ["a", "b", "c"]}, ["none of class 2 (c)"]),
     ],
 )

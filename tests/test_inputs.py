@@ -292,3 +292,51 @@ def test_images_of_different_sizes_are_predicted_as_each_alone():
     np.testing.assert_array_equal(model.predict(given), alone)
     found = model.classify(given)
     assert model.evaluate(given, found).average_accuracy == 1
+
+
+BLACK = np.zeros([SIDE, SIDE], np.uint8)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [pixels(9, 9, 3), pixels(9, 9)],
+        [pixels(9, 9, 1), pixels(9, 9)],
+        [Image.fromarray(pixels(9, 9)), pixels(9, 9)],
+        [BLACK, -np.ones([SIDE, SIDE], np.float32)],
+        [tf.constant(pixels(9, 9, 3)), tf.constant(pixels(8, 9, 3))],
+    ],
+    ids=["colours", "axes", "picture", "floats", "tensors"],
+)
+def test_images_of_different_kinds_are_predicted_as_each_alone(given):
+    model = dgm_tf.NearestMean()
+    model.learn((pixels(4, SIDE, SIDE, 3), [0, 0, 1, 1]), verbose=0)
+    alone = np.concatenate([model.predict(each) for each in given])
+    np.testing.assert_allclose(model.predict(given), alone, atol=1e-6)
+
+
+def test_floats_from_0_to_1_are_said(recwarn):
+    pictures = pixels(4, SIDE, SIDE, 1)
+    pictures[:, 0] = 0
+    model = dgm_tf.NearestMean()
+    model.learn((pictures / 127.5 - 1, [0, 0, 1, 1]), verbose=0)
+    model.predict(pictures[:1] / 127.5 - 1)
+    assert not recwarn.list
+    for use in (model.predict, inputs.training_images):
+        with pytest.warns(UserWarning, match=r"values from 0 to .* pixels \* 2 - 1 brings 0 to 1"):
+            use(pictures / np.float32(255))
+
+
+def test_a_one_hot_label_of_a_single_image_is_said():
+    data = tf.data.Dataset.from_tensor_slices((pixels(6, 8, 8, 1), np.eye(6)))
+    with pytest.raises(InputError, match=r"an image of shape \(8, 8, 1\) .* argmax"):
+        list(inputs.labelled_batches(data))
+
+
+def test_a_pair_may_be_a_list():
+    model = dgm_tf.NearestMean()
+    images, labels = pixels(4, SIDE, SIDE, 1), [0, 0, 1, 1]
+    model.learn([images, labels], verbose=0)
+    expected = model.evaluate((images, labels))
+    assert model.evaluate([images, labels]) == expected
+    assert model.evaluate([(images[:2], labels[:2]), (images[2:], labels[2:])]) == expected

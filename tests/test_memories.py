@@ -90,7 +90,7 @@ def test_images_that_differ_on_another_machine_are_explained(capsys):
 def test_a_further_class_is_learnt_from_it_and_saved_elsewhere(place):
     model = dgm_tf.load(NAME)
     before = model.generate([3] * 4, seed=5)
-    sizes = {"epochs": 1, "consolidation_steps": 2, "replay_buffer": 128}
+    sizes = {"epochs": 1, "consolidation_steps": 2}
     model.settings = dataclasses.replace(model.settings, **sizes)
     crosses = np.zeros([40, 16, 16, 1], np.uint8)
     crosses[:, 7:9] = crosses[:, :, 7:9] = 255

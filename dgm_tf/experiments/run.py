@@ -21,7 +21,6 @@ from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, RunOptions, Stream
 from dgm_tf.experiments.summary import task_summary
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
-from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.progress import TaskProgress
 from dgm_tf.registry import new_learner, reading_state
 from dgm_tf.reporting import page, tables, tensorboard
@@ -219,7 +218,7 @@ class Run:
         verbosity = self.options.verbosity
         live = False if verbosity == QUIET else None
         progress = TaskProgress(title, live=live, epoch_lines=verbosity == EPOCHS)
-        callbacks = [progress, *([log] if log else []), checkpoint, NumbersWatch()]
+        callbacks = [progress, *([log] if log else []), checkpoint]
         try:
             with progress, self._crew.learning(task, self.learner, found):
                 history = self.learner.learn(task, callbacks=callbacks, verbose=0)

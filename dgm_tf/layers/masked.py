@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import randomness
+from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.layers import masks
 from dgm_tf.layers.kept_arrays import KeptArrays
@@ -70,9 +70,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if variant not in VARIANTS:
             raise InputError(f"variant must be 'w' (weights) or 'a' (units), not {variant!r}")
-        if int(units) < 1:
-            raise InputError(f"units must be a positive number, not {units!r}")
-        self.units = int(units)
+        self.units = _checks.integer(units, "units", low=1)
         self.variant = variant
         self.activation = keras.activations.get(activation)
         self.normalize = normalize
@@ -153,15 +151,20 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
 
         Args:
             inputs: float32 [..., inputs]; for a finished task [..., inputs then].
-            scale: steepness s of the soft mask (Eq. 2); None applies the binary mask.
-            soft_mask: what `mask` has given for a scale, where that is at hand.
+            scale: steepness s of the soft mask (Eq. 2); None applies the binary mask, which has
+                no gradient.
+            soft_mask: what `mask` has given for a scale, where that is at hand. Without it reserved
+                weights have no gradient; with it `gate` takes that away.
             task: a finished task, from 1; None for the one being learnt.
             training: use batch statistics in the normalisation.
         """
         if task is not None:
             return self.recall(inputs, task)
         inputs = tf.cast(inputs, self.compute_dtype)
-        kernel = tf.cast(self.kernel, self.compute_dtype)
+        kernel = tf.convert_to_tensor(self.kernel)
+        if soft_mask is None:  # Else the caller gates, who knows what the layer below reserves.
+            kernel = tf.where(self.reserved_weights(), tf.stop_gradient(kernel), kernel)
+        kernel = tf.cast(kernel, self.compute_dtype)
         mask = self.mask(scale) if soft_mask is None else soft_mask
         mask = tf.cast(mask, self.compute_dtype)
         if self.variant == "w":
@@ -245,10 +248,10 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         return outputs
 
     def _widths_of(self, task: int) -> tuple[int, int]:
-        if not 1 <= task <= len(self.finished):
+        if not (isinstance(task, int | np.integer) and 1 <= task <= len(self.finished)):
             raise InputError(
                 f"task must be one of the {len(self.finished)} finished tasks, counted from 1, "
-                f"not {task}"
+                f"not {task!r}"
             )
         return self.finished[task - 1]
 
@@ -371,6 +374,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
 
     def finish_task(self) -> "MaskedLayer":
         """A new layer in which the present task is finished and a fresh one can be learnt."""
+        self._check_built()
         return self._successor(self.inputs, self.units, finish=True)
 
     def widen(self, *, inputs: int | None = None, units: int | None = None) -> "MaskedLayer":
@@ -383,6 +387,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         Raises:
             InputError: narrower than the present layer.
         """
+        self._check_built()
         inputs, units = inputs or self.inputs, units or self.units
         if inputs < self.inputs or units < self.units:
             raise InputError(
@@ -390,6 +395,10 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
                 f"asked for {inputs} and {units}"
             )
         return self._successor(inputs, units, finish=False)
+
+    def _check_built(self) -> None:
+        if not self.built:
+            raise InputError("the layer has no weights yet: call it or build it first")
 
     def _successor(self, inputs: int, units: int, *, finish: bool) -> "MaskedLayer":
         config = self.get_config()

@@ -6,7 +6,7 @@ import copy
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,15 @@ from dgm_tf.evaluation import memory_audit
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.learners import described
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
+from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.networks import Critic, OwnClassifier
-from dgm_tf.networks.own_classifier import MakeClassifier
+from dgm_tf.networks.own_classifier import MakeClassifier, check_maker
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.own_data import LAST_CLASS, task_of
 from dgm_tf.registry import METHODS
 from dgm_tf.replay import BalancedReplay, Memory
 from dgm_tf.runs import provenance
-from dgm_tf.settings import LearnerSettings, MethodSettings
+from dgm_tf.settings import LearnerSettings, MethodSettings, later_names
 from dgm_tf.stream import Task, untuned
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,6 @@ class Learner(ImageClassifier):
 
     Attributes:
         method: its name in `dgm_tf.registry`.
-        settings: its `MethodSettings`, which a run records.
         generates: whether it has a generator, to be audited and measured.
         takes_classifier: whether `classifier=` may give it a classifier of yours.
         origin: the `settings.json` of the run that it was loaded from, if it was.
@@ -88,7 +88,6 @@ class Learner(ImageClassifier):
     """
 
     method: str
-    settings: Any
     generates = False
     takes_classifier = False
     origin: Mapping[str, Any] | None = None
@@ -100,13 +99,39 @@ class Learner(ImageClassifier):
 
     def __init__(self, settings: MethodSettings | None = None, **changes: Any):
         changes = arguments.given(changes)
+        _check_kind(settings, self.method)
         if settings is None:
             settings = presets.settings_for(None, self.method, **changes)
         elif changes:
             settings = presets.changed(settings, self.method, changes)
-        self.settings = settings
         self._tasks: list[tuple[int, ...]] = []
         self._class_names: list[str] = []
+        self._settings = settings
+
+    @property
+    def settings(self) -> Any:
+        """Its `MethodSettings`, which a run records.
+
+        Between tasks they may be replaced by others that differ in what a later task may change.
+        """
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: MethodSettings) -> None:
+        _check_kind(settings, self.method)
+        if self._tasks:
+            then, now = self._settings.as_json(), settings.as_json()
+            fixed = {name for name in now if now[name] != then[name]} - later_names(type(settings))
+            if fixed:
+                raise InputError(
+                    f"{_checks.listed(sorted(fixed))} cannot change once a task has been learnt: "
+                    "make a new learner"
+                )
+        self._settings = settings
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Learner":
+        """Returns a copy that learns apart: what was learnt is replaced, not changed in place."""
+        return copy.copy(self)
 
     @classmethod
     def from_preset(cls, dataset: str, *, preset: str = "tuned", **changes: Any) -> Any:
@@ -152,7 +177,7 @@ class Learner(ImageClassifier):
         return len(self._tasks)
 
     def learn(
-        self, data: Any, *, callbacks: Sequence[Any] = (), verbose: str | int = "auto"
+        self, data: Any, *, callbacks: Sequence[Any] | Any = (), verbose: str | int = "auto"
     ) -> dict[str, list[float]]:
         """Learns new classes, as one task.
 
@@ -166,7 +191,8 @@ class Learner(ImageClassifier):
                   texts, whose classes get the next free ids;
                 - a `tf.data.Dataset` of such pairs, with batches or single images;
                 - the path of a folder with a subfolder of images for each class.
-            callbacks: Keras callbacks of all training phases.
+            callbacks: Keras callbacks of all training phases, or one. A phase compiles no model, so
+                that those that set its rate or save it do not work.
             verbose: 0 shows nothing, 1 a live line, 2 a line per epoch; "auto" is 1 on a terminal
                 and in a notebook, and 2 elsewhere.
 
@@ -175,13 +201,16 @@ class Learner(ImageClassifier):
 
         Raises:
             InputError: the data cannot be used, or a class has been learnt before.
+            Diverged: a loss is no finite number or has exploded, the generator has collapsed, or
+                the critic calls all old classes the newest one.
         """
+        callbacks = _listed(callbacks)
         if verbose and not self.finished_tasks:
             onednn.advise()
         learnt = copy.copy(self)
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
             with _quiet.without_chatter():
-                history = learnt.learn_task(task, callbacks=[*shown, *callbacks])
+                history = learnt.learn_task(task, callbacks=[*shown, *callbacks, NumbersWatch()])
             learnt.remember(task)
         # One statement, so that nothing can come between.
         self.__dict__ = learnt.__dict__
@@ -352,6 +381,7 @@ class ClassifierLearner(Learner):
     ):
         super().__init__(settings, **changes)
         if classifier is not None:
+            check_maker(classifier)
             _check_apart(self.settings, self.generates)
         self._make_classifier = classifier
         self._tried: OwnClassifier | None = None
@@ -386,13 +416,11 @@ class ClassifierLearner(Learner):
         return self.classifier.image_shape
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        classifier = self.classifier
-        if self._probabilities is None:
-            self._probabilities = traced(
-                lambda batch: tf.nn.softmax(classifier.class_logits(batch)),
-                tf.TensorSpec([None, *classifier.image_shape]),
-            )
-        return self._probabilities(tf.constant(images)).numpy()
+        return _learnt(self._probabilities)(images)
+
+    def _use(self, classifier: Critic | OwnClassifier) -> None:
+        # One assignment each, and no look at the other: another thread may be predicting.
+        self._classifier, self._probabilities = classifier, _Probabilities(classifier)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         meta, _ = super().state()
@@ -404,10 +432,9 @@ class ClassifierLearner(Learner):
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         super().load(meta, arrays)
         if "own_classifier" in meta:
-            self._classifier = OwnClassifier.restored(meta["own_classifier"], arrays)
+            self._use(OwnClassifier.restored(meta["own_classifier"], arrays))
         else:
-            self._classifier = restored_network(Critic, meta["critic"], arrays)
-        self._probabilities = None
+            self._use(restored_network(Critic, meta["critic"], arrays))
         if len(self.classes_seen) != self._classifier.classes:
             raise InputError(
                 f"the saved state has tasks {_checks.one_line(self._tasks)} and a classifier of "
@@ -513,8 +540,23 @@ class ClassifierLearner(Learner):
     def task_learnt(self, task: Any, classifier: Critic | OwnClassifier) -> None:
         """Counts the task as finished; `classifier` predicts from now on."""
         self.count_task(task)
+        self._use(classifier)
+
+
+class _Probabilities:
+    """What a classifier says of images, by a graph that is traced when it is first asked."""
+
+    def __init__(self, classifier: Critic | OwnClassifier):
         self._classifier = classifier
-        self._probabilities = None
+        self._graph: Callable[..., tf.Tensor] | None = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        if self._graph is None:
+            self._graph = traced(
+                lambda batch: tf.nn.softmax(self._classifier.class_logits(batch)),
+                tf.TensorSpec([None, *self._classifier.image_shape]),
+            )
+        return self._graph(tf.constant(images)).numpy()
 
 
 class GeneratingLearner(ClassifierLearner):
@@ -546,9 +588,8 @@ class GeneratingLearner(ClassifierLearner):
         """
 
     def generate(self, labels: Any, *, seed: int = 0) -> np.ndarray:
-        if self._memory is None:
-            self._memory = self.memory()
-        memory = self._memory
+        if (memory := self._memory) is None:
+            self._memory = memory = self.memory()
         labels = inputs.class_ids(labels, self._named_classes())
         seed = _checks.integer(seed, "seed", low=0)
         positions = position_table(self.classes_seen).numpy()[labels]
@@ -678,6 +719,24 @@ def position_table(classes: Sequence[int]) -> tf.Tensor:
 def traced(function: Callable[..., tf.Tensor], *signature: tf.TensorSpec) -> Callable[..., Any]:
     """Returns the function as a graph, traced once; `tf.function` would warn of one per task."""
     return tf.function(function, autograph=False).get_concrete_function(*signature)
+
+
+def _check_kind(settings: Any, method: str) -> None:
+    """Refuses what is not the settings of a method; None stands for those of new data."""
+    wanted = METHODS[method].settings if method in METHODS else MethodSettings
+    if settings is not None and not isinstance(settings, wanted):
+        raise InputError(
+            f"expected settings, a {wanted.__name__}; received {_checks.one_line(settings, 80)}: "
+            'single settings are named arguments, and from_preset("digits") takes those of a data '
+            "set"
+        )
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    """Keras callbacks as Keras takes them: several, one or none."""
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
 
 
 def _check_apart(settings: LearnerSettings, generates: bool) -> None:

@@ -152,6 +152,19 @@ class OwnClassifier:
         }
 
 
+def check_maker(make: Any) -> None:
+    """Refuses what is no function that makes a classifier, a model among others.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not callable(make) or isinstance(make, keras.layers.Layer):
+        raise InputError(
+            "expected as classifier a function of (image_shape, classes) that returns a "
+            f"keras.Model; received {type(make).__name__}"
+        )
+
+
 def _array_name(index: int) -> str:
     return f"classifier/{index}"
 
@@ -220,8 +233,14 @@ def _check(
             f"[B, {', '.join(map(str, image_shape))}]; of two images it gave "
             f"{type(found).__name__ if shape is None else tuple(shape)}"
         )
-    if not np.isfinite(to_numpy(found)).all():
+    logits = to_numpy(found)
+    if not np.isfinite(logits).all():
         raise InputError("a classifier must give finite logits; of two images it gave NaN or inf")
+    if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-5):
+        raise InputError(
+            "a classifier must give logits; of two images it gave probabilities, whose sum is 1: "
+            "leave the softmax out"
+        )
     if not np.allclose(to_numpy(found), to_numpy(original(images, training=False)), atol=1e-4):
         raise InputError(
             "the classifier that Keras makes again of its configuration gives other logits: let "

@@ -133,7 +133,7 @@ def test_it_stands_what_any_layer_must(kind, variant, normalize, tmp_path):
         ),
         kind.data(),
         tmp_path,
-        later=lambda layer: layer.finish_task().widen(units=6).finish_task(),
+        later=lambda layer: layer.finish_task().widen(units=6).finish_task().widen(units=9),
         recalls=[(1, kind.data()), (2, kind.data())],
         scale=2.0,
     )
@@ -422,7 +422,11 @@ def test_a_task_that_is_not_finished_cannot_be_recalled(task):
     "make, message",
     [
         (lambda: MaskedDense(4, variant="x"), "variant must be 'w' .* or 'a' .*, not 'x'"),
-        (lambda: MaskedDense(0), "units must be a positive number, not 0"),
+        (lambda: MaskedDense(0), "units must be an integer of at least 1, got 0"),
+        (lambda: MaskedDense(2.5), "units must be an integer of at least 1, got 2.5"),
+        (lambda: MaskedDense(4).finish_task(), "no weights yet: call it or build it first"),
+        (lambda: MaskedDense(4).widen(units=6), "no weights yet: call it or build it first"),
+        (lambda: DENSE.built()(DENSE.data(), task="a"), "one of the 0 finished tasks, .* not 'a'"),
         (lambda: MaskedConv2D(4, 3, padding="full"), "padding must be .*, not 'full'"),
         (lambda: DENSE.built().widen(units=3), "only be widened: it has 3 inputs and 4 units"),
         (lambda: DENSE.built().widen(inputs=2), "asked for 2 and 4"),
@@ -432,6 +436,26 @@ def test_what_cannot_be_is_refused_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # of a binary mask's embedding
+@pytest.mark.parametrize("variant", ["w", "a"])
+def test_fit_moves_no_reserved_weight(variant):
+    """In a model of a user's own, where nobody calls `gate`."""
+    first = DENSE.built(variant=variant)
+    fill(first)
+    layer = first.finish_task().widen(units=7)
+    inputs = keras.Input([3])
+    model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+    model.compile("adam", "mse")
+    data = DENSE.data()
+    before, kernel = layer(data, task=1).numpy(), layer.kernel.numpy()
+    model.fit(data, np.ones([len(data), 1]), epochs=2, verbose=0)
+    reserved = layer.reserved_weights().numpy()
+    assert reserved.any()
+    np.testing.assert_array_equal(bits(layer(data, task=1)), bits(before))
+    moved = layer.kernel.numpy() != kernel
+    assert not moved[reserved].any() and moved[~reserved].all()
 
 
 @pytest.mark.parametrize("kernel_size, strides", [(2, 3), (3, 3), (4, 1)])

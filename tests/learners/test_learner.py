@@ -1,5 +1,7 @@
 """What all learners share: their making, their budget, and what their classifier begins with."""
 
+import copy
+import dataclasses
 import itertools
 
 import numpy as np
@@ -164,3 +166,77 @@ def test_a_state_is_taken_over_in_place_of_what_was_learnt():
     assert np.any(after != before)
     with pytest.raises(InputError, match="has not been learnt"):
         model.generate([task.classes[0]])
+
+
+@pytest.mark.parametrize("given", ["digits", {"steps": 3}, settings_for("digits", "ewc")])
+def test_what_are_no_settings_is_refused_at_once(given):
+    with pytest.raises(InputError, match=r"expected settings, a DGMSettings; .*from_preset"):
+        DGM(given)
+
+
+def test_settings_that_a_task_depends_on_cannot_change():
+    model = tiny_run.MovedDGM()
+    model.settings = dataclasses.replace(model.settings, generator_size=3)
+    model.learn(next(iter(tiny_run.stream())))
+    before = model.settings
+    for changes in ({"variant": "a"}, {"generator_size": 9}, {"seed": 5}):
+        (name,) = changes
+        with pytest.raises(InputError, match=f"^{name} cannot change once a task has been learnt"):
+            model.settings = dataclasses.replace(before, **changes)
+    assert model.settings is before
+    model.settings = dataclasses.replace(before, steps=7)
+    assert model.settings.steps == 7
+
+
+def test_a_deep_copy_learns_apart():
+    model, tasks = tiny_run.MovedDGM(), iter(tiny_run.stream())
+    model.learn(next(tasks))
+    images = np.zeros([1, 16, 16, 1])
+    model.predict(images)
+    before, images_before = model.state(), model.generate([0])
+    trial = copy.deepcopy(model)
+    trial.learn(next(tasks))
+    assert trial.finished_tasks == 2 and trial.predict(images).shape == (1, 3)
+    assert model.finished_tasks == 1 and model.predict(images).shape == (1, 1)
+    np.testing.assert_equal(model.state(), before)
+    np.testing.assert_array_equal(model.generate([0]), images_before)
+
+
+def test_callbacks_are_taken_as_keras_takes_them():
+    steps = []
+    for callbacks in (None, Counted(), (Counted(),)):
+        model = new_learner("experience_replay", settings_for(None, "experience_replay", **SIZES))
+        given = callbacks[0] if isinstance(callbacks, tuple) else callbacks
+        model.learn(next(tiny_run.stream().tasks(start=2)), callbacks=callbacks, verbose=0)
+        steps.append(given.steps if given else 0)
+    assert steps[0] == 0 < steps[1] == steps[2]
+
+
+def test_predictions_wait_for_no_task_and_are_those_before_or_after_it(monkeypatch):
+    """A task ends between two parts of one prediction."""
+    model = dgm_tf.NearestMean()
+    images = np.random.default_rng(0).integers(0, 256, [4, 16, 16, 1]).astype(np.uint8)
+    model.learn((images[:2], ["a", "b"]), verbose=0)
+    asked = []
+
+    def answer(self, batch, own=dgm_tf.NearestMean.probabilities):
+        asked.append(len(batch))
+        found = own(self, batch)
+        if len(asked) == 1:
+            model.learn((images[2:], ["c", "d"]), verbose=0)
+        return found
+
+    monkeypatch.setattr(dgm_tf.NearestMean, "probabilities", answer)
+    many = np.resize(images, [300, 16, 16, 1])
+    assert model.predict(many).shape == (300, 4)
+    assert asked == [256, 44, 256, 44]
+
+
+def test_a_graph_traced_while_a_task_ends_is_not_that_of_the_next():
+    model, tasks = tiny_run.MovedDGM(), iter(tiny_run.stream())
+    model.learn(next(tasks))
+    earlier = copy.copy(model)
+    model.learn(next(tasks))
+    images = np.zeros([1, 16, 16, 1], np.float32)
+    assert earlier.probabilities(images).shape == (1, 1)
+    assert model.probabilities(images).shape == (1, 3)

@@ -176,12 +176,29 @@ def frozen(shape, classes):
         (then(Unregistered), ["cannot make", "register_keras_serializable"]),
         (then(lambda: Forgetful(3.0)), ["other logits", "get_config"]),
         (frozen, ["weights to train"]),
+        (then(lambda: keras.layers.Softmax()), ["probabilities", "leave the softmax out"]),
     ],
-    ids=["none", "five", "axis", "infinite", "lambda", "unregistered", "forgetful", "frozen"],
+    ids=[
+        "none",
+        "five",
+        "axis",
+        "infinite",
+        "lambda",
+        "unregistered",
+        "forgetful",
+        "frozen",
+        "softmax",
+    ],
 )
 def test_what_is_no_classifier_or_cannot_be_saved_is_refused_before_training(make, texts):
     with refused(*texts):
         made(make)
+
+
+@pytest.mark.parametrize("given", [3, "resnet", keras.Sequential([keras.layers.Dense(2)])])
+def test_what_makes_no_classifier_is_refused_at_once(given):
+    with refused("expected as classifier a function of (image_shape, classes)"):
+        dgm_tf.DGM(classifier=given)
 
 
 @pytest.mark.parametrize(

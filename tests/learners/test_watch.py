@@ -57,6 +57,15 @@ def no_page(monkeypatch):
     monkeypatch.setattr(page, "write_page", lambda folder: None)
 
 
+def test_a_task_that_diverges_outside_of_a_run_is_not_kept():
+    learner, tasks = Breaking(), iter(tiny_phases.new_stream())
+    learner.learn(next(tasks), verbose=0)
+    before = learner.state()
+    with pytest.raises(Diverged, match="loss is no finite number"):
+        learner.learn(next(tasks), verbose=0)
+    np.testing.assert_equal(learner.state(), before)
+
+
 @pytest.mark.parametrize("every", [Every(), Every(steps=1)])
 def test_a_run_that_diverges_stops_with_one_line_and_keeps_what_was_good(tmp_path, every):
     with pytest.raises(Diverged) as error:
