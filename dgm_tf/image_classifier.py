@@ -65,14 +65,12 @@ class ImageClassifier(abc.ABC):
         while True:
             before = self.__dict__
             try:
-                found = self._predicted(images)
+                return self._predicted(images)
             except Exception:
+                # A task that ends in another thread gives the learner a new one; parts of a
+                # prediction before and after it have other classes, and fit no array.
                 if self.__dict__ is before:
                     raise
-                continue
-            # Another thread may have learnt a task: one that ends gives the learner a new one.
-            if self.__dict__ is before:
-                return found
 
     def _predicted(self, images: Any) -> np.ndarray:
         pixels, size = self._taken(images), self.image_shape[0]
