@@ -99,11 +99,11 @@ class Learner(ImageClassifier):
 
     def __init__(self, settings: MethodSettings | None = None, **changes: Any):
         changes = arguments.given(changes)
-        _check_kind(settings, self.method)
         if settings is None:
             settings = presets.settings_for(None, self.method, **changes)
-        elif changes:
-            settings = presets.changed(settings, self.method, changes)
+        else:
+            _check_kind(settings, self.method)
+            settings = presets.changed(settings, self.method, changes) if changes else settings
         self._tasks: list[tuple[int, ...]] = []
         self._class_names: list[str] = []
         self._settings = settings
@@ -419,7 +419,7 @@ class ClassifierLearner(Learner):
         return _learnt(self._probabilities)(images)
 
     def _use(self, classifier: Critic | OwnClassifier) -> None:
-        # One assignment each, and no look at the other: another thread may be predicting.
+        # A graph keeps the classifier that it was traced for: another thread may be predicting.
         self._classifier, self._probabilities = classifier, _Probabilities(classifier)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -722,9 +722,9 @@ def traced(function: Callable[..., tf.Tensor], *signature: tf.TensorSpec) -> Cal
 
 
 def _check_kind(settings: Any, method: str) -> None:
-    """Refuses what is not the settings of a method; None stands for those of new data."""
+    """Refuses what is not the settings of a method."""
     wanted = METHODS[method].settings if method in METHODS else MethodSettings
-    if settings is not None and not isinstance(settings, wanted):
+    if not isinstance(settings, wanted):
         raise InputError(
             f"expected settings, a {wanted.__name__}; received {_checks.one_line(settings, 80)}: "
             'single settings are named arguments, and from_preset("digits") takes those of a data '

@@ -183,6 +183,8 @@ def test_settings_that_a_task_depends_on_cannot_change():
         (name,) = changes
         with pytest.raises(InputError, match=f"^{name} cannot change once a task has been learnt"):
             model.settings = dataclasses.replace(before, **changes)
+    with pytest.raises(InputError, match="expected settings, a DGMSettings; received None"):
+        model.settings = None
     assert model.settings is before
     model.settings = dataclasses.replace(before, steps=7)
     assert model.settings.steps == 7
