@@ -7,7 +7,6 @@ some images. To write them again, when the format changes:
     python -m tests.test_golden
 """
 
-import dataclasses
 import json
 import shutil
 import tempfile
@@ -27,7 +26,7 @@ from dgm_tf.presets import settings_for
 from dgm_tf.registry import METHODS, load_state, new_learner
 from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import VARIANTS, DGMSettings
+from dgm_tf.settings import VARIANTS, DGMSettings, setting_names
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.stream import class_incremental
@@ -99,7 +98,7 @@ def save_learner(name):
         "generator_size": 2, "replay_buffer": 12, "fisher_samples": 16, "buffer_bytes": 4000,
         "seed": 3,
     }  # fmt: skip
-    known = {field.name for field in dataclasses.fields(METHODS[method].settings)}
+    known = setting_names(METHODS[method].settings)
     taken = {key: value for key, value in sizes.items() if key in known}
     stream = pairs_of_digits()
     learner = new_learner(

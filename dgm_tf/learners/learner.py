@@ -548,15 +548,16 @@ class _Probabilities:
 
     def __init__(self, classifier: Critic | OwnClassifier):
         self._classifier = classifier
-        self._graph: Callable[..., tf.Tensor] | None = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        if self._graph is None:
-            self._graph = traced(
-                lambda batch: tf.nn.softmax(self._classifier.class_logits(batch)),
-                tf.TensorSpec([None, *self._classifier.image_shape]),
-            )
         return self._graph(tf.constant(images)).numpy()
+
+    @functools.cached_property
+    def _graph(self) -> Callable[..., tf.Tensor]:
+        return traced(
+            lambda batch: tf.nn.softmax(self._classifier.class_logits(batch)),
+            tf.TensorSpec([None, *self._classifier.image_shape]),
+        )
 
 
 class GeneratingLearner(ClassifierLearner):

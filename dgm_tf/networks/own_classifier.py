@@ -241,7 +241,7 @@ def _check(
             "a classifier must give logits; of two images it gave probabilities, whose sum is 1: "
             "leave the softmax out"
         )
-    if not np.allclose(to_numpy(found), to_numpy(original(images, training=False)), atol=1e-4):
+    if not np.allclose(logits, to_numpy(original(images, training=False)), atol=1e-4):
         raise InputError(
             "the classifier that Keras makes again of its configuration gives other logits: let "
             "get_config of its layers tell all that they compute"
