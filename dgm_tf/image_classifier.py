@@ -73,12 +73,28 @@ class ImageClassifier(abc.ABC):
                     raise
 
     def _predicted(self, images: Any) -> np.ndarray:
+        classes = len(self.classes_seen)
+        if not classes:
+            raise InputError("nothing has been learnt yet: call learn(data) first")
         pixels, size = self._taken(images), self.image_shape[0]
-        parts = [
-            np.asarray(self.probabilities(to_float(pixels[first : first + _CHUNK], size).numpy()))
-            for first in range(0, len(pixels), _CHUNK)
-        ]
-        return np.concatenate([np.zeros([0, len(self.classes_seen)], np.float32), *parts])
+        found = np.empty([len(pixels), classes], np.float32)
+        for first in range(0, len(pixels), _CHUNK):
+            part = to_float(pixels[first : first + _CHUNK], size).numpy()
+            found[first : first + len(part)] = self._probabilities_of(part)
+        return found
+
+    def _probabilities_of(self, images: np.ndarray) -> np.ndarray:
+        """What `probabilities` returns, looked at: the method may be anybody's."""
+        found = np.asarray(self.probabilities(images))
+        wanted = len(images), len(self.classes_seen)
+        if found.shape != wanted:
+            raise InputError(
+                f"probabilities of {type(self).__name__} must be {list(wanted)}, a column for each "
+                f"class seen; received {list(found.shape)}"
+            )
+        if not np.isfinite(found).all():
+            raise InputError(f"probabilities of {type(self).__name__} are no finite numbers")
+        return found
 
     def classify(self, images: Any, *, names: bool = False) -> np.ndarray:
         """Returns the most probable class of each image: ids int32 [N], or names str [N].

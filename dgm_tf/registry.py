@@ -168,14 +168,32 @@ def register_method(method: Method) -> None:
             f"received {_checks.one_line(kind, 80)}"
         )
     _checks.one_of("preset row", method.preset, PRESET_ROWS)
-    if method.name in METHODS:
+    if method.name in METHODS and not _is_again(method, METHODS[method.name]):
         raise InputError(f"there is a method {method.name} already: name it otherwise")
-    if isinstance(method.learner, type) and getattr(method.learner, "method", "") != method.name:
-        raise InputError(
-            f"the method {method.name} has a learner {method.learner.__name__} whose method is "
-            f"{getattr(method.learner, 'method', None)!r}: give both one name"
-        )
+    if isinstance(method.learner, type):
+        _check_learner(method.name, method.learner)
     METHODS[method.name] = method
+
+
+def _is_again(method: Method, known: Method) -> bool:
+    """Whether a class is defined again, as the cell of a notebook does that is run again."""
+    learners = method.learner, known.learner
+    if not all(isinstance(each, type) for each in learners):
+        return False
+    return len({(each.__module__, each.__qualname__) for each in learners}) == 1
+
+
+def _check_learner(name: str, learner: Any) -> None:
+    if getattr(learner, "method", "") != name:
+        raise InputError(
+            f"the method {name} has a learner {learner.__name__} whose method is "
+            f"{getattr(learner, 'method', None)!r}: give both one name"
+        )
+    missing = sorted(getattr(learner, "__abstractmethods__", ()))
+    if missing:
+        raise InputError(
+            f"the learner {learner.__name__} of the method {name} lacks {', '.join(missing)}"
+        )
 
 
 def is_private(learner: str) -> bool | None:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from dgm_tf import _checks, sizes
 from dgm_tf.errors import InputError
@@ -88,6 +88,7 @@ GAN_RECIPES: dict[str, Recipe] = {
 }
 
 
+_KINDS = (int, float, bool, str, tuple[int, ...])
 _LARGEST_SEED = 2**63 - 1
 _LARGEST = 2**40  # so that a product of two settings is still an int64, in steps and epochs
 
@@ -227,8 +228,9 @@ class MethodSettings:
             )
 
     def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self))  # A module may have its annotations as texts.
         for field in dataclasses.fields(self):
-            _check_value(field, getattr(self, field.name))
+            _check_value(field, kinds[field.name], getattr(self, field.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,26 +304,31 @@ class LearnerSettings(MethodSettings):
             raise InputError(f"recipe must be {' or '.join(self.recipes)}, not {self.recipe!r}")
 
 
-def _check_value(field: dataclasses.Field, value: Any) -> None:
+def _check_value(field: dataclasses.Field, kind: Any, value: Any) -> None:
+    if not field.metadata.keys() >= {"choices", "low", "high"} or kind not in _KINDS:
+        raise InputError(
+            f"the setting {field.name} must be made by dgm_tf.setting and be an int, a float, a "
+            f"bool, a str or tuple[int, ...], not {kind}"
+        )
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices and value not in choices:
         raise InputError(f"{field.name} must be {' or '.join(choices)}, not {value!r}")
-    if field.type is int:
+    if kind is int:
         most = _LARGEST_SEED if field.name == "seed" else _LARGEST
         if _checks.integer(value, field.name, low=low) > most:
             raise InputError(f"{field.name} must be at most {most}, got {value}")
-    elif field.type is float:
+    elif kind is float:
         _checks.number(value, field.name, low=low)
-        if high is not None and value > high:
-            raise InputError(f"{field.name} must be from {low:g} to {high:g}, got {value!r}")
-    elif field.type == tuple[int, ...]:
+    elif kind == tuple[int, ...]:
         if not isinstance(value, tuple):
             raise InputError(f"{field.name} must be a list of integers, not {value!r}")
         for each in value:
             _checks.integer(each, f"each of {field.name}", low=low)
-    elif not isinstance(value, field.type):
-        wanted = "true or false" if field.type is bool else "a text"
+    elif not isinstance(value, kind):
+        wanted = "true or false" if kind is bool else "a text"
         raise InputError(f"{field.name} must be {wanted}, not {value!r}")
+    if high is not None and kind in (int, float) and value > high:
+        raise InputError(f"{field.name} must be from {low:g} to {high:g}, got {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)

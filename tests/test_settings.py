@@ -8,7 +8,16 @@ from dgm_tf.errors import InputError
 from dgm_tf.losses import ADVERSARIAL
 from dgm_tf.presets import PAPER, PRESETS, TUNED, settings_for
 from dgm_tf.registry import METHODS
-from dgm_tf.settings import RECIPE_CHOICES, RECIPES, DGMSettings, Recipe, setting_names
+from dgm_tf.settings import (
+    RECIPE_CHOICES,
+    RECIPES,
+    DGMSettings,
+    MethodSettings,
+    Recipe,
+    setting,
+    setting_names,
+)
+from tests.refusals import refused
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", None)
 # The paper's experiments: g, d, epochs per task, batch, rate of both networks, s_max, lambda, gp.
@@ -168,6 +177,18 @@ def test_a_value_that_cannot_be_is_refused_in_one_line(field, value):
         DGMSettings(**{field: value})
     assert field in str(error.value) and repr(value) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_setting_of_ones_own_has_a_range_and_a_type():
+    class_ = dataclasses.make_dataclass
+    base = {"bases": (MethodSettings,), "frozen": True}
+    most = class_("Most", [("k", "int", setting(3, "", low=1, high=50))], **base)
+    assert most(k=50).k == 50
+    with refused("k must be from 1 to 50, got 51"):
+        most(k=51)
+    for kind, default in ((tuple[float, ...], setting((), "")), (int, 3)):
+        with refused("the setting k must be made by dgm_tf.setting and be an int"):
+            class_("Odd", [("k", kind, default)], **base)()
 
 
 @pytest.mark.parametrize("field", ["sparsity", "consolidation_steps", "penalty_weight", "seed"])

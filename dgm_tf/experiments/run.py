@@ -67,6 +67,11 @@ def prepare(
     check_sizes(opened, settings, max_tasks=last, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
+    if place.replicas > 1 and not learner.shares_steps:
+        raise InputError(
+            f"{method} trains outside of a phase, on one device: leave --distribute out, or set "
+            "the learner's shares_steps if it can"
+        )
     if not place.is_chief:
         return Follower(opened, learner, place, identity(opened, learner), last=last)
     run = Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)
@@ -235,7 +240,7 @@ class Run:
             "classes_seen": list(self.learner.classes_seen),
             "steps": checkpoint.steps or progress.steps,
             "epochs": self._passes(task),
-            "last_epoch": {name: values[-1] for name, values in history.items() if values},
+            "last_epoch": {name: values[-1] for name, values in history.items()},
             "history": {name: _short(values) for name, values in history.items()},
             "seconds": round(checkpoint.seconds, 3),
         }
@@ -271,12 +276,8 @@ class Run:
         """Returns the row's part about test images, audit, oracle and the generator's size."""
         start = time.monotonic()
         learner, test = self.learner, self.stream.seen_test(task)
-        row = {
-            **self._evaluated(task, test),
-            "audit": {},
-            "audit_pixels": {},
-            **learner.growth(),
-        }
+        # First, so that nothing that a method calls its size stands for a measure.
+        row = learner.growth() | self._evaluated(task, test) | {"audit": {}, "audit_pixels": {}}
         if learner.generates:
             earlier = _audited_after(task.index)
             row["audit"] = self._audit.check(learner.generate, earlier)

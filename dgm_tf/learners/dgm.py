@@ -124,6 +124,7 @@ class DGM(GeneratingLearner):
     """
 
     method = "dgm"
+    shares_steps = True
 
     if TYPE_CHECKING:
 
@@ -144,7 +145,7 @@ class DGM(GeneratingLearner):
 
     @property
     def name(self) -> str:
-        return f"dgm-{self.settings.variant}"
+        return f"{self.method}-{self.settings.variant}"
 
     # Learning.
 

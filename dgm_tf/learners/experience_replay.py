@@ -86,6 +86,7 @@ class ExperienceReplay(ClassifierLearner):
     """
 
     method = "experience_replay"
+    shares_steps = True
 
     if TYPE_CHECKING:
 

@@ -65,6 +65,7 @@ class JointClassifier(_OfStream):
     """
 
     method = "joint"
+    shares_steps = True
 
     if TYPE_CHECKING:
 

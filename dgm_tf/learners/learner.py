@@ -26,7 +26,7 @@ from dgm_tf import (
     randomness,
     saved,
 )
-from dgm_tf.errors import InputError
+from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.learners import described
@@ -61,7 +61,7 @@ class Learner(ImageClassifier):
     learns further exactly as the saved one would have.
 
     Your own method has a `method`, `learn_task`, `image_shape`, `probabilities`, `state` and
-    `load`. With `generates` it also has `generate`, `growth` and `audit`.
+    `load`. With `generates` it also has `generate`.
     `dgm_tf.register_method` makes it known. `NearestMean` in `dgm_tf.learners.nearest_mean` is a
     short example.
 
@@ -69,6 +69,7 @@ class Learner(ImageClassifier):
         method: its name in `dgm_tf.registry`.
         generates: whether it has a generator, to be audited and measured.
         takes_classifier: whether `classifier=` may give it a classifier of yours.
+        shares_steps: whether several devices may share its training steps.
         origin: the `settings.json` of the run that it was loaded from, if it was.
 
     Args:
@@ -90,6 +91,7 @@ class Learner(ImageClassifier):
     method: str
     generates = False
     takes_classifier = False
+    shares_steps = False
     origin: Mapping[str, Any] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -211,6 +213,8 @@ class Learner(ImageClassifier):
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
             with _quiet.without_chatter():
                 history = learnt.learn_task(task, callbacks=[*shown, *callbacks, NumbersWatch()])
+            history = self._checked_history(history)
+            learnt._check_counted(task, before=self.finished_tasks)
             learnt.remember(task)
         # One statement, so that nothing can come between.
         self.__dict__ = learnt.__dict__
@@ -224,6 +228,29 @@ class Learner(ImageClassifier):
             image_shape=self.image_shape if self.finished_tasks else None,
             least=self.settings.least_images,
         )
+
+    def _checked_history(self, history: Any) -> dict[str, list[float]]:
+        """What a method logged, as lists of numbers; a phase has looked at its own."""
+        try:
+            taken = {
+                str(name): np.ravel(values).astype(float).tolist()
+                for name, values in dict(history or {}).items()
+            }
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"learn_task of {self.name} returns the logged quantities, numbers by name, one "
+                f"for each epoch; received {_checks.one_line(history, 80)}"
+            ) from error
+        for name, values in taken.items():
+            if not np.isfinite(values).all():
+                raise Diverged(f"{name} is no finite number", f"learn_task of {self.name}")
+        return {name: values for name, values in taken.items() if values}
+
+    def _check_counted(self, task: Any, *, before: int) -> None:
+        if self.finished_tasks != before + 1 or self._tasks[-1] != tuple(task.classes):
+            raise InputError(
+                f"learn_task of {self.name} must count its task, once, by self.count_task(task)"
+            )
 
     @abc.abstractmethod
     def learn_task(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
@@ -335,6 +362,11 @@ class Learner(ImageClassifier):
         Raises:
             InputError: the state is not that of such a learner.
         """
+        if (method := meta["method"]) != self.method:
+            raise InputError(
+                f"the saved state is of the method {_checks.one_line(method, 60)}, and this "
+                f"learner of {self.method}: use another folder"
+            )
         self._tasks = [
             tuple(_checks.integer(label, "a class", low=0, high=LAST_CLASS) for label in classes)
             for classes in meta["tasks"]

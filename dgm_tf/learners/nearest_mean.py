@@ -32,6 +32,7 @@ class NearestMean(Learner):
     """
 
     method = "nearest_mean"
+    shares_steps = True
     _means = np.zeros([0, 0, 0, 0], np.float32)  # [classes, S, S, C], in order of arrival
 
     @property

@@ -33,6 +33,7 @@ class SharedGANLearner(GeneratingLearner):
     """
 
     conditional: ClassVar[bool] = True
+    shares_steps = True
 
     def __init__(self, settings: LearnerSettings | None = None, **options: Any):
         super().__init__(settings, **options)

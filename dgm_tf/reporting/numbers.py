@@ -5,6 +5,7 @@ out and never taken for 0: a learner without a generator gives fewer pictures. P
 """
 
 import dataclasses
+import itertools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.reporting.run import Row, Run
 
@@ -207,13 +209,23 @@ class Group:
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Runs in groups of one method, settings and tasks, in the order they are given."""
+    """Runs in groups of one method, settings and tasks, in the order they are given.
+
+    Raises:
+        InputError: two of a group have one seed, so that they are no two trials.
+    """
     members: dict[str, list[Run]] = {}
     for run in runs:
         # A folder that was moved has another name: the fingerprint tells its images.
         same = {key: value for key, value in _identity(run).items() if key != "data"}
         members.setdefault(_as_text(same), []).append(run)
     gathered = [sorted(found, key=lambda run: run.seed) for found in members.values()]
+    for first, second in (pair for found in gathered for pair in itertools.pairwise(found)):
+        if first.seed == second.seed:
+            raise InputError(
+                f"{first.path} and {second.path} have the same settings and seed {first.seed}, so "
+                "that they are no two trials: name one of them"
+            )
     names = _names([_identity(found[0]) for found in gathered])
     return [Group(name, tuple(found)) for name, found in zip(names, gathered, strict=True)]
 

@@ -1,5 +1,6 @@
 """The methods without a generator: nearest mean, experience replay, and one registered by hand."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -8,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 import dgm_tf
-from dgm_tf import presets, registry
+from dgm_tf import distribution, presets, registry
 from dgm_tf.errors import InputError
-from dgm_tf.experiments.options import QUIET, RunOptions, SettingsOptions
-from dgm_tf.experiments.run import Run
+from dgm_tf.experiments.options import QUIET, RunOptions, SettingsOptions, StreamOptions
+from dgm_tf.experiments.run import Run, prepare
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.experience_replay import ExperienceReplay, StoredReplay
 from dgm_tf.learners.nearest_mean import NearestMean
@@ -20,7 +21,7 @@ from dgm_tf.presets import TUNED
 from dgm_tf.registry import METHODS, is_private, load_state, register_method
 from studies import results
 from tests.refusals import refused
-from tests.tiny_run import stream
+from tests.tiny_run import MovedDGM, stream
 
 SMALL = {
     "batch_size": 4, "critic_size": 2, "epochs": 2, "consolidation_steps": 6, "buffer_bytes": 3000
@@ -259,8 +260,18 @@ def test_a_registered_method_is_made_saved_and_loaded_like_any_other(always, tmp
     again = dgm_tf.load(model.save(tmp_path / "saved"))
     assert type(again) is Always and again.settings.seed == 4
     assert registry.label_of("always") == "always the first"
-    with refused("there is a method always already"):
-        register_method(always)
+
+
+def test_a_class_that_is_defined_again_takes_its_own_place_and_no_others(always):
+    again = type("Always", (Always,), {"__module__": __name__, "__qualname__": "Always"})
+    register_method(dataclasses.replace(always, learner=again))
+    assert METHODS["always"].learner is again
+    other = type("Other", (Always,), {})
+    for learner in (other, f"{__name__}:Always"):
+        with refused("there is a method always already"):
+            register_method(dataclasses.replace(always, learner=learner))
+    with refused("there is a method dgm already"):
+        register_method(dataclasses.replace(always, name="dgm", preset="dgm"))
 
 
 def test_a_registered_methods_own_settings_are_set_like_any_others():
@@ -311,6 +322,120 @@ def test_a_method_without_a_network_takes_no_classifier(tmp_path):
     saved = taught(NearestMean(batch_size=4), tasks=1).save(tmp_path / "saved")
     with refused("the method nearest_mean has no classifier that a function could make"):
         dgm_tf.load(saved, classifier=lambda image_shape, classes: None)
+
+
+def returns(history, **parts):
+    """A learner whose `learn_task` returns that, and that has other parts."""
+
+    def learn_task(self, task, *, callbacks=()):
+        NearestMean.learn_task(self, task)
+        return history
+
+    return type("Odd", (NearestMean,), {"learn_task": learn_task, **parts})(batch_size=4)
+
+
+@pytest.mark.parametrize(
+    "history, taken",
+    [
+        (None, {}),
+        ({"loss": 0.5}, {"loss": [0.5]}),
+        ({"loss": np.float32([1, 2])}, {"loss": [1.0, 2.0]}),
+        ({"loss": tf.constant([1, 2])}, {"loss": [1.0, 2.0]}),
+        ({"loss": []}, {}),
+    ],
+)
+def test_what_a_task_logged_is_taken_as_numbers(history, taken):
+    assert returns(history).learn(next(stream().tasks())) == taken
+
+
+@pytest.mark.parametrize(
+    "history, parts, error, words",
+    [
+        ({"loss": [1, np.nan]}, {}, dgm_tf.Diverged, "loss is no finite number in learn_task"),
+        ({"loss": np.inf}, {}, dgm_tf.Diverged, "loss is no finite number"),
+        ({"loss": "low"}, {}, InputError, "numbers by name, one for each epoch"),
+        ([1.0], {}, InputError, "received [1.0]"),
+        ({}, {"count_task": lambda self, task: None}, InputError, "by self.count_task(task)"),
+    ],
+)
+def test_a_task_of_which_a_method_tells_nonsense_is_not_kept(history, parts, error, words):
+    model = returns(history, **parts)
+    with refused(words, kind=error):
+        model.learn(next(stream().tasks()))
+    assert model.finished_tasks == 0
+
+
+@pytest.mark.parametrize(
+    "probabilities, words",
+    [
+        (np.zeros([2, 3]), "must be [2, 1], a column for each class seen; received [2, 3]"),
+        (np.zeros([1, 1]), "received [1, 1]"),
+        (np.full([2, 1], np.nan), "are no finite numbers"),
+    ],
+)
+def test_probabilities_that_are_none_are_refused(probabilities, words):
+    model = returns({}, probabilities=lambda self, images: probabilities)
+    model.learn(next(stream().tasks()))
+    with refused("probabilities of Odd", words):
+        model.predict(np.zeros([2, 16, 16, 1], np.float32))
+
+
+def test_nothing_is_predicted_before_a_task_whatever_a_method_has():
+    model = returns({}, image_shape=property(lambda self: self._nowhere))
+    with refused("nothing has been learnt yet"):
+        model.predict(np.zeros([2, 16, 16, 1], np.float32))
+
+
+def test_a_method_on_dgm_is_no_dgm(tmp_path):
+    mine = type("Mine", (MovedDGM,), {"method": "mine"})
+    register_method(dgm_tf.Method("mine", "Mine", dgm_tf.DGMSettings, mine, "", preset="dgm"))
+    try:
+        options = RunOptions(run_dir=tmp_path, oracle=False, verbosity=QUIET)
+        Run(stream(), mine(), options, max_tasks=1).run()
+        with refused("mine-w", "dgm-w"):
+            Run(stream(), MovedDGM(), options, max_tasks=1).run()
+        assert registry.label_of("mine-w") == "Minew"
+    finally:
+        del METHODS["mine"]
+
+
+def test_a_state_of_another_method_is_refused(always):
+    learnt = taught(NearestMean(batch_size=4), tasks=1)
+    with refused("is of the method nearest_mean, and this learner of always: use another folder"):
+        Always().load(*learnt.state())
+
+
+def test_what_a_method_calls_its_size_is_no_measure(tmp_path):
+    model = returns({}, growth=lambda self: {"average_accuracy": 2.0, "prototypes": 3})
+    options = RunOptions(run_dir=tmp_path, oracle=False, verbosity=QUIET)
+    (row,) = Run(stream(), model, options, max_tasks=1).run()
+    assert row["average_accuracy"] <= 1 and row["prototypes"] == 3
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_replicas_do_not_share_a_loop_that_knows_nothing_of_them(
+    always, shares, tmp_path, monkeypatch
+):
+    learner = type("Apart", (Always,), {"shares_steps": shares})
+    METHODS["always"] = dataclasses.replace(always, learner=learner)
+    two = distribution.Distribution()
+    two.replicas = 2
+    monkeypatch.setattr(distribution, "start", lambda *_, **__: two)
+    expected = contextlib.nullcontext() if shares else refused("always trains outside of a phase")
+    with expected:
+        prepare(StreamOptions("digits"), "always", always.settings(), RunOptions(run_dir=tmp_path))
+
+
+def test_a_learner_that_lacks_parts_is_refused():
+    class Half(dgm_tf.Learner):
+        method = "half"
+
+        def learn_task(self, task, *, callbacks=()):
+            return {}
+
+    with refused("Half of the method half lacks image_shape, probabilities"):
+        register_method(dgm_tf.Method("half", "half", dgm_tf.MethodSettings, Half, ""))
+    assert "half" not in METHODS
 
 
 def test_a_record_that_does_not_fit_its_learner_is_refused():

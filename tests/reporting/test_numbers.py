@@ -10,6 +10,7 @@ from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Spread
 from dgm_tf.reporting.run import Run
 from dgm_tf.stream import class_incremental
+from tests.refusals import refused
 from tests.reporting.example import description, row
 
 
@@ -123,6 +124,10 @@ class TestSeveralRuns:
         ]  # fmt: skip
         assert [member.seed for member in found[0].runs] == [0, 1]
 
+    def test_a_copy_of_a_run_is_no_second_trial(self):
+        with refused("run-1 and run-1 have the same settings and seed 1", "name one of them"):
+            numbers.groups([run(seed=1), run(seed=0), run(seed=1)])
+
     def test_seeds_of_a_stream_that_shuffles_its_classes_are_one_group(self):
         images = np.random.RandomState(0).randint(0, 256, (24, 16, 16, 1), np.uint8)
         data = images, np.arange(24) % 3, images, np.arange(24) % 3
@@ -156,7 +161,7 @@ class TestSeveralRuns:
         ]  # fmt: skip
 
     def test_the_same_images_from_a_folder_that_was_moved_are_one_group(self):
-        moved = run()
+        moved = run(seed=1)
         moved.description["stream"]["name"] = "moved"
         (group,) = numbers.groups([run(), moved])
         assert len(group.runs) == 2

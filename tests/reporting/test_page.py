@@ -257,7 +257,10 @@ class TestSeveralRuns:
         assert "DGMw 3" in Checked(page_of(*folders)).text
 
     def test_the_page_goes_to_the_folder_that_they_share(self, tmp_path, no_figures):
-        folders = [write_run(tmp_path / "a" / path, [row(1)]) for path in ("x", "y/z")]
+        folders = [
+            write_run(tmp_path / "a" / path, [row(1)], description(seed=seed))
+            for seed, path in enumerate(("x", "y/z"))
+        ]
         assert page.write_page(*folders) == tmp_path / "a" / "report.html"
         assert page.write_page(folders[0], folders[0]) == folders[0] / "report.html"
 
