@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dgm_tf._checks import one_line
@@ -78,6 +78,16 @@ def check_apart(folders: Iterable[Any], written: Any, flag: str) -> None:
                 f"{written} is in the folder of images {images}, where its parts would be taken "
                 f"for classes: name another {flag}"
             )
+
+
+def folders_in(path: pathlib.Path, *, but: Callable[[str], bool] = lambda name: False) -> list[str]:
+    """Names of the folders in one that may not exist; not hidden ones, nor those of a kind."""
+    if not path.is_dir():
+        return []
+    children = (child for child in path.iterdir() if child.is_dir())
+    return sorted(
+        child.name for child in children if not (child.name.startswith(".") or but(child.name))
+    )
 
 
 def typed(text: str) -> str:

@@ -84,6 +84,8 @@ def load(
         origin, meta, arrays = RunFolder(folder).state_after(task)
     else:
         data = f"; the data set {path} is read by dgm_tf.load_data" if str(path) in NAMES else ""
+        if any(folder.glob("saved_model.pb")) or any(folder.glob("*/saved_model.pb")):
+            data = "; an exported model is read by dgm_tf.load_exported"
         raise InputError(
             f"expected the folder of a saved learner or of a run, {folder} is neither: name one "
             f"that model.save or a trainer has written{data}"

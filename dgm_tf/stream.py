@@ -426,7 +426,7 @@ def told_repeated(name: str, images: int, least: int) -> str:
         return ""
     return (
         f"{name} has {images} image{'s' * (images > 1)} to learn from, fewer than a batch of "
-        f"{least}: they are repeated"
+        f"{least}: {'it is' if images == 1 else 'they are'} repeated"
     )
 
 

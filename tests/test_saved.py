@@ -22,6 +22,7 @@ from dgm_tf.storage.files import locked_name
 from tests import class_folders, tiny_run
 from tests.input_table import pixels
 from tests.load_saved import digest
+from tests.refusals import refused
 from trainers import learn
 
 ROOT = Path(__file__).parent.parent
@@ -234,6 +235,11 @@ def test_what_is_no_learner_is_refused(model, kept, tmp_path):
         dgm_tf.load(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"the data set cifar10 is read by dgm_tf\.load_data"):
         dgm_tf.load("cifar10")
+    (tmp_path / "export" / "1").mkdir(parents=True)
+    (tmp_path / "export" / "1" / "saved_model.pb").touch()
+    for folder in (tmp_path / "export", tmp_path / "export" / "1"):
+        with refused("is neither", "an exported model is read by dgm_tf.load_exported"):
+            dgm_tf.load(folder)
     for given in (None, 3):
         for load in (dgm_tf.load, dgm_tf.load_exported):
             with pytest.raises(InputError, match=f"expected .*received {type(given).__name__}"):

@@ -126,8 +126,10 @@ def sample(
     """
     count = _checks.integer(count, "--count", low=1)
     seed = _checks.integer(seed, "--seed", low=0)
-    model: Any = opened(memory)
     file = paths.expanded(out)
+    if file.suffix.lower() != ".png":
+        raise InputError(f"expected a PNG file for --out, received {out}: let it end in .png")
+    model: Any = opened(memory)
     named = dict(zip(model.classes_seen, model.class_names, strict=True))
     if labels is None:
         wanted = some_of([*named], pictures.MOST_CLASSES, seed=0)

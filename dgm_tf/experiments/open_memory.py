@@ -70,12 +70,18 @@ class OpenRun(Run):
         self._change_settings()
         self.stream.begin(self.rows)
         _check_tasks(self.stream, self.learner.settings)
-        self._last = len(self.stream)
+        self._last, self._known = len(self.stream), len(self.rows)
         self._folder.check_space(self._last)
 
     def _change_settings(self) -> None:
-        """Sets those of the tasks to come: those of the last one, changed as this command says."""
+        """Sets those of the tasks to come: those of the last one, changed as this command says.
+
+        The last one may be a task that another command has begun.
+        """
+        self._begun = self._folder.unfinished(len(self.rows) + 1)
         before = self.rows[-1].get(_SETTINGS, {}) if self.rows else {}
+        if self._begun is not None:
+            before = self._begun[0].get(_SETTINGS, {})
         known = later_names(type(self._made_with))
         _refuse_unknown(f"the last task of {self.path} was learnt", before, known)
         with reading_state():
@@ -114,15 +120,18 @@ class OpenRun(Run):
         super()._keep_unfinished(task, steps, {**meta, **own}, arrays)
 
     def _unfinished(self, task: Task) -> State | None:
-        found = super()._unfinished(task)
+        # Only the first task of a command can have been begun by another one.
+        found, self._begun = self._begun, None
         if found is None:
             return None
-        images = _differing(found[0].pop(_IMAGES, {}), self._images(task))
+        begun, here = found[0].pop(_IMAGES, {}), self._images(task)
+        images = [name for name in _differing(begun, here) if name in begun and name in here]
         settings = _differing(found[0].pop(_SETTINGS, {}), self._own_settings())
-        if not images and not settings:
+        if begun == here and not settings:
             return found
         what = [f"other images of {_checks.listed(images)}"] if images else []
-        what += [f"another {_checks.listed(settings)}"] if settings else []
+        what += [f"other classes ({_checks.listed(begun)})"] if {*begun} != {*here} else []
+        what += [f"other values of {_checks.listed(settings)}"] if settings else []
         printing.warn(
             f"task {task.index} was begun with {' and '.join(what)}; it begins again with these"
         )
@@ -135,6 +144,10 @@ class OpenRun(Run):
         told = self.stream.told(task)  # Its images are gone when it is learnt.
         own = self._own_settings()
         return super()._learn(task, log) | told | ({_SETTINGS: own} if own else {})
+
+    def _report(self) -> None:
+        if len(self.rows) > self._known:  # What was learnt before was reported then.
+            super()._report()
 
     def _evaluated(self, task: Task, test: Any) -> dict[str, Any]:
         if test is not None:
@@ -222,6 +235,11 @@ def _of_new(
         raise InputError(
             f"{folder} was written by a learner's save: in Python dgm_tf.load opens it, and learn "
             "adds a class; here name another --memory"
+        )
+    if others := paths.folders_in(folder):
+        raise InputError(
+            f"a new memory gets a folder of its own, and {folder} holds {_checks.listed(others)}: "
+            "name another --memory"
         )
     name = folder.resolve().name
     if not _checks.is_line(name):

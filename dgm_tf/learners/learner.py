@@ -209,13 +209,18 @@ class Learner(ImageClassifier):
         callbacks = _listed(callbacks)
         if verbose and not self.finished_tasks:
             onednn.advise()
-        learnt = copy.copy(self)
+        before, number, learnt = self.__dict__, self.finished_tasks + 1, copy.copy(self)
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
             with _quiet.without_chatter():
                 history = learnt.learn_task(task, callbacks=[*shown, *callbacks, NumbersWatch()])
             history = self._checked_history(history)
-            learnt._check_counted(task, before=self.finished_tasks)
+            learnt._check_counted(task, number)
             learnt.remember(task)
+        if self.__dict__ is not before:
+            raise InputError(
+                f"another thread has taught this learner while {task} was learnt, which is not "
+                "kept: learn one task at a time"
+            )
         # One statement, so that nothing can come between.
         self.__dict__ = learnt.__dict__
         return history
@@ -246,8 +251,8 @@ class Learner(ImageClassifier):
                 raise Diverged(f"{name} is no finite number", f"learn_task of {self.name}")
         return {name: values for name, values in taken.items() if values}
 
-    def _check_counted(self, task: Any, *, before: int) -> None:
-        if self.finished_tasks != before + 1 or self._tasks[-1] != tuple(task.classes):
+    def _check_counted(self, task: Any, number: int) -> None:
+        if self.finished_tasks != number or self._tasks[-1] != tuple(task.classes):
             raise InputError(
                 f"learn_task of {self.name} must count its task, once, by self.count_task(task)"
             )
@@ -583,6 +588,9 @@ class _Probabilities:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self._graph(tf.constant(images)).numpy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_classifier": self._classifier}  # A graph cannot be pickled.
 
     @functools.cached_property
     def _graph(self) -> Callable[..., tf.Tensor]:

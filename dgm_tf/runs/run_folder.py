@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import uuid
@@ -30,7 +31,13 @@ from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_format import check_rows, class_names, read_description, read_rows
 from dgm_tf.sizes import halvings
 from dgm_tf.storage import checkpoint
-from dgm_tf.storage.files import locked, refuse_links_out, whole_folder, write_atomically
+from dgm_tf.storage.files import (
+    locked,
+    refuse_links_out,
+    remedy,
+    whole_folder,
+    write_atomically,
+)
 
 # Of a first task with the presets' networks: 0.8 MiB on the digits (16 pixels), 1.7 MiB on MNIST
 # (32 pixels). Weights grow with the square of the networks' sizes. Later tasks are expected to take
@@ -288,6 +295,7 @@ class RunFolder:
         """
         finished = self.saved_tasks()
         if not finished:
+            self._refuse_save()
             raise InputError(
                 f"expected a run with a finished task, {self.path} holds none; name its folder"
             )
@@ -296,6 +304,11 @@ class RunFolder:
                 f"expected a task from {finished[0]} to {finished[-1]}, received {task}"
             )
         description = self.description()
+        if task is None and self._tasks_in_table() > finished[-1]:
+            warn(
+                f"{self.path} has results of task {self._tasks_in_table()}, and the last "
+                f"checkpoint is that of task {finished[-1]}: it is taken"
+            )
         _, meta, arrays = self.saved(task or finished[-1])
         return description, meta, arrays
 
@@ -331,6 +344,7 @@ class RunFolder:
                 the folder leads out of it.
         """
         if not self._settings.is_file():
+            self._refuse_save()
             raise InputError(
                 f"expected the folder of a run, with settings.json in it, received {self.path}; "
                 "name a folder that a trainer has written"
@@ -344,6 +358,13 @@ class RunFolder:
                 f"({_checks.one_line(error)}); restore it or choose another folder"
             ) from error
 
+    def _refuse_save(self) -> None:
+        if (self.path / checkpoint.STATE_FILE).is_file():
+            raise InputError(
+                f"{self.path} was written by a learner's save, which Python reads: dgm_tf.load "
+                "opens it, and its audit and export do what the commands do with a run"
+            )
+
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`, one per finished task, in order."""
         try:
@@ -355,8 +376,21 @@ class RunFolder:
             ) from error
 
     def saved_tasks(self) -> list[int]:
-        """Tasks that have a checkpoint, in order."""
-        names = (path.name for path in (self.path / "checkpoints").glob("task-*"))
+        """Tasks that have a checkpoint, in order.
+
+        Raises:
+            InputError: the folder cannot be read.
+        """
+        folder = self.path / "checkpoints"
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise InputError(
+                f"cannot read {folder}: {_checks.reason(error)}; give this user the right to, or "
+                "name another folder"
+            ) from error
         return sorted(
             int(match[1]) for name in names if (match := re.fullmatch(r"task-(\d{2,5})", name))
         )
@@ -427,16 +461,16 @@ class RunFolder:
                 `earlier` one will do.
             InputError: one is of another format.
         """
-        first = None
-        for task in reversed(self.saved_tasks()):
+        first, saved = None, self.saved_tasks()
+        # It is written after the checkpoint.
+        if not earlier and saved and (task := self._tasks_in_table()) > saved[-1]:
+            raise self._refusal(f"the checkpoint of {_task_name(task)} is missing", task)
+        for task in reversed(saved):
             try:
                 meta, arrays = self._loaded(task)
             except checkpoint.DamagedError as error:
                 if not earlier:
-                    raise InputError(
-                        f"{error}. Nothing was changed. Restore the files of {self.path} from a "
-                        f"copy, or to give up {_task_name(task)} delete its folder in checkpoints"
-                    ) from error
+                    raise self._refusal(str(error), task) from error
                 first = first or error
                 continue
             if first is not None:
@@ -445,6 +479,23 @@ class RunFolder:
         if first is not None:
             raise first
         return None
+
+    def _refusal(self, trouble: str, task: int) -> InputError:
+        """The error of a state whose task may not be learnt again, with what helps."""
+        remedy = f"Restore the files of {self.path} from a copy"
+        with contextlib.suppress(InputError):
+            self._loaded(task - 1)  # Else giving up this task does not help.
+            remedy += (
+                f", or to give up {_task_name(task)} delete its folder in checkpoints and "
+                f"{self._metrics.name}, which is written again"
+            )
+        return InputError(f"{trouble}. Nothing was changed. {remedy}")
+
+    def _tasks_in_table(self) -> int:
+        """Tasks in metrics.jsonl, as far as it can be read; a lost one is written again."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            return len(read_rows(self._metrics))
+        return 0
 
     def _mib_needed(self, tasks: int) -> float:
         """Space for the tasks that are missing, as far as it can be foreseen."""
@@ -522,8 +573,10 @@ def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") 
         probe.unlink()
         free = shutil.disk_usage(there).free / 2**20
     except (InputError, OSError) as error:
-        reason = _checks.reason(error.__cause__ or error)
-        raise InputError(f"cannot write to {folder}: {reason}; name another {flag}") from error
+        cause = error.__cause__ or error
+        raise InputError(
+            f"cannot write to {folder}: {_checks.reason(cause)}; {remedy(cause)}name another {flag}"
+        ) from error
     if free < mib:
         raise InputError(
             f"a run here needs up to {math.ceil(mib)} MiB, {folder} has {free:.0f} MiB left; free "

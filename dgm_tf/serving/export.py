@@ -140,10 +140,15 @@ def version_folder(path: str | Path) -> Path:
     """NAME/<n> for NAME, n being one more than the last version there; NAME/<n> as it is.
 
     Raises:
-        InputError: NAME/<n> exists.
+        InputError: NAME/<n> exists, or NAME holds folders of something else.
     """
     path = paths.for_tensorflow(path)
     if not path.name.isdecimal():
+        if others := paths.folders_in(path, but=str.isdecimal):
+            raise InputError(
+                f"{path} holds {_checks.listed(others)}, which are no versions of an exported "
+                "model: export to another folder"
+            )
         return path / str(max(versions_in(path), default=0) + 1)
     if path.exists():
         raise InputError(f"{path} exists and is not replaced; export to {path.parent}")

@@ -63,12 +63,18 @@ def read_text(path: str | os.PathLike[str], *, limit: int) -> str:
 
 
 def _not_written(path: pathlib.Path, error: OSError) -> InputError:
-    # A library's error has no number.
-    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return InputError(
-        f"cannot write {path}: {_checks.reason(error)}; {'free some space or ' * full}name a "
-        "folder that can be written"
+        f"cannot write {path}: {_checks.reason(error)}; {remedy(error)}name a folder that can be "
+        "written"
     )
+
+
+def remedy(error: BaseException) -> str:
+    """What comes before "name another folder" where a place could not be written."""
+    # A library's error has no number.
+    number = getattr(error, "errno", 0)
+    full = number in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free some space or " if full else ""
 
 
 def refuse_links_out(folder: str | os.PathLike[str]) -> None:
@@ -235,9 +241,7 @@ def _held(file: pathlib.Path, at: pathlib.Path) -> Iterator[None]:
             f"another process is at work in {at}: wait for it, or name another folder"
         ) from error
     except OSError as error:
-        raise InputError(
-            f"cannot write to {at}: {_checks.reason(error)}; name another folder"
-        ) from error
+        raise _not_written(at, error) from error
     try:
         yield
     except BaseException:

@@ -21,6 +21,7 @@ from dgm_tf.reporting.run import read_run
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.settings import LearnerSettings, setting
 from dgm_tf.storage.checkpoint import Every
+from tests import permissions
 from tests.class_folders import write
 from tests.damages import DAMAGES, flip_a_bit
 from tests.refusals import refused
@@ -133,6 +134,9 @@ def test_a_damaged_memory_is_refused_untouched(zoo, tmp_path, damage):
         learn(copy, week)
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     shutil.rmtree(newest)
+    with refused("the checkpoint of task-04 is missing. Nothing", "metrics.jsonl, which is writ"):
+        learn(copy, week)
+    (copy / "metrics.jsonl").unlink()
     learn(copy, week)
     assert [row["class_names"] for row in rows_of(copy)] == [["cat"], ["dog"], ["ape"], ["elk"]]
 
@@ -278,17 +282,68 @@ def test_a_changed_setting_is_that_of_later_tasks_and_stays(zoo, images, tmp_pat
 def test_a_task_begun_with_another_setting_begins_again_and_says_so(images, tmp_path, capsys):
     folder, changes = tmp_path / "zoo", {"epochs": 3}
     killed(folder, images / "week1", task=1, steps=6, changes=changes)
-    learn(folder, images / "week1")
+    learn(folder, images / "week1", changes={"epochs": 2})
     assert capsys.readouterr().err == (
-        "warning: task 1 was begun with another epochs; it begins again with these\n"
+        "warning: task 1 was begun with other values of epochs; it begins again with these\n"
     )
     learn(tmp_path / "fresh", images / "week1")
     assert content(folder) == content(tmp_path / "fresh")
-    resumed, whole = tmp_path / "resumed", tmp_path / "whole"
-    killed(resumed, images / "week1", task=1, steps=6, changes=changes)
-    learn(resumed, images / "week1", changes=changes)
-    learn(whole, images / "week1", changes=changes)
-    assert capsys.readouterr().err == "" and content(resumed) == content(whole)
+
+
+def test_a_task_that_was_begun_keeps_its_settings(images, tmp_path, capsys):
+    folder, changes = tmp_path / "zoo", {"epochs": 3}
+    killed(folder, images / "week1", task=1, steps=6, changes=changes)
+    learn(folder, images / "week1")
+    learn(tmp_path / "whole", images / "week1", changes=changes)
+    assert capsys.readouterr().err == "" and content(folder) == content(tmp_path / "whole")
+
+
+def test_other_classes_than_a_task_was_begun_with_are_said(images, tmp_path, capsys):
+    folder = tmp_path / "zoo"
+    killed(folder, images / "week1", task=1, steps=6)
+    learn(folder, write(tmp_path / "week4", {"elk": 60}))
+    assert capsys.readouterr().err.startswith("warning: task 1 was begun with other classes (cat")
+
+
+def test_checkpoints_that_may_not_be_read_are_not_taken_for_none(zoo, tmp_path):
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    (copy / "checkpoints").chmod(0)
+    try:
+        with permissions.obeyed(), refused("cannot read", "Permission denied", "give this user"):
+            RunFolder(copy).state_after()
+    finally:
+        (copy / "checkpoints").chmod(0o700)
+
+
+def test_a_learners_save_is_no_run(zoo, tmp_path):
+    (folder := tmp_path / "zoo.dgm").mkdir()
+    (folder / "state.json").touch()
+    for read in (RunFolder(folder).state_after, RunFolder(folder).description):
+        with refused("was written by a learner's save", "dgm_tf.load opens it"):
+            read()
+
+
+def test_a_missing_checkpoint_is_said_where_the_memory_is_used(zoo, tmp_path, capsys):
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    shutil.rmtree(copy / "checkpoints" / "task-04")
+    RunFolder(copy).state_after()
+    assert "has results of task 4, and the last checkpoint is that of task 3" in (
+        capsys.readouterr().err
+    )
+    RunFolder(copy).state_after(2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_memory_is_not_made_among_folders_of_images(images, tmp_path):
+    week = shutil.copytree(images / "week1", tmp_path / "week1")
+    with refused("a new memory gets a folder of its own, and", "holds cat", "another --memory"):
+        prepared(week, images / "week2", {}, {})
+
+
+def test_what_was_learnt_before_is_not_reported_again(zoo, images, tmp_path, capsys):
+    learn(shutil.copytree(zoo, tmp_path / "zoo"), images / "week1", verbosity=1)
+    said = capsys.readouterr().out
+    assert "new: nothing; known already" in said and "Page:" not in said
 
 
 def test_a_setting_of_later_tasks_that_is_unknown_or_out_of_range_is_refused(made, images, zoo, tmp_path):  # fmt: skip # noqa: E501

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dgm_tf.learners.learner import FEWEST_STEPS
 from dgm_tf.presets import settings_for
 from dgm_tf.registry import METHODS, label_of, load_state, new_learner
 from tests import tiny_run
+from tests.refusals import refused
 from tests.serving import tiny_export
 from tests.tiny_phases import Counted
 
@@ -204,6 +206,32 @@ def test_a_deep_copy_learns_apart():
     np.testing.assert_array_equal(model.generate([0]), images_before)
 
 
+def test_a_learner_that_has_been_used_can_be_pickled():
+    model = tiny_run.MovedDGM()
+    model.learn(next(tiny_run.stream().tasks()))
+    images = np.random.default_rng(0).integers(0, 256, [3, 16, 16, 1]).astype(np.uint8)
+    found, drawn = model.predict(images), model.generate([0])
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(images), found)
+    np.testing.assert_array_equal(again.generate([0]), drawn)
+    assert again.audit() == {1: True}
+
+
+def test_the_second_of_two_tasks_at_once_is_refused(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, [4, 16, 16, 1]).astype(np.uint8)
+    model, own = dgm_tf.NearestMean(), dgm_tf.NearestMean.learn_task
+
+    def meanwhile(self, task, *, callbacks=()):
+        monkeypatch.setattr(dgm_tf.NearestMean, "learn_task", own)
+        model.learn((images[2:], ["c", "d"]), verbose=0)
+        return own(self, task)
+
+    monkeypatch.setattr(dgm_tf.NearestMean, "learn_task", meanwhile)
+    with refused("another thread has taught this learner", "classes a, b", "one task at a time"):
+        model.learn((images[:2], ["a", "b"]), verbose=0)
+    assert model.class_names == ("c", "d")
+
+
 def test_callbacks_are_taken_as_keras_takes_them():
     steps = []
     for callbacks in (None, Counted(), (Counted(),)):
@@ -231,7 +259,7 @@ def test_predictions_wait_for_no_task_and_are_those_before_or_after_it(monkeypat
     monkeypatch.setattr(dgm_tf.NearestMean, "probabilities", answer)
     many = np.resize(images, [300, 16, 16, 1])
     assert model.predict(many).shape == (300, 4)
-    assert asked == [256, 44, 256, 44]
+    assert asked == [256, 256, 44]
 
 
 def test_a_graph_traced_while_a_task_ends_is_not_that_of_the_next():

@@ -150,6 +150,17 @@ def test_a_missing_part_of_the_first_task_is_one_line(run):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("lost, helps", [("task-04", True), ("task-01", False)])
+def test_a_memory_is_told_to_give_up_a_task_only_where_that_helps(run, lost, helps):
+    (run / f"checkpoints/{lost}/finished.safetensors").unlink()
+    whole = RunFolder(run).opened(DESCRIPTION, tasks=9)
+    with whole as folder, pytest.raises(InputError) as error:
+        folder.restore(earlier=False)
+    text = str(error.value)
+    assert "Nothing was changed. Restore the files of" in text and lost in text
+    assert ("or to give up task-04 delete its folder" in text) == helps
+
+
 def test_parts_of_two_tasks_that_changed_places_are_found_out(run):
     one, two = (run / f"checkpoints/task-0{task}/finished.safetensors" for task in (1, 2))
     content = one.read_bytes()

@@ -377,6 +377,13 @@ def test_versions_are_counted_and_never_replaced(exports, tmp_path):
         learner("w").export(exports["w"].path)
 
 
+def test_a_folder_of_something_else_gets_no_version(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(InputError, match="holds cat, which are no versions of an exported model"):
+        learner("w").export(tmp_path)
+    assert [child.name for child in tmp_path.iterdir()] == ["cat"]
+
+
 def test_a_version_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     seen = []
 
