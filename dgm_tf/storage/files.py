@@ -241,7 +241,9 @@ def _held(file: pathlib.Path, at: pathlib.Path) -> Iterator[None]:
             f"another process is at work in {at}: wait for it, or name another folder"
         ) from error
     except OSError as error:
-        raise _not_written(at, error) from error
+        raise InputError(
+            f"cannot write to {at}: {_checks.reason(error)}; {remedy(error)}name another folder"
+        ) from error
     try:
         yield
     except BaseException:

@@ -147,7 +147,7 @@ def test_a_folder_that_is_locked_lets_nobody_else_in(tmp_path):
                 assert "\n" not in str(error.value)
     assert os.listdir(tmp_path / "a") == [".lock"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write .*file/a: "):
+    with pytest.raises(InputError, match="cannot write to .*file/a: "):
         with locked(tmp_path / "file" / "a"):
             pass
 
