@@ -130,6 +130,14 @@ def test_a_setting_that_this_release_does_not_know_is_another_run(tmp_path):
         opened_with(tmp_path / "run", {})
 
 
+def test_a_number_that_json_does_not_have_is_null(tmp_path):
+    with RunFolder(tmp_path / "run").opened(DESCRIPTION, tasks=1) as folder:
+        folder.restore()
+        rows = folder.commit([row(1) | {"frechet": np.float32("nan"), "spread": np.inf}], *state(1))
+    assert rows[0]["frechet"] is None and rows[0]["spread"] is None
+    assert restored(tmp_path / "run")[0] == rows
+
+
 # Damage.
 
 
