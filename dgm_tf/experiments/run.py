@@ -57,11 +57,11 @@ def prepare(
     place = distribution.start(options.distribute, replicas=options.replicas)
     if place.is_chief:
         # Before the data, which may take a download.
-        _check_options(options, method)
         folders = (stream.images, stream.test_images)
         paths.check_apart(folders, options.run_dir or DEFAULT_RUNS, "--run_dir")
         if options.export_dir is not None:
             paths.check_apart(folders, options.export_dir, "--export_dir")
+        _check_options(options, method)
     opened = stream.open(settings.seed)
     last = _last_task(opened, stream.max_tasks)
     check_sizes(opened, settings, max_tasks=last, replicas=place.replicas)
