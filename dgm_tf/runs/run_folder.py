@@ -482,14 +482,14 @@ class RunFolder:
 
     def _refusal(self, trouble: str, task: int) -> InputError:
         """The error of a state whose task may not be learnt again, with what helps."""
-        remedy = f"Restore the files of {self.path} from a copy"
+        advice = f"Restore the files of {self.path} from a copy"
         with contextlib.suppress(InputError):
             self._loaded(task - 1)  # Else giving up this task does not help.
-            remedy += (
+            advice += (
                 f", or to give up {_task_name(task)} delete its folder in checkpoints and "
                 f"{self._metrics.name}, which is written again"
             )
-        return InputError(f"{trouble}. Nothing was changed. {remedy}")
+        return InputError(f"{trouble}. Nothing was changed. {advice}")
 
     def _tasks_in_table(self) -> int:
         """Tasks in metrics.jsonl, as far as it can be read; a lost one is written again."""
