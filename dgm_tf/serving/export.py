@@ -81,7 +81,7 @@ def export(
     Args:
         learner: a `dgm_tf.DGM` with at least one finished task.
         path: NAME, which then gets its next version NAME/<n>; or NAME/<n> itself.
-        classifier: take the critic along, for `classify`.
+        classifier: take the classifier along, for `classify`.
         audit: the `audit_entry` of each task, where the learner's images have been generated
             before.
 
