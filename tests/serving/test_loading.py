@@ -278,6 +278,11 @@ def test_what_is_no_exported_model_is_an_input_error(copy, tmp_path):
         dgm_tf.load_exported(copy)
 
 
+def test_a_sample_goes_to_a_file_that_says_png(tmp_path):
+    with pytest.raises(InputError, match="expected a PNG file for --out, received g.jpg"):
+        memory_use.sample(tmp_path, out="g.jpg")
+
+
 def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path):
     said = memory_use.sample(
         folder, labels=("5", "one"), count=3, out=tmp_path / "grid.png", seed=2
