@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from dgm_tf._checks import one_line
@@ -80,14 +80,12 @@ def check_apart(folders: Iterable[Any], written: Any, flag: str) -> None:
             )
 
 
-def folders_in(path: pathlib.Path, *, but: Callable[[str], bool] = lambda name: False) -> list[str]:
-    """Names of the folders in one that may not exist; not hidden ones, nor those of a kind."""
+def folders_in(path: pathlib.Path) -> list[str]:
+    """Names of the folders, but for hidden ones, in one that may not exist."""
     if not path.is_dir():
         return []
-    children = (child for child in path.iterdir() if child.is_dir())
-    return sorted(
-        child.name for child in children if not (child.name.startswith(".") or but(child.name))
-    )
+    names = (child.name for child in path.iterdir() if child.is_dir())
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def typed(text: str) -> str:

@@ -218,6 +218,7 @@ def prepare(
     settings.check_replicas(place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings)
+    learner.check_replicas(place.replicas)
     return OpenRun(learn.memory, stream, learner, options, place, changes)
 
 

@@ -67,11 +67,7 @@ def prepare(
     check_sizes(opened, settings, max_tasks=last, replicas=place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
-    if place.replicas > 1 and not learner.shares_steps:
-        raise InputError(
-            f"{method} trains outside of a phase, on one device: leave --distribute out, or set "
-            "the learner's shares_steps if it can"
-        )
+    learner.check_replicas(place.replicas)
     if not place.is_chief:
         return Follower(opened, learner, place, identity(opened, learner), last=last)
     run = Run(opened, learner, options, max_tasks=stream.max_tasks, place=place)

@@ -202,11 +202,13 @@ class Learner(ImageClassifier):
             The logged quantities, one value per epoch.
 
         Raises:
-            InputError: the data cannot be used, or a class has been learnt before.
+            InputError: the data cannot be used, a class has been learnt before, or several devices
+                cannot share the training.
             Diverged: a loss is no finite number or has exploded, the generator has collapsed, or
                 the critic calls all old classes the newest one.
         """
         callbacks = _listed(callbacks)
+        self.check_replicas(distribution.present().replicas)
         if verbose and not self.finished_tasks:
             onednn.advise()
         before, number, learnt = self.__dict__, self.finished_tasks + 1, copy.copy(self)
@@ -233,6 +235,21 @@ class Learner(ImageClassifier):
             image_shape=self.image_shape if self.finished_tasks else None,
             least=self.settings.least_images,
         )
+
+    def check_replicas(self, replicas: int) -> None:
+        """Refuses several devices where the training steps are none that they could share.
+
+        Args:
+            replicas: number of devices.
+
+        Raises:
+            InputError: there are several, and the learner does not share its steps.
+        """
+        if replicas > 1 and not self.shares_steps:
+            raise InputError(
+                f"{self.method} trains outside of a phase, on one device: leave --distribute out, "
+                "or set the learner's shares_steps if it can"
+            )
 
     def _checked_history(self, history: Any) -> dict[str, list[float]]:
         """What a method logged, as lists of numbers; a phase has looked at its own."""

@@ -304,10 +304,10 @@ class RunFolder:
                 f"expected a task from {finished[0]} to {finished[-1]}, received {task}"
             )
         description = self.description()
-        if task is None and self._tasks_in_table() > finished[-1]:
+        if task is None and (lost := self._task_without_checkpoint(finished)):
             warn(
-                f"{self.path} has results of task {self._tasks_in_table()}, and the last "
-                f"checkpoint is that of task {finished[-1]}: it is taken"
+                f"{self.path} has results of task {lost}, and the last checkpoint is that of task "
+                f"{finished[-1]}: it is taken"
             )
         _, meta, arrays = self.saved(task or finished[-1])
         return description, meta, arrays
@@ -462,9 +462,8 @@ class RunFolder:
             InputError: one is of another format.
         """
         first, saved = None, self.saved_tasks()
-        # It is written after the checkpoint.
-        if not earlier and saved and (task := self._tasks_in_table()) > saved[-1]:
-            raise self._refusal(f"the checkpoint of {_task_name(task)} is missing", task)
+        if not earlier and (lost := self._task_without_checkpoint(saved)):
+            raise self._refusal(f"the checkpoint of {_task_name(lost)} is missing", lost)
         for task in reversed(saved):
             try:
                 meta, arrays = self._loaded(task)
@@ -491,11 +490,15 @@ class RunFolder:
             )
         return InputError(f"{trouble}. Nothing was changed. {advice}")
 
-    def _tasks_in_table(self) -> int:
-        """Tasks in metrics.jsonl, as far as it can be read; a lost one is written again."""
+    def _task_without_checkpoint(self, saved: Sequence[int]) -> int | None:
+        """The last task of metrics.jsonl if its checkpoint, which came first, is missing.
+
+        A table that cannot be read says nothing: it is written again.
+        """
         with contextlib.suppress(OSError, ValueError, RecursionError):
-            return len(read_rows(self._metrics))
-        return 0
+            last = len(read_rows(self._metrics))
+            return last if saved and last > saved[-1] else None
+        return None
 
     def _mib_needed(self, tasks: int) -> float:
         """Space for the tasks that are missing, as far as it can be foreseen."""

@@ -144,7 +144,7 @@ def version_folder(path: str | Path) -> Path:
     """
     path = paths.for_tensorflow(path)
     if not path.name.isdecimal():
-        if others := paths.folders_in(path, but=str.isdecimal):
+        if others := [name for name in paths.folders_in(path) if not name.isdecimal()]:
             raise InputError(
                 f"{path} holds {_checks.listed(others)}, which are no versions of an exported "
                 "model: export to another folder"

@@ -1,8 +1,8 @@
 """The methods without a generator: nearest mean, experience replay, and one registered by hand."""
 
-import contextlib
 import dataclasses
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,7 +11,14 @@ import tensorflow as tf
 import dgm_tf
 from dgm_tf import distribution, presets, registry
 from dgm_tf.errors import InputError
-from dgm_tf.experiments.options import QUIET, RunOptions, SettingsOptions, StreamOptions
+from dgm_tf.experiments import open_memory
+from dgm_tf.experiments.options import (
+    QUIET,
+    LearnOptions,
+    RunOptions,
+    SettingsOptions,
+    StreamOptions,
+)
 from dgm_tf.experiments.run import Run, prepare
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.experience_replay import ExperienceReplay, StoredReplay
@@ -20,6 +27,7 @@ from dgm_tf.own_data import task_of
 from dgm_tf.presets import TUNED
 from dgm_tf.registry import METHODS, is_private, load_state, register_method
 from studies import results
+from tests.class_folders import write
 from tests.refusals import refused
 from tests.tiny_run import MovedDGM, stream
 
@@ -421,9 +429,15 @@ def test_replicas_do_not_share_a_loop_that_knows_nothing_of_them(
     two = distribution.Distribution()
     two.replicas = 2
     monkeypatch.setattr(distribution, "start", lambda *_, **__: two)
-    expected = contextlib.nullcontext() if shares else refused("always trains outside of a phase")
-    with expected:
+    words = "always trains outside of a phase"
+    expected = nullcontext if shares else lambda: refused(words)
+    with expected():
         prepare(StreamOptions("digits"), "always", always.settings(), RunOptions(run_dir=tmp_path))
+    week, memory = write(tmp_path / "week", {"cat": 20, "dog": 90}), tmp_path / "memory"
+    with expected():
+        open_memory.prepare(LearnOptions(memory, week), {"method": "always"}, {}, RunOptions())
+    with expected(), distribution.used(two):
+        learner(batch_size=4).learn(next(stream().tasks()))
 
 
 def test_a_learner_that_lacks_parts_is_refused():
