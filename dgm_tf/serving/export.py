@@ -31,18 +31,21 @@ class Export:
     Attributes:
         path: the folder of the version, NAME/<n>.
         tasks: number of tasks in it.
+        classifier: whether the classifier is in it, too.
         bytes: size of the folder on disk.
         audited_pixels: pixels of the memory audit, all with the same bits as the learner's.
     """
 
     path: Path
     tasks: int
+    classifier: bool
     bytes: int
     audited_pixels: int
 
     def __str__(self) -> str:
         return (
-            f"exported {self.tasks} task{'s' if self.tasks > 1 else ''} to {self.path}: "
+            f"exported {self.tasks} task{'s' if self.tasks > 1 else ''}, "
+            f"{'with' if self.classifier else 'without'} the classifier, to {self.path}: "
             f"{self.bytes / 2**20:.2f} MiB on disk; {self.audited_pixels} audited pixels "
             "bit-identical to the learner's"
         )
@@ -112,6 +115,7 @@ def export(
     return Export(
         folder,
         tasks=len(audit),
+        classifier=classifier,
         bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
         audited_pixels=audited,
     )

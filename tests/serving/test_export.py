@@ -305,7 +305,7 @@ def test_the_line_for_the_log_says_what_it_takes_on_disk(exports):
     done = exports["w"]
     assert done.bytes == sum(len(content) for content in files(done.path).values())
     assert str(done) == (
-        f"exported 3 tasks to {done.path}: {done.bytes / 2**20:.2f} MiB on disk; "
+        f"exported 3 tasks, without the classifier, to {done.path}: {done.bytes / 2**20:.2f} MiB on disk; "
         f"{5 * 16 * 256} audited pixels bit-identical to the learner's"
     )
 
