@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import json
+import math
 import numbers
 import operator
 import unicodedata
@@ -27,11 +28,12 @@ def integer(value: Any, name: str, *, low: int, high: int | None = None) -> int:
     return number
 
 
-def number(value: Any, name: str, *, low: float) -> float:
-    """`value` as a finite float of at least `low`; bools and texts are none."""
+def number(value: Any, name: str, *, low: float, high: float = math.inf) -> float:
+    """`value` as a finite float within [low, high]; bools and texts are none."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (real and low <= value < float("inf")):
-        raise InputError(f"{name} must be a number of at least {low}, got {value!r}")
+    if not (real and low <= value <= high and math.isfinite(value)):
+        wanted = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise InputError(f"{name} must be a number {wanted}, got {value!r}")
     return float(value)
 
 
@@ -47,9 +49,17 @@ def fraction(value: Any, name: str, *, zero: bool) -> float:
     return number
 
 
-def known(kind: str, given: Sequence[str], names: Collection[str]) -> None:
+def different(values: Any, name: str) -> None:
+    """Refuses all but a tuple or list of values of which none comes twice."""
+    if not isinstance(values, tuple | list):
+        raise InputError(f"{name} must be a tuple, received {one_line(ascii(values))}")
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise InputError(f"expected {name} that differ, received {twice[0]} twice")
+
+
+def known(kind: str, given: Sequence[Any], names: Collection[str]) -> None:
     """Refuses what is none of `names`."""
-    if unknown := [name for name in given if name not in names]:
+    if unknown := [str(name) for name in given if name not in names]:
         raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(names)}")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -794,7 +795,14 @@ def _listed(callbacks: Any) -> list[Any]:
     """Keras callbacks as Keras takes them: several, one or none."""
     if callbacks is None:
         return []
-    return list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for each in found:
+        if not isinstance(each, keras.callbacks.Callback):
+            raise InputError(
+                f"expected Keras callbacks, received {_checks.one_line(ascii(each), 80)}; give "
+                "objects of a subclass of keras.callbacks.Callback"
+            )
+    return found
 
 
 def _check_apart(settings: LearnerSettings, generates: bool) -> None:

@@ -102,7 +102,7 @@ def export(
     description = _description(learner, audit)
     pixels = int(np.prod(learner.generator.image_shape[:2]))
     audited = pixels * sum(len(each["labels"]) * each["images_per_label"] for each in audit)
-    with locked(path.parent if path.name.isdecimal() else path):
+    with locked(path.parent if _is_version(path.name) else path):
         folder = version_folder(path)
         with _quiet.without_chatter(), whole_folder(folder) as aside:
             model = _saved(aside, learner, description, classifier)
@@ -147,8 +147,13 @@ def version_folder(path: str | Path) -> Path:
         InputError: NAME/<n> exists, or NAME holds folders of something else.
     """
     path = paths.for_tensorflow(path)
-    if not path.name.isdecimal():
-        if others := [name for name in paths.folders_in(path) if not name.isdecimal()]:
+    if not _is_version(path.name):
+        if versions_in(path.parent):
+            raise InputError(
+                f"{path.parent} holds versions of an exported model, and {path.name} is no number: "
+                f"export to {path.parent}, or to another folder"
+            )
+        if others := [name for name in paths.folders_in(path) if not _is_version(name)]:
             raise InputError(
                 f"{path} holds {_checks.listed(others)}, which are no versions of an exported "
                 "model: export to another folder"
@@ -162,7 +167,12 @@ def version_folder(path: str | Path) -> Path:
 def versions_in(path: str | Path) -> list[int]:
     """Numbers of the versions in NAME, ascending; hidden folders are not whole yet."""
     names = (child.parent.name for child in Path(path).glob("*/saved_model.pb"))
-    return sorted(int(name) for name in names if re.fullmatch(r"[0-9]+", name))
+    return sorted(int(name) for name in names if _is_version(name))
+
+
+def _is_version(name: str) -> bool:
+    """Whether it is a number as servers write them, without zeros before it."""
+    return re.fullmatch(r"0|[1-9][0-9]*", name) is not None
 
 
 def _description(learner: Any, audit: Sequence[dict[str, Any]]) -> dict[str, Any]:

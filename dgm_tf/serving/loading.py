@@ -245,7 +245,7 @@ def load_exported(path: str | Path) -> ExportedModel:
     try:
         with _quiet.without_chatter():
             model = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # Files that are not whole fail anywhere in TensorFlow.
         raise InputError(f"{folder} is damaged ({type(error).__name__}); export again") from error
     wanted = [None, description["noise"]], [None, *description["image"]["shape"]]
     if (found := _noise_and_images(model)) != wanted:

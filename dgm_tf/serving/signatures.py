@@ -34,7 +34,8 @@ def generating(root: tf.Module, generator: Generator, classes: Sequence[int]) ->
         root: the module that is saved. The variables are attached to it, and `generate_class`:
             images float32 [B, S, S, C] of one class, `label` int32 [], and of noise float32
             [B, latent], by a graph without loops. With the label as a constant all of it that is
-            not the drawing of images can be computed beforehand.
+            not the drawing of images can be computed beforehand. Images of an unknown class are
+            NaN.
         generator: with at least one finished task.
         classes: class ids in order of arrival.
     """
@@ -91,9 +92,10 @@ def generating(root: tf.Module, generator: Generator, classes: Sequence[int]) ->
 
     @_traced(tf.TensorSpec([], tf.int32, "label"), noise_spec)
     def generate_class(label: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        labels = tf.repeat(label, tf.shape(noise)[0])
-        tasks, latent, _ = latent_rows(labels, noise)
-        return tf.ensure_shape(draw(latent, kernels.finished(tasks[0])), [None, *shape])
+        task = latent_rows.task(label)
+        _, latent, known = latent_rows(tf.repeat(label, tf.shape(noise)[0]), noise)
+        images = tf.ensure_shape(draw(latent, kernels.finished(task)), [None, *shape])
+        return _or_nan(images, known)
 
     root.generate_class = generate_class
     return {
@@ -121,6 +123,13 @@ class _LatentRows:
         own = np.concatenate([np.arange(count, dtype=np.int32) for count in self._counts])
         self._tasks, self._own = tasks[order], own[order]
 
+    def task(self, label: tf.Tensor) -> tf.Tensor:
+        """The task int32 [] from 0 of a class int32 []."""
+        return tf.gather(self._tasks, self._place(label[tf.newaxis]))[0]
+
+    def _place(self, labels: tf.Tensor) -> tf.Tensor:
+        return tf.minimum(tf.searchsorted(self._known, labels), len(self._known) - 1)
+
     def __call__(
         self, labels: tf.Tensor, noise: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -132,7 +141,7 @@ class _LatentRows:
             labels: int32 [B].
             noise: float32 [B, latent].
         """
-        place = tf.minimum(tf.searchsorted(self._known, labels), len(self._known) - 1)
+        place = self._place(labels)
         known = tf.equal(tf.gather(self._known, place), labels)
         tasks, own = tf.gather(self._tasks, place), tf.gather(self._own, place)
         # As `Generator.latent` does, where tasks have other numbers of classes.

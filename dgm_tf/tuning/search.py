@@ -1,11 +1,12 @@
 """A search from beginning to end: its folder, its trials, its results, and a check of these."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from dgm_tf.printing import say
 from dgm_tf.reporting import figures
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import check_writable, without_origin
+from dgm_tf.settings import DGMSettings
 from dgm_tf.storage.files import locked, write_atomically
 from dgm_tf.stream import TaskStream
 from dgm_tf.tuning import results
@@ -29,9 +31,12 @@ from dgm_tf.tuning.space import Plan
 from dgm_tf.tuning.tuner import DGMTuner, new_oracle, reached
 from dgm_tf.tuning.worker import Client, Link, NothingLeft
 
-_IDENTITY = ("stream", "base", "space", "tuner", "tasks", "aim", "factor", "halvings")
+_IDENTITY = (
+    "stream", "base", "hypermodel", "space", "tuner", "tasks", "aim", "factor", "halvings",
+)  # fmt: skip
 _CHIEF, _WORKER = "chief", "worker"
 _RECORD, _BEST, _FRESH = "search.json", "best.json", "fresh.json"
+_OTHER = "choose another --search_dir, or delete that one"
 _FINISHED = "finished"  # how many trials were asked for when none was left
 
 
@@ -64,10 +69,14 @@ def search(
         InputError: something does not fit the data, the folder belongs to another search, or no
             trial was usable.
     """
+    if not isinstance(stream, TaskStream):
+        raise InputError(f"expected a TaskStream to search on, received {type(stream).__name__}")
     default = f"runs/tuning/{stream.name}-dgm-{hypermodel.base.variant}"
     folder = paths.expanded(plan.search_dir or default)
     place = _place()
     stream.seen_validation(plan.tasks)  # So that what does not fit is said before any work.
+    _check_budget(plan, hypermodel.base)
+    _check_fresh(plan.fresh_seeds, {hypermodel.base.seed, stream.seed})
     description = _description(stream, hypermodel, plan, command)
     if place.role == _WORKER:
         _work(place, folder, description, stream, hypermodel, plan)
@@ -102,7 +111,7 @@ def _lead(
     _write(folder, trials, stream.scenario)
     for seed in plan.fresh_seeds:
         _learn_again(folder, trials[0], stream.fresh(seed=seed), tuner)
-    say(_report(folder, trials))
+    say(_report(folder, trials, hypermodel.base))
     return trials
 
 
@@ -130,6 +139,26 @@ def _work(
                 tuner.search(stream)
         except NothingLeft:
             tuner.say(f"the search is finished: {folder}")
+
+
+def _check_budget(plan: Plan, base: DGMSettings) -> None:
+    """Refuses a budget that Hyperband cannot cut: all its trials would have the same."""
+    parts = plan.factor**plan.halvings
+    unit = "epochs" if base.epochs else "steps"
+    if plan.tuner == "hyperband" and (full := getattr(base, unit)) < parts:
+        raise InputError(
+            f"expected {unit} of {parts} or more, the --factor={plan.factor} to the power of "
+            f"--halvings={plan.halvings} that hyperband divides them by, received {full}"
+        )
+
+
+def _check_fresh(seeds: Sequence[int], used: Collection[int]) -> None:
+    """Refuses seeds that are none."""
+    if known := [seed for seed in seeds if seed in used]:
+        raise InputError(
+            f"expected --fresh_seeds that the search does not use, received its seed {known[0]}: "
+            "with it the best trial would be learnt a second time"
+        )
 
 
 def _ended(tuner: DGMTuner) -> list[TrialResult]:
@@ -188,6 +217,7 @@ def _description(
         "aim": dataclasses.asdict(hypermodel.aim),
         "space": space.get_config()["space"],
         "base": hypermodel.base.as_json(),
+        "hypermodel": None if type(hypermodel) is HyperDGM else type(hypermodel).__qualname__,
         "stream": described,
         "command": command,
         "versions": {**provenance.versions(), "keras-tuner": keras_tuner.__version__},
@@ -203,21 +233,20 @@ def _open(folder: Path, description: Mapping[str, Any]) -> None:
         if (folder / "trials" / "oracle.json").exists():
             raise InputError(
                 f"{folder} holds trials without {_RECORD}, so it cannot be told whether they are "
-                "this search's; choose another --search_dir or delete that one"
+                f"this search's; {_OTHER}"
             )
         _write_json(path, description)
         return
     wanted = json.loads(json.dumps(_identity(description)))
     if differing := _checks.differences(_identity(_read_json(path)), wanted, _IDENTITY):
-        raise InputError(
-            f"{folder} holds another search: {'; '.join(differing)}; choose another --search_dir "
-            "or delete that one"
-        )
+        raise InputError(f"{folder} holds another search: {'; '.join(differing)}; {_OTHER}")
 
 
 def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
     """What a search must have in common with the folder that it continues."""
     found = {name: description.get(name) for name in _IDENTITY}
+    with contextlib.suppress(LookupError, TypeError):  # whatever a file has there
+        found["space"] = {each["config"]["name"]: each["config"] for each in found["space"]}
     if isinstance(found["stream"], dict):  # whatever a file has there
         found["stream"] = without_origin(found["stream"])
     return found
@@ -234,7 +263,7 @@ def _is_finished(folder: Path, description: Mapping[str, Any], plan: Plan) -> bo
         return False
 
 
-def _read_json(path: Path, kind: type = dict) -> Any:
+def _read_json(path: Path, kind: type = dict, *, mend: str = _OTHER) -> Any:
     """The object, or the list, of a file; an `InputError` where it is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -243,7 +272,7 @@ def _read_json(path: Path, kind: type = dict) -> Any:
         why = "it holds something else"
     except ValueError as error:
         why = _checks.reason(error)
-    raise InputError(f"{path} is damaged ({why}): delete it, or choose another --search_dir")
+    raise InputError(f"{path} is damaged ({why}): {mend}")
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -264,10 +293,17 @@ def _write(folder: Path, trials: list[TrialResult], scenario: str) -> None:
     _write_json(folder / _BEST, results.settings_file(best))
 
 
-def _report(folder: Path, trials: list[TrialResult]) -> str:
+def _report(folder: Path, trials: list[TrialResult], base: DGMSettings) -> str:
     parts = [results.markdown(trials)]
-    if (path := folder / _FRESH).exists():
-        parts.append("\n".join(["With fresh seeds:", *map(_fresh_line, _read_json(path, list))]))
+    # What was the best after fewer trials is not reported as such.
+    compared = {"begin": base.as_json(), "best": trials[0].settings.as_json()}
+    rows = [
+        row
+        for row in _fresh_rows(folder)
+        if row["settings"] == compared[row["name"]] | {"seed": row["settings"]["seed"]}
+    ]
+    if rows:
+        parts.append("\n".join(["With fresh seeds:", *map(_fresh_line, rows)]))
     parts.append(
         f"Pareto front: {folder / 'front.png'}\n"
         f"Settings of the best: {shlex.quote(f'--settings={folder / _BEST}')}"
@@ -283,8 +319,7 @@ def _learn_again(folder: Path, best: TrialResult, stream: TaskStream, tuner: DGM
 
     The best trial was chosen for its number, which therefore flatters it.
     """
-    path = folder / _FRESH
-    rows = _read_json(path, list) if path.exists() else []
+    rows = _fresh_rows(folder)
     for name, settings in ("begin", tuner.hypermodel.base), ("best", best.settings):
         settings = dataclasses.replace(settings, seed=stream.seed)
         row = {"name": name, "settings": settings.as_json()}
@@ -295,8 +330,13 @@ def _learn_again(folder: Path, best: TrialResult, stream: TaskStream, tuner: DGM
         except FailedTrialError as error:
             row["failed"] = str(error)
         rows.append(row)
-        _write_json(path, rows)
+        _write_json(folder / _FRESH, rows)
         tuner.say(_fresh_line(row))
+
+
+def _fresh_rows(folder: Path) -> list[dict[str, Any]]:
+    path = folder / _FRESH
+    return _read_json(path, list, mend="delete it") if path.exists() else []
 
 
 def _fresh_line(row: Mapping[str, Any]) -> str:

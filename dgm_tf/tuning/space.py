@@ -88,9 +88,10 @@ class Aim:
     def __post_init__(self) -> None:
         if not self.search:
             raise InputError(f"expected --search as some of {','.join(RANGES)}, received nothing")
+        _checks.different(self.search, "search")
         _checks.known("setting to search", self.search, RANGES)
         _checks.known("objective", [self.objective], OBJECTIVES)
-        _checks.number(self.growth_price, "growth_price", low=0)
+        _checks.number(self.growth_price, "growth_price", low=0, high=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,5 +135,6 @@ class Plan:
         _checks.known("tuner", [self.tuner], TUNERS)
         for name, low in ("tasks", 1), ("trials", 1), ("factor", 2), ("halvings", 1):
             _checks.integer(getattr(self, name), name, low=low)
+        _checks.different(self.fresh_seeds, "fresh_seeds")
         for seed in self.fresh_seeds:
             _checks.integer(seed, "each of fresh_seeds", low=0)

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import pickle
 
+import keras
 import numpy as np
 import pytest
 
@@ -52,6 +53,14 @@ def test_changes_of_settings_are_those_of_a_preset():
     assert DGM(settings, sparsity=1.0).settings == settings_for("digits", sparsity=1.0)
     with pytest.raises(InputError, match="method dgm has no setting stepz; it has augmentation"):
         DGM(settings, stepz=3)
+
+
+@pytest.mark.parametrize("callbacks", ["x", [1], [keras.callbacks.Callback]])
+def test_what_is_no_callback_is_refused_before_training(callbacks):
+    learner, task = DGM(steps=2), next(iter(tiny_run.stream()))
+    with pytest.raises(InputError, match="expected Keras callbacks, received"):
+        learner.learn(task, callbacks=callbacks)
+    assert not learner.finished_tasks
 
 
 @pytest.mark.parametrize("method", ["joint", "experience_replay"])

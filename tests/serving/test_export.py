@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -89,6 +90,19 @@ def test_images_from_noise_are_the_generators_own(loaded, variant):
             own = tf.fill([rows.sum()], own)
             latent = generator.latent(tf.constant(noise[rows]), own, len(classes))
             np.testing.assert_array_equal(bits(found[rows]), bits(generator.recall(latent, task)))
+
+
+@variants
+def test_one_class_for_a_phone_has_the_same_images(loaded, variant):
+    noise = tf.random.stateless_normal([3, LATENT], seed=[1, 2])
+    for label in CLASSES:
+        made = loaded[variant].generate_class(tf.constant(label), noise)
+        labels = tf.fill([3], tf.constant(label))
+        wanted = call(loaded[variant], "generate_from_noise", labels=labels, noise=noise)["images"]
+        np.testing.assert_allclose(made, wanted, atol=1e-6)
+        assert loaded[variant].generate_class(tf.constant(label), noise[:0]).shape[0] == 0
+    for unknown in min(CLASSES) - 1, max(CLASSES) + 1:
+        assert np.isnan(loaded[variant].generate_class(tf.constant(unknown), noise)).all()
 
 
 @variants
@@ -305,7 +319,8 @@ def test_the_line_for_the_log_says_what_it_takes_on_disk(exports):
     done = exports["w"]
     assert done.bytes == sum(len(content) for content in files(done.path).values())
     assert str(done) == (
-        f"exported 3 tasks, without the classifier, to {done.path}: {done.bytes / 2**20:.2f} MiB on disk; "
+        f"exported 3 tasks, without the classifier, to {done.path}: "
+        f"{done.bytes / 2**20:.2f} MiB on disk; "
         f"{5 * 16 * 256} audited pixels bit-identical to the learner's"
     )
 
@@ -375,6 +390,17 @@ def test_versions_are_counted_and_never_replaced(exports, tmp_path):
     assert exporting.version_folder(tmp_path / "new" / "7") == tmp_path / "new" / "7"
     with pytest.raises(InputError, match="exists and is not replaced"):
         learner("w").export(exports["w"].path)
+
+
+def test_a_version_is_a_number_as_servers_write_it(exports, tmp_path):
+    name = tmp_path / "m"
+    shutil.copytree(exports["w"].path, name / "2")
+    for other in "02", "v3", "-3", "\u0663":  # the last is an Arabic 3
+        with pytest.raises(InputError, match="holds versions of an exported model, and .* is no"):
+            exporting.version_folder(name / other)
+    shutil.copytree(exports["w"].path, name / "009")
+    assert exporting.versions_in(name) == [2]
+    assert exporting.version_folder(tmp_path / "009") == tmp_path / "009" / "1"
 
 
 def test_a_folder_of_something_else_gets_no_version(tmp_path):

@@ -267,6 +267,21 @@ def test_a_first_image_that_cannot_be_is_an_input_error(generator, first):
         generator.generate([3], first=first)
 
 
+def test_files_that_were_cut_short_or_changed_are_damaged(copy):
+    graph = copy / "saved_model.pb"
+    whole = graph.read_bytes()
+    place = whole.index(b"while/")
+    graph.write_bytes(whole[:place] + b"whale/" + whole[place + 6 :])
+    with pytest.raises(InputError, match="is damaged"):
+        dgm_tf.load_exported(copy)
+    graph.write_bytes(whole)
+    dgm_tf.load_exported(copy)
+    (weights,) = (copy / "variables").glob("*.data*")
+    os.truncate(weights, 1000)
+    with pytest.raises(InputError, match="is damaged .IndexError"):
+        dgm_tf.load_exported(copy)
+
+
 def test_what_is_no_exported_model_is_an_input_error(copy, tmp_path):
     with pytest.raises(InputError, match="holds none"):
         dgm_tf.load_exported(tmp_path / "nowhere")

@@ -46,7 +46,8 @@ def test_the_memory_after_any_task_can_be_exported_later(run, tmp_path, capsys):
     assert export.main([f"--memory={run}/run", "--task=1", where, "--export_classifier"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("all images identical")
-    assert said[1].startswith("exported 1 task, with the classifier, to ") and "MiB on disk" in said[1]
+    assert said[1].startswith("exported 1 task, with the classifier, to ")
+    assert "MiB on disk" in said[1]
     memory = dgm_tf.load_exported(tmp_path / "later")
     assert memory.classes_seen == tuple(range(5)) and hashes(memory.path) == recorded(run, 1)
     assert memory.classify(np.zeros([1, 8, 8, 1], np.uint8))[0] in memory.classes_seen

@@ -130,10 +130,16 @@ def test_growth_has_its_price_and_a_larger_beginning_pays_too():
         ),
         (Aim, {"search": ()}, "received nothing"),
         (Aim, {"objective": "best"}, "unknown objective best; known are last, mean"),
+        (Aim, {"search": ("s_max", "s_max")}, "expected search that differ, received s_max twice"),
+        (Aim, {"search": "s_max"}, "search must be a tuple, received 's_max'"),
+        (Aim, {"search": (1,)}, "unknown setting to search 1"),
         (Aim, {"growth_price": float("nan")}, "growth_price"),
+        (Aim, {"growth_price": 2}, "growth_price must be a number from 0 to 1, got 2"),
         (Plan, {"tuner": "grid"}, "unknown tuner grid"),
         (Plan, {"trials": 0}, "trials must be an integer of at least 1"),
         (Plan, {"fresh_seeds": (-1,)}, "fresh_seeds"),
+        (Plan, {"fresh_seeds": (1, 1)}, "expected fresh_seeds that differ, received 1 twice"),
+        (Plan, {"fresh_seeds": 1}, "fresh_seeds must be a tuple, received 1"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(kind, options, wanted):
@@ -282,7 +288,12 @@ def test_the_folder_of_another_search_is_refused(tmp_path):
     run(tmp_path, trials=1)
     for hypermodel, plan, wanted in (
         (HyperToy(BASE, Aim(growth_price=0.5)), {}, "aim.growth_price is 0.01 there, 0.5 here"),
-        (HyperToy(BASE, Aim(search=("s_max",))), {}, "space is"),
+        (
+            HyperToy(BASE, Aim(search=("s_max",))),
+            {},
+            r'space.sparsity is \{"name": "sparsity".* there, null here',
+        ),
+        (type("Own", (HyperToy,), {})(), {}, 'hypermodel is "HyperToy" there, "Own" here'),
         (HyperToy(dataclasses.replace(BASE, epochs=8)), {}, "base.epochs is 9 there, 8 here"),
         (HyperToy(), {"tasks": 3}, "tasks is 2 there, 3 here"),
         (HyperToy(), {"tuner": "bayesian"}, 'tuner is "random" there'),
@@ -397,9 +408,9 @@ def test_a_folder_without_a_search_is_taken_whatever_workers_left_there(tmp_path
     ("name", "content", "wanted"),
     [
         ("search.json", '{"scen', "search.json is damaged .it is no JSON"),
-        ("search.json", "", "search.json is damaged"),
+        ("search.json", "", "search.json is damaged.*: choose another --search_dir"),
         ("search.json", "[]", "search.json is damaged .it holds something else"),
-        ("fresh.json", "{}", "fresh.json is damaged"),
+        ("fresh.json", "{}", "fresh.json is damaged.*: delete it"),
         ("trials/oracle.json", '{"x', "holds damaged trials .it is no JSON"),
         ("trials/oracle.json", "{}", "holds damaged trials"),
         ("trials/trial_0/trial.json", '{"x', "holds damaged trials"),
@@ -460,6 +471,41 @@ def test_best_and_beginning_are_learnt_once_more_with_each_fresh_seed(tmp_path):
     assert rows[1]["accuracy"] == pytest.approx(trials[0].metrics["accuracy"] - 7 / 1e3)
     _, learnt = run(tmp_path, fresh_seeds=(7, 8))
     assert [seed for _, seed in learnt] == [8, 8]
+
+
+def test_fresh_numbers_are_those_of_the_best_that_there_is(tmp_path, capsys):
+    before, _ = run(tmp_path, HyperToy(errors={2: FULL}), trials=2, fresh_seeds=(7,))
+    assert before[0].settings == BASE
+    capsys.readouterr()
+    after, _ = run(tmp_path, trials=6)
+    said = capsys.readouterr().out
+    assert after[0].settings != BASE
+    assert "seed 7, begin:" in said and "seed 7, best:" not in said
+    run(tmp_path, trials=6, fresh_seeds=(7,))
+    said = capsys.readouterr().out.split("With fresh seeds:")[1]
+    found = after[0].metrics["accuracy"] - 7 / 1e3
+    assert said.count("seed 7, best:") == 1 and f"accuracy {100 * found:.2f} %" in said
+
+
+@pytest.mark.parametrize("seed", [BASE.seed, toys.stream().seed])
+def test_a_seed_of_the_search_is_not_fresh(tmp_path, seed):
+    model = HyperToy()
+    with pytest.raises(InputError, match=f"does not use, received its seed {seed}"):
+        run(tmp_path, model, fresh_seeds=(7, seed))
+    assert not model.learnt
+
+
+def test_a_budget_that_hyperband_cannot_cut_is_refused(tmp_path):
+    for base, unit in (BASE, "epochs"), (dataclasses.replace(BASE, epochs=0, steps=9), "steps"):
+        model = HyperToy(base)
+        with pytest.raises(InputError, match=f"expected {unit} of 10 or more, .* received 9"):
+            run(tmp_path, model, tuner="hyperband", factor=10, halvings=1)
+        assert not model.learnt
+
+
+def test_what_is_no_stream_is_not_searched_on():
+    with pytest.raises(InputError, match="expected a TaskStream to search on, received str"):
+        search("digits", HyperToy())
 
 
 def test_the_example_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
