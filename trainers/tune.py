@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgm_tf import paths
+from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import FOLDER, SettingsOptions, StreamOptions
 from dgm_tf.settings import DGMSettings
 from dgm_tf.tuning.space import Aim, Plan
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with command.outcome("stopped; the same command resumes with the trials left") as outcome:
         given = define().parse(arguments)
         options, aim, plan = given.of(StreamOptions), given.of(Aim), given.of(Plan)
+        _check_used(given, plan.tuner)
         settings = given.of(SettingsOptions).resolve(options.dataset, given.among(DGMSettings))
         folders = (options.images, options.test_images)
         paths.check_apart(folders, plan.search_dir or _SEARCHES, "--search_dir")
@@ -55,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         onednn.advise()
         search(stream, HyperDGM(settings, aim), plan, command=given.command)
     return outcome.code
+
+
+def _check_used(given: Given, tuner: str) -> None:
+    for name in ("trials",) if tuner == "hyperband" else ("factor", "halvings"):
+        if name in given.values:
+            raise InputError(f"--{name} means nothing to --tuner={tuner}: leave it out")
 
 
 def _used(given: Given) -> Mapping[str, Any]:

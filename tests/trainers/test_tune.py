@@ -53,6 +53,11 @@ def test_flags_make_the_options_of_a_search():
         ),
         (["--dataset=digits", "--fresh_seeds=1,x"], "expected whole numbers such as"),
         (["--dataset=digits", "--tuner=grid"], "expected random or bayesian or hyperband"),
+        (["--dataset=digits", "--factor=2"], "--factor means nothing to --tuner=bayesian"),
+        (
+            ["--dataset=digits", "--tuner=hyperband", "--trials=4"],
+            "--trials means nothing to --tuner=hyperband",
+        ),
         (["--dataset=digits", "--tasks=11"], "from 1 to 10"),
         (["--dataset=digits", "--validation_fraction=0"], "validation_fraction is 0"),
     ],
