@@ -104,7 +104,12 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "consolidation_start": "new",
             "buffer_bytes": 2_440_000,
         },
-        "gan": {"epochs": 12, "consolidation_steps": 1200, "consolidation_start": "new"},
+        "gan": {
+            "epochs": 12,
+            "consolidation_steps": 1200,
+            "consolidation_start": "new",
+            "ewc_strength": 1e4,
+        },
     },
     # Photographs, few of each class: lower rates draw digits where the others draw stains. A digit
     # may be lighter or darker than its ground, of any colours, and it stands between a house
