@@ -150,8 +150,8 @@ def version_folder(path: str | Path) -> Path:
     if not _is_version(path.name):
         if versions_in(path.parent):
             raise InputError(
-                f"{path.parent} holds versions of an exported model, and {path.name} is no number: "
-                f"export to {path.parent}, or to another folder"
+                f"{path.parent} holds versions of an exported model, and {path.name} is no number "
+                f"as servers write it: export to {path.parent}, or to another folder"
             )
         if others := [name for name in paths.folders_in(path) if not _is_version(name)]:
             raise InputError(

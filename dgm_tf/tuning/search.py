@@ -153,7 +153,7 @@ def _check_budget(plan: Plan, base: DGMSettings) -> None:
 
 
 def _check_fresh(seeds: Sequence[int], used: Collection[int]) -> None:
-    """Refuses seeds that are none."""
+    """Refuses fresh seeds that the search has used."""
     if known := [seed for seed in seeds if seed in used]:
         raise InputError(
             f"expected --fresh_seeds that the search does not use, received its seed {known[0]}: "
