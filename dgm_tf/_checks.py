@@ -150,6 +150,8 @@ def differences(
 
 
 def _differing(name: str, found: Any, wanted: Any) -> list[str]:
+    if _is_table(found) and _is_table(wanted):
+        found, wanted = (dict(enumerate(rows, start=1)) for rows in (found, wanted))
     if isinstance(found, dict) and isinstance(wanted, dict):
         return [
             line
@@ -162,6 +164,10 @@ def _differing(name: str, found: Any, wanted: Any) -> list[str]:
         one_line(json.dumps(value, ensure_ascii=False), limit=80) for value in (found, wanted)
     )
     return [f"{name} is {there} there, {here} here"]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def square_images(shape: Sequence[int], doublings: int) -> tuple[int, ...]:

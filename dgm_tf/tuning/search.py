@@ -1,6 +1,5 @@
 """A search from beginning to end: its folder, its trials, its results, and a check of these."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -28,7 +27,7 @@ from dgm_tf.tuning.chief import Chief
 from dgm_tf.tuning.hypermodel import HyperDGM
 from dgm_tf.tuning.results import TrialResult
 from dgm_tf.tuning.space import Plan
-from dgm_tf.tuning.tuner import DGMTuner, new_oracle, reached
+from dgm_tf.tuning.tuner import OTHER_FOLDER, DGMTuner, new_oracle, reached
 from dgm_tf.tuning.worker import Client, Link, NothingLeft
 
 _IDENTITY = (
@@ -36,7 +35,6 @@ _IDENTITY = (
 )  # fmt: skip
 _CHIEF, _WORKER = "chief", "worker"
 _RECORD, _BEST, _FRESH = "search.json", "best.json", "fresh.json"
-_OTHER = "choose another --search_dir, or delete that one"
 _FINISHED = "finished"  # how many trials were asked for when none was left
 
 
@@ -233,20 +231,18 @@ def _open(folder: Path, description: Mapping[str, Any]) -> None:
         if (folder / "trials" / "oracle.json").exists():
             raise InputError(
                 f"{folder} holds trials without {_RECORD}, so it cannot be told whether they are "
-                f"this search's; {_OTHER}"
+                f"this search's; {OTHER_FOLDER}"
             )
         _write_json(path, description)
         return
     wanted = json.loads(json.dumps(_identity(description)))
     if differing := _checks.differences(_identity(_read_json(path)), wanted, _IDENTITY):
-        raise InputError(f"{folder} holds another search: {'; '.join(differing)}; {_OTHER}")
+        raise InputError(f"{folder} holds another search: {'; '.join(differing)}; {OTHER_FOLDER}")
 
 
 def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
     """What a search must have in common with the folder that it continues."""
     found = {name: description.get(name) for name in _IDENTITY}
-    with contextlib.suppress(LookupError, TypeError):  # whatever a file has there
-        found["space"] = {each["config"]["name"]: each["config"] for each in found["space"]}
     if isinstance(found["stream"], dict):  # whatever a file has there
         found["stream"] = without_origin(found["stream"])
     return found
@@ -263,7 +259,7 @@ def _is_finished(folder: Path, description: Mapping[str, Any], plan: Plan) -> bo
         return False
 
 
-def _read_json(path: Path, kind: type = dict, *, mend: str = _OTHER) -> Any:
+def _read_json(path: Path, kind: type = dict, *, mend: str = OTHER_FOLDER) -> Any:
     """The object, or the list, of a file; an `InputError` where it is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

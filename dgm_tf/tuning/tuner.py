@@ -27,6 +27,7 @@ from dgm_tf.stream import TaskStream
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 from dgm_tf.tuning.space import Plan
 
+OTHER_FOLDER = "choose another --search_dir, or delete that one"
 _LEARNERS = logging.getLogger("dgm_tf.learners.learner")
 
 
@@ -179,8 +180,7 @@ class DGMTuner(base_tuner.BaseTuner):
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = _checks.reason(error.__cause__ or error)  # KerasTuner's own is about its API.
             raise InputError(
-                f"{self.project_dir} holds damaged trials ({reason}): choose another --search_dir "
-                "or delete that one"
+                f"{self.project_dir} holds damaged trials ({reason}): {OTHER_FOLDER}"
             ) from error
 
     def say(self, text: str) -> None:

@@ -291,7 +291,7 @@ def test_the_folder_of_another_search_is_refused(tmp_path):
         (
             HyperToy(BASE, Aim(search=("s_max",))),
             {},
-            r'space.sparsity is \{"name": "sparsity".* there, null here',
+            r'space.2 is \{"class_name": "Float", .*"name": "sparsity".* there, null here',
         ),
         (type("Own", (HyperToy,), {})(), {}, 'hypermodel is "HyperToy" there, "Own" here'),
         (HyperToy(dataclasses.replace(BASE, epochs=8)), {}, "base.epochs is 9 there, 8 here"),
