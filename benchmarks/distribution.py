@@ -27,11 +27,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it 
 import tensorflow as tf
 
 from benchmarks.local_cluster import tf_configs
-from dgm_tf import distribution
+from dgm_tf.data.stream import class_incremental
+from dgm_tf.devices import distribution
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.presets import settings_for
-from dgm_tf.settings import DGMSettings
-from dgm_tf.stream import class_incremental
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.settings import DGMSettings
 
 _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "svhn_cropped": 3, "cifar10": 3}
 

@@ -14,11 +14,11 @@ import numpy as np
 from absl import app, flags
 
 import dgm_tf
-from dgm_tf.datasets import ImageData, load_data
+from dgm_tf.data.datasets import ImageData, load_data
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.presets import settings_for
+from dgm_tf.methods.presets import settings_for
 
 _TASKS = flags.DEFINE_integer("tasks", 30, "tasks to learn, up to 30")
 

@@ -27,11 +27,11 @@ from absl import app, flags
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it is imported
 
 import dgm_tf
-from dgm_tf import growth, randomness
+from dgm_tf import randomness
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.layers.masks import pack_bits
 from dgm_tf.learners.dgm import TaskMemory
-from dgm_tf.networks import Critic, Generator
+from dgm_tf.networks import Critic, Generator, growth
 from dgm_tf.networks.generator_state import generator_arrays
 from dgm_tf.networks.state import network_arrays
 

@@ -29,12 +29,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it as it 
 
 import tensorflow as tf
 
+from dgm_tf.data.stream import TaskStream, class_incremental
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import position_table
-from dgm_tf.presets import PRESETS, settings_for
-from dgm_tf.settings import DGMSettings
-from dgm_tf.stream import TaskStream, class_incremental
+from dgm_tf.methods.presets import PRESETS, settings_for
+from dgm_tf.methods.settings import DGMSettings
 
 _DATASET = flags.DEFINE_string("dataset", None, "data set (default: short tasks, random images)")
 _VARIANT = flags.DEFINE_enum("variant", "w", ["w", "a"], "masks on weights or units")

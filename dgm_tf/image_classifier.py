@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import inputs
+from dgm_tf.data import inputs
+from dgm_tf.data.pixels import to_float
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
-from dgm_tf.stream import to_float
 
 _CHUNK = 256
 

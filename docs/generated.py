@@ -15,9 +15,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import settings
-from dgm_tf.presets import TUNED, settings_for
-from dgm_tf.registry import METHODS, label_of
+from dgm_tf.methods import settings
+from dgm_tf.methods.presets import TUNED, settings_for
+from dgm_tf.methods.registry import METHODS, label_of
 from studies import results
 from trainers.__main__ import commands
 from trainers.flags import Flags, flag_of, text_of

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
 from dgm_tf.reporting.run import Run, read_run
 from studies import results
 from studies.results import ROOT, Row

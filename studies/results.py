@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import registry
-from dgm_tf.registry import label_of
+from dgm_tf.methods import registry
+from dgm_tf.methods.registry import label_of
+from dgm_tf.methods.settings import VARIANTS
 from dgm_tf.reporting.paper import published
-from dgm_tf.settings import VARIANTS
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "results" / "runs.csv"

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import class_incremental, distribution
+from dgm_tf import class_incremental
+from dgm_tf.devices import distribution
 from dgm_tf.learners.classifier import ConsolidationImages
-from dgm_tf.registry import METHODS, load_state, new_learner
+from dgm_tf.methods.registry import METHODS, load_state, new_learner
 
 STEPS = 20
 # Differences in the last bit are to stay small for so long: masks that become steep and high rates

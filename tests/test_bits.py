@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
-from dgm_tf.presets import settings_for
-from dgm_tf.registry import METHODS, load_state, new_learner
-from dgm_tf.replay import to_levels
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.registry import METHODS, load_state, new_learner
+from dgm_tf.networks.replay import to_levels
 from dgm_tf.runs import provenance
 from dgm_tf.storage.checkpoint import Every
-from dgm_tf.stream import class_incremental
 from tests.reach import images_within
 
 RECORD = Path(__file__).with_name("bits.json")

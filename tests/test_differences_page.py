@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf.presets import settings_for
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.settings import GAN_RECIPES, RECIPES, Recipe
 from dgm_tf.reporting.paper import published
-from dgm_tf.settings import GAN_RECIPES, RECIPES, Recipe
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "differences.md"
 ONE_CLASS_EACH = [[label] for label in range(10)]

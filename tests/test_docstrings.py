@@ -19,7 +19,7 @@ from PIL import Image
 import dgm_tf
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.layers.masked import MaskedLayer
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(dgm_tf.__all__)

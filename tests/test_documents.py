@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from dgm_tf.datasets import load_data
-from dgm_tf.registry import METHODS
+from dgm_tf.data.datasets import load_data
+from dgm_tf.methods.registry import METHODS
 from tests.site_hook import hook
 
 ROOT = Path(__file__).parent.parent

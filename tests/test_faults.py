@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
+from dgm_tf.terminal import stopping
 from tests import damages, permissions
 from tests.fault_driver import found_by
 from tests.faults import learn

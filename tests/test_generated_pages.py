@@ -6,8 +6,8 @@ import re
 import pytest
 
 import trainers.__main__
-from dgm_tf.presets import PAPER, TUNED, settings_for
-from dgm_tf.registry import METHODS, label_of
+from dgm_tf.methods.presets import PAPER, TUNED, settings_for
+from dgm_tf.methods.registry import METHODS, label_of
 from tests.site_hook import hook
 
 COMMANDS = [path.stem for paths in trainers.__main__.commands().values() for path in paths]

@@ -16,20 +16,20 @@ import numpy as np
 import pytest
 
 import dgm_tf
-from dgm_tf import onednn
+from dgm_tf.data.stream import class_incremental
+from dgm_tf.devices import onednn
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
-from dgm_tf.presets import settings_for
-from dgm_tf.registry import METHODS, load_state, new_learner
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.registry import METHODS, load_state, new_learner
+from dgm_tf.methods.settings import VARIANTS, DGMSettings, setting_names
 from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import VARIANTS, DGMSettings, setting_names
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
-from dgm_tf.stream import class_incremental
 
 GOLDEN = Path(__file__).parent / "golden"
 STEP = 4  # in the second of two passes

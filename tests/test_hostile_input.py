@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dgm_tf import datasets
+from dgm_tf.data import datasets
+from dgm_tf.data.image_folder import from_folder
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments.run_audit import audit_run
-from dgm_tf.image_folder import from_folder
-from dgm_tf.registry import load_state
+from dgm_tf.methods.registry import load_state
 from dgm_tf.reporting import page
 from dgm_tf.reporting.run import read_run
 from dgm_tf.reporting.tables import run_report

@@ -14,13 +14,14 @@ import tensorflow as tf
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from dgm_tf.datasets import from_arrays
+from dgm_tf.data.datasets import from_arrays
+from dgm_tf.data.stream import class_incremental
+from dgm_tf.data.task import TaskClosed
 from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense
 from dgm_tf.learners.phase import new_adam
 from dgm_tf.networks import Generator
 from dgm_tf.networks.generator_state import generator_arrays, restored_generator
 from dgm_tf.storage import checkpoint
-from dgm_tf.stream import TaskClosed, class_incremental
 from tests.layers.layer_check import copy_numbers
 
 # Building and running small networks takes most of an example's time: few examples by default.

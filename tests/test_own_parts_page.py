@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dgm_tf import sizes
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
 
 PAGES = Path(__file__).parents[1] / "docs" / "how-to"
 NETWORKS = (PAGES / "networks.md").read_text(encoding="utf-8")

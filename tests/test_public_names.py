@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import dgm_tf
-from dgm_tf import arguments
-from dgm_tf.registry import METHODS
-from dgm_tf.settings import DGMSettings, LearnerSettings
+from dgm_tf.learners import arguments
+from dgm_tf.methods.registry import METHODS
+from dgm_tf.methods.settings import DGMSettings, LearnerSettings
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

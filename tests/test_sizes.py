@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import dgm_tf
-from dgm_tf import settings_file, sizes
+from dgm_tf import sizes
 from dgm_tf.errors import InputError
+from dgm_tf.methods import settings_file
+from dgm_tf.methods.registry import load_state
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.registry import load_state
-from dgm_tf.settings import DGMSettings
 from tests.layers.layer_check import bits
 from tests.tiny_run import SIZES, MovedDGM, MovedFineTune
 

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import randomness
-from dgm_tf.datasets import ImageData
+from dgm_tf.data.datasets import ImageData
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.phase import Phase, new_adam
-from dgm_tf.settings import LearnerSettings
-from dgm_tf.stream import class_incremental
+from dgm_tf.methods.settings import LearnerSettings
 
 BATCH = 4
 EPOCHS = 2

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from dgm_tf.datasets import ImageData
+from dgm_tf.data.datasets import ImageData
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.shared_gan import FineTune
-from dgm_tf.stream import class_incremental
 from tests.networks.tiny_generator import train
 
 SIZES = {"latent_dim": 8, "generator_size": 2, "critic_size": 2, "batch_size": 4, "seed": 3}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import MEMORY, option
-from dgm_tf.sampling import AUDITED
+from dgm_tf.reporting.sampling import AUDITED
 from trainers import command
 from trainers.flags import Flags
 

@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 
-from dgm_tf import _quiet, stopping
 from dgm_tf._checks import reason
 from dgm_tf.errors import Diverged, InputError, PeerLost
-from dgm_tf.printing import Output
-from dgm_tf.printing import say as say
+from dgm_tf.terminal import quiet, stopping
+from dgm_tf.terminal.printing import Output
+from dgm_tf.terminal.printing import say as say
 from trainers.flags import HelpAsked
 
 WRONG = 1  # an audit has found a fault
@@ -47,7 +47,7 @@ def outcome(stopped: str = "stopped") -> Iterator[Outcome]:
     with _outputs() as (out, err):
         try:
             try:
-                with _signals_end_process(stopped), _quiet.without_chatter():
+                with _signals_end_process(stopped), quiet.without_chatter():
                     yield found
                 out.flush()
             except HelpAsked as text:

@@ -14,10 +14,11 @@ from typing import Any
 
 from absl import flags
 
-from dgm_tf import paths, settings_file
 from dgm_tf._checks import one_line, reason
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import integers, texts
+from dgm_tf.methods import settings_file
+from dgm_tf.storage import paths
 from trainers import own_methods
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort")

@@ -8,10 +8,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
 from dgm_tf.experiments.options import option
+from dgm_tf.terminal import stopping
 from trainers import command
 from trainers.flags import Flags
 

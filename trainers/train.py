@@ -12,7 +12,7 @@ from dgm_tf.experiments.options import (
     SettingsOptions,
     StreamOptions,
 )
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
 from trainers import command
 from trainers.flags import UNUSED, Flags, Given
 

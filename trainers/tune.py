@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dgm_tf import paths
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import FOLDER, SettingsOptions, StreamOptions
-from dgm_tf.settings import DGMSettings
+from dgm_tf.methods.settings import DGMSettings
+from dgm_tf.storage import paths
 from dgm_tf.tuning.space import Aim, Plan
 from trainers import command
 from trainers.flags import Flags, Given
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = given.of(SettingsOptions).resolve(options.dataset, given.among(DGMSettings))
         folders = (options.images, options.test_images)
         paths.check_apart(folders, plan.search_dir or _SEARCHES, "--search_dir")
-        from dgm_tf import onednn
+        from dgm_tf.devices import onednn
         from dgm_tf.experiments.run import check_sizes
         from dgm_tf.tuning.hypermodel import HyperDGM
         from dgm_tf.tuning.search import search

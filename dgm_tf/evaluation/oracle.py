@@ -15,12 +15,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, augmentation, paths, randomness
+from dgm_tf import _checks, randomness
+from dgm_tf.data import augmentation
+from dgm_tf.data.stream import TaskStream
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import quality
 from dgm_tf.evaluation.accuracy import evaluate
-from dgm_tf.storage import checkpoint
-from dgm_tf.stream import TaskStream
+from dgm_tf.storage import checkpoint, paths
 
 _log = logging.getLogger(__name__)
 

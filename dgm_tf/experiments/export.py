@@ -5,10 +5,10 @@ from pathlib import Path
 from dgm_tf import memories
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
-from dgm_tf.printing import say
-from dgm_tf.registry import load_state
+from dgm_tf.methods.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.serving.export import Export, audit_entry, export, version_folder
+from dgm_tf.terminal.printing import say
 
 
 def export_run(

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, stopping
-from dgm_tf.distribution import Distribution, used
+from dgm_tf import _checks
+from dgm_tf.data.stream import TaskStream
+from dgm_tf.data.task import Task
+from dgm_tf.devices.distribution import Distribution, used
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.storage.arrays import pack, unpack
 from dgm_tf.storage.checkpoint import Every
-from dgm_tf.stream import Task, TaskStream
+from dgm_tf.terminal import stopping
 
 State = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]
 
@@ -152,7 +154,7 @@ class Follower:
         Raises:
             PeerLost: another process has ended.
             InputError: this process was started for another run than the chief.
-            dgm_tf.stopping.Stopped: it was asked to stop, and the chief has ended.
+            dgm_tf.terminal.stopping.Stopped: it was asked to stop, and the chief has ended.
         """
         with stopping.watched():
             try:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgm_tf import _checks, stopping
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
-from dgm_tf.registry import METHODS as LEARNERS
+from dgm_tf.methods.registry import METHODS as LEARNERS
+from dgm_tf.methods.settings import VARIANTS, setting_names
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import read_run
-from dgm_tf.settings import VARIANTS, setting_names
 from dgm_tf.storage.files import write_atomically
+from dgm_tf.terminal import stopping
 
 TRAINERS = {
     "digits": "split_digits",
@@ -120,7 +121,7 @@ def run_missing(
 
     Raises:
         InputError: more jobs than cores.
-        dgm_tf.stopping.Stopped: it was asked to stop, and so the runs have been.
+        dgm_tf.terminal.stopping.Stopped: it was asked to stop, and so the runs have been.
     """
     parts = _core_parts(jobs)
     todo = [run for run in planned if not run.is_finished()]

@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, datasets, folder_scan, image_file, memories, paths, pictures
+from dgm_tf import _checks, memories
+from dgm_tf.data import datasets, folder_scan, image_file
+from dgm_tf.data.image_folder import TEST_FRACTION, read_all
+from dgm_tf.data.pixels import to_float
+from dgm_tf.data.stream import TaskStream, class_incremental
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments.options import FOLDER, StreamOptions
-from dgm_tf.image_folder import TEST_FRACTION, read_all
 from dgm_tf.learners.learner import Learner, largest_divisor
-from dgm_tf.registry import load_state
+from dgm_tf.methods.registry import load_state
+from dgm_tf.reporting import pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN
-from dgm_tf.stream import TaskStream, class_incremental, to_float
+from dgm_tf.storage import paths
 
 _PAIRS = 5  # in a row of the sheet
 _SEED = 0

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, memories, paths, printing
-from dgm_tf.datasets import DEFAULT_SIZE
+from dgm_tf import _checks, memories
+from dgm_tf.data.datasets import DEFAULT_SIZE
+from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import State
+from dgm_tf.experiments.open_stream import OpenStream
 from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, SettingsOptions
 from dgm_tf.experiments.run import Run
-from dgm_tf.open_stream import OpenStream
-from dgm_tf.registry import METHODS, check_known, new_learner, reading_state
+from dgm_tf.methods.registry import METHODS, check_known, new_learner, reading_state
+from dgm_tf.methods.settings import later_names, setting_names
 from dgm_tf.reporting import tensorboard
 from dgm_tf.runs.run_folder import RunFolder, check_writable
 from dgm_tf.runs.run_format import OPEN
-from dgm_tf.settings import later_names, setting_names
-from dgm_tf.storage import checkpoint
-from dgm_tf.stream import Task
+from dgm_tf.storage import checkpoint, paths
+from dgm_tf.terminal import printing
 
 # In a checkpoint inside a task: fingerprints of the images that it learns from, and as in its row
 # the settings that are not those that the memory was made with.

@@ -5,15 +5,16 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dgm_tf import paths, settings_file
 from dgm_tf.errors import InputError
-from dgm_tf.presets import PRESETS, settings_for
-from dgm_tf.registry import METHODS
-from dgm_tf.settings import DISTRIBUTIONS, setting_names
+from dgm_tf.methods import settings_file
+from dgm_tf.methods.presets import PRESETS, settings_for
+from dgm_tf.methods.registry import METHODS
+from dgm_tf.methods.settings import DISTRIBUTIONS, setting_names
+from dgm_tf.storage import paths
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, Every
 
 if TYPE_CHECKING:
-    from dgm_tf.stream import TaskStream
+    from dgm_tf.data.stream import TaskStream
 
 FOLDER = "folder"  # name of the data set whose images come from a folder
 IMAGES = "a folder with one subfolder of images per class"
@@ -162,8 +163,8 @@ class StreamOptions:
             InputError: the data cannot be had or cannot be cut into such tasks.
         """
         # Imported here, so that a command line is checked before TensorFlow is loaded.
-        from dgm_tf import image_folder
-        from dgm_tf.stream import class_incremental
+        from dgm_tf.data import image_folder
+        from dgm_tf.data.stream import class_incremental
 
         size = {} if self.image_size is None else {"image_size": self.image_size}
         data: Any = self.dataset

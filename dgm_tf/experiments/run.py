@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, distribution, onednn, paths, pictures, printing, stopping
+from dgm_tf import _checks
+from dgm_tf.data.stream import TaskStream
+from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution, onednn
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
@@ -21,16 +24,17 @@ from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, RunOptions, Stream
 from dgm_tf.experiments.summary import task_summary
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
-from dgm_tf.progress import TaskProgress
-from dgm_tf.registry import new_learner, reading_state
-from dgm_tf.reporting import page, tables, tensorboard
+from dgm_tf.methods.registry import new_learner, reading_state
+from dgm_tf.methods.settings import LearnerSettings
+from dgm_tf.reporting import page, pictures, tables, tensorboard
 from dgm_tf.reporting.run import read_run
+from dgm_tf.reporting.sampling import AUDITED, some_of
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder, check_writable
-from dgm_tf.sampling import AUDITED, some_of
 from dgm_tf.serving.export import version_folder
-from dgm_tf.settings import LearnerSettings
-from dgm_tf.stream import Task, TaskStream
+from dgm_tf.storage import paths
+from dgm_tf.terminal import printing, stopping
+from dgm_tf.terminal.progress import TaskProgress
 
 DEFAULT_RUNS = Path("runs")
 _PICTURES_SEED = 0  # source of the pictures' randomness
@@ -140,7 +144,8 @@ class Run:
 
         Raises:
             Diverged: training went wrong; see `dgm_tf.learners.watch`.
-            dgm_tf.stopping.Stopped: the run was asked to stop, and has written where it stands.
+            dgm_tf.terminal.stopping.Stopped: the run was asked to stop, and has written where it
+                stands.
             InputError: the folder belongs to another run or cannot be used.
         """
         defaults = self.learner.settings.defaults()

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import image_file, memories, saved
+from dgm_tf import memories
+from dgm_tf.data import image_file
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments import memory_use
 from dgm_tf.reporting import numbers, page
 from dgm_tf.reporting.page import Shown
 from dgm_tf.reporting.run import Run, read_run
-from dgm_tf.runs import provenance
+from dgm_tf.runs import provenance, saved
 from dgm_tf.runs.run_folder import RunFolder
 
 IMAGES = 16  # of a class, as in the audit's records

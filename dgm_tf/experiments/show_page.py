@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import _checks, pictures, printing, stopping
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.show import Memory
+from dgm_tf.reporting import pictures
 from dgm_tf.reporting.figures import INK, MUTED, RULE, SERIES
+from dgm_tf.terminal import printing, stopping
 
 LOOPBACK = "127.0.0.1"
 PORT = 7860
@@ -137,7 +139,7 @@ def serve(path: str | Path, *, host: str = LOOPBACK, port: int = PORT) -> None:
         port: 0 for any that is free.
 
     Raises:
-        dgm_tf.stopping.Stopped: on Ctrl-C or SIGTERM, once all is tidied up.
+        dgm_tf.terminal.stopping.Stopped: on Ctrl-C or SIGTERM, once all is tidied up.
         InputError: Gradio is missing, there is no such memory, or the address cannot be had.
     """
     port = _checks.integer(port, "--port", low=0, high=65535)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dgm_tf import distribution
+from dgm_tf.devices import distribution
 
 
 @keras.saving.register_keras_serializable("dgm_tf")

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import distribution
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.layers.kept_arrays import KeptArrays
 

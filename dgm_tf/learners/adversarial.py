@@ -6,12 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from dgm_tf import distribution, losses, randomness
+from dgm_tf import randomness
+from dgm_tf.devices import distribution
 from dgm_tf.layers.masks import annealed_scales
+from dgm_tf.learners import losses
 from dgm_tf.learners.phase import TwoNetworkPhase, adversarial_adam, spread
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.networks import Critic, Generator
-from dgm_tf.replay import Replay
-from dgm_tf.settings import DGMSettings
+from dgm_tf.networks.replay import Replay
 
 
 class AdversarialPhase(TwoNetworkPhase):

@@ -7,11 +7,12 @@ from typing import Any
 import tensorflow as tf
 from keras.optimizers.schedules import CosineDecay
 
-from dgm_tf import augmentation, losses
+from dgm_tf.data import augmentation
+from dgm_tf.learners import losses
 from dgm_tf.learners.phase import Phase, new_adam
+from dgm_tf.methods.settings import LearnerSettings
 from dgm_tf.networks import Critic, OwnClassifier
-from dgm_tf.replay import Replay
-from dgm_tf.settings import LearnerSettings
+from dgm_tf.networks.replay import Replay
 
 _TEMPERATURE = 2.0  # of distillation
 
@@ -27,7 +28,7 @@ class ConsolidationImages:
         own_weight: instead of that, their weight in the loss of their own classes, 0 to 1, which
             together keep theirs.
         margins: fraction of the generated images that get margins of real ones, 0 to 1; see
-            `dgm_tf.augmentation.with_real_margins`.
+            `dgm_tf.data.augmentation.with_real_margins`.
     """
 
     replay: Replay

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import randomness
+from dgm_tf.data.task import Task
 from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ConsolidationImages
@@ -20,21 +21,20 @@ from dgm_tf.networks.generator_state import (
     keep_finished,
     restored_generator,
 )
-from dgm_tf.replay import FullReplay, Replay
+from dgm_tf.networks.replay import FullReplay, Replay
 from dgm_tf.serving.export import Export, export
-from dgm_tf.stream import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dgm_tf.arguments import DGMArguments
-    from dgm_tf.settings import DGMSettings
+    from dgm_tf.learners.arguments import DGMArguments
+    from dgm_tf.methods.settings import DGMSettings
 
 _CALIBRATION_IMAGES = 1024
 
 
 class TaskMemory:
-    """A `dgm_tf.replay.Memory`: each class by the binary masks of the task that brought it.
+    """A `replay.Memory`: each class by the binary masks of the task that brought it.
 
     Args:
         generator: with any number of finished tasks; the one being learnt is not touched.
@@ -49,7 +49,7 @@ class TaskMemory:
         self.latent_dim = generator.latent_dim
 
     def recall(self, position: int, noise: tf.Tensor) -> tf.Tensor:
-        """Images float32 [n, S, S, C] of one class; see `dgm_tf.replay.Memory`."""
+        """Images float32 [n, S, S, C] of one class; see `replay.Memory`."""
         task = int(self._generator.class_tasks[position])
         classes = self._generator.finished[task - 1]
         own = position - sum(self._generator.finished[: task - 1])

@@ -5,20 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from dgm_tf import distribution, randomness
+from dgm_tf import randomness
+from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
-from dgm_tf.replay import Memory, TracedMemory
-from dgm_tf.stream import Task
+from dgm_tf.networks.replay import Memory, TracedMemory
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dgm_tf.arguments import DGRArguments
-    from dgm_tf.settings import DGRSettings
+    from dgm_tf.learners.arguments import DGRArguments
+    from dgm_tf.methods.settings import DGRSettings
 
 _TRIES = 32
 

@@ -8,17 +8,18 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import distribution, randomness
+from dgm_tf import randomness
+from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.shared_gan import SharedGANLearner
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.stream import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dgm_tf.arguments import EWCArguments
-    from dgm_tf.settings import EWCSettings
+    from dgm_tf.learners.arguments import EWCArguments
+    from dgm_tf.methods.settings import EWCSettings
 
 _AT_ONCE = 16
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import distribution, randomness
+from dgm_tf import randomness
+from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.learners.learner import (
@@ -15,18 +17,17 @@ from dgm_tf.learners.learner import (
     ClassifierLearner,
     position_table,
 )
-from dgm_tf.replay import from_levels, to_levels
-from dgm_tf.stream import Task
+from dgm_tf.networks.replay import from_levels, to_levels
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dgm_tf.arguments import ExperienceReplayArguments
-    from dgm_tf.settings import ExperienceReplaySettings
+    from dgm_tf.learners.arguments import ExperienceReplayArguments
+    from dgm_tf.methods.settings import ExperienceReplaySettings
 
 
 class StoredReplay:
-    """A `dgm_tf.replay.Replay` of stored images: each class is as likely as any other.
+    """A `dgm_tf.networks.replay.Replay` of stored images: each class is as likely as any other.
 
     Args:
         images: uint8 [N, S, S, C], class by class in order of arrival.

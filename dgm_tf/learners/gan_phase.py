@@ -5,10 +5,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from dgm_tf import distribution, losses, randomness
+from dgm_tf import randomness
+from dgm_tf.devices import distribution
+from dgm_tf.learners import losses
 from dgm_tf.learners.phase import TwoNetworkPhase, adversarial_adam, spread
+from dgm_tf.methods.settings import GANSettings
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.settings import GANSettings
 
 
 class Protection:

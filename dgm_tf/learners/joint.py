@@ -4,19 +4,21 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dgm_tf import distribution, randomness
+from dgm_tf import randomness
+from dgm_tf.data.stream import TaskStream
+from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
 from dgm_tf.learners.shared_gan import SharedGANLearner
-from dgm_tf.settings import LearnerSettings
-from dgm_tf.stream import Task, TaskStream
+from dgm_tf.methods.settings import LearnerSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dgm_tf.arguments import GANArguments, JointArguments
-    from dgm_tf.settings import GANSettings, JointSettings
+    from dgm_tf.learners.arguments import GANArguments, JointArguments
+    from dgm_tf.methods.settings import GANSettings, JointSettings
 
 
 class _OfStream(ClassifierLearner):

@@ -14,34 +14,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import (
-    _checks,
-    _quiet,
-    arguments,
-    distribution,
-    inputs,
-    onednn,
-    presets,
-    printing,
-    progress,
-    randomness,
-    saved,
-)
+from dgm_tf import _checks, randomness
+from dgm_tf.data import inputs
+from dgm_tf.data.own_data import LAST_CLASS, task_of
+from dgm_tf.data.task import Task, untuned
+from dgm_tf.devices import distribution, onednn
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.image_classifier import ImageClassifier
-from dgm_tf.learners import described
+from dgm_tf.learners import arguments, described
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.learners.watch import NumbersWatch
+from dgm_tf.methods import presets
+from dgm_tf.methods.registry import METHODS
+from dgm_tf.methods.settings import LearnerSettings, MethodSettings, later_names
 from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.networks.own_classifier import MakeClassifier, check_maker
+from dgm_tf.networks.replay import BalancedReplay, Memory
 from dgm_tf.networks.state import network_arrays, restored_network
-from dgm_tf.own_data import LAST_CLASS, task_of
-from dgm_tf.registry import METHODS
-from dgm_tf.replay import BalancedReplay, Memory
-from dgm_tf.runs import provenance
-from dgm_tf.settings import LearnerSettings, MethodSettings, later_names
-from dgm_tf.stream import Task, untuned
+from dgm_tf.runs import provenance, saved
+from dgm_tf.terminal import printing, progress, quiet
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +59,7 @@ class Learner(ImageClassifier):
     short example.
 
     Attributes:
-        method: its name in `dgm_tf.registry`.
+        method: its name in `dgm_tf.methods.registry`.
         generates: whether it has a generator, to be audited and measured.
         takes_classifier: whether `classifier=` may give it a classifier of yours.
         shares_steps: whether several devices may share its training steps.
@@ -142,7 +134,7 @@ class Learner(ImageClassifier):
 
         Args:
             dataset: its name, such as "digits" or "mnist".
-            preset: `"tuned"` or `"paper"`; see `dgm_tf.presets`.
+            preset: `"tuned"` or `"paper"`; see `dgm_tf.methods.presets`.
             **changes: settings that replace those of the preset, and for DGM its `variant`; None
                 stands for the preset's.
 
@@ -214,7 +206,7 @@ class Learner(ImageClassifier):
             onednn.advise()
         before, number, learnt = self.__dict__, self.finished_tasks + 1, copy.copy(self)
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
-            with _quiet.without_chatter():
+            with quiet.without_chatter():
                 history = learnt.learn_task(task, callbacks=[*shown, *callbacks, NumbersWatch()])
             history = self._checked_history(history)
             learnt._check_counted(task, number)

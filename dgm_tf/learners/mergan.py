@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from dgm_tf import distribution, losses, randomness
+from dgm_tf import randomness
+from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution
+from dgm_tf.learners import losses
 from dgm_tf.learners.gan_phase import Protection, flattened
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.stream import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dgm_tf.arguments import AlignedArguments, MeRGANArguments
-    from dgm_tf.settings import AlignedSettings, MeRGANSettings
+    from dgm_tf.learners.arguments import AlignedArguments, MeRGANArguments
+    from dgm_tf.methods.settings import AlignedSettings, MeRGANSettings
 
 
 class OldImages:

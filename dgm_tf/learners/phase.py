@@ -7,10 +7,11 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import CosineDecay
 
-from dgm_tf import distribution, randomness
+from dgm_tf import randomness
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
-from dgm_tf.settings import ReplaySettings
+from dgm_tf.methods.settings import ReplaySettings
 
 
 class _Adam(keras.optimizers.Adam):
@@ -115,7 +116,7 @@ class Phase(keras.Model):
     """A Keras model with a `train_step` for one replica, and the loop around it.
 
     Keras' own loop does not run on several hosts. This one is the same for one device, several and
-    several hosts: see `dgm_tf.distribution`. It calls Keras callbacks as Keras does.
+    several hosts: see `dgm_tf.devices.distribution`. It calls Keras callbacks as Keras does.
 
     A phase is made for one task and thrown away with it: a network that has grown thus never meets
     an optimizer or a traced step that was made for its narrower self.

@@ -8,20 +8,20 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import randomness
+from dgm_tf.data.task import Task
 from dgm_tf.learners.classifier import ConsolidationImages
 from dgm_tf.learners.gan_phase import GANPhase, Protection
 from dgm_tf.learners.learner import GeneratingLearner, position_table
+from dgm_tf.methods.settings import LearnerSettings
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
+from dgm_tf.networks.replay import Memory, TracedMemory
 from dgm_tf.networks.state import network_arrays, restored_network
-from dgm_tf.replay import Memory, TracedMemory
-from dgm_tf.settings import LearnerSettings
-from dgm_tf.stream import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dgm_tf.arguments import GANArguments
-    from dgm_tf.settings import GANSettings
+    from dgm_tf.learners.arguments import GANArguments
+    from dgm_tf.methods.settings import GANSettings
 
 
 class SharedGANLearner(GeneratingLearner):

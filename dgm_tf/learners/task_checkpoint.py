@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from dgm_tf import distribution, stopping
+from dgm_tf.devices import distribution
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.storage.checkpoint import Every
+from dgm_tf.terminal import stopping
 
 # save(steps, meta, arrays): steps of the task so far, a JSON-able dictionary, arrays by name.
 Save = Callable[[int, dict[str, Any], dict[str, np.ndarray]], None]
@@ -105,7 +106,7 @@ class TaskCheckpoint(keras.callbacks.Callback):
         """Writes a checkpoint if one is due or the run is to stop.
 
         Raises:
-            dgm_tf.stopping.Stopped: the run is to stop.
+            dgm_tf.terminal.stopping.Stopped: the run is to stop.
             Diverged, InputError: as in `save`.
         """
         if self._stops and stopping.requested():

@@ -8,8 +8,8 @@ import os
 import pathlib
 from typing import Any
 
-from dgm_tf import paths
 from dgm_tf.errors import InputError
+from dgm_tf.storage import paths
 
 _HOME = pathlib.Path(__file__).parent
 _MARK = "settings.json"

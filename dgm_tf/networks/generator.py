@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from dgm_tf import _checks, determinism, growth, randomness
+from dgm_tf import _checks, randomness
+from dgm_tf.devices import determinism
 from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedConv2DTranspose
 from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.masks import EMBEDDING_LIMIT
-from dgm_tf.networks import drawing
+from dgm_tf.networks import drawing, growth
 from dgm_tf.networks.drawing import FinishedGenerator
 
 _KERNEL = 4

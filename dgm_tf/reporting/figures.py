@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from dgm_tf import fonts
+from dgm_tf.reporting import fonts
 from dgm_tf.reporting.numbers import Curve, Points, mean_curve
 from dgm_tf.storage.files import write_atomically
 

@@ -17,11 +17,12 @@ import markupsafe
 import numpy as np
 from matplotlib.figure import Figure
 
-from dgm_tf import memories, paths, pictures
+from dgm_tf import memories
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import FIGURES, figures, numbers, tables
+from dgm_tf.reporting import FIGURES, figures, numbers, pictures, tables
 from dgm_tf.reporting.numbers import ALL_LAYERS, Curve, Group
 from dgm_tf.reporting.run import Row, Run, read_runs
+from dgm_tf.storage import paths
 from dgm_tf.storage.files import write_atomically
 
 PAGE = "report.html"

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from dgm_tf import memories, pictures
+from dgm_tf import memories
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
-from dgm_tf.registry import label_of
-from dgm_tf.reporting import paper
+from dgm_tf.methods.registry import label_of
+from dgm_tf.reporting import paper, pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN, class_names
 

@@ -21,12 +21,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dgm_tf._checks import one_line
-from dgm_tf.registry import METHODS, is_private
+from dgm_tf.methods.registry import METHODS, is_private
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Group, Spread, by_class
 from dgm_tf.reporting.run import Row, Run, read_run
+from dgm_tf.reporting.sampling import AUDITED
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.sampling import AUDITED
 
 _UNDEFINED = "n/a"
 _NOT_MEASURED = "-"

@@ -1,1 +1,1 @@
-"""The folder of a run on disk, the format of its files, and the origin of its numbers."""
+"""The folders of runs and saved learners, the format of their files, and the origin of numbers."""

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 import dgm_tf
-from dgm_tf import onednn
+from dgm_tf.devices import onednn
 
 
 def versions() -> dict[str, str]:

@@ -23,14 +23,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dgm_tf import _checks, paths
+from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
-from dgm_tf.printing import warn
 from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_format import check_rows, class_names, read_description, read_rows
 from dgm_tf.sizes import halvings
-from dgm_tf.storage import checkpoint
+from dgm_tf.storage import checkpoint, paths
 from dgm_tf.storage.files import (
     locked,
     refuse_links_out,
@@ -38,6 +37,7 @@ from dgm_tf.storage.files import (
     whole_folder,
     write_atomically,
 )
+from dgm_tf.terminal.printing import warn
 
 # Of a first task with the presets' networks: 0.8 MiB on the digits (16 pixels), 1.7 MiB on MNIST
 # (32 pixels). Weights grow with the square of the networks' sizes. Later tasks are expected to take

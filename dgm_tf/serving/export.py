@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, _quiet, paths, randomness
+from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Record
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_format import GEOMETRY
 from dgm_tf.serving import signatures, warmup
+from dgm_tf.storage import paths
 from dgm_tf.storage.files import locked, whole_folder
+from dgm_tf.terminal import quiet
 
 FORMAT = "dgm_tf export"
 FORMAT_VERSION = 2
@@ -104,7 +106,7 @@ def export(
     audited = pixels * sum(len(each["labels"]) * each["images_per_label"] for each in audit)
     with locked(path.parent if _is_version(path.name) else path):
         folder = version_folder(path)
-        with _quiet.without_chatter(), whole_folder(folder) as aside:
+        with quiet.without_chatter(), whole_folder(folder) as aside:
             model = _saved(aside, learner, description, classifier)
             if differing := _differing_pixels(model, learner, audit):
                 raise InputError(

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, _quiet, determinism, inputs, paths, randomness
+from dgm_tf import _checks, randomness
+from dgm_tf.data import inputs
+from dgm_tf.devices import determinism
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.runs.run_format import GEOMETRY
 from dgm_tf.serving import export, signatures
-from dgm_tf.storage import schema
+from dgm_tf.storage import paths, schema
 from dgm_tf.storage.files import refuse_links_out
 from dgm_tf.storage.schema import ANY, IMAGE_SHAPE, LINE, Leaf, exactly, integer
+from dgm_tf.terminal import quiet
 
 # A class takes some 500 bytes of it, its name aside.
 _MAX_DESCRIPTION_BYTES = 16 * 2**20
@@ -243,7 +246,7 @@ def load_exported(path: str | Path) -> ExportedModel:
     description = read_description(folder)
     determinism.ensure()  # the learner's own images on a GPU, too
     try:
-        with _quiet.without_chatter():
+        with quiet.without_chatter():
             model = tf.saved_model.load(str(folder))
     except Exception as error:  # Files that are not whole fail anywhere in TensorFlow.
         raise InputError(f"{folder} is damaged ({type(error).__name__}); export again") from error

@@ -40,11 +40,12 @@ from mlserver.types import (
 )
 from mlserver.utils import get_model_uri
 
-from dgm_tf import determinism, image_file, inputs
+from dgm_tf.data import image_file, inputs
+from dgm_tf.data.pixels import to_float
+from dgm_tf.devices import determinism
 from dgm_tf.errors import InputError
 from dgm_tf.serving import loading, warmup
 from dgm_tf.serving.merging import Arrays, Merging
-from dgm_tf.stream import to_float
 
 _PICTURES = "classify_uint8"
 _DATATYPES = {

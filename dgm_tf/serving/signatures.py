@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import randomness
+from dgm_tf.data.pixels import to_float
 from dgm_tf.networks import Generator
 from dgm_tf.networks.drawing import GROUP, draw
-from dgm_tf.replay import to_levels
+from dgm_tf.networks.replay import to_levels
 from dgm_tf.serving.shared_kernels import SharedKernels
-from dgm_tf.stream import to_float
 
 ROWS_END = 2**40  # so that row * noise length stays an int64
 # Standard normals stay below 10; far above this one what is computed could become infinite.

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from dgm_tf import _checks, calls
+from dgm_tf import _checks
+from dgm_tf.devices import calls
+from dgm_tf.devices.waiting import Patience
 from dgm_tf.tuning.tuner import SearchOracle
-from dgm_tf.waiting import Patience
 
 LIVE = "live"  # the call of a worker that has nothing to ask
 GONE_SECONDS = 30.0  # since a worker's last call

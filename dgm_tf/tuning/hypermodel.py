@@ -7,10 +7,10 @@ from typing import Any
 
 import keras_tuner
 
+from dgm_tf.data.stream import TaskStream
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.registry import new_learner
-from dgm_tf.settings import DGMSettings
-from dgm_tf.stream import TaskStream
+from dgm_tf.methods.registry import new_learner
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.tuning.measure import Measured, measure
 from dgm_tf.tuning.space import RANGES, Aim
 

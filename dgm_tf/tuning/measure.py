@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 from keras_tuner.errors import FailedTrialError
 
+from dgm_tf.data.stream import TaskStream
+from dgm_tf.data.task import Task
 from dgm_tf.errors import Diverged
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.watch import NumbersWatch
-from dgm_tf.stream import Task, TaskStream
 
 # A class has collapsed where the spread of its images is below this fraction of its real ones'.
 _LEAST_SPREAD = 0.05

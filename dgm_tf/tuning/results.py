@@ -9,8 +9,8 @@ from typing import Any
 from keras_tuner.engine.trial import Trial, TrialStatus
 from matplotlib.figure import Figure
 
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.reporting import figures, tables
-from dgm_tf.settings import DGMSettings
 from dgm_tf.tuning.hypermodel import OBJECTIVE
 from dgm_tf.tuning.tuner import DGMTuner, short
 

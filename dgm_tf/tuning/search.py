@@ -13,15 +13,16 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError
 
-from dgm_tf import _checks, paths, randomness
+from dgm_tf import _checks, randomness
+from dgm_tf.data.stream import TaskStream
 from dgm_tf.errors import InputError
-from dgm_tf.printing import say
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.reporting import figures
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import check_writable, without_origin
-from dgm_tf.settings import DGMSettings
+from dgm_tf.storage import paths
 from dgm_tf.storage.files import locked, write_atomically
-from dgm_tf.stream import TaskStream
+from dgm_tf.terminal.printing import say
 from dgm_tf.tuning import results
 from dgm_tf.tuning.chief import Chief
 from dgm_tf.tuning.hypermodel import HyperDGM

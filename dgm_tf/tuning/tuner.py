@@ -18,12 +18,13 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
-from dgm_tf import _checks, _quiet, printing
+from dgm_tf import _checks
+from dgm_tf.data.stream import TaskStream
 from dgm_tf.errors import InputError
-from dgm_tf.progress import TaskProgress
-from dgm_tf.settings import DGMSettings
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
-from dgm_tf.stream import TaskStream
+from dgm_tf.terminal import printing, quiet
+from dgm_tf.terminal.progress import TaskProgress
 from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 from dgm_tf.tuning.space import Plan
 
@@ -202,7 +203,7 @@ class DGMTuner(base_tuner.BaseTuner):
         live = False if self._quiet else None
         _LEARNERS.addFilter(self._is_news)
         try:
-            with _quiet.without_chatter(), TaskProgress(title, live=live) as progress:
+            with quiet.without_chatter(), TaskProgress(title, live=live) as progress:
                 return self.hypermodel.metrics(
                     self.hypermodel.learner(settings),
                     stream.fresh(),

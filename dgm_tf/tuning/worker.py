@@ -10,10 +10,10 @@ from typing import Any
 
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from dgm_tf import calls
+from dgm_tf.devices import calls
+from dgm_tf.devices.waiting import Patience
 from dgm_tf.errors import InputError
 from dgm_tf.tuning.chief import GONE_SECONDS, LIVE
-from dgm_tf.waiting import Patience
 
 _LIVE_SECONDS = 2.0
 _ANSWER_SECONDS = 300.0  # A Gaussian process of many trials takes its time.

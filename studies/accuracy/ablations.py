@@ -18,9 +18,9 @@ from typing import Any
 import dgm_tf
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
+from dgm_tf.methods.settings import Recipe
 from dgm_tf.runs import provenance
-from dgm_tf.settings import Recipe
 from studies import results
 from studies.results import Row
 
@@ -118,7 +118,7 @@ def settings_with(
         changed: settings and constants of the recipe, by name.
         seed: of the learner.
         recipe: the name by which a recipe with changed constants is registered.
-        method: one of `dgm_tf.registry.METHODS`.
+        method: one of `dgm_tf.methods.registry.METHODS`.
         variant: of DGM; None for other methods, and for DGMw.
     """
     recipes = METHODS[method].settings.recipes

@@ -20,10 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 import dgm_tf
-from dgm_tf import randomness, registry
+from dgm_tf import randomness
 from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.methods import registry
 from dgm_tf.networks import Critic
 from studies.accuracy.ablations import settings_with
 from studies.accuracy.quality import quality

@@ -17,10 +17,10 @@ import tensorflow as tf
 
 import dgm_tf
 from dgm_tf.experiments import judge as judging
+from dgm_tf.methods.registry import load_state
+from dgm_tf.methods.settings import RECIPES
 from dgm_tf.networks import Generator
-from dgm_tf.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import RECIPES
 from studies import results
 
 # Settings and constants of the recipe on which no generated image depends.

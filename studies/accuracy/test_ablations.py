@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dgm_tf
-from dgm_tf.settings import DGMSettings
+from dgm_tf.methods.settings import DGMSettings
 from studies import results
 from studies.accuracy import ablations
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from dgm_tf import registry
-from dgm_tf.stream import TaskStream
+from dgm_tf.data.stream import TaskStream
+from dgm_tf.methods import registry
 from studies.accuracy import levers
 
 CHANGE = (

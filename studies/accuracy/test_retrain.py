@@ -8,8 +8,8 @@ import pytest
 import dgm_tf
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
-from dgm_tf.registry import load_state
-from dgm_tf.settings import Recipe
+from dgm_tf.methods.registry import load_state
+from dgm_tf.methods.settings import Recipe
 from studies.accuracy import retrain
 from studies.accuracy.retrain import Retrained
 

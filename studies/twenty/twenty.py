@@ -35,7 +35,7 @@ def write_images(folder: Path, *, train: int, test: int) -> None:
     `images/07/6/00000.png` is the first training image of the seventh class, called 6, and
     `tests/6/00000.png` its first test image.
     """
-    from dgm_tf.datasets import load_data
+    from dgm_tf.data.datasets import load_data
 
     names = []
     for dataset in ("mnist", "fashion_mnist"):
@@ -106,11 +106,11 @@ def learn_in_processes(folder: Path, names: Sequence[str], given: argparse.Names
 
 def single_stream(folder: Path, names: Sequence[str], flags: Sequence[str]) -> None:
     """Learns the same images of all classes from one stream of twenty tasks."""
-    from dgm_tf.datasets import ImageData
+    from dgm_tf.data.datasets import ImageData
+    from dgm_tf.data.stream import class_incremental
     from dgm_tf.experiments.options import RunOptions, SettingsOptions
     from dgm_tf.experiments.run import Run
-    from dgm_tf.registry import new_learner
-    from dgm_tf.stream import class_incremental
+    from dgm_tf.methods.registry import new_learner
     from trainers import learn
 
     parsed = learn.define().parse([f"--memory={folder}", f"--images={folder}", *flags])
@@ -133,7 +133,7 @@ def _read(places: Sequence[Path]) -> tuple[Any, Any]:
     """Images uint8 [N, 32, 32, 1], as a memory reads them, and class ids int64 [N]."""
     import numpy as np
 
-    from dgm_tf.image_folder import read_all
+    from dgm_tf.data.image_folder import read_all
 
     read = read_all({place: sorted(place.iterdir()) for place in places}, SIZE)
     parts = [found.images[..., :1] for found in read.values()]

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from dgm_tf import paths
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.evaluation.oracle import Oracle, cache_folder, training_steps
-from dgm_tf.stream import class_incremental
+from dgm_tf.storage import paths
 
 
 @pytest.fixture(scope="module")

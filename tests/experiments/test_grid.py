@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf import stopping
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
 from dgm_tf.experiments.options import RunOptions, SettingsOptions
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
+from dgm_tf.terminal import stopping
 from trainers import table1, train
 
 ROOT = Path(__file__).parent.parent.parent

@@ -7,19 +7,19 @@ import shutil
 import numpy as np
 import pytest
 
-from dgm_tf import distribution
+from dgm_tf.data.image_file import GREY
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments import open_memory
 from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.open_memory import OpenRun
+from dgm_tf.experiments.open_stream import OpenStream
 from dgm_tf.experiments.options import QUIET, LearnOptions, RunOptions
-from dgm_tf.image_file import GREY
-from dgm_tf.open_stream import OpenStream
+from dgm_tf.methods.settings import LearnerSettings, setting
 from dgm_tf.reporting import page, tables
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.settings import LearnerSettings, setting
 from dgm_tf.storage.checkpoint import Every
 from tests import permissions
 from tests.class_folders import write

@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import (
     FOLDER,
@@ -11,8 +12,7 @@ from dgm_tf.experiments.options import (
     StreamOptions,
     texts,
 )
-from dgm_tf.presets import settings_for
-from dgm_tf.stream import class_incremental
+from dgm_tf.methods.presets import settings_for
 
 
 def test_the_stream_is_the_one_that_was_asked_for():

@@ -13,21 +13,21 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dgm_tf import stopping
-from dgm_tf.datasets import ImageData
+from dgm_tf.data.datasets import ImageData
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import run as run_module
 from dgm_tf.experiments.options import QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.run import Run, check_sizes, prepare
 from dgm_tf.learners.learner import Learner
-from dgm_tf.printing import Output
+from dgm_tf.methods.settings import DGMSettings, LearnerSettings, NearestMeanSettings
 from dgm_tf.reporting import page
 from dgm_tf.runs import run_folder
-from dgm_tf.settings import DGMSettings, LearnerSettings, NearestMeanSettings
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import write_atomically
-from dgm_tf.stream import class_incremental
+from dgm_tf.terminal import stopping
+from dgm_tf.terminal.printing import Output
 from tests.damages import DAMAGES
 from tests.run_content import content, without_times
 

@@ -10,7 +10,7 @@ from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments import run_audit
 from dgm_tf.experiments.generator_audit import inspect
 from dgm_tf.experiments.run_audit import audit_run
-from dgm_tf.registry import load_state
+from dgm_tf.methods.registry import load_state
 from dgm_tf.reporting import page
 from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_folder import RunFolder

@@ -70,7 +70,7 @@ def record(content: bytes) -> None:
 
 def image(content: bytes) -> None:
     """An image of a folder of images, beside one that is whole."""
-    from dgm_tf import image_folder
+    from dgm_tf.data import image_folder
 
     with _folder() as folder:
         for name in "ab":

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dgm_tf import augmentation, randomness
+from dgm_tf import randomness
+from dgm_tf.data import augmentation
 from dgm_tf.learners import learner
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
+from dgm_tf.methods.settings import RECIPES, DGMSettings, Recipe
 from dgm_tf.networks import Critic
-from dgm_tf.settings import RECIPES, DGMSettings, Recipe
 from tests.learners.test_dgm import digits, tiny
 
 

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import func_graph
 
-from dgm_tf import losses
+from dgm_tf.data.stream import class_incremental
+from dgm_tf.data.task import TaskClosed
 from dgm_tf.errors import InputError, MemoryChanged
 from dgm_tf.layers import MaskedLayer
+from dgm_tf.learners import losses
 from dgm_tf.learners.adversarial import AdversarialPhase
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.dgm import DGM
+from dgm_tf.methods.registry import load_state
+from dgm_tf.methods.settings import RECIPES, Recipe
 from dgm_tf.networks import drawing
-from dgm_tf.registry import load_state
-from dgm_tf.settings import RECIPES, Recipe
-from dgm_tf.stream import TaskClosed, class_incremental
 from tests import tiny_run
 from tests.layers.layer_check import bits
 from tests.tiny_phases import BrokenOff, take_step

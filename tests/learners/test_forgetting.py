@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.evaluation.memory_audit import MemoryAudit
-from dgm_tf.presets import settings_for
-from dgm_tf.registry import new_learner
-from dgm_tf.stream import class_incremental
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.registry import new_learner
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import pytest
 import dgm_tf
 from dgm_tf.learners import joint
 from dgm_tf.learners.joint import JointClassifier
-from dgm_tf.registry import load_state
-from dgm_tf.settings import JointSettings
+from dgm_tf.methods.registry import load_state
+from dgm_tf.methods.settings import JointSettings
 from tests.tiny_phases import Counted
 
 _SETTINGS = JointSettings(epochs=2, batch_size=8, critic_size=4, consolidation_steps=30)

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 import dgm_tf
-from dgm_tf import distribution, presets, registry
+from dgm_tf.data.own_data import task_of
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import open_memory
 from dgm_tf.experiments.options import (
@@ -23,9 +24,9 @@ from dgm_tf.experiments.run import Run, prepare
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.experience_replay import ExperienceReplay, StoredReplay
 from dgm_tf.learners.nearest_mean import NearestMean
-from dgm_tf.own_data import task_of
-from dgm_tf.presets import TUNED
-from dgm_tf.registry import METHODS, is_private, load_state, register_method
+from dgm_tf.methods import presets, registry
+from dgm_tf.methods.presets import TUNED
+from dgm_tf.methods.registry import METHODS, is_private, load_state, register_method
 from studies import results
 from tests.class_folders import write
 from tests.refusals import refused

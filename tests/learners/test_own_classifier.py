@@ -13,9 +13,9 @@ import dgm_tf
 from dgm_tf.learners.dgr import DGR
 from dgm_tf.learners.joint import JointClassifier
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
+from dgm_tf.methods.registry import load_state
+from dgm_tf.methods.settings import JointSettings
 from dgm_tf.networks import Critic, OwnClassifier
-from dgm_tf.registry import load_state
-from dgm_tf.settings import JointSettings
 from dgm_tf.storage.checkpoint import Every
 from tests.refusals import refused
 from tests.serving.tiny_export import stream as noise_stream

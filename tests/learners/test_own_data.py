@@ -9,9 +9,9 @@ import tensorflow as tf
 from PIL import Image
 
 import dgm_tf
+from dgm_tf.data.own_data import LAST_CLASS, task_of
+from dgm_tf.data.task import TaskClosed
 from dgm_tf.errors import InputError
-from dgm_tf.own_data import LAST_CLASS, task_of
-from dgm_tf.stream import TaskClosed
 from tests.input_table import pixels
 from tests.tiny_run import MovedDGM
 

@@ -7,15 +7,15 @@ import pytest
 import tensorflow as tf
 
 from dgm_tf import randomness
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.errors import InputError
 from dgm_tf.learners.dgr import Mixed, Scholar
 from dgm_tf.learners.ewc import ElasticPull, fisher_information
+from dgm_tf.learners.losses import ADVERSARIAL
 from dgm_tf.learners.mergan import Alignment, JointReplay, OldImages
-from dgm_tf.losses import ADVERSARIAL
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.registry import METHODS, new_learner
 from dgm_tf.networks import ConditionalGenerator, Critic
-from dgm_tf.presets import settings_for
-from dgm_tf.registry import METHODS, new_learner
-from dgm_tf.stream import class_incremental
 from tests.layers.layer_check import bits
 from tests.tiny_phases import BrokenOff
 

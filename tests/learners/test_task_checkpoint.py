@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from dgm_tf import stopping
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.storage.checkpoint import Every
+from dgm_tf.terminal import stopping
 from tests import tiny_phases
 from tests.layers.layer_check import bits
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.errors import Diverged
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
@@ -13,7 +14,6 @@ from dgm_tf.learners.watch import found_wrong
 from dgm_tf.reporting import page
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
-from dgm_tf.stream import class_incremental
 from tests import tiny_phases
 
 HEALTHY = {"critic_loss": -3.0, "sample_spread": 0.2, "old_as_newest": 0.3}

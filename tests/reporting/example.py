@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from dgm_tf import pictures
+from dgm_tf.reporting import pictures
 
 SHAPE = (8, 8, 1)
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
 from dgm_tf.reporting import figures
 from dgm_tf.reporting.figures import LOOKS, SERIES
 from dgm_tf.reporting.numbers import Spread

@@ -6,10 +6,10 @@ import statistics
 import numpy as np
 import pytest
 
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Spread
 from dgm_tf.reporting.run import Run
-from dgm_tf.stream import class_incremental
 from tests.refusals import refused
 from tests.reporting.example import description, row
 

@@ -15,8 +15,8 @@ from PIL import Image
 from dgm_tf import learners
 from dgm_tf.errors import InputError
 from dgm_tf.learners.phase import Phase
-from dgm_tf.pictures import to_uint8
 from dgm_tf.reporting import figures, numbers, page
+from dgm_tf.reporting.pictures import to_uint8
 from dgm_tf.reporting.run import read_run
 from tests.reporting import drawn
 from tests.reporting.example import class_images, description, row, write_run

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.pictures import to_uint8
+from dgm_tf.reporting.pictures import to_uint8
 from dgm_tf.reporting.run import read_run, read_runs
 from tests.reporting.example import class_images, description, row, write_run
 

@@ -10,8 +10,8 @@ import pytest
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.numbers import groups
 from dgm_tf.reporting.run import read_run
+from dgm_tf.reporting.sampling import AUDITED, some_of
 from dgm_tf.runs.run_format import class_names
-from dgm_tf.sampling import AUDITED, some_of
 from tests.reporting.example import description, row, write_run
 
 

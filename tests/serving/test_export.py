@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dgm_tf import pictures, randomness
+from dgm_tf import randomness
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.memory_audit import MemoryAudit, read, record_path
 from dgm_tf.learners.dgm import DGM, TaskMemory
+from dgm_tf.reporting import pictures
 from dgm_tf.serving import export as exporting
 from tests.layers.layer_check import bits
 from tests.networks.tiny_generator import after

@@ -10,9 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 import dgm_tf
-from dgm_tf import pictures
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import memory_use
+from dgm_tf.reporting import pictures
 from dgm_tf.serving import export, loading, signatures
 from tests.layers.layer_check import bits
 from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, learner

@@ -44,7 +44,7 @@ def signatures(desk):
 
 
 def test_each_test_digit_has_the_class_that_the_export_gives_it(desk, digits):
-    images = dgm_tf.stream.to_float(digits.test_images, 16)
+    images = dgm_tf.data.pixels.to_float(digits.test_images, 16)
     pixels = tf.cast(tf.round((images + 1) * 127.5), tf.uint8)
     _, classify = signatures(desk)["classify_uint8"]
     expected = {name: value.numpy() for name, value in classify(images=pixels).items()}

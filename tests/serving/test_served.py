@@ -36,7 +36,8 @@ from mlserver.grpc import dataplane_pb2, dataplane_pb2_grpc  # noqa: E402
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
 
 import dgm_tf  # noqa: E402
-from dgm_tf import image_file, pictures  # noqa: E402
+from dgm_tf.data import image_file
+from dgm_tf.reporting import pictures  # noqa: E402
 from tests.serving.tf_serving_double import served  # noqa: E402
 from trainers import split_digits  # noqa: E402
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dgm_tf import datasets
-from dgm_tf.settings import DGMSettings
-from dgm_tf.stream import class_incremental
+from dgm_tf.data import datasets
+from dgm_tf.data.stream import class_incremental
+from dgm_tf.methods.settings import DGMSettings
 from tests.tiny_run import MovedDGM
 
 TASKS = ((3, 0), (5,), (1, 2))  # class 4 comes last and is not learnt

@@ -12,7 +12,7 @@ import dgm_tf
 from dgm_tf.evaluation.memory_audit import Record, read, record_path
 from dgm_tf.experiments import export as export_run_module
 from dgm_tf.experiments.export import export_run
-from dgm_tf.registry import load_state
+from dgm_tf.methods.registry import load_state
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.serving import export as export_module
 from trainers import export, sample, split_digits

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import trainers.__main__
-from dgm_tf import stopping
 from dgm_tf.errors import Diverged, InputError, PeerLost
 from dgm_tf.experiments.options import RunOptions, SettingsOptions, StreamOptions
-from dgm_tf.presets import settings_for
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.registry import METHODS
 from dgm_tf.storage.checkpoint import Every
+from dgm_tf.terminal import stopping
 from trainers import audit, classify, command, export, judge, learn, report, sample, train
 from trainers.flags import HelpAsked, quoted
 

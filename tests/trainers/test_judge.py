@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from dgm_tf import datasets, pictures
-from dgm_tf.datasets import ImageData
+from dgm_tf.data import datasets
+from dgm_tf.data.datasets import ImageData
+from dgm_tf.data.stream import class_incremental
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judge as judging
-from dgm_tf.stream import class_incremental
+from dgm_tf.reporting import pictures
 from trainers import judge
 
 

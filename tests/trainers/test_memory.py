@@ -234,7 +234,7 @@ def test_a_learn_killed_inside_its_task_resumes_to_the_same_bits_and_has_no_seco
     reason="needs CIFAR-10, prepared",
 )
 def test_photographs_are_learnt_extended_and_classified_by_commands_alone(tmp_path):
-    from dgm_tf.datasets import load_data
+    from dgm_tf.data.datasets import load_data
 
     data = load_data("cifar10")
     images, labels = data.train_images[:2000], data.train_labels[:2000]

@@ -8,8 +8,8 @@ import pytest
 
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import open_memory, run
+from dgm_tf.methods.settings import DGMSettings, later_names
 from dgm_tf.reporting import page
-from dgm_tf.settings import DGMSettings, later_names
 from tests.class_folders import photographs
 from tests.tiny_run import MovedDGM
 from tests.trainers.test_memory import TINY, noise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dgm_tf.registry import METHODS
+from dgm_tf.methods.registry import METHODS
 from trainers import own_methods, split_digits
 
 ROOT = Path(__file__).parent.parent.parent

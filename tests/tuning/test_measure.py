@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 from keras_tuner.errors import FailedTrialError
 
+from dgm_tf.data.stream import TaskStream, class_incremental
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.stream import TaskStream, class_incremental
 from dgm_tf.tuning.measure import measure
 from tests.tuning.toys import stream
 

@@ -11,7 +11,7 @@ import keras_tuner
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
-from dgm_tf import waiting
+from dgm_tf.devices import waiting
 from dgm_tf.errors import InputError
 from dgm_tf.tuning import chief, tuner, worker
 from dgm_tf.tuning.space import Plan

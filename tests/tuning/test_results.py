@@ -1,6 +1,6 @@
 """The order of trials, the front, and the tables, on numbers made by hand."""
 
-from dgm_tf.settings import DGMSettings
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.tuning import results
 from dgm_tf.tuning.results import TrialResult
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.learners.learner import Learner
-from dgm_tf.settings import DGMSettings
+from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.storage.files import locked
 from dgm_tf.tuning import tuner
 from dgm_tf.tuning.hypermodel import HyperDGM

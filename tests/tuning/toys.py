@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
-from dgm_tf.datasets import from_arrays
-from dgm_tf.stream import class_incremental
+from dgm_tf.data.datasets import from_arrays
+from dgm_tf.data.stream import class_incremental
 
 
 @functools.cache

@@ -1,0 +1,103 @@
+"""DGM that logs its accuracy on test images after every epoch: what choosing the best epoch brings.
+
+    DGM_METHODS=studies.paper.by_epoch python -m trainers.split_mnist \
+        --method=dgm_by_epoch --preset=paper --run_dir=runs/paper
+    python -m studies.paper.by_epoch runs/paper
+
+By `--preset=paper` the critic is the classifier, and its accuracy swings from epoch to epoch. The
+method `dgm_by_epoch` learns as DGM does, to the bit, and chooses nothing. The second command prints
+what a run reports, which is the last epoch's accuracy, next to the best epoch's. The best epoch is
+chosen by test images of old classes, so it is no result of a method that may not keep any.
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import dgm_tf
+from dgm_tf.evaluation.accuracy import evaluate
+from dgm_tf.reporting.run import read_run
+
+METHOD = "dgm_by_epoch"
+LOGGED = "test_accuracy"  # A_t after each epoch, 0 to 1: the mean over classes
+
+
+class _TestAccuracy(keras.callbacks.Callback):
+    """Adds the critic's accuracy to what an epoch of the adversarial phase logs."""
+
+    def __init__(self, classes: Sequence[int], test: Iterable[tuple[Any, Any]]):
+        super().__init__()
+        self._classes = np.asarray(classes)
+        self._test = list(test)
+        self._logits: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self.model.phase == "adversarial":
+            shape = tf.TensorSpec([None, *self.model.critic.image_shape])
+            self._logits = tf.function(self.model.critic.class_logits, input_signature=[shape])
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.model.phase == "adversarial":
+            logs[LOGGED] = evaluate(self._classify, self._test).average_accuracy
+
+    def _classify(self, images: np.ndarray) -> np.ndarray:
+        return self._classes[np.argmax(self._logits(images), axis=1)]
+
+
+class DGMByEpoch(dgm_tf.DGM):
+    """DGM with `test_accuracy` in the history of each task."""
+
+    method = METHOD
+
+    def __init__(self, settings: Any = None, stream: Any = None, **changes: Any):
+        super().__init__(settings, **changes)
+        self._stream = stream
+
+    def learn_task(self, task: Any, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+        accuracy = _TestAccuracy(self.classes_with(task), self._stream.seen_test(task))
+        # First, so that all that keeps or shows an epoch's logs has it.
+        return super().learn_task(task, callbacks=[accuracy, *callbacks])
+
+
+dgm_tf.register_method(
+    dgm_tf.Method(
+        METHOD,
+        "DGM by epoch",
+        dgm_tf.DGMSettings,
+        DGMByEpoch,
+        "DGM that logs its accuracy on test images after every epoch",
+        needs_stream=True,
+        private=False,
+        preset="dgm",
+    )
+)
+
+
+def last_and_best(folder: str) -> list[tuple[int, float, float, int]]:
+    """For each task of a run: its number, A_t of the last and of the best epoch, and which that is.
+
+    Args:
+        folder: of a run of `dgm_by_epoch`. The accuracies are in percent.
+    """
+    rows = []
+    for row in read_run(folder).rows:
+        by_epoch = row["history"][LOGGED]
+        best = int(np.argmax(by_epoch))
+        rows.append((row["task"], 100 * by_epoch[-1], 100 * by_epoch[best], best + 1))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="folder of a run of dgm_by_epoch")
+    print("task  last epoch  best epoch")
+    for task, last, best, epoch in last_and_best(parser.parse_args().run):
+        print(f"{task:4}  {last:10.2f}  {best:10.2f} ({epoch})")
+
+
+if __name__ == "__main__":
+    main()
