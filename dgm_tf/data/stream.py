@@ -121,7 +121,9 @@ class TaskStream:
             self._move_to(index + 1)
             self._open_task = self._opened(index, last)
             yield self._open_task
-        self._move_to(max(start, last + 1))
+        # Unless another walk has gone further: this one may not close its task, nor go back.
+        if self._next_index <= last + 1:
+            self._move_to(max(start, last + 1))
 
     def stands_at(self, task: Task) -> bool:
         """Returns whether `task` is this stream's open one.

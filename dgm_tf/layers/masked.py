@@ -175,28 +175,18 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         outputs = self.activation(outputs)
         return outputs * mask if self.variant == "a" else outputs
 
-    def recall(
-        self,
-        inputs: tf.Tensor,
-        task: int,
-        *,
-        used_inputs: np.ndarray | None = None,
-        used_units: np.ndarray | None = None,
-    ) -> tf.Tensor:
-        """Outputs of a finished task, in its own widths or only on the units given.
+    def recall(self, inputs: tf.Tensor, task: int) -> tf.Tensor:
+        """Outputs float32 [..., units then] of a finished task, in its own widths.
 
         The product always has the shape it had when the task ended, however wide the layer has
         become. That, not only the zeros of the mask, is what keeps images bit-identical: a wider
         product may be summed in another order.
 
         Args:
-            inputs: float32 [..., inputs then], or [..., len(used_inputs)].
+            inputs: float32 [..., inputs then].
             task: a finished task, from 1.
-            used_inputs: indices int [n] of the inputs given; None for all.
-            used_units: indices int [m] of the units wanted; None for all.
         """
-        finished = self.finished_layer(task, used_inputs=used_inputs, used_units=used_units)
-        return self.finished_outputs(inputs, finished)
+        return self.finished_outputs(inputs, self.finished_layer(task))
 
     def finished_layer(
         self,
@@ -205,12 +195,12 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         used_inputs: np.ndarray | None = None,
         used_units: np.ndarray | None = None,
     ) -> FinishedLayer:
-        """Returns the parameters of one task for `recall`.
+        """Returns the parameters of one task's outputs, in its own widths or on fewer units.
 
         Args:
             task: a finished task, from 1.
-            used_inputs: indices int [n] of the inputs given; None for all.
-            used_units: indices int [m] of the units wanted; None for all.
+            used_inputs: ascending indices int [n] of the inputs given; None for all.
+            used_units: ascending indices int [m] of the units wanted; None for all.
         """
         inputs_then, units_then = self._widths_of(task)
         used_inputs = np.arange(inputs_then) if used_inputs is None else used_inputs
@@ -286,47 +276,29 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             union[tuple(slice(size) for size in mask.shape)] |= mask
         return union
 
-    def weights_between(self, reserved: np.ndarray, inputs: np.ndarray | None) -> np.ndarray:
-        """Which weights are fixed where this much is reserved; see `reserved_weights`.
-
-        Args:
-            reserved: of the masks' shape, in the present widths or earlier ones.
-            inputs: the layer below's reserved units; variant a only, None for all inputs.
-
-        Returns:
-            bool of a kernel's shape in these widths.
-        """
-        reserved = reserved.astype(bool)
-        if self.variant == "w":
-            return reserved
-        inputs = np.ones(self.inputs, bool) if inputs is None else inputs.astype(bool)
-        between = np.expand_dims(inputs, self._out_axis) & np.expand_dims(reserved, self._in_axis)
-        return np.broadcast_to(between, self._kernel_shape(len(inputs), len(reserved)))
-
-    def reserved_weights(self, reserved_inputs: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns which weights finished tasks have reserved, bool of the kernel's shape.
+    def reserved_weights(
+        self, reserved_inputs: Any | None = None, *, reserved: Any | None = None
+    ) -> tf.Tensor:
+        """Returns which weights finished tasks have reserved, bool of a kernel's shape.
 
         Variant a (HAT): those between a reserved input and a reserved unit,
         `min(m_acc_out[j], m_acc_in[i])`; with no masked layer below, by the output side only.
 
         Args:
             reserved_inputs: the layer below's reserved units, [inputs]; variant a only.
+            reserved: what to take for this layer's own, of the masks' shape in the present widths
+                or earlier ones; None for what all finished tasks have reserved.
         """
-        reserved = tf.cast(self.reserved, tf.bool)
+        reserved = tf.cast(self.reserved if reserved is None else reserved, tf.bool)
         if self.variant == "w":
             return reserved
-        frozen = tf.reshape(reserved, self._broadcast_shape(self._out_axis))
-        if reserved_inputs is not None:
-            below = tf.reshape(
-                tf.cast(reserved_inputs, tf.bool), self._broadcast_shape(self._in_axis)
-            )
-            frozen = tf.logical_and(frozen, below)
-        return tf.broadcast_to(frozen, self.kernel.shape)
-
-    def _broadcast_shape(self, axis: int) -> list[int]:
-        shape = [1] * len(self.kernel.shape)
-        shape[axis] = -1
-        return shape
+        if reserved_inputs is None:
+            reserved_inputs = tf.ones([self.inputs], tf.bool)
+        below = tf.cast(reserved_inputs, tf.bool)
+        between = tf.logical_and(
+            tf.expand_dims(below, self._out_axis), tf.expand_dims(reserved, self._in_axis)
+        )
+        return tf.broadcast_to(between, self._kernel_shape(below.shape[0], reserved.shape[0]))
 
     def gate(self, gradient: tf.Tensor, reserved_inputs: tf.Tensor | None = None) -> tf.Tensor:
         """Eq. 4: the kernel's gradient, 0 where a finished task has reserved the weight.
@@ -341,17 +313,17 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         return tf.where(reserved, tf.zeros_like(gradient), gradient)
 
     def embedding_gradient(
-        self, gradient: tf.Tensor, mask: tf.Tensor, *, epoch_scale: tf.Tensor
+        self, gradient: tf.Tensor, mask: tf.Tensor, *, s_max_i: tf.Tensor
     ) -> tf.Tensor:
         """The embedding's gradient by that of its mask; see `masks.embedding_gradient`.
 
         Args:
             gradient: by the soft mask, in the mask's shape.
             mask: the soft mask.
-            epoch_scale: s of the epoch, a scalar (Eq. 3).
+            s_max_i: of Eq. 3, a scalar.
         """
         embedding = tf.convert_to_tensor(self.embedding)
-        return masks.embedding_gradient(gradient, embedding, mask, epoch_scale=epoch_scale)
+        return masks.embedding_gradient(gradient, embedding, mask, s_max_i=s_max_i)
 
     def taken(self, mask: tf.Tensor) -> tf.Tensor:
         """Eq. 5's numerator, `sum m (1 - m_acc)`, a float32 scalar.
@@ -364,11 +336,6 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
     def free(self) -> int:
         """Eq. 5's denominator, `sum (1 - m_acc)`: weights (w) or units (a) not reserved."""
         return int(np.sum(to_numpy(self.reserved) == 0))
-
-    def newly_reserved(self) -> int:
-        """Returns how many weights (w) or units (a) `finish_task` would newly reserve."""
-        wanted = to_numpy(self.embedding) >= 0.0
-        return int(np.sum(wanted & (to_numpy(self.reserved) == 0)))
 
     # The next layer: one task further, or wider.
 

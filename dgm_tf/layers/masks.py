@@ -59,26 +59,26 @@ def annealed_scales(
     low, high = tf.constant(1.0 / s_max, tf.float32), tf.constant(s_max, tf.float32)
     annealed = epochs if annealed_epochs is None else annealed_epochs
     epoch = step // steps_per_epoch
-    epoch_scale = high
+    s_max_i = high
     if annealed > 1:
-        epoch_scale = _between(low, high, tf.minimum(epoch, annealed - 1), annealed)
-    scale = epoch_scale
+        s_max_i = _between(low, high, tf.minimum(epoch, annealed - 1), annealed)
+    scale = s_max_i
     if steps_per_epoch > 1:
-        scale = _between(1.0 / epoch_scale, epoch_scale, step % steps_per_epoch, steps_per_epoch)
+        scale = _between(1.0 / s_max_i, s_max_i, step % steps_per_epoch, steps_per_epoch)
     if annealed < epochs:
         scale = tf.where(epoch < annealed, scale, high)
-    return epoch_scale, scale
+    return s_max_i, scale
 
 
 def _between(first: tf.Tensor, last: tf.Tensor, index: tf.Tensor, count: int) -> tf.Tensor:
-    # Not first + (last - first) share: in float32 that is 0 at the end of the first epoch, where
+    # Not first + (last - first) fraction: in float32 that is 0 at the end of the first epoch, where
     # first is 1e4 and last 1e-4, and at a scale of 0 every mask would be one half.
-    share = tf.cast(index, tf.float32) / (count - 1)
-    return first * (1.0 - share) + last * share
+    fraction = tf.cast(index, tf.float32) / (count - 1)
+    return first * (1.0 - fraction) + last * fraction
 
 
 def embedding_gradient(
-    gradient: tf.Tensor, embedding: tf.Tensor, mask: tf.Tensor, *, epoch_scale: tf.Tensor
+    gradient: tf.Tensor, embedding: tf.Tensor, mask: tf.Tensor, *, s_max_i: tf.Tensor
 ) -> tf.Tensor:
     """The gradient of an embedding, without the annealing (HAT, Serra et al. 2018, Eq. 6).
 
@@ -95,9 +95,9 @@ def embedding_gradient(
         gradient: g, that of the mask, float32.
         embedding: e, of the same shape.
         mask: m = sigmoid(s e), from `soft_mask`.
-        epoch_scale: s_max_i of Eq. 3.
+        s_max_i: of Eq. 3.
     """
-    moved = epoch_scale * tf.raw_ops.SigmoidGrad(y=tf.sigmoid(embedding), dy=gradient)
+    moved = s_max_i * tf.raw_ops.SigmoidGrad(y=tf.sigmoid(embedding), dy=gradient)
     sloping = tf.logical_and(mask < 1.0, mask > _LOWEST_MASK)
     return tf.where(sloping, moved, tf.zeros_like(moved))
 

@@ -26,7 +26,7 @@ class AdversarialPhase(TwoNetworkPhase):
         positions: int32 table from data-set class id to position.
         replay: images of old classes; None in the first task.
         steps_per_epoch: B of Eq. 3.
-        epochs: I of Eq. 3.
+        epochs: passes over the images; I of Eq. 3 is the recipe's `annealed_fraction` of them.
         seed: int32 [2].
     """
 
@@ -53,7 +53,8 @@ class AdversarialPhase(TwoNetworkPhase):
         epochs: int,
         seed: tf.Tensor,
     ):
-        super().__init__(seed, jit_compile=settings.jit_compile)
+        without = () if replay is not None else ("old_as_newest",)
+        super().__init__(seed, jit_compile=settings.jit_compile, without=without)
         self.generator, self.critic = generator, critic
         self._settings = settings
         self._positions = positions
@@ -98,7 +99,7 @@ class AdversarialPhase(TwoNetworkPhase):
         """
         images, labels = data
         positions = tf.gather(self._positions, labels)
-        epoch_scale, scale = annealed_scales(self.step, **self._annealing)
+        s_max_i, scale = annealed_scales(self.step, **self._annealing)
         masks = self.generator.soft_masks(scale)
         with tf.GradientTape() as tape:
             tape.watch(masks)
@@ -108,7 +109,7 @@ class AdversarialPhase(TwoNetworkPhase):
             # The critic has just learnt from these very images; making others would cost a pass.
             terms = self._generator_losses(images, fake, positions, masks)
         gradients = tape.gradient(terms["loss"], self.generator.differentiated(masks))
-        gradients = self.generator.gated(gradients, masks, epoch_scale=epoch_scale)
+        gradients = self.generator.gated(gradients, masks, s_max_i=s_max_i)
         self._generator_optimizer.apply(gradients, self._generator_variables)
         self.generator.clip_embeddings()
         logs["generator_loss"] = terms["generator_loss"]

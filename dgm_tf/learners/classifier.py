@@ -25,8 +25,8 @@ class ConsolidationImages:
         replay: generated images.
         known: number of classes learnt before the real images' classes.
         real_weight: weight of real images in the whole loss, 0 to 1.
-        own_weight: instead of that, their weight in the loss of their own classes, 0 to 1, which
-            together keep theirs.
+        weight_in_class: instead of that, their weight in the loss of their own classes, 0 to 1;
+            generated images of these classes have the rest, and each class weighs the same.
         margins: fraction of the generated images that get margins of real ones, 0 to 1; see
             `dgm_tf.data.augmentation.with_real_margins`.
     """
@@ -34,13 +34,13 @@ class ConsolidationImages:
     replay: Replay
     known: int = 0
     real_weight: float = 0.0
-    own_weight: float = 0.0
+    weight_in_class: float = 0.0
     margins: float = 0.0
 
     @property
     def needs_real(self) -> bool:
         """True if a step looks at real images."""
-        return bool(self.real_weight or self.own_weight or self.margins)
+        return bool(self.real_weight or self.weight_in_class or self.margins)
 
 
 class ClassifierPhase(Phase):
@@ -48,8 +48,9 @@ class ClassifierPhase(Phase):
 
     In DGM it follows the adversarial phase as its *consolidation*. While a task is learnt only its
     own classes have real images, and telling real from generated is the critic's trade: it can
-    call whatever looks real the newest class. Here every class, the newest included, is seen
-    through the generator, so that looking real says nothing about the class.
+    call whatever looks real the newest class. Here the newest classes, too, are seen through the
+    generator, with all of their weight (recipe `paper`) or with half of it (`tuned`), so that
+    looking real says less about the class.
 
     Without `images` it is joint training, on whatever real images the data set holds.
 
@@ -142,17 +143,17 @@ class ClassifierPhase(Phase):
     def _update(
         self, images: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor, real: int
     ) -> dict[str, tf.Tensor]:
-        taught = None if self._teacher is None else self._judged(images, real)
+        teacher_logits = None if self._teacher is None else self._judged(images, real)
         with tf.GradientTape() as tape:
             logits = self.classifier.class_logits(images, training=True)
-            if taught is None:
+            if teacher_logits is None:
                 loss = losses.class_loss(logits, positions, weights)
             else:
-                loss = losses.taught_class_loss(
+                loss = losses.distillation_loss(
                     logits,
                     positions,
                     weights,
-                    taught=taught,
+                    teacher_logits=teacher_logits,
                     weight=self._distillation_weight,
                     temperature=_TEMPERATURE,
                 )
@@ -175,7 +176,7 @@ class ClassifierPhase(Phase):
         if self._images is None:
             return self._real(data, 1.0)
         generated, real_weight = self._generated(), self._images.real_weight
-        if own := self._images.own_weight:
+        if own := self._images.weight_in_class:
             classes = self.classifier.classes
             real_weight = own * (classes - self._images.known) / classes
         if not self._images.needs_real:
@@ -193,7 +194,8 @@ class ClassifierPhase(Phase):
         plan = self._images
         images, positions = plan.replay.draw(self.step)
         count = positions.shape[0]
-        weights = tf.fill([count], (1.0 if plan.own_weight else 1.0 - plan.real_weight) / count)
-        if plan.own_weight:  # which the generated images of the same classes make room for
-            weights *= tf.where(positions < plan.known, 1.0, 1.0 - plan.own_weight)
+        whole = 1.0 if plan.weight_in_class else 1.0 - plan.real_weight
+        weights = tf.fill([count], whole / count)
+        if plan.weight_in_class:  # which the generated images of the same classes make room for
+            weights *= tf.where(positions < plan.known, 1.0, 1.0 - plan.weight_in_class)
         return images, positions, weights

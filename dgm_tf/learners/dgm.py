@@ -160,7 +160,7 @@ class DGM(GeneratingLearner):
             seed=randomness.derive(settings.seed, "order", number),
         )
         history = phase.run(batches, **budget, callbacks=callbacks)
-        generator = self._finished(phase.generator, task)
+        generator = self._finish_generator(phase.generator, task)
         classifier, classified = self.train_classifier(generator, task, phase.critic, callbacks)
         self._generator = generator.widen(generator.grown_widths())
         self.task_learnt(task, classifier)
@@ -191,7 +191,7 @@ class DGM(GeneratingLearner):
                 batch_size=settings.consolidation_batch,
             ),
             known=len(self.classes_seen),
-            own_weight=settings.details.real_weight,
+            weight_in_class=settings.details.real_weight,
             margins=settings.real_margins,
         )
         teacher = self._classifier if settings.details.distillation_weight else None
@@ -211,11 +211,7 @@ class DGM(GeneratingLearner):
         settings = self.settings
         number = self.finished_tasks + 1
         classes = self.classes_with(task)
-        if len(task.classes) >= settings.latent_dim:
-            raise InputError(
-                f"latent_dim must be larger than the number of a task's classes, whose label takes "
-                f"its first entries: {len(task.classes)} classes, latent_dim {settings.latent_dim}"
-            )
+        settings.check_task(side=task.image_shape[0], classes=len(task.classes))
         # A copy: a task that is not learnt to its end leaves the learner as it was.
         kept = self._generator
         generator = kept.widen(kept.widths) if kept else self._first_generator(task.image_shape)
@@ -252,8 +248,12 @@ class DGM(GeneratingLearner):
             return FullReplay(memory, batch_size=settings.batch_size, seed=seed)
         return self.balanced_replay(memory, "replay", batch_size=settings.replay_batch)
 
-    def _finished(self, generator: Generator, task: Task) -> Generator:
-        """The generator with the task finished: masks binary, statistics measured under them."""
+    def _finish_generator(self, generator: Generator, task: Task) -> Generator:
+        """The generator with the task finished: masks binary, statistics measured under them.
+
+        Raises:
+            MemoryChanged: training has moved a weight that finished tasks have reserved.
+        """
         classes = len(task.classes)
         noise = randomness.normal(
             [_CALIBRATION_IMAGES, generator.latent_dim],

@@ -49,7 +49,7 @@ class GANPhase(TwoNetworkPhase):
         critic: with one logit per class seen.
         settings: losses' weights, rates, critic steps per generator step.
         positions: int32 table from data-set class id to position.
-        drawn: positions of the classes that the generator makes in training.
+        generated: positions of the classes that the generator makes in training.
         protection: what keeps the old classes.
         classified: whether both networks have their classification terms; an unconditional
             generator has none.
@@ -75,18 +75,19 @@ class GANPhase(TwoNetworkPhase):
         settings: GANSettings,
         *,
         positions: tf.Tensor,
-        drawn: Sequence[int],
+        generated: Sequence[int],
         protection: Protection,
         classified: bool = True,
         steps_per_epoch: int,
         epochs: int,
         seed: tf.Tensor,
     ):
-        super().__init__(seed, jit_compile=settings.jit_compile)
+        without = () if classified else ("class_loss",)
+        super().__init__(seed, jit_compile=settings.jit_compile, without=without)
         self.generator, self.critic = generator, critic
         self._settings = settings
         self._positions = positions
-        self._drawn = tf.constant(drawn, tf.int32)
+        self._generated = tf.constant(generated, tf.int32)
         self._protection = protection
         self._adversarial = losses.ADVERSARIAL[settings.details.adversarial_loss]
         self._classified = classified
@@ -132,13 +133,13 @@ class GANPhase(TwoNetworkPhase):
         return tf.function(one_step, autograph=False)
 
     def _fake(self, count: int, use: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """About `count` images [B', S, S, C], equally many of each drawn class, and positions."""
-        classes = self._drawn.shape[0]
+        """About `count` images [B', S, S, C], equally many of each class, and their positions."""
+        classes = self._generated.shape[0]
         each = -(-count // classes)
         shape = [classes, each, self.generator.latent_dim]
         noise = distribution.part_drawn(randomness.normal, shape, self.step_seed(use), axis=1)
-        images = self.generator(noise, self._drawn, training=True)
-        return flattened(images), tf.repeat(self._drawn, each)
+        images = self.generator(noise, self._generated, training=True)
+        return flattened(images), tf.repeat(self._generated, each)
 
     def _few(self, images: tf.Tensor, count: int) -> tf.Tensor:
         """`count` images of those that `_fake` gave, by turns of the classes.
@@ -146,7 +147,7 @@ class GANPhase(TwoNetworkPhase):
         The next replica and the next step go on where these end: where a batch has no room for
         equally many of each class, it is not the same classes that get fewer.
         """
-        classes, total = self._drawn.shape[0], images.shape[0]
+        classes, total = self._generated.shape[0], images.shape[0]
         replicas = distribution.count()
         before = tf.cast(self.step, tf.int32) * replicas
         if replicas > 1:

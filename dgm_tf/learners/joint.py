@@ -159,7 +159,7 @@ class JointGAN(_OfStream, SharedGANLearner):
             **changes: Unpack[GANArguments],
         ) -> "JointGAN": ...
 
-    def drawn(self, task: Task) -> Sequence[int]:
+    def generated(self, task: Task) -> Sequence[int]:
         return range(len(self.classes_with(task)))
 
     def batches(self, task: Task, *, epochs: int, seed: int, start: int) -> Any:

@@ -494,17 +494,9 @@ class ClassifierLearner(Learner):
         """Returns classes in order of arrival once `task` is learnt.
 
         Raises:
-            InputError: one of the task's classes has been learnt before, or the replicas of the
-                block that the program is in cannot share the batches.
+            InputError: the replicas of the block that the program is in cannot share the batches.
         """
         self.settings.check_replicas(distribution.present().replicas)
-        again = [
-            name
-            for label, name in zip(task.classes, task.class_names, strict=True)
-            if label in self.classes_seen or name in self.class_names
-        ]
-        if again:
-            raise InputError(f"already learnt: {_checks.listed(again)}. Each class is learnt once")
         return (*self.classes_seen, *task.classes)
 
     def budget(self, task: Any) -> dict[str, int]:

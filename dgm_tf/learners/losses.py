@@ -57,7 +57,7 @@ def relativistic_generator(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf
     return relativistic_critic(fake_scores, real_scores)
 
 
-def slope_penalty(
+def zero_centred_penalty(
     critic_scores: Callable[[tf.Tensor], tf.Tensor],
     real: tf.Tensor,
     fake: tf.Tensor,
@@ -75,7 +75,7 @@ def slope_penalty(
     """
     count = -(-mix.shape[0] // 2)
     images = tf.concat([real[:count], fake[:count]], axis=0)
-    return tf.reduce_mean(_squared_slopes(critic_scores, images))
+    return tf.reduce_mean(_squared_gradient_norms(critic_scores, images))
 
 
 def gradient_penalty(
@@ -94,7 +94,9 @@ def gradient_penalty(
     """
     count = mix.shape[0]
     mix = mix[:, None, None, None]
-    squares = _squared_slopes(critic_scores, mix * real[:count] + (1.0 - mix) * fake[:count])
+    squares = _squared_gradient_norms(
+        critic_scores, mix * real[:count] + (1.0 - mix) * fake[:count]
+    )
     # The root's slope at 0 is infinite: a critic that ignores its input would give NaN.
     return tf.reduce_mean(tf.square(tf.sqrt(squares + _TINY) - 1.0))
 
@@ -104,12 +106,12 @@ ADVERSARIAL = {
         wasserstein_critic, wasserstein_generator, gradient_penalty, paired=False
     ),
     "relativistic": AdversarialLoss(
-        relativistic_critic, relativistic_generator, slope_penalty, paired=True
+        relativistic_critic, relativistic_generator, zero_centred_penalty, paired=True
     ),
 }
 
 
-def _squared_slopes(
+def _squared_gradient_norms(
     critic_scores: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tf.Tensor:
     """`||grad D(x)||^2` of each image, the norm over all pixels and channels; float32 [B]."""
@@ -133,12 +135,12 @@ def class_loss(
     return tf.reduce_mean(losses) if weights is None else weighted_mean(losses, weights)
 
 
-def taught_class_loss(
+def distillation_loss(
     logits: tf.Tensor,
     positions: tf.Tensor,
     weights: tf.Tensor,
     *,
-    taught: tf.Tensor,
+    teacher_logits: tf.Tensor,
     weight: float,
     temperature: float,
 ) -> tf.Tensor:
@@ -155,14 +157,14 @@ def taught_class_loss(
         logits: float32 [B, classes].
         positions: int32 [B] in [0, classes).
         weights: float32 [B].
-        taught: the teacher's logits float32 [B, old], of the first classes.
+        teacher_logits: the teacher's logits float32 [B, old], of the first classes.
         weight: of the teacher's term, 0 to 1.
         temperature: T, at least 1.
     """
-    known = taught.shape[1]
+    known = teacher_logits.shape[1]
     old = logits[:, :known]
     soft = tf.nn.softmax_cross_entropy_with_logits(
-        tf.nn.softmax(taught / temperature), old / temperature
+        tf.nn.softmax(teacher_logits / temperature), old / temperature
     )
     outside = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_logsumexp(old, axis=1)
     labelled = tf.nn.sparse_softmax_cross_entropy_with_logits(positions, logits)

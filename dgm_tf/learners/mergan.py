@@ -63,12 +63,13 @@ class JointReplay(Protection):
     """Old classes are trained on as if the old generator's images were real, summed over classes.
 
     Critic: `+ E[D(G(z, c))] - E[D(G_old(z, c))] + CE(c | G_old(z, c))`; generator:
-    `- E[D(G(z, c))] + CE(c | G(z, c))`, the same z through both. No gradient penalty.
+    `- E[D(G(z, c))] + class_weight CE(c | G(z, c))`, the same z through both. No gradient penalty.
     """
 
-    def __init__(self, images: OldImages, adversarial: losses.AdversarialLoss):
+    def __init__(self, images: OldImages, adversarial: losses.AdversarialLoss, class_weight: float):
         self._images = images
         self._adversarial = adversarial
+        self._class_weight = class_weight
 
     def critic_loss(
         self, critic: Critic, generator: ConditionalGenerator, seed: tf.Tensor
@@ -89,7 +90,7 @@ class JointReplay(Protection):
         if self._adversarial.paired:
             old_scores = tf.stop_gradient(critic(flattened(old), training=True)[0])
         loss = self._adversarial.generator(old_scores, scores)
-        loss += losses.class_loss(logits, self._images.positions)
+        loss += self._class_weight * losses.class_loss(logits, self._images.positions)
         return self._images.classes * loss
 
 
@@ -152,8 +153,10 @@ class MeRGANJTR(SharedGANLearner):
     def protection(self, task: Task) -> Protection:
         if not self.settings.replay_batch:
             return Protection()
-        images = OldImages(self.generator, self.settings.replay_batch)
-        return JointReplay(images, losses.ADVERSARIAL[self.settings.details.adversarial_loss])
+        settings = self.settings
+        adversarial = losses.ADVERSARIAL[settings.details.adversarial_loss]
+        images = OldImages(self.generator, settings.replay_batch)
+        return JointReplay(images, adversarial, settings.class_weight)
 
 
 class MeRGANRA(SharedGANLearner):

@@ -124,6 +124,7 @@ class Phase(keras.Model):
     Args:
         seed: int32 [2], where the phase's random numbers come from.
         jit_compile: let XLA compile what a subclass passes to `jitted`.
+        without: names of `logged` that have no meaning in this task.
 
     Attributes:
         step: int64 scalar, steps done so far.
@@ -134,13 +135,13 @@ class Phase(keras.Model):
     phase = ""
     logged: tuple[str, ...] = ()
 
-    def __init__(self, seed: tf.Tensor, *, jit_compile: bool = False):
+    def __init__(self, seed: tf.Tensor, *, jit_compile: bool = False, without: Sequence[str] = ()):
         super().__init__(name=self.phase)
         self._seed = seed
         self._jit = jit_compile
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.done = 0
-        self.means = RunningMeans(self.logged)
+        self.means = RunningMeans([name for name in self.logged if name not in without])
         self.built = True
         self.compile(optimizer=None)
 
@@ -268,7 +269,7 @@ class Phase(keras.Model):
 
     def logs(self) -> dict[str, tf.Tensor]:
         """Returns the means over the epoch so far."""
-        return dict(zip(self.logged, tf.unstack(self.means.result()), strict=True))
+        return dict(zip(self.means.names, tf.unstack(self.means.result()), strict=True))
 
 
 class TwoNetworkPhase(Phase):

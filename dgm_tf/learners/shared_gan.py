@@ -49,7 +49,7 @@ class SharedGANLearner(GeneratingLearner):
     def memory(self) -> Memory:
         return TracedMemory(self.generator)
 
-    def drawn(self, task: Task) -> Sequence[int]:
+    def generated(self, task: Task) -> Sequence[int]:
         """Returns positions of the classes that the generator makes while `task` is learnt."""
         old = len(self.classes_seen)
         return range(old, old + len(task.classes))
@@ -109,7 +109,7 @@ class SharedGANLearner(GeneratingLearner):
             critic,
             settings,
             positions=position_table(classes),
-            drawn=self.drawn(task) if self.conditional else [0],
+            generated=self.generated(task) if self.conditional else [0],
             protection=protection,
             classified=self.conditional,
             steps_per_epoch=steps_per_epoch,

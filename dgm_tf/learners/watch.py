@@ -1,4 +1,4 @@
-"""Notices within an epoch that training has gone wrong, and says so in one line."""
+"""Notices at the end of an epoch that training has gone wrong, and says so in one line."""
 
 import math
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from dgm_tf.errors import Diverged
 _EXPLODED = 1e5
 
 # New networks begin with images that are nearly alike and one answer to everything; what they do in
-# this share of a phase's epochs says nothing.
+# this fraction of a phase's epochs says nothing.
 _NEW = 0.2
 
 # Spread of a generator's images over a batch, mean over pixels, on a scale from -1 to 1. Below a
 # quarter of one of 256 levels no two of its images differ to the eye.
 _COLLAPSED = 1 / 512
 
-# Share of the old classes' replayed images that the critic takes for the newest ones.
+# Fraction of the old classes' replayed images that the critic takes for the newest ones.
 _NEWEST_ONLY = 0.98
 
 
 class NumbersWatch(keras.callbacks.Callback):
-    """Ends `fit` with `Diverged` at the end of an epoch whose numbers are no longer any good."""
+    """Raises `Diverged` at the end of an epoch whose numbers are no longer any good."""
 
     # Keras then need not wait for each step's losses before it begins the next one.
     async_safe = True
@@ -51,7 +51,7 @@ def found_wrong(logs: Mapping[str, float], *, past: float) -> str:
     Args:
         logs: means by name. `sample_spread` and `old_as_newest` are what
             `dgm_tf.learners.adversarial` logs.
-        past: share of the phase's epochs before this one, 0 to 1.
+        past: fraction of the phase's epochs before this one, 0 to 1.
     """
     for name, value in logs.items():
         if not math.isfinite(value):
@@ -62,7 +62,7 @@ def found_wrong(logs: Mapping[str, float], *, past: float) -> str:
         return ""
     if logs.get("sample_spread", 1.0) < _COLLAPSED:
         return f"the generator has collapsed: its images differ by {logs['sample_spread']:.2g}"
-    share = logs.get("old_as_newest", 0.0)
-    if share > _NEWEST_ONLY:
-        return f"the critic calls {100 * share:.0f} % of old classes' images the newest class"
+    wrong = logs.get("old_as_newest", 0.0)
+    if wrong > _NEWEST_ONLY:
+        return f"the critic calls {100 * wrong:.0f} % of old classes' images the newest class"
     return ""

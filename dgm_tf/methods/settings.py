@@ -34,7 +34,8 @@ class Recipe:
         rate_decay: of both networks' rates over a task: "none" or "cosine" (to 0).
         beta_1: first decay of Adam in both networks.
         beta_2: second decay of Adam in both networks.
-        annealed_fraction: fraction of a task's epochs in which masks are annealed (Eq. 3).
+        annealed_fraction: fraction of a task's epochs in which masks are annealed: I of Eq. 3 is
+            that part of the epochs.
         consolidation_learning_rate: Adam's initial rate in consolidation.
         real_weight: weight of real images in the loss of their own classes in consolidation; the
             rest is generated images of the same classes.
@@ -250,14 +251,14 @@ class LearnerSettings(MethodSettings):
 
     epochs: int = setting(
         0,
-        "passes over a task's images (I in Eq. 3); 0: as many as --steps needs",
+        "passes over a task's images; 0: as many as --steps needs",
         flag=True,
         later=True,
     )
     steps: int = setting(
         1200,
-        "training steps for each class of a task, rounded up to whole passes over its images; "
-        "used where --epochs is 0",
+        "training steps for each class of a task where --epochs is 0, rounded up to whole passes "
+        "over its images; where --epochs gives fewer, a warning says so",
         low=1,
         flag=True,
         later=True,
@@ -275,7 +276,8 @@ class LearnerSettings(MethodSettings):
     consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
     augmentation: str = setting(
         "none",
-        "distortions of the classifier's images, next to small rotations, zooms, shifts and noise: "
+        "distortions of the classifier's images, next to the small rotations, zooms, shifts and "
+        "noise that all get: "
         "none, photo (contrast, brightness and tint vary, and half of the images are inverted) or "
         "mirror (half of the images are mirrored, for things without a left and a right)",
         choices=AUGMENTATIONS,
@@ -283,8 +285,8 @@ class LearnerSettings(MethodSettings):
     )
     recipe: str = setting(
         "tuned",
-        "constants of training: tuned, or paper (as in the method's paper, except that the label "
-        "in DGM's noise is one-hot over the classes of its task)",
+        "constants of training: tuned, or paper (as in the method's paper; the page on differences "
+        "says what differs by either)",
     )
     jit_compile: bool = setting(
         False, "compile training steps with XLA; for accelerators, a CPU is slower", flag=True
@@ -382,7 +384,8 @@ class ReplaySettings(LearnerSettings):
 class DGMSettings(ReplaySettings):
     """Settings of Dynamic Generative Memory.
 
-    Each field's `help` describes it, and the page of settings has them in one table.
+    Each field's `help` describes it, and the page of settings has them in one table. The default
+    values are those of variant w. `dgm_tf.settings_for` and `dgm_tf.DGM` know those of variant a.
 
     Raises:
         InputError: a value is of the wrong type or out of range.
@@ -391,7 +394,7 @@ class DGMSettings(ReplaySettings):
         ```python
         import dataclasses
 
-        settings = dgm_tf.DGMSettings(variant="a", steps=600)
+        settings = dgm_tf.settings_for(None, variant="a", steps=600)  # a's own masks and size
         longer = dataclasses.replace(settings, steps=2400)
         model = dgm_tf.DGM(longer)
         ```

@@ -284,7 +284,7 @@ class Generator(KeptArrays, keras.Model):
         gradients: Sequence[tf.Tensor],
         masks: Sequence[tf.Tensor],
         *,
-        epoch_scale: tf.Tensor,
+        s_max_i: tf.Tensor,
     ) -> list[tf.Tensor]:
         """Returns gradients of `learning_variables` as they may be applied.
 
@@ -293,7 +293,7 @@ class Generator(KeptArrays, keras.Model):
         Args:
             gradients: of `differentiated(masks)`, in their order.
             masks: from `soft_masks`.
-            epoch_scale: s_max_i of Eq. 3.
+            s_max_i: of Eq. 3.
         """
         indices = {id(each): index for index, each in enumerate(self.learning_variables())}
         gated = list(gradients)
@@ -301,14 +301,12 @@ class Generator(KeptArrays, keras.Model):
         for block, mask in zip(self.blocks, masks, strict=True):
             kernel, embedding = indices[id(block.kernel)], indices[id(block.embedding)]
             gated[kernel] = block.gate(gated[kernel], below)
-            gated[embedding] = block.embedding_gradient(
-                gated[embedding], mask, epoch_scale=epoch_scale
-            )
+            gated[embedding] = block.embedding_gradient(gated[embedding], mask, s_max_i=s_max_i)
             below = block.reserved
         return gated
 
     def clip_embeddings(self) -> None:
-        """Keeps embeddings where a later task's gradient can still move them (HAT)."""
+        """Keeps embeddings where a later step's gradient can still move them (HAT)."""
         for embedding in self.embeddings():
             embedding.assign(tf.clip_by_value(embedding, -EMBEDDING_LIMIT, EMBEDDING_LIMIT))
 
@@ -376,7 +374,6 @@ class Generator(KeptArrays, keras.Model):
                 continue
             widths.append(
                 growth.widened_by_weights(
-                    inputs=block.inputs,
                     units=block.units,
                     taps=block.kernel_size**2,
                     reserved=reserved,

@@ -119,7 +119,7 @@ def fixed_weights(
     """
     fixed, below = [], None
     for block, own in zip(blocks, reserved, strict=True):
-        fixed.append(block.weights_between(own, below))
+        fixed.append(block.reserved_weights(below, reserved=own).numpy())
         below = own
     return fixed
 

@@ -19,7 +19,6 @@ def added_units(*, needed: int, taps: int, inputs: int) -> int:
 
 def widened_by_weights(
     *,
-    inputs: int,
     units: int,
     taps: int,
     reserved: int,
@@ -28,21 +27,18 @@ def widened_by_weights(
 ) -> int:
     """Units of one layer of variant w after a task.
 
-    The widened input of the layer (the layer below grew first) has already brought
-    `(new_inputs - inputs) * units * taps` free weights; only what is still missing is added.
+    The widened input of the layer (the layer below grew first) has already brought free weights;
+    only what is still missing is added.
 
     Args:
-        inputs: inputs before growth (p).
         units: units before growth (n).
         taps: spatial size of the kernel (k^2; 1 for a dense layer).
         reserved: weights reserved by all finished tasks.
         initial_free: free weights before the first task.
-        new_inputs: inputs after the layer below has grown.
+        new_inputs: inputs after the layer below has grown (p).
 
     Returns:
         The new number of units, at least `units`.
     """
-    if new_inputs < inputs:
-        raise ValueError(f"a layer's inputs cannot shrink, from {inputs} to {new_inputs}")
     free = new_inputs * units * taps - reserved
     return units + added_units(needed=initial_free - free, taps=taps, inputs=new_inputs)

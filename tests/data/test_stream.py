@@ -476,6 +476,19 @@ def test_a_loop_that_was_left_goes_on_at_the_next_task():
     assert second.index == 2 and second.is_open and not first.is_open
 
 
+def test_the_end_of_a_loop_does_not_bring_back_what_another_one_has_passed():
+    stream = numbered_stream()
+    first = stream.tasks(last=1)
+    next(first)
+    others = stream.tasks(start=2)
+    next(others)
+    third = next(others)
+    assert next(first, None) is None
+    assert third.is_open
+    with pytest.raises(TaskClosed, match="task 2 of 4 was handed out already"):
+        stream.tasks(start=2)
+
+
 def test_only_joint_training_judges_and_searches_pass_the_doors_to_finished_tasks():
     library = Path(dgm_tf.__file__).parent
     doors = ("joint_batches", "seen_validation", "real_batches")

@@ -76,8 +76,8 @@ def test_an_annealing_that_ends_early_leaves_the_steepest_scale(annealed, steps_
 def test_a_single_epoch_ends_at_the_steepest_scale_and_a_single_batch_is_at_its_epochs():
     one_epoch = masks.annealed_scales(6, steps_per_epoch=7, epochs=1, s_max=1e4)
     assert [float(scale) for scale in one_epoch] == [1e4, 1e4]
-    epoch_scale, scale = masks.annealed_scales(1, steps_per_epoch=1, epochs=3, s_max=1e4)
-    assert float(epoch_scale) == float(scale)
+    s_max_i, scale = masks.annealed_scales(1, steps_per_epoch=1, epochs=3, s_max=1e4)
+    assert float(s_max_i) == float(scale)
     np.testing.assert_allclose(float(scale), (1e4 + 1e-4) / 2, rtol=1e-6)
 
 
@@ -97,9 +97,9 @@ def test_annealing_runs_in_a_graph_from_the_step_counter():
     @tf.function(autograph=False)
     def next_scale(step):
         traces.append(step)
-        epoch_scale, scale = masks.annealed_scales(step, steps_per_epoch=3, epochs=2, s_max=100.0)
+        s_max_i, scale = masks.annealed_scales(step, steps_per_epoch=3, epochs=2, s_max=100.0)
         step.assign_add(1)
-        return epoch_scale, scale
+        return s_max_i, scale
 
     step = tf.Variable(0, dtype=tf.int64)
     for number in range(6):
@@ -108,28 +108,26 @@ def test_annealing_runs_in_a_graph_from_the_step_counter():
     assert len(traces) == 1
 
 
-def compensated(gradient, embedding, *, scale, epoch_scale):
+def compensated(gradient, embedding, *, scale, s_max_i):
     """The embedding's gradient by HAT's own formula, in float64, from that of its mask."""
     e = embedding.astype(np.float64)
     mask = sigmoid(scale * e)
     steep = np.cosh(np.clip(scale * e, -50, 50)) + 1
     own = gradient * scale * mask * (1 - mask)
-    return own * (epoch_scale / scale) * steep / (np.cosh(e) + 1)
+    return own * (s_max_i / scale) * steep / (np.cosh(e) + 1)
 
 
-@pytest.mark.parametrize(
-    ("scale", "epoch_scale"), [(1e-3, 1e4), (0.2, 7.0), (2.0, 9.0), (8.0, 8.0)]
-)
-def test_gradients_of_embeddings_are_compensated_as_in_hat(scale, epoch_scale):
+@pytest.mark.parametrize(("scale", "s_max_i"), [(1e-3, 1e4), (0.2, 7.0), (2.0, 9.0), (8.0, 8.0)])
+def test_gradients_of_embeddings_are_compensated_as_in_hat(scale, s_max_i):
     embedding = np.array([-6, -2, -0.3, 0, 0.01, 1, 2], np.float32)  # s e from -48 to 16
     gradient = RANDOM.normal(size=7).astype(np.float32)
     found = masks.embedding_gradient(
         gradient,
         tf.constant(embedding),
         masks.soft_mask(embedding, scale),
-        epoch_scale=tf.constant(epoch_scale),
+        s_max_i=tf.constant(s_max_i),
     )
-    expected = compensated(gradient, embedding, scale=scale, epoch_scale=epoch_scale)
+    expected = compensated(gradient, embedding, scale=scale, s_max_i=s_max_i)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -138,10 +136,10 @@ def test_embeddings_rest_where_their_masks_have_no_slope():
     gradient = np.full(6, np.nan, np.float32)
     gradient[2:4] = 1.0
     found = masks.embedding_gradient(
-        gradient, tf.constant(embedding), masks.soft_mask(embedding, scale), epoch_scale=100.0
+        gradient, tf.constant(embedding), masks.soft_mask(embedding, scale), s_max_i=100.0
     )
     # HAT's is below e^-10 of what it was on the left; in float32 a mask is 1 on the right.
-    expected = compensated(gradient, embedding, scale=scale, epoch_scale=100.0)
+    expected = compensated(gradient, embedding, scale=scale, s_max_i=100.0)
     np.testing.assert_allclose(found[2:4], expected[2:4], rtol=1e-5)
     np.testing.assert_array_equal(np.delete(found, [2, 3]), 0)
 

@@ -47,8 +47,8 @@ def phase(classes=4, *, steps=2, teacher=None, **weights):
         # Of the whole loss, as DGR has it.
         ({"real_weight": 0.2}, [0.8 / 4] * 4, [0.2 / 2] * 2),
         # Of one class of four: each class keeps its quarter.
-        ({"own_weight": 0.2, "known": 3}, [1 / 4] * 3 + [0.8 / 4], [0.2 / 4 / 2] * 2),
-        ({"own_weight": 1.0, "known": 2}, [1 / 4] * 2 + [0.0] * 2, [1 / 4] * 2),
+        ({"weight_in_class": 0.2, "known": 3}, [1 / 4] * 3 + [0.8 / 4], [0.2 / 4 / 2] * 2),
+        ({"weight_in_class": 1.0, "known": 2}, [1 / 4] * 2 + [0.0] * 2, [1 / 4] * 2),
     ],
 )
 def test_real_images_have_their_weight_in_the_loss(wanted, drawn, real):
@@ -60,17 +60,17 @@ def test_real_images_have_their_weight_in_the_loss(wanted, drawn, real):
     assert images[:, 0, 0, 0].numpy().tolist() == [0] * 4 + [1] * len(real)
 
 
-@pytest.mark.parametrize("own_weight", [0.0, 0.5])
-def test_margins_are_those_of_real_images_whatever_these_weigh(own_weight, monkeypatch):
+@pytest.mark.parametrize("weight_in_class", [0.0, 0.5])
+def test_margins_are_those_of_real_images_whatever_these_weigh(weight_in_class, monkeypatch):
     monkeypatch.setattr(augmentation, "distorted", lambda given, seed: given)
     given = tf.ones([2, 16, 16, 1]), tf.constant([3, 3])
-    learning = phase(own_weight=own_weight, known=3, margins=1.0)
+    learning = phase(weight_in_class=weight_in_class, known=3, margins=1.0)
     seen = []
     learning._step = lambda images, positions, weights, real: seen.append((images, weights)) or {}
     learning.train_step(given)
     images, weights = (np.array(each) for each in seen[0])
     assert images[:4, :, [0, 1, 14, 15]].min() == 1 and images[:4, :, 2:14].max() == 0
-    np.testing.assert_allclose(weights[4:], own_weight / 4 / 2)
+    np.testing.assert_allclose(weights[4:], weight_in_class / 4 / 2)
 
 
 class Stub:
@@ -101,7 +101,7 @@ def test_the_teacher_is_the_classifier_of_the_task_before(made, monkeypatch):
         classifiers.append(model.classifier)
     assert [teacher for _, teacher, _ in made] == classifiers[:2]
     assert [images.known for *_, images in made] == [0, 2]
-    assert [(images.own_weight, images.margins) for *_, images in made] == [(0.25, 0.75)] * 2
+    assert [(images.weight_in_class, images.margins) for *_, images in made] == [(0.25, 0.75)] * 2
 
 
 def test_one_class_only_takes_no_steps():
@@ -149,7 +149,7 @@ def test_a_teacher_is_asked_about_generated_images_alone():
             return tf.random.stateless_normal([images.shape[0], 3], [0, 1])
 
     teacher = Teacher()
-    learning = phase(teacher=teacher, own_weight=0.5, known=3)
+    learning = phase(teacher=teacher, weight_in_class=0.5, known=3)
     images = tf.random.stateless_normal([6, 16, 16, 1], [1, 2])
     logits = learning.classifier.class_logits(images)
     positions, weights = tf.constant([0, 1, 2, 3, 3, 3]), tf.fill([6], 1 / 6)

@@ -588,7 +588,7 @@ def test_sparsity_pulls_free_masks_alone_and_as_hard_as_in_a_small_network(
     learner = load_state({**meta, "settings": {**meta["settings"], **changed}}, arrays)
     seen = {}
 
-    def kept(self, gradient, mask, *, epoch_scale):
+    def kept(self, gradient, mask, *, s_max_i):
         seen[self.embedding.path] = gradient.numpy()
         return gradient
 

@@ -40,14 +40,14 @@ def test_in_a_relativistic_pair_only_the_difference_counts():
 
 
 @pytest.mark.parametrize(("numbers", "count"), [(1, 1), (4, 2), (5, 3)])
-def test_slope_penalty_is_the_mean_squared_slope_at_images_of_both_kinds(numbers, count):
+def test_zero_centred_penalty_is_the_mean_squared_slope_at_images_of_both_kinds(numbers, count):
     slope = RANDOM.normal(size=(4, 4, 3)).astype(np.float32)
-    linear = losses.slope_penalty(
+    linear = losses.zero_centred_penalty(
         lambda images: tf.reduce_sum(images * slope, axis=[1, 2, 3]), REAL, FAKE, tf.zeros(numbers)
     )
     np.testing.assert_allclose(linear, np.square(slope).sum(), rtol=1e-5)
     # For D(x) = |x|^2 / 2 the slope is x itself.
-    squared = losses.slope_penalty(
+    squared = losses.zero_centred_penalty(
         lambda images: tf.reduce_sum(images**2, axis=[1, 2, 3]) / 2, REAL, FAKE, tf.zeros(numbers)
     )
     images = np.concatenate([REAL[:count], FAKE[:count]])
@@ -80,11 +80,11 @@ def test_a_teacher_has_its_weight_in_the_loss_on_the_classes_it_knows(weight, te
             inside = np.exp(mine[:3]).sum() / np.exp(mine).sum()
             loss = (1 - weight) * loss + weight * (soft - np.log(inside))
         expected.append(loss)
-    found = losses.taught_class_loss(
+    found = losses.distillation_loss(
         tf.constant(logits, tf.float32),
         tf.constant(positions, tf.int32),
         tf.constant(weights, tf.float32),
-        taught=tf.constant(taught, tf.float32),
+        teacher_logits=tf.constant(taught, tf.float32),
         weight=weight,
         temperature=temperature,
     )

@@ -217,8 +217,8 @@ def test_joint_replays_terms_are_those_of_the_paper(name):
             critic_terms += softplus(new_scores - old_scores).mean()
             generator_terms += softplus(old_scores - new_scores).mean()
         critic_terms += cross_entropy(old_logits, labels).mean()
-        generator_terms += cross_entropy(new_logits, labels).mean()
-    protection = JointReplay(images, ADVERSARIAL[name])
+        generator_terms += 0.25 * cross_entropy(new_logits, labels).mean()
+    protection = JointReplay(images, ADVERSARIAL[name], class_weight=0.25)
     assert float(protection.critic_loss(critic, new, SEED)) == pytest.approx(critic_terms, rel=1e-4)
     assert float(protection.generator_loss(critic, new, SEED)) == pytest.approx(
         generator_terms, rel=1e-4

@@ -90,7 +90,8 @@ def test_dgm_logs_what_its_generator_and_its_critic_do():
         consolidation_steps=0,
     )  # fmt: skip
     tasks = stream.tasks()
-    learner.learn(next(tasks))
+    history = learner.learn(next(tasks))
+    assert "old_as_newest" not in history and history["sample_spread"][0] > 0
     second = next(tasks)
     batch = next(iter(second.batches(32, epochs=1, seed=0)))
     for bias, share in ((50.0, 1.0), (-50.0, 0.0)):

@@ -256,7 +256,7 @@ def test_the_gate_knows_the_block_below(variant):
     generator = after(1, 1, variant=variant)
     variables = generator.learning_variables()
     gradients = [tf.ones(variable.shape) for variable in variables]
-    gated = generator.gated(gradients, generator.soft_masks(1.0), epoch_scale=tf.constant(1.0))
+    gated = generator.gated(gradients, generator.soft_masks(1.0), s_max_i=tf.constant(1.0))
     gated = dict(zip([variable.path for variable in variables], gated, strict=True))
     below = None
     for block in generator.blocks:
@@ -280,7 +280,7 @@ def test_gradients_of_embeddings_are_compensated():
     masks = generator.soft_masks(2.0)
     differentiated = generator.differentiated(masks)
     gated = generator.gated(
-        [tf.ones(variable.shape) for variable in variables], masks, epoch_scale=tf.constant(8.0)
+        [tf.ones(variable.shape) for variable in variables], masks, s_max_i=tf.constant(8.0)
     )
     for place, embedding in enumerate(generator.embeddings()):
         index = [variable is embedding for variable in variables].index(True)

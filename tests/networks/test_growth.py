@@ -29,14 +29,14 @@ def free_after(*, new_inputs, new_units, taps, reserved):
 def test_a_layer_of_weights_by_hand(case, reserved, new_inputs, expected):
     # 10 inputs, 8 units, 2x2 taps: 320 weights at first, 40 for each new unit of 10 inputs.
     assert expected == growth.widened_by_weights(
-        inputs=10, units=8, taps=4, reserved=reserved, initial_free=320, new_inputs=new_inputs
+        units=8, taps=4, reserved=reserved, initial_free=320, new_inputs=new_inputs
     )
 
 
 def test_a_later_task_counts_what_all_tasks_have_reserved():
     # 100 of 200 weights were free at the start; the layer grew to 15 units and 110 are reserved.
     assert 21 == growth.widened_by_weights(
-        inputs=10, units=15, taps=1, reserved=110, initial_free=100, new_inputs=10
+        units=15, taps=1, reserved=110, initial_free=100, new_inputs=10
     )
 
 
@@ -56,7 +56,6 @@ def test_free_weights_are_at_least_the_initial_ones_with_the_fewest_units(
     reserved, initial_free = round(reserved_share * weights), round(initial_share * weights)
     new_inputs = inputs + more_inputs
     new_units = growth.widened_by_weights(
-        inputs=inputs,
         units=units,
         taps=taps,
         reserved=reserved,
@@ -85,7 +84,6 @@ def test_no_task_finds_less_free_capacity_than_the_first(shares):
             reserved[layer] += math.floor(share * free)
             grown.append(
                 growth.widened_by_weights(
-                    inputs=inputs[layer],
                     units=widths[layer],
                     taps=taps,
                     reserved=reserved[layer],
@@ -101,10 +99,3 @@ def test_no_task_finds_less_free_capacity_than_the_first(shares):
 @pytest.mark.parametrize("needed, expected", [(-5, 0), (0, 0), (1, 1), (12, 1), (13, 2)])
 def test_added_units_round_up(needed, expected):
     assert growth.added_units(needed=needed, taps=4, inputs=3) == expected
-
-
-def test_inputs_do_not_shrink():
-    with pytest.raises(ValueError, match="cannot shrink, from 10 to 9"):
-        growth.widened_by_weights(
-            inputs=10, units=8, taps=4, reserved=0, initial_free=320, new_inputs=9
-        )

@@ -25,7 +25,7 @@ def train(generator, seed):
     variables = generator.learning_variables()
     gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in variables]
     masks = generator.soft_masks(1.0)
-    gated = generator.gated(gradients, masks, epoch_scale=tf.constant(1.0))
+    gated = generator.gated(gradients, masks, s_max_i=tf.constant(1.0))
     for variable, gradient in zip(variables, gated, strict=True):
         variable.assign_sub(gradient * 0.3)
     for embedding in generator.embeddings():
