@@ -18,7 +18,7 @@ from typing import Any
 from dgm_tf.methods import settings
 from dgm_tf.methods.presets import TUNED, settings_for
 from dgm_tf.methods.registry import METHODS, label_of
-from studies import results
+from dgm_tf.reporting import tables
 from trainers.__main__ import commands
 from trainers.flags import Flags, flag_of, text_of
 
@@ -55,8 +55,8 @@ def commands_page() -> str:
         for path in paths:
             flags = flags_of(path.stem)
             alike.setdefault(_flag_tables(flags), []).append(flags)
-        for tables, sharing in alike.items():
-            parts += [*map(_command, sharing), tables]
+        for shown, sharing in alike.items():
+            parts += [*map(_command, sharing), shown]
     return "\n\n".join(parts) + "\n"
 
 
@@ -253,7 +253,7 @@ def attributes(kind: type) -> dict[str, str]:
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    return results.markdown(header, rows)
+    return tables.markdown_table(header, rows)
 
 
 def _escaped(text: str) -> str:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from dgm_tf.reporting import figures, numbers, page, tables
 from dgm_tf.reporting.numbers import Group, Spread
-from dgm_tf.reporting.run import Run
+from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.storage.files import write_atomically
 from studies import results
 
@@ -44,7 +44,8 @@ def groups_of(stream: str, root: Path) -> list[Group]:
         stream: the name of its folder.
         root: the folder of all runs.
     """
-    runs = [run for run in tables.finished_runs(root) if run.path.parts[-3] == stream]
+    runs = [read_run(path.parent) for path in root.glob(f"{stream}/*/seed*/metrics.jsonl")]
+    runs = tables.in_order(run for run in runs if len(run.rows) == run.tasks)
     order = list(figures.LOOKS)
     return sorted(numbers.groups(runs), key=lambda group: order.index(group.runs[0].learner))
 

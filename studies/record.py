@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dgm_tf.methods.registry import METHODS
+from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import Run, read_run
 from studies import results
 from studies.results import ROOT, Row
@@ -36,18 +37,7 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
     lines, machine = run.rows, run.description["machine"]
     last = lines[-1]
     method, _, variant = run.learner.partition("-")
-
-    def after(task: int, name: str) -> float | None:
-        return _percent(lines[task - 1].get(name)) if task <= len(lines) else None
-
-    compared = [
-        (last["audit"][task], last["audit_pixels"][task]) for task in last.get("audit") or {}
-    ]
-    changed, pixels = (
-        (sum(numbers) for numbers in zip(*compared, strict=True)) if compared else (0, 0)
-    )
-    start = last.get("initial_layer_widths")
-    size = sum(last["layer_widths"]) / (sum(start) * (len(lines) + 1)) if start else None
+    found = {name: _rounded(value) for name, value in tables.measures(run).items()}
     cores = machine["cores"]
     return {
         "group": group,
@@ -63,22 +53,17 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
         + ", oneDNN" * bool(machine.get("onednn")),
         "date": run.description["date"],
         "tasks_learnt": len(lines),
-        "A5": after(5, "average_accuracy"),
-        "A10": after(10, "average_accuracy"),
-        "A_last": after(len(lines), "average_accuracy"),
-        "G5": after(5, "oracle_accuracy"),
-        "G10": after(10, "oracle_accuracy"),
-        "G_last": after(len(lines), "oracle_accuracy"),
-        "forgetting": _percent(last["forgetting"]),
-        "BWT": _percent(last["backward_transfer"]),
-        "frechet": _rounded(last.get("oracle_frechet_distance")),
-        "changed_pixels": _percent(changed / pixels) if pixels else None,
+        **{name: found[name] for name in ("A5", "A10", "G5", "G10", "forgetting", "BWT")},
+        "A_last": _percent(last["average_accuracy"]),
+        "G_last": _percent(last.get("oracle_accuracy")),
+        "frechet": found["Frechet distance"],
+        "changed_pixels": found["changed pixels"],
         "newest_predicted": _percent(last["newest_class_share"]["predictions"]),
-        "size": _percent(size),
+        "size": found["of worst size"],
         "parameters": last.get("generator_parameters"),
         # Joint training keeps all images in place of what it saves.
         "kept": None if METHODS[method].needs_stream else _saved_bytes(run.path, len(lines)),
-        "minutes": _rounded(sum(line["seconds"] for line in lines) / 60),
+        "minutes": found["minutes"],
     }
 
 
@@ -88,7 +73,6 @@ def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
     place = root / f"{run.dataset}-{run.tasks}" / run.learner / f"seed{run.seed}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    shutil.copy(folder / "accuracy_matrix.csv", place)
     description = {**run.description, "command": _command(run)}
     text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
     (place / "settings.json").write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from dgm_tf.methods import registry
 from dgm_tf.methods.registry import label_of
 from dgm_tf.methods.settings import VARIANTS
 from dgm_tf.reporting.paper import published
+from dgm_tf.reporting.tables import markdown_table
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "results" / "runs.csv"
@@ -105,19 +106,13 @@ def spread(values: Iterable[float | None]) -> str:
     return f"{statistics.fmean(found):.2f}{deviation}"
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells below a header as a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def readme_table(rows: Sequence[Row]) -> str:
     """A10 of the bounds, of DGM and of the best earlier method, a column for each data set."""
     lines = [
         [name, *(_best(rows, dataset, methods) for dataset in _DATASETS)]
         for name, methods in _ROWS.items()
     ]
-    return markdown(["A10, %", *_DATASETS.values()], lines)
+    return markdown_table(["A10, %", *_DATASETS.values()], lines)
 
 
 def _best(rows: Sequence[Row], dataset: str, methods: Sequence[tuple[str, str]]) -> str:
@@ -164,7 +159,7 @@ def _measured(runs: Sequence[Row]) -> list[str]:
 
 def _without_empty_columns(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     used = [index for index in range(len(header)) if any(line[index] for line in lines)]
-    return markdown(
+    return markdown_table(
         [header[index] for index in used], [[line[index] for index in used] for line in lines]
     )
 
@@ -188,7 +183,7 @@ def steps_table(rows: Sequence[Row]) -> str:
             ]
             lines.append([name, *cells, spread(run["minutes"] for run in each[1])])
     header = ["A10", "A10, 240 epochs", "G10", "G10, 240 epochs", "minutes, 240 epochs"]
-    return markdown(["method", *header], lines)
+    return markdown_table(["method", *header], lines)
 
 
 def growth_table(rows: Sequence[Row]) -> str:
@@ -201,7 +196,9 @@ def growth_table(rows: Sequence[Row]) -> str:
             for each in runs
         ]
         lines.append([name, *cells])
-    return markdown(["data set", *(label_of(f"dgm-{variant}") for variant in VARIANTS)], lines)
+    return markdown_table(
+        ["data set", *(label_of(f"dgm-{variant}") for variant in VARIANTS)], lines
+    )
 
 
 def paper_table() -> str:
@@ -218,7 +215,7 @@ def paper_table() -> str:
             numbers = [f"{value:.2f}" for cell in cells for value in cell.percent.values()]
             lines.append([name, measure, *numbers])
     header = ["method", "measure", "MNIST, 5 tasks", "MNIST, 10", "SVHN, 5", "SVHN, 10"]
-    return markdown(header, lines)
+    return markdown_table(header, lines)
 
 
 TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {

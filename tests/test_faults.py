@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_inside_a_task_is_named_and_the_one_before_taken(
     before, last = unfinished(stopped)
     DAMAGES[damage](last)
     wanted, _ = checkpoint.load(before)
-    with RunFolder(stopped).opened(RunFolder(stopped).description(), tasks=1) as folder:
+    with RunFolder(stopped).opened(RunFolder(stopped).description()) as folder:
         found, _ = folder.unfinished(2)
     assert found["phases"] == wanted["phases"]
     error = capsys.readouterr().err

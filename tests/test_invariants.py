@@ -81,7 +81,7 @@ def learn(generator, task):
     for _ in range(3):
         gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in variables]
         masks = generator.soft_masks(7.0)
-        gated = generator.gated(gradients, masks, epoch_scale=tf.constant(50.0))
+        gated = generator.gated(gradients, masks, s_max_i=tf.constant(50.0))
         optimizer.apply(gated, variables)
         generator.clip_embeddings()
     for embedding in generator.embeddings():

@@ -36,8 +36,8 @@ class MovedDGM(DGM):
     def train_classifier(self, generator, task, critic, callbacks=()):
         return critic, {}
 
-    def _finished(self, generator, task):
-        self._narrow = finished = super()._finished(generator, task)
+    def _finish_generator(self, generator, task):
+        self._narrow = finished = super()._finish_generator(generator, task)
         if not self._gates:
             kernel = finished.blocks[1].kernel
             kernel.assign(np.nextafter(kernel.numpy(), np.float32(9)))

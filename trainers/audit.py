@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from dgm_tf.errors import InputError
+from dgm_tf.evaluation.sampling import AUDITED
 from dgm_tf.experiments.options import MEMORY, option
-from dgm_tf.reporting.sampling import AUDITED
 from trainers import command
 from trainers.flags import Flags
 

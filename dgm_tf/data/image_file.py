@@ -14,6 +14,8 @@ from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.terminal import quiet
 
+GEOMETRY = 1  # version of the rules for reading pictures; docs/how-to/memory.md has them
+
 # Pillow recognises a file by its content, whatever it is called, and knows formats that are
 # programs (EPS starts Ghostscript). Only these are opened; by each the endings of its files.
 _ENDINGS = {
@@ -81,8 +83,7 @@ def read_image(file: str | os.PathLike[str] | BinaryIO, size: int) -> np.ndarray
     """One image, of a path or an open file, as every command reads it, uint8 [size, size, 3].
 
     It is turned upright (EXIF), its transparent parts become white, its central square is cut out
-    and resized bilinearly, with antialiasing. These rules are version 1 of
-    `dgm_tf.runs.run_format.GEOMETRY`.
+    and resized bilinearly, with antialiasing. These rules are version 1 of `GEOMETRY`.
 
     Raises:
         InputError: it cannot be read.

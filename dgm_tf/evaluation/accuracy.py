@@ -204,7 +204,6 @@ class AccuracyMatrix:
             "average_accuracy": self.average(task),
             "forgetting": self.forgetting(task),
             "backward_transfer": self.backward_transfer(task),
-            "forward_transfer": None,
         }
 
     def to_csv(

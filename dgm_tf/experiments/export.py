@@ -6,8 +6,9 @@ from dgm_tf import memories
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.methods.registry import load_state
-from dgm_tf.runs.run_folder import RunFolder, check_writable
+from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.serving.export import Export, audit_entry, export, version_folder
+from dgm_tf.storage.files import check_writable
 from dgm_tf.terminal.printing import say
 
 

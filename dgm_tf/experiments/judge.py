@@ -17,11 +17,12 @@ from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments.options import FOLDER, StreamOptions
 from dgm_tf.learners.learner import Learner, largest_divisor
-from dgm_tf.methods.registry import load_state
+from dgm_tf.methods.registry import generates, load_state
 from dgm_tf.reporting import pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN
 from dgm_tf.storage import paths
+from dgm_tf.storage.files import check_writable
 
 _PAIRS = 5  # in a row of the sheet
 _SEED = 0
@@ -87,7 +88,8 @@ def judge_run(
         memory: the run's folder, with its checkpoints.
         task: from 1; None for the last one finished.
         images: the folder of images that it was learnt from, for a run of `split_folder`; for a
-            memory real images of some of its classes, which alone are judged.
+            memory real images of some of its classes, which alone are judged, those of folders
+            train and test together.
         test_images: the folder of test images of a run of `split_folder`.
         follow_links: take links that lead out of these folders, too.
         data_dir: folder of prepared data.
@@ -103,12 +105,12 @@ def judge_run(
         memories.check_not_written(memory, "name a file for the sheet by --out")
     where = {"images": images, "test_images": test_images, "follow_links": follow_links}
     stream, learner = restored_generator(memory, task=task, data_dir=data_dir, **where)
+    learnt = learner.learnt if isinstance(learner, _AtHand) else learner.finished_tasks
+    sheet = paths.expanded(out or RunFolder(memory).samples / f"nearest-{learnt:02d}.png")
+    check_writable(sheet.parent, flag="--out")  # The oracle takes its time.
     judge = Oracle.of(stream)
-    classes, finished = learner.classes_seen, learner.finished_tasks
-    test = stream.seen_test(finished)
+    classes, test = learner.classes_seen, stream.seen_test(learner.finished_tasks)
     verdict = judge.judge(learner.generate, classes, test, images_per_class=count)
-    default = RunFolder(memory).samples / f"nearest-{finished:02d}.png"
-    sheet = paths.expanded(out or default)
     _write_nearest(judge, learner, stream, sheet)
     names = {label: stream.class_names[label] for label in classes}
     return Verdict(verdict, judge.test_accuracy, names, count, sheet, stream.remarks)
@@ -129,7 +131,17 @@ def restored_generator(
     """
     description, meta, arrays = RunFolder(memories.folder(memory)).state_after(task)
     described = description["stream"]
+    if not generates(description["learner"]):
+        raise InputError(
+            f"{memory} holds {description['learner']}, which generates no images: judge a run of a "
+            "method with a generator"
+        )
     if described.get("kind") == OPEN:
+        if test_images is not None or data_dir is not None:
+            raise InputError(
+                f"{memory} is a memory, which is judged by the images of --images only: leave "
+                "--test_images and --data_dir out"
+            )
         return _of_memory(memory, load_state(meta, arrays), images, follow_links)
     if images is None and described["name"] not in datasets.NAMES:
         raise InputError(f"{memory} was learnt from a folder of images: name it by --images=DIR")
@@ -149,21 +161,18 @@ def restored_generator(
             f"{memory} was learnt from other data ({described['source']}) than these "
             f"({stream.source}): name the folder of those by --data_dir or --images"
         )
-    learner = load_state(meta, arrays, stream=stream)
-    if not learner.generates:
-        raise InputError(f"{memory} holds {learner.name}, which generates no images")
-    return stream, learner
+    return stream, load_state(meta, arrays, stream=stream)
 
 
 class _AtHand:
-    """The classes of a memory whose real images are at hand, with ids from 0."""
+    """The classes of a memory whose real images are at hand, with ids from 0, as one task."""
 
     finished_tasks = 1
 
     def __init__(self, learner: Learner, labels: Sequence[int]) -> None:
         self._learner, self._labels = learner, np.array(labels, np.int32)
         self.classes_seen = tuple(range(len(labels)))
-        self.generates = learner.generates
+        self.learnt = learner.finished_tasks
 
     def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
         return self._learner.generate(self._labels[np.asarray(labels)], seed=seed)
@@ -179,7 +188,9 @@ def _of_memory(
             "classes by --images=DIR"
         )
     given = folder_scan.parts(images, follow_links=follow_links)
-    files, remarks = given.train, given.remarks
+    files, remarks = dict(given.train), given.remarks
+    for name, others in (given.test or {}).items():
+        files[name] = [*files.get(name, ()), *others]
     named = dict(zip(learner.class_names, learner.classes_seen, strict=True))
     size, _, channels = learner.image_shape
     every = read_all({name: files[name] for name in named if name in files}, size)

@@ -10,9 +10,9 @@ import numpy as np
 from dgm_tf import _checks, memories
 from dgm_tf.data import image_file, inputs
 from dgm_tf.errors import InputError
+from dgm_tf.evaluation.sampling import some_of
 from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.reporting import pictures
-from dgm_tf.reporting.sampling import some_of
 from dgm_tf.runs import saved
 from dgm_tf.serving import export, loading
 from dgm_tf.storage import checkpoint, paths

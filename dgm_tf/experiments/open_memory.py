@@ -22,9 +22,10 @@ from dgm_tf.experiments.run import Run
 from dgm_tf.methods.registry import METHODS, check_known, new_learner, reading_state
 from dgm_tf.methods.settings import later_names, setting_names
 from dgm_tf.reporting import tensorboard
-from dgm_tf.runs.run_folder import RunFolder, check_writable
+from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN
 from dgm_tf.storage import checkpoint, paths
+from dgm_tf.storage.files import check_writable
 from dgm_tf.terminal import printing
 
 # In a checkpoint inside a task: fingerprints of the images that it learns from, and as in its row
@@ -73,7 +74,6 @@ class OpenRun(Run):
         self.stream.begin(self.rows)
         _check_tasks(self.stream, self.learner.settings)
         self._last, self._known = len(self.stream), len(self.rows)
-        self._folder.check_space(self._last)
 
     def _change_settings(self) -> None:
         """Sets those of the tasks to come: those of the last one, changed as this command says.
@@ -157,7 +157,6 @@ class OpenRun(Run):
         else:
             row = {
                 **dict.fromkeys(("average_accuracy", "forgetting", "backward_transfer")),
-                "forward_transfer": None,
                 "class_accuracy": {},
                 "newest_class_share": {"predictions": None, "test_set": None},
             }

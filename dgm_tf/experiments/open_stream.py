@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from dgm_tf import _checks
 from dgm_tf.data import folder_scan, image_file
-from dgm_tf.data.image_file import GREY, RGB
+from dgm_tf.data.image_file import GEOMETRY, GREY, RGB
 from dgm_tf.data.image_folder import (
     TEST_FRACTION,
     ClassImages,
@@ -25,7 +25,7 @@ from dgm_tf.data.image_folder import (
 from dgm_tf.data.pixels import to_float
 from dgm_tf.data.task import Task, task_title, told_repeated, untuned
 from dgm_tf.errors import InputError
-from dgm_tf.runs.run_format import GEOMETRY, OPEN
+from dgm_tf.runs.run_format import OPEN
 
 _EVALUATED = 256  # test images in a batch
 
@@ -259,7 +259,7 @@ class OpenStream:
 
     @property
     def example(self) -> pathlib.Path:
-        """An image of the newest class that is at hand."""
+        """An image of a class that is at hand."""
         return next(files[0] for files in reversed(self._files.values()) if files)
 
     @property

@@ -19,6 +19,7 @@ from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
 from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
+from dgm_tf.evaluation.sampling import AUDITED, some_of
 from dgm_tf.experiments.followers import Follower, State, crew
 from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, RunOptions, StreamOptions
 from dgm_tf.experiments.summary import task_summary
@@ -28,11 +29,11 @@ from dgm_tf.methods.registry import new_learner, reading_state
 from dgm_tf.methods.settings import LearnerSettings
 from dgm_tf.reporting import page, pictures, tables, tensorboard
 from dgm_tf.reporting.run import read_run
-from dgm_tf.reporting.sampling import AUDITED, some_of
 from dgm_tf.runs import provenance
-from dgm_tf.runs.run_folder import RunFolder, check_writable
+from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.serving.export import version_folder
 from dgm_tf.storage import paths
+from dgm_tf.storage.files import check_writable
 from dgm_tf.terminal import printing, stopping
 from dgm_tf.terminal.progress import TaskProgress
 
@@ -150,7 +151,7 @@ class Run:
         """
         defaults = self.learner.settings.defaults()
         begun = self._folder.exists()
-        with self._folder.opened(self._description(), tasks=self._last, defaults=defaults):
+        with self._folder.opened(self._description(), defaults=defaults):
             self._restore()
             self._begin(begun)
             logs = self._logs()
@@ -434,7 +435,6 @@ def _judged(oracle: Oracle, learner: Learner, test: tf.data.Dataset) -> dict[str
     return {
         "oracle_accuracy": judgement.accuracy,
         "oracle_class_accuracy": judgement.class_accuracy,
-        "oracle_class_share": judgement.class_share,
         "oracle_test_accuracy": oracle.test_accuracy,
         "oracle_frechet_distance": judgement.frechet_distance,
         "oracle_precision": judgement.precision,

@@ -15,6 +15,7 @@ from dgm_tf import _checks, memories
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Difference
+from dgm_tf.evaluation.sampling import AUDITED, some_of
 from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import Learner
@@ -22,7 +23,6 @@ from dgm_tf.methods.registry import check_known, generates, load_state
 from dgm_tf.networks import Generator
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import Run
-from dgm_tf.reporting.sampling import AUDITED, some_of
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder
 

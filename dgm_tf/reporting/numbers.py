@@ -241,23 +241,27 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         "method": run.method,
         "data": run.dataset,
-        # The same name may stand for other images; whatever the seed, the fingerprint is the same.
-        "images": run.fingerprint,
         "image shape": run.stream["image_shape"],
         "validation fraction": run.stream["validation_fraction"],
         "tasks": f"{run.tasks} of {sizes}",
-    } | {key: value for key, value in run.settings.items() if key != "seed"}
+        **{key: value for key, value in run.settings.items() if key != "seed"},
+        # The same name may stand for other images; whatever the seed, the fingerprint is the same.
+        "images": run.fingerprint,
+    }
 
 
 def _names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Methods, with the settings in which groups of the same method differ."""
+    """Methods, with the data, and the settings on the same data, in which groups of one differ."""
     names = []
     for identity in identities:
-        same = [other for other in identities if other["method"] == identity["method"]]
+        of_method = [other for other in identities if other["method"] == identity["method"]]
+        of_data = [other for other in of_method if other["data"] == identity["data"]]
+        several_data = len(of_data) < len(of_method)
         differing = [
             f"{key} {identity.get(key)}"
-            for key in dict.fromkeys(key for other in same for key in other)
-            if len({_as_text(other.get(key)) for other in same}) > 1
+            for key in dict.fromkeys(key for other in of_data for key in other)
+            if len({_as_text(other.get(key)) for other in of_data}) > 1
         ]
-        names.append(", ".join([identity["method"], *differing]))
+        data = [f"data {identity['data']}"] if several_data else []
+        names.append(", ".join([identity["method"], *data, *differing]))
     return names

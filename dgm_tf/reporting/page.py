@@ -31,8 +31,8 @@ _MOST_TASKS = 40  # in figures with marks for each task: of more the last ones
 _FRACTION = "fraction, 0 to 1"
 # Logged quantities as people know them and their units; any other goes by its own name.
 QUANTITIES = {
-    "critic_loss": ("critic loss, E[D(fake)] - E[D(real)]", "score"),
-    "generator_loss": ("generator loss, -E[D(fake)]", "score"),
+    "critic_loss": ("critic loss without its penalty", "loss"),
+    "generator_loss": ("generator loss by the critic's scores", "loss"),
     "class_loss": ("critic's cross-entropy", "nats"),
     "penalty": ("gradient penalty", "penalty"),
     "protection": ("generator's loss that keeps old classes", "loss"),
@@ -199,7 +199,8 @@ def _samples(groups: Sequence[Group]) -> list[dict[str, Any]]:
         By class in order of arrival its title, its strips (name, images) and notes (text, whether
         it is bad); of the first run of each group.
     """
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    several_data = len({group.runs[0].dataset for group in groups}) > 1
     for group in groups:
         run = group.runs[0]
         newest = len(run.rows)
@@ -209,10 +210,14 @@ def _samples(groups: Sequence[Group]) -> list[dict[str, Any]]:
             labels = [label for label in row["classes"] if label in now]
             task, then = row["task"], run.samples(row["task"]) if labels else {}
             for label in labels:
-                title = f"class {run.class_name(label)}, task {task}"
-                entry = found.setdefault(label, {"title": title, "strips": [], "notes": []})
+                title = f"class {run.class_name(label)}"
+                if several_data:
+                    title += f" of {run.dataset}"
+                key = run.dataset, run.class_name(label)
+                entry = found.setdefault(key, {"title": title, "strips": [], "notes": []})
                 if label in then:
-                    entry["strips"].append((_of(group, groups, "as learnt"), then[label]))
+                    learnt = f"as learnt in task {task}"
+                    entry["strips"].append((_of(group, groups, learnt), then[label]))
                 if task < newest:
                     entry["strips"].append((_of(group, groups, "now"), now[label]))
                 if task in verdicts:
@@ -422,7 +427,7 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
         A row for each quantity, or a single one where there is one group.
     """
     means = [
-        numbers.mean_curves([numbers.within_tasks(_last(run.rows)) for run in group.runs])
+        numbers.mean_curves([numbers.within_tasks(rows) for rows in _last(group)])
         for group in groups
     ]
     rows = []
@@ -447,8 +452,9 @@ def within_tasks(groups: Sequence[Group]) -> list[list[Shown]]:
     return _in_rows(groups, rows)
 
 
-def _last(rows: Sequence[Row]) -> Sequence[Row]:
-    return rows[-_MOST_TASKS:]
+def _last(group: Group) -> list[Sequence[Row]]:
+    """Rows of each run: of the last tasks that all have finished."""
+    return [run.rows[: group.learnt][-_MOST_TASKS:] for run in group.runs]
 
 
 def cost(groups: Sequence[Group]) -> list[Shown]:
@@ -471,7 +477,7 @@ def _times(group: Group, color: str) -> Figure | None:
     """The time of each task, and what it was spent on."""
     kinds = {"learning": "seconds", "evaluation": "evaluation_seconds"}
     parts = {
-        name: numbers.mean_curve([numbers.curve(_last(run.rows), key) for run in group.runs])
+        name: numbers.mean_curve([numbers.curve(rows, key) for rows in _last(group)])
         for name, key in kinds.items()
     }
     if not group.learnt:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dgm_tf._checks import one_line
-from dgm_tf.reporting.sampling import some_of
+from dgm_tf.evaluation.sampling import some_of
 from dgm_tf.storage.files import write_atomically
 
 PER_CLASS = 10  # pictures of each class in the grids of a run

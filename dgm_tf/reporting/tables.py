@@ -16,16 +16,15 @@ Accuracies and fractions are 0 to 1.
 import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dgm_tf._checks import one_line
+from dgm_tf.evaluation.sampling import AUDITED
 from dgm_tf.methods.registry import METHODS, is_private
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Group, Spread, by_class
-from dgm_tf.reporting.run import Row, Run, read_run
-from dgm_tf.reporting.sampling import AUDITED
+from dgm_tf.reporting.run import Row, Run
 from dgm_tf.runs.run_folder import RunFolder
 
 _UNDEFINED = "n/a"
@@ -63,8 +62,7 @@ def run_report(run: Run) -> str:
     parts = [
         run.scenario,
         "Accuracy on the real test images of all classes seen, in percent (mean over classes; "
-        f"last epoch)\n{text_table(*accuracy_table(rows, names))}\n"
-        f"forward transfer: {_UNDEFINED} (a single head has no output for a class before it comes)",
+        f"last epoch)\n{text_table(*accuracy_table(rows, names))}",
     ]
     if "layer_widths" in rows[0]:
         growth = text_table(*growth_table(rows, names))
@@ -275,17 +273,6 @@ def _verdict(
 # Methods next to each other.
 
 
-def finished_runs(*roots: str | Path) -> list[Run]:
-    """Every run in `<root>/<stream>/<method>/seed<k>/` that has learnt all its tasks, in order.
-
-    Raises:
-        InputError: a run's files cannot be read.
-    """
-    found = [path for root in roots for path in Path(root).glob("*/*/seed*/metrics.jsonl")]
-    runs = [read_run(path.parent) for path in found]
-    return in_order(run for run in runs if len(run.rows) == run.tasks)
-
-
 def in_order(runs: Iterable[Run]) -> list[Run]:
     """Runs as tables have them: by stream and method, DGM last, and by seed."""
     return sorted(runs, key=_rank)
@@ -407,6 +394,12 @@ def _starred(group: Group) -> str:
     return group.name if private else group.name + _SIGNS[private][0]
 
 
+def _signs(rows: Sequence[Sequence[str]]) -> list[str]:
+    """What the signs behind the methods' names say."""
+    names = [cells[0] for cells in rows]
+    return [says for sign, says in _SIGNS.values() if any(n.endswith(sign) for n in names)]
+
+
 def papers(group: Group) -> str:
     """The paper's numbers for a method, with (G) where they are of generated images."""
     if (paper := group.runs[0].published) is None:
@@ -440,9 +433,7 @@ def markdown(runs: Sequence[Run], *, commands: bool = True) -> str:
         lines = [f"    {run.description['command']}" for group in groups for run in group.runs]
         made_by = "\n".join(["\n\nMade by", "", *lines]) if commands else ""
         title = f"{scenario[:1].upper()}{scenario[1:]}."
-        names = [cells[0] for cells in table.rows]
-        told = [says for sign, says in _SIGNS.values() if any(n.endswith(sign) for n in names)]
-        legend = "".join(f"\n\n{says}." for says in told)
+        legend = "".join(f"\n\n{says}." for says in _signs(table.rows))
         parts.append(f"{title}\n\n{markdown_table(*table)}{legend}{made_by}")
     return "\n\n".join(parts)
 
@@ -468,10 +459,8 @@ def latex(runs: Sequence[Run]) -> str:
     parts = []
     for scenario, groups in _by_scenario(runs).items():
         header, rows = method_table(groups, {})
-        caption = (
-            f"{_escaped(scenario)}; mean and standard deviation in percent, $n$ seeds; "
-            "* keeps or reads real images of earlier tasks."
-        )
+        told = "".join(f"; {says.removeprefix(chr(92))}" for says in _signs(rows))
+        caption = f"{_escaped(scenario)}; mean and standard deviation of $n$ seeds{told}."
         lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
         parts += [
             r"\begin{table}",

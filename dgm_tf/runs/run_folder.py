@@ -17,7 +17,6 @@ import math
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -28,25 +27,15 @@ from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_format import check_rows, class_names, read_description, read_rows
-from dgm_tf.sizes import halvings
 from dgm_tf.storage import checkpoint, paths
 from dgm_tf.storage.files import (
+    check_writable,
     locked,
     refuse_links_out,
-    remedy,
     whole_folder,
     write_atomically,
 )
 from dgm_tf.terminal.printing import warn
-
-# Of a first task with the presets' networks: 0.8 MiB on the digits (16 pixels), 1.7 MiB on MNIST
-# (32 pixels). Weights grow with the square of the networks' sizes. Later tasks are expected to take
-# what the last one took.
-_MIB_OF_PICTURES = 0.3
-_MIB_OF_WEIGHTS = 0.004  # at 32 pixels, by the squares of generator_size and critic_size
-_GROWTH = 2  # of the mean task over the first one
-_UNFINISHED = 3  # of a checkpoint inside a task, which has the optimizers' state, over its end's
-_FORESEEN = 10  # tasks that the first one's size is taken for
 
 # The last checkpoints inside a task that are kept.
 _KEPT = 2
@@ -95,7 +84,6 @@ class RunFolder:
         self,
         description: Mapping[str, Any],
         *,
-        tasks: int,
         defaults: Mapping[str, Any] = MappingProxyType({}),
     ) -> Iterator["RunFolder"]:
         """A block in which the folder belongs to one run and to this process only.
@@ -103,15 +91,28 @@ class RunFolder:
         Args:
             description: content of `settings.json`. Its `learner`, `settings` and `stream` are the
                 run's identity; a resumed run keeps the other values of the first start.
-            tasks: tasks that the run has in the end, for the space that the missing ones take.
             defaults: of settings, for those that `settings.json` is too old to have.
 
         Raises:
-            InputError: the folder holds a run with other settings or something else, is in use,
-                cannot be written, or has too little space.
+            InputError: the folder holds a run with other settings or something else, is in use, or
+                cannot be written.
         """
-        description = _plain(description)
         refuse_links_out(self.path)
+        check_writable(self.path)
+        with locked(self.path):
+            self._description = self._own(_plain(description), defaults)
+            self._identity = _digest_of_identity(self._description)
+            if not self._settings.exists():
+                text = json.dumps(self._description, indent=2, ensure_ascii=False)
+                write_atomically(self._settings, f"{text}\n".encode())
+            yield self
+
+    def _own(self, description: dict[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The run's description: that of its first start, if it is the same run.
+
+        Raises:
+            InputError: the folder holds another run or something else.
+        """
         if self._settings.exists():
             found = self.description()
             there, here = (
@@ -127,31 +128,13 @@ class RunFolder:
                     f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
                     "choose another folder or delete that one"
                 )
-            description = found  # which its checkpoints belong to
-        elif self._metrics.exists() or self.saved_tasks():
+            return found  # which its checkpoints belong to
+        if self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
                 "they belong to this run; choose another folder"
             )
-        self._identity = _digest_of_identity(description)
-        self._description = description
-        self.check_space(tasks)
-        with locked(self.path):
-            if not self._settings.exists():
-                text = json.dumps(description, indent=2, ensure_ascii=False)
-                write_atomically(self._settings, f"{text}\n".encode())
-            yield self
-
-    def check_space(self, tasks: int) -> None:
-        """Refuses a place that cannot be written, or is too small for the tasks that are missing.
-
-        Args:
-            tasks: that the run has in the end.
-
-        Raises:
-            InputError: as `check_writable` does.
-        """
-        check_writable(self.path, mib=self._mib_needed(tasks))
+        return description
 
     def restore(
         self, *, earlier: bool = True
@@ -500,17 +483,6 @@ class RunFolder:
             return last if saved and last > saved[-1] else None
         return None
 
-    def _mib_needed(self, tasks: int) -> float:
-        """Space for the tasks that are missing, as far as it can be foreseen."""
-        saved = self.saved_tasks()
-        left = max(0, tasks - len(saved))
-        if not saved:
-            many = _GROWTH * min(left, _FORESEEN) + _UNFINISHED * (_KEPT + 1)
-            return many * _mib_of_first_task(self._description) if left else 0.0
-        newest = sum(path.stat().st_size for path in self._checkpoint(saved[-1]).glob("*"))
-        # While a task is learnt its own checkpoints stand there, too, and one is being written.
-        return (left + _KEPT + 1) * newest / 2**20 if left else 0.0
-
     def _unfinished_checkpoints(self, task: int) -> list[Path]:
         """Checkpoints inside a task, the last one first."""
         return sorted(self._unfinished.glob(f"{_task_name(task)}-step-*"), reverse=True)
@@ -530,14 +502,6 @@ class RunFolder:
         AccuracyMatrix.from_rows(rows).to_csv(self.path / "accuracy_matrix.csv", names=names)
 
 
-def _mib_of_first_task(description: Mapping[str, Any]) -> float:
-    settings, side = description["settings"], description["stream"]["image_shape"][0]
-    widths = settings.get("generator_widths") or [settings.get("generator_size", 0)]
-    squares = widths[-1] ** 2 + settings.get("critic_size", 0) ** 2
-    weights = _MIB_OF_WEIGHTS * squares * side / 32 * 4 ** (halvings(side) - 3)
-    return _MIB_OF_PICTURES + weights + settings.get("buffer_bytes", 0) / 2**20
-
-
 def _digest_of_identity(description: Mapping[str, Any]) -> str:
     identity = {key: description[key] for key in _IDENTITY}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -554,37 +518,6 @@ def _digest_of_rows(rows: Sequence[Any], before: str = _NO_ROWS) -> str:
 def without_origin(stream: Mapping[str, Any]) -> dict[str, Any]:
     """A description of a stream without where its images lie: the same ones are the same data."""
     return {**stream, **dict.fromkeys(_ORIGIN)}
-
-
-def check_writable(folder: str | Path, *, mib: float = 0, flag: str = "folder") -> None:
-    """Tries to write where a folder is or would be made, and looks at the space left.
-
-    Args:
-        folder: is not made, so that a run that is refused later leaves nothing behind.
-        mib: space that will be needed, in MiB.
-        flag: its name on the command line.
-
-    Raises:
-        InputError: the folder cannot be made or written, or has too little space.
-    """
-    there = paths.expanded(folder)
-    try:
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        probe = there / f".probe-{uuid.uuid4().hex}"
-        write_atomically(probe, b"probe")
-        probe.unlink()
-        free = shutil.disk_usage(there).free / 2**20
-    except (InputError, OSError) as error:
-        cause = error.__cause__ or error
-        raise InputError(
-            f"cannot write to {folder}: {_checks.reason(cause)}; {remedy(cause)}name another {flag}"
-        ) from error
-    if free < mib:
-        raise InputError(
-            f"a run here needs up to {math.ceil(mib)} MiB, {folder} has {free:.0f} MiB left; free "
-            f"some space or name another {flag}"
-        )
 
 
 def _task_name(task: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dgm_tf.data.image_file import GEOMETRY
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.storage import schema
 from dgm_tf.storage.files import read_text
@@ -43,7 +44,6 @@ _BY_TASK = Leaf(
 )
 
 OPEN = "open"  # the kind of a memory's stream: it has no last task
-GEOMETRY = 1  # version of the rules by which it reads pictures; docs/how-to/memory.md has them
 
 _DESCRIPTION = {
     **dict.fromkeys(("scenario", "learner", "command", "date"), TEXT),
@@ -87,7 +87,7 @@ _ROW = {
     ),
     **dict.fromkeys(
         (
-            "average_accuracy", "forgetting", "backward_transfer", "forward_transfer?",
+            "average_accuracy", "forgetting", "backward_transfer",
             "peak_memory_mib?", "oracle_accuracy?", "oracle_test_accuracy?",
             "oracle_frechet_distance?", "oracle_precision?", "oracle_recall?",
         ),

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from dgm_tf import _checks, randomness
+from dgm_tf.data.image_file import GEOMETRY
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.memory_audit import Record
 from dgm_tf.runs import provenance
-from dgm_tf.runs.run_format import GEOMETRY
 from dgm_tf.serving import signatures, warmup
 from dgm_tf.storage import paths
 from dgm_tf.storage.files import locked, whole_folder

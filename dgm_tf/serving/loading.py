@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from dgm_tf import _checks, randomness
 from dgm_tf.data import inputs
+from dgm_tf.data.image_file import GEOMETRY
 from dgm_tf.devices import determinism
 from dgm_tf.errors import InputError
 from dgm_tf.image_classifier import ImageClassifier
-from dgm_tf.runs.run_format import GEOMETRY
 from dgm_tf.serving import export, signatures
 from dgm_tf.storage import paths, schema
 from dgm_tf.storage.files import refuse_links_out

@@ -5,12 +5,14 @@ import errno
 import os
 import pathlib
 import shutil
+import uuid
 from collections.abc import Iterator
 
 import filelock
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
+from dgm_tf.storage import paths
 
 _BLOCK = 2**20
 
@@ -41,6 +43,30 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         # Gone after a success; after a failure it holds part of the content.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | os.PathLike[str], *, flag: str = "folder") -> None:
+    """Tries to write where a folder is or would be made.
+
+    Args:
+        folder: is not made, so that a run that is refused later leaves nothing behind.
+        flag: its name on the command line.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    there = paths.expanded(folder)
+    try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        probe = there / f".probe-{uuid.uuid4().hex}"
+        write_atomically(probe, b"probe")
+        probe.unlink()
+    except (InputError, OSError) as error:
+        cause = error.__cause__ or error
+        raise InputError(
+            f"cannot write to {folder}: {_checks.reason(cause)}; {remedy(cause)}name another {flag}"
+        ) from error
 
 
 def read_text(path: str | os.PathLike[str], *, limit: int) -> str:

@@ -19,9 +19,9 @@ from dgm_tf.errors import InputError
 from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.reporting import figures
 from dgm_tf.runs import provenance
-from dgm_tf.runs.run_folder import check_writable, without_origin
+from dgm_tf.runs.run_folder import without_origin
 from dgm_tf.storage import paths
-from dgm_tf.storage.files import locked, write_atomically
+from dgm_tf.storage.files import check_writable, locked, write_atomically
 from dgm_tf.terminal.printing import say
 from dgm_tf.tuning import results
 from dgm_tf.tuning.chief import Chief

@@ -383,7 +383,7 @@ def made(tmp_path_factory, images):
     """A memory of DGM that has learnt nothing yet."""
     folder = tmp_path_factory.mktemp("made") / "zoo"
     run = prepared(folder, images / "week1", overrides={"steps": 7}, image_size=16)
-    with run._folder.opened(run._description(), tasks=0):
+    with run._folder.opened(run._description()):
         pass
     return folder
 
@@ -426,7 +426,7 @@ def test_a_setting_that_a_memory_is_too_old_to_have_takes_its_default(made, imag
     before = (copy / "settings.json").read_bytes()
     run = prepared(copy, images / "week2", {}, {"replay_batch": 32, "steps": 7})
     assert run.learner.settings.replay_batch == 32 and run.learner.settings.steps == 7
-    with run._folder.opened(run._description(), tasks=0):
+    with run._folder.opened(run._description()):
         pass
     assert (copy / "settings.json").read_bytes() == before
     with refused("replay_batch is 32 there, 8 here"):
@@ -519,7 +519,7 @@ def test_the_folder_of_another_run_takes_no_classes(made, images, tmp_path):
 def test_a_second_learn_at_once_is_refused(zoo, images, tmp_path):
     copy = shutil.copytree(zoo, tmp_path / "zoo")
     before = content(copy)
-    with RunFolder(copy).opened(json.loads((copy / "settings.json").read_text()), tasks=0):
+    with RunFolder(copy).opened(json.loads((copy / "settings.json").read_text())):
         with pytest.raises(InputError, match="another process is at work in") as error:
             learn(copy, images / "week2")
     assert "\n" not in str(error.value) and content(copy) == before

@@ -23,7 +23,6 @@ from dgm_tf.experiments.run import Run, check_sizes, prepare
 from dgm_tf.learners.learner import Learner
 from dgm_tf.methods.settings import DGMSettings, LearnerSettings, NearestMeanSettings
 from dgm_tf.reporting import page
-from dgm_tf.runs import run_folder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.terminal import stopping
@@ -465,14 +464,6 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(finished, tmp_pa
     assert error.count("\n") == 1 and "checkpoints/task-03" in error
     assert "task-02" in error
     assert content(copy) == finished[2]
-
-
-def test_a_full_disk_is_found_before_any_work(tmp_path, monkeypatch):
-    usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
-    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(InputError, match="has 1 MiB left"):
-        run(tmp_path / "run", learner=Untaught())
-    assert list(tmp_path.iterdir()) == []
 
 
 # What is found before any work.

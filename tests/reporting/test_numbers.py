@@ -156,8 +156,9 @@ class TestSeveralRuns:
     def test_the_same_method_on_other_data_is_another_group(self):
         other = run()
         other.description["stream"] |= {"name": "more toys", "fingerprint": "f01"}
-        assert [group.name for group in numbers.groups([run(), other])] == [
-            "DGMw, data toys, images f00", "DGMw, data more toys, images f01",
+        found = numbers.groups([run(), other, run(seed=1, lr=0.5)])
+        assert [group.name for group in found] == [
+            "DGMw, data toys, lr None", "DGMw, data more toys", "DGMw, data toys, lr 0.5",
         ]  # fmt: skip
 
     def test_the_same_images_from_a_folder_that_was_moved_are_one_group(self):

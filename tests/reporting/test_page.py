@@ -128,8 +128,8 @@ class TestOneRun:
             "DGMw on toys, seed 0", "class-incremental, 3 tasks of 1 class, toys", "n = 1",
             "97.00", "G_t", "81.25", "3 of 3 1 of 2", "audit: identical after 2 later tasks",
             "audit: 5 of 1024 pixels differ (first after task 3)", "6 min 00 s", "503",
-            "python -m trainers.toys --name='a & b'", "f00", "class toy <0>, task 1",
-            "variant w", "3.11.7",
+            "python -m trainers.toys --name='a & b'", "f00", "class toy <0>",
+            "as learnt in task 1", "variant w", "3.11.7",
         ):  # fmt: skip
             assert words in shown.text, words
         assert "of 3 tasks learnt" not in shown.text
@@ -140,9 +140,9 @@ class TestOneRun:
 
     def test_samples_stand_as_learnt_and_as_now(self, whole):
         images = {image["alt"]: decoded(image) for image in Checked(whole).images}
-        for title, task in (("as learnt", 1), ("now", 3)):
+        for title, task in (("as learnt in task 1", 1), ("now", 3)):
             strip = np.concatenate(list(to_uint8(class_images(0, task))), axis=1)  # [8, 80, 1]
-            found = images[f"class toy <0>, task 1, {title}"]
+            found = images[f"class toy <0>, {title}"]
             np.testing.assert_array_equal(found, np.broadcast_to(strip, (8, 80, 3)))
         assert len(images) == 2 + 2 + 1
 
@@ -244,11 +244,35 @@ class TestSeveralRuns:
 
     def test_their_images_stand_together_by_class(self, several):
         shown = Checked(several)
-        first, second = "class toy <0>, task 1", "class toy <1>, task 2"
+        first, second = "class toy <0>", "class toy <1>"
         assert [image["alt"] for image in shown.images] == [
-            f"{first}, DGMw: now", f"{first}, DGMa: as learnt", f"{second}, DGMw: as learnt",
+            f"{first}, DGMw: now", f"{first}, DGMa: as learnt in task 1",
+            f"{second}, DGMw: as learnt in task 2",
         ]  # fmt: skip
         assert "DGMw: audit: identical after 1 later task" in shown.text
+
+    def test_images_of_other_data_stand_apart(self, tmp_path, no_figures):
+        folders = []
+        for name in ("toys", "beads"):
+            described = description()
+            described["stream"] |= {"name": name, "fingerprint": name}
+            folders.append(write_run(tmp_path / name, [row(1)], described, samples=[1]))
+        assert [image["alt"] for image in Checked(page_of(*folders)).images] == [
+            f"class toy <0> of {name}, DGMw, data {name}: as learnt in task 1"
+            for name in ("toys", "beads")
+        ]
+
+    def test_runs_of_other_lengths_are_compared_where_both_are(self, tmp_path):
+        folders = [
+            write_run(
+                tmp_path / str(seed),
+                [row(task) for task in range(1, tasks + 1)],
+                description(tasks=60, seed=seed),
+            )
+            for seed, tasks in enumerate((60, 10))
+        ]
+        shown = Checked(page_of(*folders))
+        assert "DGMw 2" in shown.text and len(shown.captions) > 8
 
     def test_runs_without_a_task_are_shown_without_error(self, tmp_path, no_figures):
         folders = [write_run(tmp_path / f"{seed}", [], description(seed=seed)) for seed in (0, 1)]

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from dgm_tf.evaluation.sampling import AUDITED, some_of
 from dgm_tf.reporting import tables
 from dgm_tf.reporting.numbers import groups
 from dgm_tf.reporting.run import read_run
-from dgm_tf.reporting.sampling import AUDITED, some_of
 from dgm_tf.runs.run_format import class_names
 from tests.reporting.example import description, row, write_run
 
@@ -194,8 +194,7 @@ class TestRunReport:
         assert text.splitlines()[-1] == f"Pictures: {tmp_path}/samples/"
         for part in (tables.accuracy_table, tables.growth_table, tables.cost_table):
             assert tables.text_table(*part(found.rows, found.class_names)) in text
-        for line in ("forward transfer: n/a", "task 1: identical after 1 later task"):
-            assert line in text
+        assert "task 1: identical after 1 later task" in text
 
     def test_columns_are_aligned(self):
         text = tables.text_table(*tables.accuracy_table([row(1), row(2)]))
@@ -232,8 +231,13 @@ def root(tmp_path):
     return tmp_path
 
 
+def finished_runs(root):
+    runs = [read_run(path.parent) for path in root.glob("*/*/seed*/metrics.jsonl")]
+    return tables.in_order(run for run in runs if len(run.rows) == run.tasks)
+
+
 def rows_by_learner(root):
-    runs = tables.finished_runs(root)
+    runs = finished_runs(root)
     return {group.runs[0].learner: tables.cells_of(group, runs) for group in groups(runs)}
 
 
@@ -295,7 +299,7 @@ def test_rows_stand_from_the_bounds_to_ours_and_unfinished_runs_are_left_out(roo
 
 
 def test_the_markdown_has_every_seed_the_scenario_and_the_commands(root):
-    text = tables.markdown(tables.finished_runs(root))
+    text = tables.markdown(finished_runs(root))
     assert text.startswith("Class-incremental, 5 tasks of 1 class, toys.")
     lines = text.splitlines()
     assert lines[2].startswith("| method | n | A5 | G5 | forgetting |")
@@ -307,23 +311,23 @@ def test_the_markdown_has_every_seed_the_scenario_and_the_commands(root):
 
 def test_a_star_marks_methods_that_see_real_images_of_earlier_tasks(root):
     run(root, "experience_replay", 0, accuracy=0.9)
-    text = tables.markdown(tables.finished_runs(root))
+    text = tables.markdown(finished_runs(root))
     starred = {line.split(" |")[0] for line in text.splitlines() if " * |" in line}
     assert starred == {"| joint training *", "| experience replay *"}
     assert "\\* keeps or reads real images of earlier tasks" in text
     assert "?" not in text
-    private = [each for each in tables.finished_runs(root) if each.learner in ("dgm-w", "ewc")]
+    private = [each for each in finished_runs(root) if each.learner in ("dgm-w", "ewc")]
     assert "*" not in tables.markdown(private)
 
 
 def test_of_a_method_that_is_not_known_it_is_not_claimed_that_it_is_private(root):
     run(root, "elsewhere", 0, accuracy=0.9)
-    text = tables.markdown(tables.finished_runs(root))
+    text = tables.markdown(finished_runs(root))
     assert "| elsewhere ? |" in text and text.count("whether it is private is not claimed") == 1
 
 
 def test_csv_and_latex_hold_the_same_numbers(root):
-    runs = tables.finished_runs(root)
+    runs = finished_runs(root)
     lines = list(csv.DictReader(io.StringIO(tables.as_csv(runs))))
     (found,) = [line for line in lines if (line["method"], line["measure"]) == ("DGMw", "A5")]
     assert float(found["mean"]) == 85.0 and found["n"] == "2"

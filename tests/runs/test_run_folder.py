@@ -45,7 +45,7 @@ def state(tasks, *, finished=True):
 
 
 def write(path, tasks, *, start=1, **options):
-    with RunFolder(path).opened(DESCRIPTION, tasks=tasks) as folder:
+    with RunFolder(path).opened(DESCRIPTION) as folder:
         folder.restore()
         for task in range(start, tasks + 1):
             rows = [row(each) for each in range(1, task + 1)]
@@ -64,7 +64,7 @@ def run(four, tmp_path):
 
 
 def restored(path):
-    with RunFolder(path).opened(DESCRIPTION, tasks=9) as folder:
+    with RunFolder(path).opened(DESCRIPTION) as folder:
         return folder.restore()
 
 
@@ -111,7 +111,7 @@ def test_a_learner_without_finished_arrays_has_no_file_of_them(tmp_path):
 
 def opened_with(path, settings, **defaults):
     later = {**DESCRIPTION, "settings": settings}
-    with RunFolder(path).opened(later, tasks=9, defaults=defaults) as folder:
+    with RunFolder(path).opened(later, defaults=defaults) as folder:
         return folder.restore()
 
 
@@ -131,7 +131,7 @@ def test_a_setting_that_this_release_does_not_know_is_another_run(tmp_path):
 
 
 def test_a_number_that_json_does_not_have_is_null(tmp_path):
-    with RunFolder(tmp_path / "run").opened(DESCRIPTION, tasks=1) as folder:
+    with RunFolder(tmp_path / "run").opened(DESCRIPTION) as folder:
         folder.restore()
         rows = folder.commit([row(1) | {"frechet": np.float32("nan"), "spread": np.inf}], *state(1))
     assert rows[0]["frechet"] is None and rows[0]["spread"] is None
@@ -161,7 +161,7 @@ def test_a_missing_part_of_the_first_task_is_one_line(run):
 @pytest.mark.parametrize("lost, helps", [("task-04", True), ("task-01", False)])
 def test_a_memory_is_told_to_give_up_a_task_only_where_that_helps(run, lost, helps):
     (run / f"checkpoints/{lost}/finished.safetensors").unlink()
-    whole = RunFolder(run).opened(DESCRIPTION, tasks=9)
+    whole = RunFolder(run).opened(DESCRIPTION)
     with whole as folder, pytest.raises(InputError) as error:
         folder.restore(earlier=False)
     text = str(error.value)
@@ -224,34 +224,8 @@ def test_the_thousandth_task_stands_behind_the_second(tmp_path):
     assert folder.unfinished(10) == ({}, {}) and len(folder._unfinished_checkpoints(10)) == 1
 
 
-def test_the_space_asked_for_follows_the_last_task(four, tmp_path, monkeypatch):
-    wanted = []
-    monkeypatch.setattr(run_folder, "check_writable", lambda path, mib: wanted.append(mib))
-    for path, tasks in ((tmp_path / "new", 1000), (tmp_path / "new", 1), (four, 4), (four, 1000)):
-        with RunFolder(path).opened(DESCRIPTION, tasks=tasks):
-            pass
-    newest = sum(path.stat().st_size for path in (four / "checkpoints/task-04").iterdir()) / 2**20
-    # Networks of no size: pictures of ten tasks that double, and three checkpoints inside one.
-    assert wanted == pytest.approx([29 * 0.3, 11 * 0.3, 0, (996 + 3) * newest])
-    assert json.loads((four / "settings.json").read_text()) == DESCRIPTION
-
-
-@pytest.mark.parametrize(
-    ("side", "sizes", "first"),
-    [  # MiB of the first checkpoint, weighed on disk
-        (16, {"generator_size": 12, "critic_size": 16}, 0.81),
-        (32, {"generator_size": 12, "critic_size": 16}, 1.69),
-        (32, {"generator_widths": [48, 24, 12], "critic_size": 16}, 1.69),
-    ],
-)
-def test_the_space_of_a_first_task_is_near_what_it_takes(side, sizes, first):
-    stream = {**DESCRIPTION["stream"], "image_shape": [side, side, 1]}
-    found = run_folder._mib_of_first_task({"settings": sizes, "stream": stream})
-    assert first <= found <= 1.5 * first
-
-
 def test_settings_with_a_path_that_is_no_text_are_text(tmp_path):
     told = {**DESCRIPTION, "command": "learn caf\udce9"}
     for _ in range(2):  # The second time it is read again.
-        with RunFolder(tmp_path).opened(told, tasks=1) as folder:
+        with RunFolder(tmp_path).opened(told) as folder:
             assert folder.description()["command"] == "learn caf\\udce9"

@@ -32,9 +32,8 @@ def test_a_run_is_judged_as_it_was_while_it_ran(run, tmp_path, capsys):
         said = capsys.readouterr().out
         assert f"mean (G_t)  {100 * row['oracle_accuracy']:13.2f}" in said
         assert f"Frechet distance {row['oracle_frechet_distance']:.2f}" in said
-        for label, share in row["oracle_class_share"].items():
-            right = row["oracle_class_accuracy"][label]
-            assert f"{label:>16}  {100 * right:13.2f}  {100 * share:19.2f}" in said
+        for label, right in row["oracle_class_accuracy"].items():
+            assert f"{label:>16}  {100 * right:13.2f}  " in said
         classes = len(row["classes_seen"])
         assert pictures.read_grid(sheet, rows=classes, image_shape=(16, 16, 1)).any()
 

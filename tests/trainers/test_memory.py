@@ -127,7 +127,11 @@ def test_every_other_command_takes_the_memory(zoo, memory, tmp_path, capsys):
     assert "an ape" in capsys.readouterr().out
     assert report.main([memory, f"--out={tmp_path}/page.html"]) == 0
     text = (tmp_path / "page.html").read_text()
-    assert "class an ape, task 3" in text and "fingerprint of the images" not in text
+    assert (
+        "class an ape" in text
+        and "as learnt in task 3" in text
+        and "fingerprint of the images" not in text
+    )
     capsys.readouterr()
     assert sample.main([memory, "--labels=an ape,cat", "--count=2", f"--out={tmp_path}/a.png"]) == 0
     assert capsys.readouterr().out == f"4 images of an ape, cat: {tmp_path}/a.png\n"
@@ -162,6 +166,42 @@ def test_a_memory_is_judged_by_the_classes_at_hand(zoo, memory, tmp_path, monkey
     assert "received 0 such classes" in capsys.readouterr().err
     assert judge.main([memory]) == 2 and judge.main([memory, f"--images={zoo}/week2"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+    refused = [f"--images={zoo}/week1", f"--test_images={zoo}/week2"]
+    assert judge.main([memory, *refused]) == 2
+    assert "leave --test_images and --data_dir out" in capsys.readouterr().err
+
+
+def test_a_memorys_sheet_is_that_of_its_task_and_its_images_may_lie_in_two_parts(
+    zoo, tmp_path, monkeypatch, capsys
+):
+    counts = []
+
+    def of(stream):
+        counts.append(sum(stream.describe()["train_images"]))
+        return Oracle((16, 16, 3), 2, test_accuracy=0.5)
+
+    monkeypatch.setattr(Oracle, "of", of)
+    copy = shutil.copytree(zoo / "zoo", tmp_path / "zoo")
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            files = sorted((zoo / "week1" / name).iterdir())
+            place = tmp_path / "parts" / part / name
+            place.mkdir(parents=True)
+            for file in files[:6] if part == "train" else files[6:]:
+                shutil.copy(file, place)
+    for images in (zoo / "week1", tmp_path / "parts"):
+        asked = [f"--memory={copy}", f"--images={images}", "--images_per_class=8"]
+        assert judge.main(asked) == 0
+    assert len({*counts}) == 1
+    assert (copy / "samples" / "nearest-03.png").is_file()
+
+
+def test_a_memory_that_generates_nothing_is_refused_before_its_images_are_read(
+    zoo, memory, monkeypatch, capsys
+):
+    monkeypatch.setattr("dgm_tf.DGM.generates", False)
+    assert judge.main([memory, f"--images={zoo}/nowhere"]) == 2
+    assert "dgm-w, which generates no images" in capsys.readouterr().err
 
 
 def test_one_program_runs_every_command(memory, monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dgm_tf.reporting.sampling import some_of
+from dgm_tf.evaluation.sampling import some_of
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 20])
