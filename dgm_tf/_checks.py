@@ -57,12 +57,6 @@ def different(values: Any, name: str) -> None:
         raise InputError(f"expected {name} that differ, received {twice[0]} twice")
 
 
-def known(kind: str, given: Sequence[Any], names: Collection[str]) -> None:
-    """Refuses what is none of `names`."""
-    if unknown := [str(name) for name in given if name not in names]:
-        raise InputError(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(names)}")
-
-
 def one_of(kind: str, name: Any, names: Collection[str]) -> None:
     """Refuses a name that is none of `names`, and suggests the closest one."""
     if name not in names:

@@ -66,7 +66,7 @@ class MovedFineTune(FineTune):
         random = np.random.RandomState(self.finished_tasks)
         for variable in phase.generator.trainable_variables:
             variable.assign_add(random.normal(size=variable.shape, scale=0.3))
-        phase.generator.measure([0, self.finished_tasks])
+        phase.generator.calibrate([0, self.finished_tasks])
         self._generator, self._gan_critic = phase.generator, phase.critic
         self.task_learnt(task, self.new_critic(task.image_shape, len(self.classes_with(task))))
         return {}

@@ -4,15 +4,14 @@ The first command makes the memory. Later ones add the classes that it does not 
 image of earlier classes. A command that was stopped resumes when you give it again.
 """
 
-import dataclasses
+import functools
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dgm_tf.experiments.options import FOLDER, LearnOptions, RunOptions, SettingsOptions
 from trainers import command
-from trainers.flags import UNUSED, Flags, Given, program, quoted
-from trainers.train import SETTINGS
+from trainers.flags import Flags, program, quoted
+from trainers.train import SETTINGS, used
 
 _EXAMPLES = (
     "--memory=pets --images=week1",
@@ -27,7 +26,9 @@ _NOT_OF_A_MEMORY = ("run_dir", "oracle", "export_dir", "export_classifier")
 
 def define() -> Flags:
     """The flags of this command."""
-    made = Flags("learn", __doc__, examples=_EXAMPLES, first=_FIRST, used=_used)
+    made = Flags(
+        "learn", __doc__, examples=_EXAMPLES, first=_FIRST, used=functools.partial(used, FOLDER)
+    )
     made.add("What to learn", LearnOptions)
     made.add("Settings", SettingsOptions, *SETTINGS)
     return made.add("The command", RunOptions, without=_NOT_OF_A_MEMORY)
@@ -47,14 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         picture = quoted([f"--memory={learn.memory}", str(run.stream.example)])
         command.say(f"To classify a picture: {program('classify')} {picture}")
     return outcome.code
-
-
-def _used(given: Given) -> Mapping[str, Any]:
-    """The settings that a command line leads to; those of other methods are unused."""
-    chosen = given.of(SettingsOptions)
-    settings = chosen.resolve(FOLDER, given.among(*SETTINGS))
-    every = {field.name: UNUSED for kind in SETTINGS for field in dataclasses.fields(kind)}
-    return {**every, **dataclasses.asdict(settings), "preset": chosen.chosen_preset()}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def define(name: str, dataset: str, about: str) -> Flags:
         about,
         examples=[f"--images=photos {each}" for each in _EXAMPLES] if folder else _EXAMPLES,
         first=_FIRST_OF_FOLDER if folder else _FIRST,
-        used=functools.partial(_used, dataset),
+        used=functools.partial(used, dataset),
     )
     without = ("dataset", *(["data_dir"] if folder else OF_FOLDER))
     made.add("What to learn", StreamOptions, without=without)
@@ -63,8 +63,13 @@ def main(name: str, dataset: str, about: str, arguments: Sequence[str] | None = 
     return outcome.code
 
 
-def _used(dataset: str, given: Given) -> Mapping[str, Any]:
-    """The settings that a command line leads to; those of other methods are unused."""
+def used(dataset: str, given: Given) -> Mapping[str, Any]:
+    """The settings that a command line leads to; those of other methods are unused.
+
+    Args:
+        dataset: as in `define`.
+        given: of the command line.
+    """
     chosen = given.of(SettingsOptions)
     settings = chosen.resolve(dataset, given.among(*SETTINGS))
     every = {field.name: UNUSED for kind in SETTINGS for field in dataclasses.fields(kind)}

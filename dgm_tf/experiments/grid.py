@@ -86,8 +86,9 @@ def plan(
 
     A method gets the `extra` flags that mean something to it.
     """
-    _checks.known("data set", datasets, TRAINERS)
-    _checks.known("method", methods, METHODS)
+    for kind, given, known in (("data set", datasets, TRAINERS), ("method", methods, METHODS)):
+        for name in given:
+            _checks.one_of(kind, name, known)
     return [
         Planned(dataset, method, seed, root, _meant_for(method, extra))
         for dataset in datasets

@@ -59,7 +59,7 @@ class ClassBatchNormalization(keras.layers.Layer):
         shift = self._rows(self.beta, positions) - mean * scale
         return tf.cast(inputs * _spread(scale) + _spread(shift), self.compute_dtype)
 
-    def measure(self, inputs: tf.Tensor, positions: tf.Tensor) -> None:
+    def calibrate(self, inputs: tf.Tensor, positions: tf.Tensor) -> None:
         """Takes the groups' statistics as those of their classes; arguments as in `call`."""
         moments = tf.nn.moments(tf.cast(inputs, self.variable_dtype), axes=[1, 2, 3])
         for variable, values in zip((self.mean, self.variance), moments, strict=True):

@@ -85,7 +85,7 @@ class SharedGANLearner(GeneratingLearner):
         )
         history = phase.run(batches, **budget, callbacks=callbacks)
         generator, critic = phase.generator, phase.critic
-        generator.measure(randomness.pair(settings.seed, "statistics", number))
+        generator.calibrate(randomness.pair(settings.seed, "statistics", number))
         classifier, classified = self.train_classifier(generator, task, callbacks)
         # From here on nothing is left half done: a task that was broken off can be repeated.
         self.gan_learnt(generator, critic)

@@ -120,7 +120,7 @@ class ConditionalGenerator(keras.Model):
         """
         return self(noise[None], tf.reshape(position, [1]))[0]
 
-    def measure(self, seed: tf.Tensor) -> None:
+    def calibrate(self, seed: tf.Tensor) -> None:
         """Measures the statistics that `recall` normalises by, again for every class.
 
         Args:
@@ -133,7 +133,7 @@ class ConditionalGenerator(keras.Model):
             positions = tf.constant([position])
             features = self._projected(noise)
             for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-                norm.measure(features, positions)
+                norm.calibrate(features, positions)
                 features = _on_groups(convolution, tf.nn.relu(norm(features, positions)))
 
     def _projected(self, noise: tf.Tensor) -> tf.Tensor:

@@ -150,7 +150,7 @@ class Generator(KeptArrays, keras.Model):
 
     # Images.
 
-    def latent(self, noise: tf.Tensor, own: tf.Tensor, classes: int) -> tf.Tensor:
+    def latent(self, noise: tf.Tensor, labels: tf.Tensor, classes: int) -> tf.Tensor:
         """The generator's input: noise whose first entries are overwritten by the one-hot label.
 
         The paper's label is one-hot over all classes seen, which ends where the noise does. A task
@@ -159,11 +159,10 @@ class Generator(KeptArrays, keras.Model):
 
         Args:
             noise: float32 [B, latent].
-            own: int32 [B], each class's position among those of its task, in [0, classes).
+            labels: int32 [B], each class's position among those of its task, in [0, classes).
             classes: the task's number of classes, below latent.
         """
-        label = tf.one_hot(own, classes)
-        return tf.concat([label, noise[:, classes:]], axis=1)
+        return tf.concat([tf.one_hot(labels, classes), noise[:, classes:]], axis=1)
 
     def call(
         self,

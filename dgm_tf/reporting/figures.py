@@ -235,7 +235,6 @@ def heat_map(
     xlabel: str,
     ylabel: str = "after task",
     scale: str,
-    limits: tuple[float, float] = (0.0, 100.0),
 ) -> Figure:
     """A table of percentages [rows, columns] as colours, with numbers where there is room.
 
@@ -244,7 +243,6 @@ def heat_map(
         columns: a name each; rows are counted from 1.
         xlabel, ylabel: of the columns and of the rows.
         scale: the quantity with its unit.
-        limits: percent of the first and of the last colour.
     """
     rows, width = percent.shape
     side = max(rows, width)
@@ -256,14 +254,14 @@ def heat_map(
     with matplotlib.rc_context(_STYLE | {"axes.grid": False, "axes.spines.left": False}):
         figure, axes = _axes(size, "", xlabel, ylabel, measured=True)
         shown = np.ma.masked_invalid(percent)
-        options = {"cmap": _COLOURS_OF_PERCENT, "vmin": limits[0], "vmax": limits[1]}
+        options = {"cmap": _COLOURS_OF_PERCENT, "vmin": 0, "vmax": 100}
         if numbers:
             # Cells as shapes stay crisp at any size.
             edges = np.arange(width + 1) - 0.5, np.arange(rows + 1) - 0.5
             image = axes.pcolormesh(*edges, shown, edgecolors="none", **options)
             axes.set_aspect("equal")
             axes.invert_yaxis()
-            _write_numbers(axes, percent, middle=sum(limits) / 2)
+            _write_numbers(axes, percent, middle=50)
         else:
             image = axes.imshow(shown, interpolation="nearest", **options)
         axes.set_xticks(range(0, width, every), columns[::every])

@@ -89,8 +89,9 @@ class Aim:
         if not self.search:
             raise InputError(f"expected --search as some of {','.join(RANGES)}, received nothing")
         _checks.different(self.search, "search")
-        _checks.known("setting to search", self.search, RANGES)
-        _checks.known("objective", [self.objective], OBJECTIVES)
+        for name in self.search:
+            _checks.one_of("setting to search", name, RANGES)
+        _checks.one_of("objective", self.objective, OBJECTIVES)
         _checks.number(self.growth_price, "growth_price", low=0, high=1)
 
 
@@ -132,7 +133,7 @@ class Plan:
     quiet: bool = option("print only the final table", default=False)
 
     def __post_init__(self) -> None:
-        _checks.known("tuner", [self.tuner], TUNERS)
+        _checks.one_of("tuner", self.tuner, TUNERS)
         for name, low in ("tasks", 1), ("trials", 1), ("factor", 2), ("halvings", 1):
             _checks.integer(getattr(self, name), name, low=low)
         _checks.different(self.fresh_seeds, "fresh_seeds")

@@ -51,7 +51,7 @@ def networks(classes=3):
         for index, variable in enumerate(network.trainable_variables):
             draws = np.random.default_rng(index).normal(size=variable.shape)
             variable.assign(variable.numpy() + 0.1 * draws)
-    generator.measure(SEED)
+    generator.calibrate(SEED)
     return generator, critic
 
 

@@ -51,7 +51,7 @@ def test_a_group_is_normalised_by_itself_with_its_classes_scale_and_offset():
 def test_measured_statistics_are_the_groups_own_and_leave_other_classes_alone():
     layer = filled_norm()
     values = tf.constant(np.random.default_rng(2).normal(3, 2, [1, 5, 3, 3, 4]), tf.float32)
-    layer.measure(values, tf.constant([1]))
+    layer.calibrate(values, tf.constant([1]))
     found = layer(values, tf.constant([1])).numpy()
     expected = layer(values, tf.constant([1]), training=True).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -60,7 +60,7 @@ def test_measured_statistics_are_the_groups_own_and_leave_other_classes_alone():
 
 def test_a_class_is_drawn_alike_whatever_is_drawn_beside_it():
     generator = built()
-    generator.measure(randomness.pair(0, "statistics"))
+    generator.calibrate(randomness.pair(0, "statistics"))
     z = noise(2, 4)
     together = generator(z, tf.constant([2, 1]), training=True)
     alone = generator(z[1:], tf.constant([1]), training=True)
@@ -74,7 +74,7 @@ def test_a_class_is_drawn_alike_whatever_is_drawn_beside_it():
 
 def test_recalled_images_have_the_statistics_of_a_large_batch_of_the_class():
     generator = built()
-    generator.measure(randomness.pair(0, "statistics"))
+    generator.calibrate(randomness.pair(0, "statistics"))
     z = noise(1, 4000, seed=5)
     by_batch = generator(z, tf.constant([1]), training=True)[0]
     np.testing.assert_allclose(generator.recall(1, z[0]), by_batch, atol=0.06)
@@ -85,7 +85,7 @@ def test_a_successor_draws_the_old_classes_bit_for_bit_and_begins_new_ones_at_th
     for index, variable in enumerate(generator.trainable_variables):
         draws = np.random.default_rng(index).normal(size=variable.shape)
         variable.assign(variable.numpy() + 0.1 * draws)
-    generator.measure(randomness.pair(0, "statistics"))
+    generator.calibrate(randomness.pair(0, "statistics"))
     grown = generator.successor(4)
     z = noise(5)
     for position in (0, 1):
@@ -99,7 +99,7 @@ def test_a_successor_draws_the_old_classes_bit_for_bit_and_begins_new_ones_at_th
 
 def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(tmp_path):
     generator = built()
-    generator.measure(randomness.pair(0, "statistics"))
+    generator.calibrate(randomness.pair(0, "statistics"))
     check_model(generator, lambda generator: [generator.recall(1, noise(3))], tmp_path)
 
 

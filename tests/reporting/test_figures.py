@@ -147,7 +147,6 @@ class TestHeatMap:
             "columns": ["7", "2", "5"],
             "xlabel": "class",
             "scale": "accuracy (%)",
-            "limits": (40.0, 100.0),
         }
         figure = figures.heat_map(table, **(options | changes))
         figure.canvas.draw()  # lays ticks out
@@ -166,7 +165,7 @@ class TestHeatMap:
         axes = self.made().axes[0]
         (cells,) = axes.collections
         np.testing.assert_array_equal(cells.get_array().filled(np.nan), self.TABLE)
-        assert cells.get_clim() == (40, 100)
+        assert cells.get_clim() == (0, 100)
         written = {text.get_position(): text.get_text() for text in axes.texts}
         assert written == {(0, 0): "100", (0, 1): "40.0", (1, 1): "85.0"}
         # White on dark and black on light.
@@ -181,7 +180,7 @@ class TestHeatMap:
         axes = self.made(table, columns=[str(label) for label in range(50)]).axes[0]
         (image,) = axes.images
         np.testing.assert_array_equal(image.get_array(), table)
-        assert list(axes.texts) == [] and image.get_clim() == (40, 100)
+        assert list(axes.texts) == [] and image.get_clim() == (0, 100)
         assert [label.get_text() for label in axes.get_yticklabels()][:3] == ["1", "6", "11"]
         assert [label.get_text() for label in axes.get_xticklabels()][:3] == ["0", "5", "10"]
         assert axes.yaxis_inverted()

@@ -33,9 +33,7 @@ def drawn(text, tmp_path):
 def test_no_name_of_a_class_is_a_warning(tmp_path, name):
     # Warnings are errors in tests.
     drawn(name, tmp_path)
-    figure = figures.heat_map(
-        np.eye(2), columns=[name, "b"], xlabel="class", scale="accuracy (%)", limits=(0, 1)
-    )
+    figure = figures.heat_map(np.eye(2), columns=[name, "b"], xlabel="class", scale="accuracy (%)")
     assert name in figures.inline_svg(figure, "map")
     images = np.zeros((2, 8, 8, 1), np.float32)
     pictures.sample_grid(images, 1, tmp_path / "grid.png", labels=[name, "b"])

@@ -190,7 +190,7 @@ def test_flags_can_stand_in_a_file(tmp_path):
 def test_help_shows_what_matters_with_the_values_of_this_very_command():
     text = help_of("--help", "--method=ewc", "--preset=paper", "--seed=3", dataset="mnist")
     epochs = settings_for("mnist", "ewc", preset="paper").epochs
-    for wanted in (f"(I in Eq. 3); 0: as many as --steps needs [{epochs}]", "[3]", "[paper]"):
+    for wanted in (f"images; 0: as many as --steps needs [{epochs}]", "[3]", "[paper]"):
         assert wanted in text
     assert "--variant=w|a" not in text and "--batch_size" not in text
     assert text.index("Examples:") < text.index("--method=") and "--helpfull shows all" in text

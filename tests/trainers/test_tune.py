@@ -49,7 +49,7 @@ def test_flags_make_the_options_of_a_search():
         ([], "expected --dataset=NAME"),
         (
             ["--dataset=digits", "--search=s_max,epoch"],
-            "unknown setting to search epoch; known are s_max,",
+            "unknown setting to search 'epoch': choose one of s_max,",
         ),
         (["--dataset=digits", "--fresh_seeds=1,x"], "expected whole numbers such as"),
         (["--dataset=digits", "--tuner=grid"], "expected random or bayesian or hyperband"),
