@@ -192,7 +192,7 @@ class Run:
             onednn.advise()
         generates = self.learner.generates
         # What the next task's audit needs is looked at before hours of learning.
-        next_task = finished + 1 if generates else 1
+        next_task = finished + 1 if generates and finished < self._last else 1
         self._audit = MemoryAudit(
             self._folder.audit, finished_tasks=next_task - 1, verified=_audited_after(next_task)
         )

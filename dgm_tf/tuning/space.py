@@ -130,7 +130,7 @@ class Plan:
         default=None,
         shown="DIR",
     )
-    quiet: bool = option("print only the final table", default=False)
+    quiet: bool = option("print no lines on trials, only the final table", default=False)
 
     def __post_init__(self) -> None:
         _checks.one_of("tuner", self.tuner, TUNERS)

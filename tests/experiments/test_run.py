@@ -329,6 +329,13 @@ def test_a_finished_run_learns_nothing_and_prints_its_tables(finished, tmp_path,
     assert content(copy) == expected
 
 
+def test_a_finished_run_needs_no_record_of_its_audit(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    next(copy.glob("audit/task-01*")).unlink()
+    run(copy, learner=Untaught(), verbosity=1)
+    assert "Memory audit" in capsys.readouterr().out
+
+
 def test_generated_images_are_scored_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
     oracle = Oracle((16, 16, 1), 4, test_accuracy=0.25)
     monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
