@@ -1,5 +1,6 @@
 """A run folder holds each thing once, however many tasks there are, and finds it again."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -10,7 +11,7 @@ import pytest
 from dgm_tf.errors import InputError
 from dgm_tf.runs import run_folder
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.storage import checkpoint
+from dgm_tf.storage import checkpoint, files
 from tests.damages import flip_a_bit
 from tests.refusals import refused
 
@@ -229,3 +230,22 @@ def test_settings_with_a_path_that_is_no_text_are_text(tmp_path):
     for _ in range(2):  # The second time it is read again.
         with RunFolder(tmp_path).opened(told) as folder:
             assert folder.description()["command"] == "learn caf\\udce9"
+
+
+def test_a_run_that_another_process_has_begun_meanwhile_is_compared(tmp_path, monkeypatch):
+    other = {**DESCRIPTION, "settings": {"epochs": 99}}
+
+    @contextlib.contextmanager
+    def locked(folder):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_folder, "locked", files.locked)
+            with RunFolder(folder).opened(other):
+                pass
+        with files.locked(folder):
+            yield
+
+    monkeypatch.setattr(run_folder, "locked", locked)
+    with pytest.raises(InputError, match="holds a run with other settings.*epochs"):
+        with RunFolder(tmp_path / "run").opened(DESCRIPTION):
+            pass
+    assert RunFolder(tmp_path / "run").description() == other
