@@ -18,6 +18,7 @@ from dgm_tf.reporting.tables import markdown_table
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "results" / "runs.csv"
+BY_EPOCH = ROOT / "studies" / "paper" / "by_epoch.csv"  # of studies.paper.by_epoch
 PAGES = tuple(
     ROOT / page for page in ("README.md", "docs/results/index.md", "docs/explanation/cost.md")
 )
@@ -218,6 +219,25 @@ def paper_table() -> str:
     return markdown_table(header, lines)
 
 
+def epochs_table() -> str:
+    """A_t by the preset `paper`: of the last and the best epoch, and of the calibrated critic."""
+    with open(BY_EPOCH, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        [
+            f"DGM{row['variant']}",
+            row["epochs"],
+            row["task"],
+            f"{float(row['last']):.2f}",
+            f"{float(row['best']):.2f} (epoch {row['best_epoch']})",
+            f"{float(row['reported']):.2f}",
+        ]
+        for row in rows
+    ]
+    header = ["method", "epochs", "task", "last epoch", "best epoch by test images", "calibrated"]
+    return markdown_table(header, lines)
+
+
 TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "results": readme_table,
     **{
@@ -228,6 +248,7 @@ TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "four times the steps": steps_table,
     "growth": growth_table,
     "numbers of the paper": lambda rows: paper_table(),
+    "best epochs": lambda rows: epochs_table(),
 }
 _MARKED = re.compile(r"(<!-- ([\w ]+):begin -->\n)(.*?)(<!-- \2:end -->)", re.S)
 

@@ -1,6 +1,7 @@
 """Batch normalisation whose parameters and statistics belong to one task each."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -171,3 +172,20 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
             "epsilon": self.epsilon,
             "finished": list(self.finished),
         }
+
+
+@contextlib.contextmanager
+def measured_anew(norms: Sequence[TaskBatchNormalization]) -> Iterator[None]:
+    """A block in which a training pass replaces moving statistics instead of averaging them.
+
+    Args:
+        norms: whose present task is meant.
+    """
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -179,6 +179,8 @@ class DGM(GeneratingLearner):
         """
         settings = self.settings
         if not settings.consolidation_steps:
+            if critic.norm == "batch":
+                critic.calibrate(self._of_each_class(TaskMemory(generator)))
             return critic, {}
         if settings.consolidation_start == "critic":
             classifier = critic
@@ -197,6 +199,15 @@ class DGM(GeneratingLearner):
         teacher = self._classifier if settings.details.distillation_weight else None
         history = self.consolidate(classifier, task, callbacks, images=images, teacher=teacher)
         return classifier, history
+
+    def _of_each_class(self, memory: TaskMemory) -> tf.Tensor:
+        """Generated images float32 [about 1024, S, S, C], equally many of each class seen."""
+        each = -(-_CALIBRATION_IMAGES // memory.classes)
+        noise = randomness.normal(
+            [memory.classes, each, memory.latent_dim],
+            randomness.pair(self.settings.seed, "critic calibration", self.finished_tasks + 1),
+        )
+        return tf.concat([memory.recall(*pair) for pair in enumerate(tf.unstack(noise))], axis=0)
 
     def adversarial_phase(
         self, task: Task, *, epochs: int, steps_per_epoch: int

@@ -10,6 +10,7 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import randomness, sizes
 from dgm_tf.layers import TaskBatchNormalization
+from dgm_tf.layers.task_batch_norm import measured_anew
 
 _SLOPE = 0.2
 
@@ -125,6 +126,18 @@ class Critic(keras.Model):
     def class_logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Class logits only, float32 [B, classes]; arguments as in `call`."""
         return self.class_head(self._features(images, training))
+
+    def calibrate(self, images: tf.Tensor) -> None:
+        """Measures the statistics of batch norm on images like those that will be classified.
+
+        Training leaves moving averages over real images of the newest classes, generated ones and
+        mixtures, each in batches of its own.
+
+        Args:
+            images: float32 [B, S, S, channels] in [-1, 1], equally many of each class.
+        """
+        with measured_anew([*filter(None, self.norms)]):
+            self(images, training=True)
 
     def class_variables(self) -> list[keras.Variable]:
         """Returns the variables that `class_logits` depends on."""

@@ -15,6 +15,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedConv2DTranspose
 from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.masks import EMBEDDING_LIMIT
+from dgm_tf.layers.task_batch_norm import measured_anew
 from dgm_tf.networks import drawing, growth
 from dgm_tf.networks.drawing import FinishedGenerator
 
@@ -340,14 +341,8 @@ class Generator(KeptArrays, keras.Model):
         Args:
             latent: float32 [B, latent], a large batch of the task's inputs.
         """
-        momenta = [block.norm.momentum for block in self.blocks]
-        try:
-            for block in self.blocks:
-                block.norm.momentum = 0.0
+        with measured_anew([block.norm for block in self.blocks]):
             self(latent, training=True)
-        finally:
-            for block, momentum in zip(self.blocks, momenta, strict=True):
-                block.norm.momentum = momentum
 
     def finish_task(self, classes: int) -> "Generator":
         """A new generator in which the present task is finished.

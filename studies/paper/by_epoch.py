@@ -2,15 +2,18 @@
 
     DGM_METHODS=studies.paper.by_epoch python -m trainers.split_mnist \
         --method=dgm_by_epoch --preset=paper --run_dir=runs/paper
-    python -m studies.paper.by_epoch runs/paper
+    python -m studies.paper.by_epoch runs/paper --record
 
-By `--preset=paper` the critic is the classifier, and its accuracy swings from epoch to epoch. The
-method `dgm_by_epoch` learns as DGM does, to the bit, and chooses nothing. The second command prints
-what a run reports, which is the last epoch's accuracy, next to the best epoch's. The best epoch is
-chosen by test images of old classes, so it is no result of a method that may not keep any.
+By `--preset=paper` the critic is the classifier, and by the moving averages of its batch norm its
+accuracy swings from epoch to epoch. The method `dgm_by_epoch` learns as DGM does, to the bit, and
+chooses nothing. The second command prints three accuracies after each task, and adds them to
+by_epoch.csv: of the last epoch and of the best one by these averages, and what a run reports, which
+is the last epoch after `Critic.calibrate`. The best epoch is chosen by test images of old classes,
+so it is no result of a method that may not keep any.
 """
 
 import argparse
+import csv
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +24,7 @@ import tensorflow as tf
 import dgm_tf
 from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.reporting.run import read_run
+from studies.results import BY_EPOCH
 
 METHOD = "dgm_by_epoch"
 LOGGED = "test_accuracy"  # A_t after each epoch, 0 to 1: the mean over classes
@@ -77,8 +81,8 @@ dgm_tf.register_method(
 )
 
 
-def last_and_best(folder: str) -> list[tuple[int, float, float, int]]:
-    """For each task of a run: its number, A_t of the last and of the best epoch, and which that is.
+def last_and_best(folder: str) -> list[tuple[int, float, float, int, float]]:
+    """For each task of a run: its number, A_t of the last and the best epoch, which, and A_t.
 
     Args:
         folder: of a run of `dgm_by_epoch`. The accuracies are in percent.
@@ -87,16 +91,27 @@ def last_and_best(folder: str) -> list[tuple[int, float, float, int]]:
     for row in read_run(folder).rows:
         by_epoch = row["history"][LOGGED]
         best = int(np.argmax(by_epoch))
-        rows.append((row["task"], 100 * by_epoch[-1], 100 * by_epoch[best], best + 1))
+        of_epochs = 100 * by_epoch[-1], 100 * by_epoch[best], best + 1
+        rows.append((row["task"], *of_epochs, 100 * row["average_accuracy"]))
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="folder of a run of dgm_by_epoch")
-    print("task  last epoch  best epoch")
-    for task, last, best, epoch in last_and_best(parser.parse_args().run):
-        print(f"{task:4}  {last:10.2f}  {best:10.2f} ({epoch})")
+    parser.add_argument("--record", action="store_true", help="add the rows to by_epoch.csv")
+    given = parser.parse_args()
+    settings, found = read_run(given.run).settings, last_and_best(given.run)
+    of_run = [settings["variant"], settings["epochs"], settings["seed"]]
+    print("task  last epoch  best epoch       reported")
+    for task, last, best, epoch, reported in found:
+        print(f"{task:4}  {last:10.2f}  {best:10.2f} {f'({epoch})':5}  {reported:7.2f}")
+    if given.record:
+        with open(BY_EPOCH, "a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(
+                [*of_run, task, f"{last:.4f}", f"{best:.4f}", epoch, f"{reported:.4f}"]
+                for task, last, best, epoch, reported in found
+            )
 
 
 if __name__ == "__main__":

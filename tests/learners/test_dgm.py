@@ -9,6 +9,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.python.framework import func_graph
 
 from dgm_tf.data.stream import class_incremental
@@ -21,7 +22,7 @@ from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.methods.registry import load_state
 from dgm_tf.methods.settings import RECIPES, Recipe
-from dgm_tf.networks import drawing
+from dgm_tf.networks import Critic, drawing
 from tests import tiny_run
 from tests.layers.layer_check import bits
 from tests.tiny_phases import BrokenOff, take_step
@@ -255,6 +256,29 @@ def assert_same_arrays(one, other):
 
 
 # Learning.
+
+
+def test_a_critic_that_becomes_the_classifier_is_calibrated_on_all_classes_alike(monkeypatch):
+    seen = []
+    calibrate = Critic.calibrate
+
+    def recorded(critic, images):
+        calibrate(critic, images)
+        seen.append((critic, np.array(images)))
+
+    monkeypatch.setattr(Critic, "calibrate", recorded)
+    learner = tiny("w", recipe="paper", consolidation_steps=0, epochs=1)
+    for task, _ in zip(digits().tasks(), range(2), strict=False):
+        learner.learn(task, verbose=0)
+    assert [critic for critic, _ in seen][-1] is learner.classifier
+    assert [len(images) for _, images in seen] == [2 * 512, 3 * 342]
+    # The old classes' as they are drawn, in order of arrival; none is real.
+    memory, images = learner.memory(), seen[1][1].reshape(3, 342, 16, 16, 1)
+    for position, found in enumerate(images):
+        drawn = memory.recall(position, tf.random.stateless_normal([342, 16], [1, 2]))
+        assert abs(found.mean() - np.mean(drawn)) < 0.05
+    tiny("w", consolidation_steps=0, epochs=1).learn(first_task()[1], verbose=0)
+    assert len(seen) == 2  # Without batch norm there is nothing to measure.
 
 
 def test_it_learns_and_does_not_forget(long_run):

@@ -94,6 +94,19 @@ def test_with_batch_norm_training_is_by_the_batch():
     assert abs(by_batch[0] - alone[0]) > 1e-3
 
 
+def test_calibrated_it_judges_an_image_alone_as_among_the_images_it_was_measured_on():
+    critic = filled("batch")
+    for _ in range(50):  # as training on other images leaves it
+        critic(3 * IMAGES - 1, training=True)
+    among = critic(IMAGES, training=True)[1].numpy()
+    critic(3 * IMAGES - 1, training=True)
+    assert np.abs(critic(IMAGES[:1])[1].numpy() - among[:1]).max() > 1e-2
+    momenta = [norm.momentum for norm in critic.norms if norm is not None]
+    critic.calibrate(IMAGES)
+    np.testing.assert_allclose(critic(IMAGES[:1])[1], among[:1], rtol=1e-4, atol=1e-4)
+    assert [norm.momentum for norm in critic.norms if norm is not None] == momenta
+
+
 @norms
 def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(norm, tmp_path):
     check_model(filled(norm), lambda critic: critic(IMAGES), tmp_path)
