@@ -15,9 +15,9 @@ SEED = randomness.pair(3, "test")
 USES = {
     "adversarial", "block", "buffer", "calibration", "class", "class_order", "classifier",
     "consolidation", "consolidation order", "consolidation replay", "convolution", "critic",
-    "experience replay", "fisher", "gan critic", "generate", "generator", "head", "joint",
-    "joint order", "kernel", "oracle", "oracle order", "order", "projection", "replay", "search",
-    "second", "source", "statistics", "stored images",
+    "critic calibration", "experience replay", "fisher", "gan critic", "generate", "generator",
+    "head", "joint", "joint order", "kernel", "oracle", "oracle order", "order", "projection",
+    "replay", "search", "second", "source", "statistics", "stored images",
 }  # fmt: skip
 _TAKERS = ("derive", "pair", "key", "balanced_replay", "_initializer")
 

@@ -174,11 +174,11 @@ class DGM(GeneratingLearner):
         Args:
             generator: with the task finished.
             task: the newest one, still open.
-            critic: as the adversarial phase has left it; the classifier itself in the paper.
+            critic: as the adversarial phase has left it; in the paper it is the classifier.
             callbacks: Keras callbacks.
         """
         settings = self.settings
-        if not settings.consolidation_steps:
+        if not settings.consolidation_steps:  # the paper's way
             if critic.norm == "batch":
                 critic.calibrate(self._of_each_class(TaskMemory(generator)))
             return critic, {}
