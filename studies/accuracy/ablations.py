@@ -20,6 +20,7 @@ from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.methods.registry import METHODS
 from dgm_tf.methods.settings import Recipe
+from dgm_tf.reporting.tables import markdown_table
 from dgm_tf.runs import provenance
 from studies import results
 from studies.results import Row
@@ -206,7 +207,7 @@ def table(rows: Sequence[Row], dataset: str) -> str:
         change = "" if name == BASE else results.spread(paired)
         cells = [results.spread(_shown(row, measure) for row in runs[name]) for measure in _SHOWN]
         lines.append([name, str(len(runs[name])), change, *cells])
-    return results.markdown(["ablation", "n", "change of A", *_SHOWN.values()], lines)
+    return markdown_table(["ablation", "n", "change of A", *_SHOWN.values()], lines)
 
 
 def _shown(row: Row, measure: str) -> float | None:

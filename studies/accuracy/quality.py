@@ -14,7 +14,7 @@ from dgm_tf import randomness
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.evaluation.quality import frechet_distance, precision_recall
 from dgm_tf.experiments import judge as judging
-from studies import results
+from dgm_tf.reporting.tables import markdown_table
 
 
 def quality(oracle: Oracle, label: int, real: np.ndarray, generated: np.ndarray) -> list[float]:
@@ -56,7 +56,7 @@ def table(run_dir: str, *, images: str | None, data_dir: str | None, count: int)
         found = quality(oracle, label, real[labels == label][:count], generated)
         lines.append([str(label), *(f"{value:.2f}" for value in found)])
     header = ["class", "recognised", "Frechet distance", "precision", "recall"]
-    return results.markdown(header, lines)
+    return markdown_table(header, lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

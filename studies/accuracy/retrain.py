@@ -20,8 +20,8 @@ from dgm_tf.experiments import judge as judging
 from dgm_tf.methods.registry import load_state
 from dgm_tf.methods.settings import RECIPES
 from dgm_tf.networks import Generator
+from dgm_tf.reporting.tables import markdown_table
 from dgm_tf.runs.run_folder import RunFolder
-from studies import results
 
 # Settings and constants of the recipe on which no generated image depends.
 CLASSIFIER_SETTINGS = frozenset(
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.run_dir, read_changes(given.change), images=given.images, data_dir=given.data_dir
     )
     lines = [[str(task), f"{a:.2f}", f"{b:.2f}"] for task, (a, b) in enumerate(found, start=1)]
-    print(results.markdown(["task", "A of the run", "A retrained"], lines))
+    print(markdown_table(["task", "A of the run", "A retrained"], lines))
 
 
 def read_changes(text: str) -> dict[str, Any]:
