@@ -71,7 +71,8 @@ test: $(READY)
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-all: $(READY)
-	$(PYTEST) -m "slow or not slow" tests studies $(PYTEST_ARGS)
+	$(PYTEST) -m "slow or not slow" $(PYTEST_ARGS)
+	$(PYTEST) studies
 
 test-serving: $(SERVING_READY)
 	"$(BIN)/python" -m pytest -m slow tests/serving $(PYTEST_ARGS)

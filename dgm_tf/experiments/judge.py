@@ -105,8 +105,10 @@ def judge_run(
         memories.check_not_written(memory, "name a file for the sheet by --out")
     where = {"images": images, "test_images": test_images, "follow_links": follow_links}
     stream, learner = restored_generator(memory, task=task, data_dir=data_dir, **where)
-    learnt = learner.learnt if isinstance(learner, _AtHand) else learner.finished_tasks
-    sheet = paths.expanded(out or RunFolder(memory).samples / f"nearest-{learnt:02d}.png")
+    folder = RunFolder(memory)
+    sheet = paths.expanded(
+        out or folder.samples / f"nearest-{task or folder.saved_tasks()[-1]:02d}.png"
+    )
     check_writable(sheet.parent, flag="--out")  # The oracle takes its time.
     judge = Oracle.of(stream)
     classes, test = learner.classes_seen, stream.seen_test(learner.finished_tasks)
@@ -172,7 +174,6 @@ class _AtHand:
     def __init__(self, learner: Learner, labels: Sequence[int]) -> None:
         self._learner, self._labels = learner, np.array(labels, np.int32)
         self.classes_seen = tuple(range(len(labels)))
-        self.learnt = learner.finished_tasks
 
     def generate(self, labels: Sequence[int] | np.ndarray, *, seed: int = 0) -> np.ndarray:
         return self._learner.generate(self._labels[np.asarray(labels)], seed=seed)

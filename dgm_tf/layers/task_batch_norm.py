@@ -175,7 +175,7 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
 
 
 @contextlib.contextmanager
-def measured_anew(norms: Sequence[TaskBatchNormalization]) -> Iterator[None]:
+def replacing_statistics(norms: Sequence[TaskBatchNormalization]) -> Iterator[None]:
     """A block in which a training pass replaces moving statistics instead of averaging them.
 
     Args:

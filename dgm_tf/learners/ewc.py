@@ -89,9 +89,9 @@ class EWC(SharedGANLearner):
     A penalty pulls the generator's weights to their old values. A weight that matters more is
     pulled harder.
 
-    The Fisher information is that of `CE(c | G(z, c)) - D(G(z, c))`, the generator's loss by the
-    paper's GAN, on its own images of all classes seen. It is estimated again after each task.
-    Recipe `tuned` trains by relativistic pairs and keeps this estimate.
+    The Fisher information is that of `class_weight CE(c | G(z, c)) - D(G(z, c))`, the generator's
+    loss by the paper's GAN, on its own images of all classes seen. It is estimated again after each
+    task. Recipe `tuned` trains by relativistic pairs and keeps this estimate.
 
     Args:
         settings: all settings; None for those of data without a preset.

@@ -10,7 +10,7 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import randomness, sizes
 from dgm_tf.layers import TaskBatchNormalization
-from dgm_tf.layers.task_batch_norm import measured_anew
+from dgm_tf.layers.task_batch_norm import replacing_statistics
 
 _SLOPE = 0.2
 
@@ -136,7 +136,7 @@ class Critic(keras.Model):
         Args:
             images: float32 [B, S, S, channels] in [-1, 1], equally many of each class.
         """
-        with measured_anew([*filter(None, self.norms)]):
+        with replacing_statistics([*filter(None, self.norms)]):
             self(images, training=True)
 
     def class_variables(self) -> list[keras.Variable]:

@@ -15,7 +15,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedConv2DTranspose
 from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.masks import EMBEDDING_LIMIT
-from dgm_tf.layers.task_batch_norm import measured_anew
+from dgm_tf.layers.task_batch_norm import replacing_statistics
 from dgm_tf.networks import drawing, growth
 from dgm_tf.networks.drawing import FinishedGenerator
 
@@ -341,7 +341,7 @@ class Generator(KeptArrays, keras.Model):
         Args:
             latent: float32 [B, latent], a large batch of the task's inputs.
         """
-        with measured_anew([block.norm for block in self.blocks]):
+        with replacing_statistics([block.norm for block in self.blocks]):
             self(latent, training=True)
 
     def finish_task(self, classes: int) -> "Generator":

@@ -34,7 +34,7 @@ _SEED = "- seed"
 _NEWEST = "the newest, no later task yet"
 # By `is_private`: the sign of a method and what it says.
 _SIGNS = {
-    False: (" *", "\\* keeps or reads real images of earlier tasks: no private memory"),
+    False: (" *", "* keeps or reads real images of earlier tasks: no private memory"),
     None: (" ?", "? a method that is not known here: whether it is private is not claimed"),
 }
 
@@ -433,7 +433,8 @@ def markdown(runs: Sequence[Run], *, commands: bool = True) -> str:
         lines = [f"    {run.description['command']}" for group in groups for run in group.runs]
         made_by = "\n".join(["\n\nMade by", "", *lines]) if commands else ""
         title = f"{scenario[:1].upper()}{scenario[1:]}."
-        legend = "".join(f"\n\n{says}." for says in _signs(table.rows))
+        told = [says.replace("*", r"\*") for says in _signs(table.rows)]
+        legend = "".join(f"\n\n{says}." for says in told)
         parts.append(f"{title}\n\n{markdown_table(*table)}{legend}{made_by}")
     return "\n\n".join(parts)
 
@@ -459,7 +460,7 @@ def latex(runs: Sequence[Run]) -> str:
     parts = []
     for scenario, groups in _by_scenario(runs).items():
         header, rows = method_table(groups, {})
-        told = "".join(f"; {says.removeprefix(chr(92))}" for says in _signs(rows))
+        told = "".join(f"; {says}" for says in _signs(rows))
         caption = f"{_escaped(scenario)}; mean and standard deviation of $n$ seeds{told}."
         lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
         parts += [

@@ -82,10 +82,14 @@ dgm_tf.register_method(
 
 
 def last_and_best(folder: str) -> list[tuple[int, float, float, int, float]]:
-    """For each task of a run: its number, A_t of the last and the best epoch, which, and A_t.
+    """Returns accuracies in percent, of all classes seen after each task of a run.
 
     Args:
-        folder: of a run of `dgm_by_epoch`. The accuracies are in percent.
+        folder: of a run of `dgm_by_epoch`.
+
+    Returns:
+        The task's number, the accuracy of its last epoch, that of its best epoch, which epoch that
+        is, and the accuracy that the run reports.
     """
     rows = []
     for row in read_run(folder).rows:
