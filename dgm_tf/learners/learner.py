@@ -462,6 +462,30 @@ class ClassifierLearner(Learner):
     def image_shape(self) -> tuple[int, int, int]:
         return self.classifier.image_shape
 
+    def keras_model(self) -> keras.Model:
+        """The classifier as it is now, as a plain Keras model: a copy.
+
+        Nothing that is done with it changes the learner, and it learns no new class by itself. Its
+        layers are Keras' own, so that a `.keras` file of it needs nothing of this package. The
+        layer `features` gives what its last layer sees.
+
+        Returns:
+            Images float32 [B, S, S, channels] in [-1, 1], of the learner's `image_shape`, to
+            probabilities float32 [B, classes] in the order of `classes_seen`.
+
+        Raises:
+            InputError: nothing has been learnt.
+
+        Example:
+            ```python
+            learner = dgm_tf.load("digits-demo")
+            model = learner.keras_model()
+            model.save("digits.keras")
+            features = keras.Model(model.input, model.get_layer("features").output)
+            ```
+        """
+        return self.classifier.keras_model()
+
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return _learnt(self._probabilities)(images)
 

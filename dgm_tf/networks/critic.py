@@ -139,6 +139,28 @@ class Critic(keras.Model):
         with replacing_statistics([*filter(None, self.norms)]):
             self(images, training=True)
 
+    def keras_model(self) -> keras.Model:
+        """A copy as a classifier of Keras' own layers; see `ClassifierLearner.keras_model`."""
+        inputs = outputs = keras.Input(self.image_shape, name="images")
+        copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+
+        def copied(layer: keras.layers.Layer, copy: keras.layers.Layer) -> keras.KerasTensor:
+            copies.append((layer, copy))
+            return copy(outputs)
+
+        for convolution, norm in zip(self.convolutions, [None, *self.norms], strict=True):
+            config = {**convolution.get_config(), "dtype": "float32"}
+            outputs = copied(convolution, keras.layers.Conv2D.from_config(config))
+            if norm is not None:
+                plain = keras.layers.BatchNormalization(epsilon=norm.epsilon, name=norm.name)
+                outputs = copied(norm, plain)
+            outputs = keras.layers.LeakyReLU(_SLOPE)(outputs)
+        outputs = keras.layers.Flatten(name="features")(outputs)
+        outputs = copied(self.class_head, keras.layers.Dense(self.classes, name="class"))
+        for layer, copy in copies:
+            copy.set_weights([to_numpy(variable) for variable in layer.weights])
+        return keras.Model(inputs, keras.layers.Softmax(name="probabilities")(outputs))
+
     def class_variables(self) -> list[keras.Variable]:
         """Returns the variables that `class_logits` depends on."""
         layers = [*self.convolutions, *filter(None, self.norms), self.class_head]

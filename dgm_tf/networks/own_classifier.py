@@ -101,6 +101,12 @@ class OwnClassifier:
         """
         return tf.cast(self.model(images, training=training), tf.float32)
 
+    def keras_model(self) -> keras.Model:
+        """A copy of the model with a softmax behind it; see `ClassifierLearner.keras_model`."""
+        inputs = keras.Input(self.image_shape, name="images")
+        logits = _made_again(self.model, self.image_shape)(inputs)
+        return keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits))
+
     @property
     def losses(self) -> list[tf.Tensor]:
         """What its layers add to the loss, such as regularisation of weights."""

@@ -263,6 +263,16 @@ def test_a_saved_learner_predicts_generates_and_exports_without_the_function(dgm
     np.testing.assert_allclose(served["probabilities"], expected, atol=1e-6)
 
 
+def test_as_a_keras_model_it_gives_probabilities_and_its_layers_are_copies(dgm):
+    learner, images = dgm, np.zeros([2, *dgm.image_shape], np.float32)
+    expected = learner.predict(images)
+    model = learner.keras_model()
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+    for variable in model.trainable_variables:
+        variable.assign(variable + 1.0)
+    np.testing.assert_array_equal(learner.predict(images), expected)
+
+
 def test_only_with_the_function_a_saved_learner_learns_on(dgm):
     third = next(stream().tasks(start=3))
     without = load_state(*dgm.state())
