@@ -92,12 +92,17 @@ def training_images(given: Any) -> np.ndarray:
         uint8 or float32 [N, H, W, C].
 
     Raises:
-        InputError: it is anything else.
+        InputError: it is anything else, or floats without any below 0, which are those of another
+            range: what is learnt of them cannot be taken back.
     """
     wanted = "images [N, height, width, 1 or 3 channels], uint8 or floats in [-1, 1]"
     found = _array(given, wanted)
     if not found.size:
         raise _refusal(wanted, _described(found), "there is nothing to learn from")
+    if found.dtype.kind == "f" and 0 <= (low := found.min()) < (high := found.max()) <= 1:
+        received = f"{_described(found)} with values from {low:.6g} to {high:.6g}"
+        hint = "pixels * 2 - 1 brings 0 to 1 there; images that are so bright can be uint8"
+        raise _refusal(wanted, received, hint)
     return _pixels(found, wanted, one=False)
 
 

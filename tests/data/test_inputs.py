@@ -322,9 +322,18 @@ def test_floats_from_0_to_1_are_said(recwarn):
     model.learn((pictures / 127.5 - 1, [0, 0, 1, 1]), verbose=0)
     model.predict(pictures[:1] / 127.5 - 1)
     assert not recwarn.list
-    for use in (model.predict, inputs.training_images):
-        with pytest.warns(UserWarning, match=r"values from 0 to .* pixels \* 2 - 1 brings 0 to 1"):
-            use(pictures / np.float32(255))
+    with pytest.warns(UserWarning, match=r"values from 0 to .* pixels \* 2 - 1 brings 0 to 1"):
+        model.predict(pictures / np.float32(255))
+
+
+@pytest.mark.parametrize("least", [0, 3])
+def test_floats_from_0_to_1_are_not_learnt(least):
+    pictures = np.maximum(pixels(4, SIDE, SIDE, 1), least) / np.float32(255)
+    model = dgm_tf.NearestMean()
+    with pytest.raises(InputError, match=r"with values from 0.* pixels \* 2 - 1 brings 0 to 1"):
+        model.learn((pictures, ["a", "a", "b", "b"]), verbose=0)
+    assert not model.classes_seen
+    model.learn((np.uint8(255 * pictures), ["a", "a", "b", "b"]), verbose=0)
 
 
 def test_a_one_hot_label_of_a_single_image_is_said():
