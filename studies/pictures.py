@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dgm_tf.reporting import figures, numbers, page, tables
+from dgm_tf.reporting import comparison, figures, numbers, page
 from dgm_tf.reporting.numbers import Group, Spread
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.storage.files import write_atomically
@@ -45,7 +45,7 @@ def groups_of(stream: str, root: Path) -> list[Group]:
         root: the folder of all runs.
     """
     runs = [read_run(path.parent) for path in root.glob(f"{stream}/*/seed*/metrics.jsonl")]
-    runs = tables.in_order(run for run in runs if len(run.rows) == run.tasks)
+    runs = comparison.in_order(run for run in runs if len(run.rows) == run.tasks)
     order = list(figures.LOOKS)
     return sorted(numbers.groups(runs), key=lambda group: order.index(group.runs[0].learner))
 

@@ -16,8 +16,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgm_tf.methods.registry import METHODS
-from dgm_tf.reporting import tables
+from dgm_tf.reporting import comparison
 from dgm_tf.reporting.run import Run, read_run
 from studies import results
 from studies.results import ROOT, Row
@@ -37,7 +36,7 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
     lines, machine = run.rows, run.description["machine"]
     last = lines[-1]
     method, _, variant = run.learner.partition("-")
-    found = {name: _rounded(value) for name, value in tables.measures(run).items()}
+    found = {name: _rounded(value) for name, value in comparison.measures(run).items()}
     cores = machine["cores"]
     return {
         "group": group,
@@ -61,8 +60,7 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
         "newest_predicted": _percent(last["newest_class_share"]["predictions"]),
         "size": found["of worst size"],
         "parameters": last.get("generator_parameters"),
-        # Joint training keeps all images in place of what it saves.
-        "kept": None if METHODS[method].needs_stream else _saved_bytes(run.path, len(lines)),
+        "kept": run.kept_bytes,
         "minutes": found["minutes"],
     }
 
@@ -88,19 +86,6 @@ def keep(folder: str | Path, root: Path = ROOT / "results") -> Path:
 def _command(run: Run) -> str:
     """The run's command, without the folder that it wrote."""
     return re.sub(r" --run_dir=\S+", "", run.description["command"])
-
-
-def _saved_bytes(folder: Path, task: int) -> int | None:
-    """Size of what a run saves to go on after a task; a slim folder has none of it.
-
-    These are the task's arrays, and what finished tasks have left for good, each with its own.
-    """
-    tasks = [folder / "checkpoints" / f"task-{number:02}" for number in range(1, task + 1)]
-    arrays = tasks[-1] / "arrays.safetensors"
-    if not arrays.is_file():
-        return None
-    finished = [each / "finished.safetensors" for each in tasks]
-    return sum(file.stat().st_size for file in (arrays, *finished) if file.is_file())
 
 
 def _percent(value: float | None) -> float | None:

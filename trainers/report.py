@@ -16,7 +16,10 @@ class Options:
     """Options of this command."""
 
     memory: str | None = option(f"{MEMORY}; the same as RUN", default=None, shown="DIR")
-    text: bool = option("print the tables of each RUN, and write no file", default=False)
+    text: bool = option(
+        "print the tables of each RUN and, of several, one that compares them; write no file",
+        default=False,
+    )
     figure: str | None = option(
         "only one figure of all runs, as PNG and SVG: growth (the paper's Figure 2) or accuracy",
         default=None,
@@ -45,11 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError("expected one RUN or more, folders that trainers have written")
         if wanted.text and (wanted.figure or wanted.out):
             raise InputError("expected --text only, it writes no file: leave out the others")
-        from dgm_tf.reporting import page, tables
+        from dgm_tf.reporting import comparison, page, tables
         from dgm_tf.reporting.run import read_runs
 
         if wanted.text:
-            texts = [f"{run.path}\n{tables.run_report(run)}" for run in read_runs(runs)]
+            found = read_runs(runs)
+            texts = [f"{run.path}\n{tables.run_report(run)}" for run in found]
+            if len(found) > 1:
+                texts.append(comparison.as_text(found))
             print("\n\n\n".join(texts), flush=True)
         elif wanted.figure:
             written = page.write_figure(wanted.figure, runs, wanted.out or wanted.figure)

@@ -82,17 +82,23 @@ class Oracle:
         )
 
     @classmethod
-    def of(cls, stream: TaskStream) -> "Oracle":
+    def of(cls, stream: TaskStream, *, say: Callable[[str], None] | None = None) -> "Oracle":
         """The oracle of a stream's data set, from the cache or newly trained.
 
         The first oracle trained on the data serves every order and division of their classes. It
         is kept in the folder `oracles` of the cache; where it cannot be a warning says so.
+
+        Args:
+            stream: the data.
+            say: takes a line before the training, which may take minutes.
         """
         folder = cache_folder(stream)
         if folder is not None:
             with contextlib.suppress(InputError, OSError):  # unreadable: trained again
                 if folder.is_dir():
                     return cls._loaded(folder)
+        if say is not None:
+            say("training the oracle of these data, which judges generated images")
         oracle = cls.trained(stream)
         if folder is None:
             _not_kept("this user has no home folder: set XDG_CACHE_HOME to keep it")

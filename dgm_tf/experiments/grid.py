@@ -18,7 +18,7 @@ from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.methods.registry import METHODS as LEARNERS
 from dgm_tf.methods.settings import VARIANTS, setting_names
-from dgm_tf.reporting import tables
+from dgm_tf.reporting import comparison
 from dgm_tf.reporting.run import read_run
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.terminal import stopping
@@ -257,18 +257,18 @@ def write_tables(planned: Sequence[Planned], out: str | Path) -> list[str]:
     Raises:
         InputError: none is finished, a run cannot be read, or a file cannot be written.
     """
-    runs = tables.in_order(read_run(run.folder) for run in planned if run.is_finished())
+    runs = comparison.in_order(read_run(run.folder) for run in planned if run.is_finished())
     if not runs:
         raise InputError(
             f"none of the {len(planned)} runs is finished, such as {planned[0].folder}: learn one "
             "first, or name another --results"
         )
     texts = {
-        "md": tables.markdown(runs) + "\n",
-        "csv": tables.as_csv(runs),
-        "tex": tables.latex(runs),
+        "md": comparison.markdown(runs) + "\n",
+        "csv": comparison.as_csv(runs),
+        "tex": comparison.latex(runs),
     }
     paths = [Path(out) / f"table1.{kind}" for kind in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_atomically(path, text.encode())
-    return [tables.markdown(runs, commands=False), *map(str, paths)]
+    return [comparison.markdown(runs, commands=False), *map(str, paths)]

@@ -23,6 +23,7 @@ from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN
 from dgm_tf.storage import paths
 from dgm_tf.storage.files import check_writable
+from dgm_tf.terminal import printing
 
 _PAIRS = 5  # in a row of the sheet
 _SEED = 0
@@ -110,7 +111,7 @@ def judge_run(
         out or folder.samples / f"nearest-{task or folder.saved_tasks()[-1]:02d}.png"
     )
     check_writable(sheet.parent, flag="--out")  # The oracle takes its time.
-    judge = Oracle.of(stream)
+    judge = Oracle.of(stream, say=printing.say)
     classes, test = learner.classes_seen, stream.seen_test(learner.finished_tasks)
     verdict = judge.judge(learner.generate, classes, test, images_per_class=count)
     _write_nearest(judge, learner, stream, sheet)

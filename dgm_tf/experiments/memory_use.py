@@ -39,8 +39,8 @@ def opened(path: str | Path, *, task: int | None = None) -> ImageClassifier:
         return loading.load_exported(folder)
     if not any((folder / name).is_file() for name in ("settings.json", checkpoint.STATE_FILE)):
         raise InputError(
-            f"expected a memory that trainers.learn has made, another run's folder or an exported "
-            f"model, {folder} holds none of them"
+            "expected the folder of a memory or of another run, or an exported model; "
+            f"{folder} is none of them"
         )
     return saved.load(folder, task=task)
 

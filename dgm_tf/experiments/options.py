@@ -229,7 +229,8 @@ class SettingsOptions:
     method: str = option(
         "dgm, or for comparison: fine_tune (the lower bound), ewc, dgr, mergan_jtr, mergan_ra, "
         "nearest_mean, experience_replay (stores real images), joint and joint_gan (the upper "
-        "bounds, trained on all real images seen)",
+        "bounds, trained on all real images seen); or your own, registered by a module that the "
+        "environment variable DGM_METHODS names",
         shown="NAME",
         default=next(iter(METHODS)),
         choices=METHODS,  # those, too, that are registered later
@@ -358,8 +359,8 @@ class RunOptions:
     )
     export_classifier: bool = option("also export the classifier", default=False)
     verbosity: int = option(
-        "0: print only the final report; 1: also a live line and a short block per task; 2: also "
-        "a line per epoch",
+        "0: print only the final report; 1: also a live line (in a file or a pipe a line each "
+        "minute) and a short block per task; 2: also a line per epoch",
         default=TASKS,
         choices=(QUIET, TASKS, EPOCHS),
     )

@@ -21,7 +21,7 @@ from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.evaluation.sampling import AUDITED, some_of
 from dgm_tf.experiments.followers import Follower, State, crew
-from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, RunOptions, StreamOptions
+from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, TASKS, RunOptions, StreamOptions
 from dgm_tf.experiments.summary import task_summary
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
@@ -197,7 +197,7 @@ class Run:
             self._folder.audit, finished_tasks=next_task - 1, verified=_audited_after(next_task)
         )
         if self.options.oracle and generates and finished < self._last:
-            self._oracle = Oracle.of(self.stream)
+            self._oracle = Oracle.of(self.stream, say=self._say)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
 
     def _greeting(self) -> str:
@@ -224,7 +224,9 @@ class Run:
             self._say(f"{task}: resumed at step {checkpoint.found_steps}")
         verbosity = self.options.verbosity
         live = False if verbosity == QUIET else None
-        progress = TaskProgress(title, live=live, epoch_lines=verbosity == EPOCHS)
+        progress = TaskProgress(
+            title, live=live, epoch_lines=verbosity == EPOCHS, minute_lines=verbosity == TASKS
+        )
         callbacks = [progress, *([log] if log else []), checkpoint]
         try:
             with progress, self._crew.learning(task, self.learner, found):
@@ -235,13 +237,15 @@ class Run:
             raise Diverged(text, error.where) from error
         if checkpoint.steps:  # Of a learner without phases there is nothing to write.
             checkpoint.step_done()
+        # A loop of a method's own may have trained, and nobody has counted.
+        steps = checkpoint.steps or progress.steps or (None if history else 0)
         return {
             "task": task.index,
             "classes": list(task.classes),
             "class_names": list(task.class_names),
             "classes_seen": list(self.learner.classes_seen),
-            "steps": checkpoint.steps or progress.steps,
-            "epochs": self._passes(task),
+            "steps": steps,
+            "epochs": 0 if steps == 0 else self._passes(task),
             "last_epoch": {name: values[-1] for name, values in history.items()},
             "history": {name: _short(values) for name, values in history.items()},
             "seconds": round(checkpoint.seconds, 3),
@@ -331,7 +335,7 @@ class Run:
         return tensorboard.TensorBoardLog(folder, dataclasses.asdict(self.learner.settings))
 
     def _steps(self) -> int:
-        return sum(row["steps"] for row in self.rows)
+        return sum(row["steps"] or 0 for row in self.rows)
 
     def _passes(self, task: Task) -> int:
         settings = self.learner.settings

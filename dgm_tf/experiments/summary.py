@@ -15,11 +15,13 @@ def task_summary(row: Mapping[str, Any], *, title: str, seconds_left: float | No
         seconds_left: a guess at the time that the remaining tasks will take.
     """
     left = f", about {duration(seconds_left)} to go" if seconds_left else ""
-    lines = [f"{title}: learnt in {duration(row['seconds'])}, {row['steps']} steps{left}"]
+    steps = "" if row["steps"] is None else f", {row['steps']} steps"
+    lines = [f"{title}: learnt in {duration(row['seconds'])}{steps}{left}"]
     measures = f"A{row['task']} {_percent(row['average_accuracy'])}"
     if row.get("not_measured"):
         seen, measured = len(row["classes_seen"]), len(row["class_accuracy"])
         measures += f" over {measured} of {seen} classes, of which there are test images"
+        measures += " (--test_images=DIR measures others, too)"
     if row["average_accuracy"] is None:
         measures = "no test images at hand"
     if row.get("oracle_accuracy") is not None:

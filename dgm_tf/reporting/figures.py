@@ -387,13 +387,15 @@ def trade_off(
         figure, axes = _axes(_WIDE, "", xlabel, ylabel)
         if others:
             _dots(axes, others, ".", color=MUTED, markersize=4, label="smaller budget")
-        _dots(axes, points, "o", color=SERIES[0], label="trial")
+        if beaten := [point for point in points if point not in front]:
+            _dots(axes, beaten, "o", color=SERIES[0], label="trial")
         axes.plot(
             *_columns(front), color=SERIES[1], linestyle="--", marker="s",
             drawstyle="steps-post", label="Pareto front",
         )  # fmt: skip
         for (name, point), marker in zip(marked.items(), "*D", strict=False):
             _dots(axes, [point], marker, color=INK, label=name, **_HOLLOW)
+        axes.margins(0.08)  # Marks at the edge would be cut.
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.2)
     return figure

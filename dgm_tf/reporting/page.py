@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from dgm_tf import memories
 from dgm_tf.errors import InputError
-from dgm_tf.reporting import FIGURES, figures, numbers, pictures, tables
+from dgm_tf.reporting import FIGURES, comparison, figures, numbers, pictures, tables
 from dgm_tf.reporting.numbers import ALL_LAYERS, Curve, Group
 from dgm_tf.reporting.run import Row, Run, read_runs
 from dgm_tf.storage import paths
@@ -133,7 +133,7 @@ def page_of(runs: Sequence[Run]) -> str:
         groups=groups,
         learnt=max(len(run.rows) for run in runs),
         many=_MOST_TASKS,
-        methods=_methods(groups),
+        methods=comparison.compared(groups),
         accuracy=accuracies(groups),
         samples=_samples(groups),
         growth=growth(groups),
@@ -169,27 +169,6 @@ def _strip(images: np.ndarray) -> np.ndarray:
 def _uri(pixels: np.ndarray) -> str:
     """A picture as an address that holds it."""
     return f"data:image/png;base64,{base64.b64encode(pictures.png(pixels)).decode()}"
-
-
-# Tables.
-
-
-def _methods(groups: Sequence[Group]) -> tables.Table:
-    """A row per method."""
-    further: dict[str, Callable[[Group], str]] = {
-        "tasks": lambda group: f"{group.learnt} of {group.runs[0].tasks}",
-        "exact memories": _exact,
-    }
-    if any(group.runs[0].published for group in groups):
-        further["the paper's A5, A10"] = tables.papers
-    return tables.method_table(groups, further)
-
-
-def _exact(group: Group) -> str:
-    """Number of earlier tasks that the audit finds identical, of all."""
-    verdicts = [text for run in group.runs for text in tables.audit_verdicts(run.rows).values()]
-    same = sum(verdict.startswith("identical") for verdict in verdicts)
-    return f"{same} of {len(verdicts)}" if verdicts else "n/a"
 
 
 def _samples(groups: Sequence[Group]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 from dgm_tf import memories
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
-from dgm_tf.methods.registry import label_of
+from dgm_tf.methods.registry import METHODS, label_of
 from dgm_tf.reporting import paper, pictures
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN, class_names
@@ -97,6 +97,17 @@ class Run:
     @property
     def seed(self) -> int:
         return self.description["seed"]
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """Size of what the run saves to go on after its last task, its classifier included.
+
+        None of a method that reads all old images instead, and of a folder without checkpoints.
+        """
+        method = METHODS.get(self.learner.partition("-")[0])
+        if not self.rows or (method is not None and method.needs_stream):
+            return None
+        return RunFolder(self.path).saved_bytes(len(self.rows))
 
     def up_to(self, task: int) -> "Run":
         """The run as it was after a task (from 1)."""

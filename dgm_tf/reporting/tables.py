@@ -1,4 +1,4 @@
-"""Tables as text: of one run as it prints them at its end, and of methods next to each other.
+"""Tables of one run, as it prints them at its end, and cells as text.
 
 A committed run prints the same report as the run that made it, since all come from the rows of
 metrics.jsonl. A value that is missing or not defined is "n/a", never 0.
@@ -13,30 +13,20 @@ oracle `oracle_accuracy` and others. Layer sizes are those after the growth that
 Accuracies and fractions are 0 to 1.
 """
 
-import csv
-import io
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dgm_tf._checks import one_line
 from dgm_tf.evaluation.sampling import AUDITED
-from dgm_tf.methods.registry import METHODS, is_private
-from dgm_tf.reporting import numbers
-from dgm_tf.reporting.numbers import Group, Spread, by_class
+from dgm_tf.reporting.numbers import by_class
 from dgm_tf.reporting.run import Row, Run
 from dgm_tf.runs.run_folder import RunFolder
 
-_UNDEFINED = "n/a"
+UNDEFINED = "n/a"
 _NOT_MEASURED = "-"
 _FIRST_ROWS, _LAST_ROWS = 5, 35  # of a table that would be longer
-_SEED = "- seed"
 _NEWEST = "the newest, no later task yet"
-# By `is_private`: the sign of a method and what it says.
-_SIGNS = {
-    False: (" *", "* keeps or reads real images of earlier tasks: no private memory"),
-    None: (" ?", "? a method that is not known here: whether it is private is not claimed"),
-}
 
 
 Names = Mapping[int, str]  # of classes by id; empty where they are not known
@@ -209,7 +199,7 @@ def cost_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
         found = []
         for key, over_tasks, as_text in columns.values():
             values = [row.get(key) for row in some]
-            found.append(_UNDEFINED if None in values else as_text(over_tasks(values)))
+            found.append(UNDEFINED if None in values else as_text(over_tasks(values)))
         return found
 
     table = [[_task(row, names), *cells([row])] for row in rows]
@@ -259,7 +249,7 @@ def _verdict(
 ) -> str:
     """All checks of a task's images in one line; `sparse` tasks have not checked all before."""
     if differing := {task: count for task, count in checks.items() if count}:
-        first, of = min(differing), _UNDEFINED if total is None else total
+        first, of = min(differing), UNDEFINED if total is None else total
         return f"{max(differing.values())} of {of} pixels differ (first after task {first})"
     if unchecked := [str(task) for task in later if task not in checks and task not in sparse]:
         return f"not checked after task {', '.join(unchecked)}"
@@ -270,231 +260,11 @@ def _verdict(
     return f"identical after {len(later)} later task{'s' if len(later) > 1 else ''}"
 
 
-# Methods next to each other.
-
-
-def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Runs as tables have them: by stream and method, DGM last, and by seed."""
-    return sorted(runs, key=_rank)
-
-
-def _rank(run: Run) -> tuple:
-    # Upper bounds, the floor, earlier methods, ours.
-    order = sorted(METHODS, key=lambda name: name == "dgm")
-    method, _, variant = run.learner.partition("-")
-    place = order.index(method) if method in order else len(order)
-    return run.dataset, run.scenario, place, variant == "a", run.learner, run.seed
-
-
-_AT = (5, 10)  # the paper's tasks: the table has A_t and G_t after them, and after the last
-_MEASURES = {"A": "average_accuracy", "G": "oracle_accuracy"}
-
-
-def measures(run: Run, joint: Run | None = None) -> dict[str, float | None]:
-    """The table's numbers of a run after its last task, by the titles of their columns.
-
-    Args:
-        run: with at least one task.
-        joint: the joint training of the same stream, seed and number of tasks, if there is one.
-
-    Returns:
-        Percent, except for the Frechet distance (in the oracle's features) and minutes; None for
-        what the run has not.
-    """
-    rows, last = run.rows, run.rows[-1]
-    fractions = {
-        f"{letter}{task}": rows[task - 1].get(key) if task <= len(rows) else None
-        for task in _AT
-        for letter, key in _MEASURES.items()
-    }
-    for letter, key in _MEASURES.items():
-        fractions[f"last {letter}"] = None if len(rows) in _AT else last.get(key)
-    fractions["forgetting"] = last["forgetting"]
-    fractions["BWT"] = last["backward_transfer"]
-    fractions["intransigence"] = joint and _intransigence(joint, run)
-    fractions["changed pixels"] = _changed(last)
-    fractions["of worst size"] = _of_worst(rows)
-    return {title: value and 100 * value for title, value in fractions.items()} | {
-        "Frechet distance": last.get("oracle_frechet_distance"),
-        "minutes": sum(row["seconds"] for row in rows) / 60,
-    }
-
-
-def _intransigence(joint: Run, run: Run) -> float:
-    """Joint training's accuracy minus the run's (Chaudhry et al. 2018)."""
-    return joint.rows[-1]["average_accuracy"] - run.rows[-1]["average_accuracy"]
-
-
-def _changed(last: Row) -> float | None:
-    """Fraction of the audited pixels of earlier tasks that the last task's learning has changed."""
-    audited, differing = last["audit_pixels"], last["audit"]
-    pixels = sum(audited.get(task, 0) for task in differing)
-    return sum(differing.values()) / pixels if pixels else None
-
-
-def _of_worst(rows: Sequence[Row]) -> float | None:
-    """Units of the generator over those of the worst case of the paper's Figure 2."""
-    units = numbers.growth(rows).get(numbers.ALL_LAYERS)
-    return units[-1][1] / numbers.worst_case(units)[-1][1] if units else None
-
-
-def cells_of(group: Group, every: Sequence[Run]) -> dict[str, Spread | None]:
-    """Means and deviations by column, after the last task that all runs of a group have finished.
-
-    Args:
-        group: runs that differ in their seed.
-        every: all runs, the joint training of the same stream among them.
-
-    Returns:
-        None for a number that one of them has not; empty where one has no task.
-    """
-    tasks = group.learnt
-    if not tasks:
-        return {}
-    joint = {
-        (run.scenario, run.seed): run.up_to(tasks)
-        for run in every
-        if run.learner == "joint" != group.runs[0].learner and len(run.rows) >= tasks
-    }
-    each = [measures(run.up_to(tasks), joint.get((run.scenario, run.seed))) for run in group.runs]
-    values = {title: [found[title] for found in each] for title in each[0]}
-    return {
-        title: None if None in found else numbers.spread(found) for title, found in values.items()
-    }
-
-
-def method_table(groups: Sequence[Group], further: Mapping[str, Callable[[Group], str]]) -> Table:
-    """A row per method, without columns in which no method has a number.
-
-    A star marks a method that keeps or reads real images of earlier tasks, a question mark one
-    that is not registered.
-
-    Args:
-        groups: a method's runs each.
-        further: columns at the end.
-    """
-    every = [run for group in groups for run in group.runs]
-    rows = [cells_of(group, every) for group in groups]
-    titles = dict.fromkeys(title for cells in rows for title in cells)
-    titles = [title for title in titles if any(cells.get(title) for cells in rows)]
-    lines = [
-        [
-            _starred(group),
-            str(len(group.runs)),
-            *(_with_spread(cells.get(title)) for title in titles),
-            *(of(group) for of in further.values()),
-        ]
-        for group, cells in zip(groups, rows, strict=True)
-    ]
-    return Table(["method", "n", *titles, *further], lines)
-
-
-def _starred(group: Group) -> str:
-    private = group.name.startswith(_SEED) or is_private(group.runs[0].learner)
-    return group.name if private else group.name + _SIGNS[private][0]
-
-
-def _signs(rows: Sequence[Sequence[str]]) -> list[str]:
-    """What the signs behind the methods' names say."""
-    names = [cells[0] for cells in rows]
-    return [says for sign, says in _SIGNS.values() if any(n.endswith(sign) for n in names)]
-
-
-def papers(group: Group) -> str:
-    """The paper's numbers for a method, with (G) where they are of generated images."""
-    if (paper := group.runs[0].published) is None:
-        return ""
-    measure = "" if paper.key == "average_accuracy" else " (G)"
-    return ", ".join(f"{number:.2f}" for number in paper.percent.values()) + measure
-
-
-def _by_scenario(runs: Sequence[Run]) -> dict[str, list[Group]]:
-    """The groups of each stream, which is what a table holds."""
-    scenarios = dict.fromkeys(run.scenario for run in runs)
-    return {
-        scenario: numbers.groups([run for run in runs if run.scenario == scenario])
-        for scenario in scenarios
-    }
-
-
-def markdown(runs: Sequence[Run], *, commands: bool = True) -> str:
-    """A table per stream: each method, its seeds, the paper's numbers, and the commands below."""
-    parts = []
-    for scenario, groups in _by_scenario(runs).items():
-        rows = []
-        for group in groups:
-            rows.append(group)
-            if len(group.runs) > 1:
-                rows += [Group(f"{_SEED} {run.seed}", (run,)) for run in group.runs]
-        table = method_table(rows, {"the paper's A5, A10": papers})
-        for cells in table.rows:
-            if cells[0].startswith(_SEED):
-                cells[1] = cells[-1] = ""
-        lines = [f"    {run.description['command']}" for group in groups for run in group.runs]
-        made_by = "\n".join(["\n\nMade by", "", *lines]) if commands else ""
-        title = f"{scenario[:1].upper()}{scenario[1:]}."
-        told = [says.replace("*", r"\*") for says in _signs(table.rows)]
-        legend = "".join(f"\n\n{says}." for says in told)
-        parts.append(f"{title}\n\n{markdown_table(*table)}{legend}{made_by}")
-    return "\n\n".join(parts)
-
-
-def as_csv(runs: Sequence[Run]) -> str:
-    """A line per method and column: scenario, method, measure, mean, deviation, n."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["scenario", "method", "measure", "mean", "deviation", "n"])
-    for scenario, groups in _by_scenario(runs).items():
-        every = [run for group in groups for run in group.runs]
-        for group in groups:
-            for title, cell in cells_of(group, every).items():
-                if cell is not None:
-                    deviation = "" if cell.deviation is None else f"{cell.deviation:.4f}"
-                    start = [scenario, group.name, title]
-                    writer.writerow([*start, f"{cell.mean:.4f}", deviation, cell.n])
-    return text.getvalue()
-
-
-def latex(runs: Sequence[Run]) -> str:
-    """A `tabular` per stream, the scenario in the caption."""
-    parts = []
-    for scenario, groups in _by_scenario(runs).items():
-        header, rows = method_table(groups, {})
-        told = "".join(f"; {says}" for says in _signs(rows))
-        caption = f"{_escaped(scenario)}; mean and standard deviation of $n$ seeds{told}."
-        lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
-        parts += [
-            r"\begin{table}",
-            rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-            lines[0],
-            r"\hline",
-            *lines[1:],
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    return "\n".join(parts)
-
-
-def _escaped(text: str) -> str:
-    escaped = "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
-    return escaped.replace("±", r"$\pm$")
-
-
 # Cells as text.
 
 
 def _percent(value: float | None) -> str:
-    return _UNDEFINED if value is None else f"{100 * value:.2f}"
-
-
-def _with_spread(value: Spread | None) -> str:
-    """Mean ± sample standard deviation; only the mean where n = 1."""
-    if value is None:
-        return _UNDEFINED
-    text = f"{value.mean:,.2f}"
-    return text if value.deviation is None else f"{text} ± {value.deviation:,.2f}"
+    return UNDEFINED if value is None else f"{100 * value:.2f}"
 
 
 def plain(value: Any) -> str:
@@ -505,7 +275,7 @@ def plain(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, int | float):
         return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-    return _UNDEFINED if value is None else str(value)
+    return UNDEFINED if value is None else str(value)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

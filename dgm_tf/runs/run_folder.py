@@ -279,6 +279,11 @@ class RunFolder:
         finished = self.saved_tasks()
         if not finished:
             self._refuse_save()
+            if self.exists():
+                raise InputError(
+                    f"no task of {self.path} is finished yet: try again after the first one, or "
+                    "give its command again if that was stopped"
+                )
             raise InputError(
                 f"expected a run with a finished task, {self.path} holds none; name its folder"
             )
@@ -388,6 +393,17 @@ class RunFolder:
         self._check_run(self._checkpoint(task), meta, _digest_of_identity(self.description()))
         meta.pop(_EARLIER_ROWS, None)
         return meta.pop(_ROW, None), meta, arrays
+
+    def saved_bytes(self, task: int) -> int | None:
+        """Size of all that a run needs to go on after a task; None without its checkpoint.
+
+        These are the task's arrays, and what finished tasks have left for good, each with its own.
+        """
+        arrays = self._checkpoint(task) / checkpoint.ARRAYS_FILE
+        if not arrays.is_file():
+            return None
+        finished = [each / finished_arrays.FILE for each in self._checkpoints_to(task).values()]
+        return sum(file.stat().st_size for file in (arrays, *finished) if file.is_file())
 
     def sample_file(self, task: int) -> Path:
         """The file of the pictures made after a task (from 1)."""

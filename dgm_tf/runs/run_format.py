@@ -80,14 +80,14 @@ _ROW = {
     "newest_class_share": {"predictions": _MEASURE, "test_set": _MEASURE},
     **dict.fromkeys(
         (
-            "epochs", "steps", "seconds", "evaluation_seconds", "generator_parameters?",
+            "epochs", "seconds", "evaluation_seconds", "generator_parameters?",
             "free_fraction?",
         ),
         NUMBER,
     ),
     **dict.fromkeys(
         (
-            "average_accuracy", "forgetting", "backward_transfer",
+            "average_accuracy", "forgetting", "backward_transfer", "steps",
             "peak_memory_mib?", "oracle_accuracy?", "oracle_test_accuracy?",
             "oracle_frechet_distance?", "oracle_precision?", "oracle_recall?",
         ),

@@ -20,6 +20,7 @@ _SHOWN = {"critic_loss": "critic", "generator_loss": "generator", "mask_sparsity
 
 _WIDTH_WITH_BAR = 100  # on a narrower terminal the figures are worth more than the bar
 _SECONDS = 0.25  # between two states of the line
+_FIRST_LINE, _NEXT_LINE = 20.0, 60.0  # seconds until a line that stays, and between two
 
 
 @contextlib.contextmanager
@@ -50,8 +51,8 @@ class TaskProgress(keras.callbacks.Callback):
 
     The line shows the progress of the present call of `fit`, the time that is left in it, the
     losses and the mask sparsity. It stands on a terminal and in a notebook: in a pipe, a file or a
-    build service nothing is written. Use it as a context manager, so that the line is gone before
-    anything else is printed, an error included.
+    build service nothing is written but the lines that are asked for. Use it as a context manager,
+    so that the line is gone before anything else is printed, an error included.
 
     Attributes:
         steps: training steps computed so far, over all calls of `fit`.
@@ -61,6 +62,7 @@ class TaskProgress(keras.callbacks.Callback):
         file: gets the line; by default standard error.
         live: show a live line; by default where one can be redrawn.
         epoch_lines: print a line that stays after each epoch, on `file`.
+        minute_lines: print a line that stays each minute, on `file`, where no live line is.
 
     Example:
         ```python
@@ -82,6 +84,7 @@ class TaskProgress(keras.callbacks.Callback):
         file: TextIO | None = None,
         live: bool | None = None,
         epoch_lines: bool = False,
+        minute_lines: bool = False,
     ) -> None:
         """Prepares the line, which appears when training begins."""
         super().__init__()
@@ -96,6 +99,9 @@ class TaskProgress(keras.callbacks.Callback):
         if live:
             self._bar = NotebookBar() if _in_notebook() else _bar(console)
         self._epoch_lines = console if epoch_lines else None
+        self._minute_lines = console if minute_lines and not live else None
+        self._next_line = 0.0
+        self._first: tuple[int, float] | None = None  # steps of a phase and time, once it runs
         self._line = None
         self._epoch = 0
 
@@ -110,6 +116,7 @@ class TaskProgress(keras.callbacks.Callback):
         if self.steps:  # The first phase of a task needs no name.
             phase = getattr(self.model, "phase", "")
             self._shown_title = f"{self._title}  {phase}" if phase else self._title
+        self._first, self._next_line = None, time.monotonic() + _FIRST_LINE
         if self._bar is None:
             return
         if self._line is not None:
@@ -125,10 +132,12 @@ class TaskProgress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.steps += 1
-        if self._line is None:
-            return
         steps, epochs = self._steps_and_epochs()
         done = self._epoch * (steps or 0) + batch + 1
+        if self._minute_lines is not None and steps and epochs:
+            self._tell(done, steps * epochs)
+        if self._line is None:
+            return
         epoch = [f"epoch {self._epoch + 1}/{epochs}"] if epochs else []
         self._bar.update(self._line, completed=done, values="  ".join([*_values(logs), *epoch]))
 
@@ -136,8 +145,25 @@ class TaskProgress(keras.callbacks.Callback):
         if self._epoch_lines is not None:
             _, epochs = self._steps_and_epochs()
             line = "  ".join([self._shown_title, f"epoch {epoch + 1}/{epochs}", *_values(logs)])
-            # By the live line's own console, which puts it above that line.
-            self._epoch_lines.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._print(self._epoch_lines, line)
+
+    def _tell(self, done: int, total: int) -> None:
+        """Prints how far the phase is and how long it takes, if it is time to."""
+        now = time.monotonic()
+        if self._first is None:  # The first step builds the graph.
+            self._first = done, now
+        if now < self._next_line or done == self._first[0]:
+            return
+        self._next_line = now + _NEXT_LINE
+        before, since = self._first
+        minutes = (total - done) * (now - since) / (done - before) / 60
+        left = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+        line = f"{self._shown_title}  {100 * done // total} %  {left} to go"
+        self._print(self._minute_lines, line)
+
+    def _print(self, console: Console, line: str) -> None:
+        # By the live line's own console, which puts it above that line.
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _steps_and_epochs(self) -> tuple[int | None, int | None]:
         params = self.params or {}

@@ -24,8 +24,8 @@ _METRICS = {
     "parameters": "{:,.0f}",
     "seconds": "{:.0f}",
 }
-# Not for a trainer: a search has its seed and a smaller budget.
-_NOT_FOUND = ("seed", "epochs", "steps")
+# Not for a trainer, unless they were searched: a search has its seed and a smaller budget.
+_OWN = ("seed", "epochs", "steps", "consolidation_steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +153,9 @@ def figure(trials: Sequence[TrialResult]) -> Figure:
 def settings_file(trial: TrialResult) -> dict[str, Any]:
     """The settings of a trial for a trainer, without its seed and its budget."""
     settings = dataclasses.asdict(trial.settings)
-    return {name: value for name, value in settings.items() if name not in _NOT_FOUND}
+    return {
+        name: value for name, value in settings.items() if name not in _OWN or name in trial.values
+    }
 
 
 def _searched(trials: Sequence[TrialResult]) -> list[str]:

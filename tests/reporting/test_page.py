@@ -126,7 +126,7 @@ class TestOneRun:
         shown = Checked(whole)
         for words in (
             "DGMw on toys, seed 0", "class-incremental, 3 tasks of 1 class, toys", "n = 1",
-            "97.00", "G_t", "81.25", "3 of 3 1 of 2", "audit: identical after 2 later tasks",
+            "97.00", "G_t", "81.25", "3 of 3 30 n/a 1 of 2", "audit: identical after 2 later tasks",
             "audit: 5 of 1024 pixels differ (first after task 3)", "6 min 00 s", "503",
             "python -m trainers.toys --name='a & b'", "f00", "class toy <0>",
             "as learnt in task 1", "variant w", "3.11.7",
@@ -236,7 +236,7 @@ class TestSeveralRuns:
         assert "4 runs on toys" in shown and "n = 1, 2 runs per method" in shown
         # After task 2: 98 % of both; 8 units each of 18 in the worst case; 180 and 240 seconds.
         assert re.search(
-            r"DGMw 2 98\.00 ± 0\.00 .*44\.44 ± 0\.00 3\.50 ± 0\.71 2 of 3 3 of 3", shown
+            r"DGMw 2 98\.00 ± 0\.00 .*44\.44 ± 0\.00 3\.50 ± 0\.71 2 of 3 20 n/a 3 of 3", shown
         )
         assert "DGMw (n = 2)" in shown and "joint training (upper bound, n = 1)" in shown
         for seed in (0, 1):

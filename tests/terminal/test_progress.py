@@ -229,6 +229,36 @@ def test_a_line_per_epoch_stays_in_a_pipe_without_control_characters():
     ]
 
 
+def test_in_a_pipe_a_line_each_minute_says_how_far_a_phase_is(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    file = io.StringIO()
+    with TaskProgress("task 1 of 2", file=file, minute_lines=True) as callback:
+        callback.set_params({"epochs": 2, "steps": 50})
+        callback.on_train_begin()
+        now[0] += 30  # the graph
+        for epoch in range(2):
+            callback.on_epoch_begin(epoch)
+            for step in range(50):
+                callback.on_train_batch_end(step)
+                now[0] += 3
+    assert file.getvalue().splitlines() == [
+        "task 1 of 2  2 %  about 5 min to go",  # the first step of which is known how long it takes
+        "task 1 of 2  22 %  about 4 min to go",
+        "task 1 of 2  42 %  about 3 min to go",
+        "task 1 of 2  62 %  about 2 min to go",
+        "task 1 of 2  82 %  less than a minute to go",
+    ]
+
+
+def test_next_to_a_live_line_none_stays(terminal, monkeypatch):
+    now = itertools.count(0.0, 30.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    with TaskProgress("a task", file=terminal, minute_lines=True) as callback:
+        train(callback)
+    assert "to go" not in terminal.getvalue()
+
+
 @pytest.mark.parametrize("live", [True, False])
 def test_a_stream_that_fails_costs_no_training(live, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")

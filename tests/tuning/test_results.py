@@ -1,5 +1,7 @@
 """The order of trials, the front, and the tables, on numbers made by hand."""
 
+import dataclasses
+
 from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.tuning import results
 from dgm_tf.tuning.results import TrialResult
@@ -39,7 +41,7 @@ def test_the_figure_shows_every_usable_trial_and_the_front():
     axes = results.figure(TRIALS).axes[0]
     shown = {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axes.lines}
     assert shown["Pareto front"] == [(100, 79.0), (200, 90.0), (320, 95.0)]
-    assert len(shown["trial"]) == 5 and shown["smaller budget"] == [(50, 99.0)]
+    assert len(shown["trial"]) == 2 and shown["smaller budget"] == [(50, 99.0)]
     assert "begin" in shown or "best" in shown
 
 
@@ -61,4 +63,13 @@ def test_every_trial_is_in_the_csv():
 def test_the_settings_file_has_all_but_seed_and_budget():
     best = results.settings_file(trial(1, *NUMBERS[1]))
     assert DGMSettings(**best) == DGMSettings()
-    assert not {"seed", "epochs", "steps"} & set(best)
+    assert not {"seed", "epochs", "steps", "consolidation_steps"} & set(best)
+
+
+def test_the_settings_file_has_a_budget_that_was_searched():
+    best = trial(1, *NUMBERS[1])
+    found = results.settings_file(
+        dataclasses.replace(best, values={**best.values, "consolidation_steps": 50})
+    )
+    assert found["consolidation_steps"] == DGMSettings().consolidation_steps
+    assert "epochs" not in found
