@@ -2,17 +2,20 @@
 
 Finished runs are not repeated, and stopped ones resume. The table is printed and written as
 Markdown, CSV and LaTeX, with mean and standard deviation over seeds, next to the paper's numbers.
+Behind -- stand flags for all trainers, such as --images=DIR for the data set folder; a method gets
+the settings that it has.
 """
 
 import dataclasses
+import importlib
 import sys
 from collections.abc import Sequence
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
-from dgm_tf.experiments.options import option
+from dgm_tf.experiments.options import SettingsOptions, StreamOptions, option
 from dgm_tf.terminal import stopping
-from trainers import command
+from trainers import command, train
 from trainers.flags import Flags
 
 QUICK = ("--epochs=25", "--consolidation_steps=100")
@@ -48,26 +51,41 @@ class Options:
 
 def define() -> Flags:
     """The flags of this command."""
-    examples = ("--quick", "--methods=dgm-w,ewc --seeds=0,1,2", "--nolearn")
-    return Flags("table1", __doc__, examples=examples).add("Flags", Options)
+    examples = (
+        "--quick",
+        "--methods=dgm-w,ewc --seeds=0,1,2",
+        "--datasets=folder --methods=dgm-w,mergan_ra -- --images=photos",
+    )
+    return Flags("table1", __doc__, examples=examples, others="-- FLAG").add("Flags", Options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     with command.outcome(stopping.RESUMES) as outcome:
-        wanted = define().parse(arguments).of(Options)
-        datasets, root, extra, jobs = wanted.datasets, wanted.results, (), wanted.jobs
+        given = define().parse(arguments)
+        wanted = given.of(Options)
+        datasets, root, extra, jobs = wanted.datasets, wanted.results, given.others, wanted.jobs
         if wanted.quick:
-            datasets, root, extra = ("digits",), f"{root}/quick", QUICK
+            datasets, root, extra = ("digits",), f"{root}/quick", (*QUICK, *extra)
         if jobs is None:
             jobs = grid.most_jobs(2) if wanted.quick else 1
         planned = grid.plan(datasets, wanted.methods, wanted.seeds, root, extra)
+        _check(planned)
         failed = grid.run_missing(planned, say=command.say, jobs=jobs) if wanted.learn else []
         for line in grid.write_tables(planned, wanted.out or root):
             command.say(line)
         if failed:
             raise InputError(f"{len(failed)} runs failed; the same command tries them again")
     return outcome.code
+
+
+def _check(planned: Sequence[grid.Planned]) -> None:
+    """Refuses flags that a trainer would refuse, before any work starts."""
+    for run in planned:
+        trainer = importlib.import_module(f"trainers.{grid.TRAINERS[run.dataset]}")
+        given = trainer.define().parse(run.arguments)
+        given.of(StreamOptions, dataset=run.dataset)
+        given.of(SettingsOptions).resolve(run.dataset, given.among(*train.SETTINGS))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
+from dgm_tf.experiments.options import FOLDER
 from dgm_tf.methods.registry import METHODS as LEARNERS
 from dgm_tf.methods.settings import VARIANTS, setting_names
 from dgm_tf.reporting import comparison
@@ -29,6 +30,7 @@ TRAINERS = {
     "fashion_mnist": "split_fashion_mnist",
     "svhn_cropped": "split_svhn",
     "cifar10": "split_cifar10",
+    FOLDER: "split_folder",
 }
 # Method by folder name: the flags that choose it.
 METHODS = {name: (f"--method={name}",) for name in LEARNERS if name != "dgm"} | {
@@ -59,7 +61,10 @@ class Planned:
 
     @property
     def folder(self) -> str:
-        return f"{self.root}/{self.dataset}-{_TASKS}/{self.method}/seed{self.seed}"
+        name = f"{self.dataset}-{_TASKS}"
+        if self.dataset == FOLDER:  # Nobody has counted its classes.
+            name = Path(_value(self.extra, "images")).resolve().name
+        return f"{self.root}/{name}/{self.method}/seed{self.seed}"
 
     @property
     def command(self) -> list[str]:
@@ -70,9 +75,18 @@ class Planned:
             *self.extra, f"--run_dir={self.folder}",
         ]  # fmt: skip
 
+    @property
+    def arguments(self) -> list[str]:
+        """The trainer's, as it gets them."""
+        return self.command[3:]
+
     def is_finished(self) -> bool:
-        metrics = Path(self.folder) / "metrics.jsonl"
-        return metrics.exists() and len(metrics.read_text().splitlines()) >= _TASKS
+        try:
+            run = read_run(self.folder)
+        except InputError:  # Not begun; of a damaged one the trainer says what to do.
+            return False
+        asked = _value(self.extra, "max_tasks")
+        return len(run.rows) >= min(run.tasks, int(asked) if asked else run.tasks)
 
 
 def plan(
@@ -85,16 +99,28 @@ def plan(
     """Every combination, data set by data set and seed by seed; unknown names are refused.
 
     A method gets the `extra` flags that mean something to it.
+
+    Raises:
+        InputError: an unknown name, or images of one's own without their folder.
     """
     for kind, given, known in (("data set", datasets, TRAINERS), ("method", methods, METHODS)):
         for name in given:
             _checks.one_of(kind, name, known)
+    if FOLDER in datasets and not _value(extra, "images"):
+        raise InputError(f"expected the trainer's flag --images=DIR for the data set {FOLDER}")
     return [
         Planned(dataset, method, seed, root, _meant_for(method, extra))
         for dataset in datasets
         for seed in seeds
         for method in methods
     ]
+
+
+def _value(flags: Sequence[str], name: str) -> str:
+    """The value of the last flag of a name; an empty text where there is none."""
+    start = f"--{name}="
+    values = [flag.removeprefix(start) for flag in flags if flag.startswith(start)]
+    return values[-1] if values else ""
 
 
 def _meant_for(method: str, flags: Sequence[str]) -> tuple[str, ...]:

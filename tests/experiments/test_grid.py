@@ -9,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
 from dgm_tf.experiments.options import RunOptions, SettingsOptions
 from dgm_tf.methods.registry import METHODS
 from dgm_tf.terminal import stopping
+from tests.reporting import example
 from trainers import table1, train
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,10 +50,10 @@ def started(monkeypatch):
     return commands
 
 
-def write_rows(folder, count):
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "metrics.jsonl").write_text("{}\n" * count)
+def write_rows(folder, count, tasks=10):
+    rows = [example.row(task) for task in range(1, count + 1)]
+    described = example.description(tasks=tasks, learner=Path(folder).parent.name)
+    example.write_run(Path(folder), rows, described)
 
 
 def test_only_what_is_missing_is_run_and_a_failure_does_not_stop_the_rest(tmp_path, started):
@@ -225,15 +228,68 @@ def test_a_quick_table_is_learnt_two_runs_at_a_time(tmp_path, monkeypatch, given
 
 def test_every_command_is_one_that_its_trainer_takes():
     methods = list(grid.METHODS)
-    for run in grid.plan(list(grid.TRAINERS), methods, [0, 3], "results", table1.QUICK):
-        _, _, _, *arguments = run.command
-        given = train.define(grid.TRAINERS[run.dataset], run.dataset, "").parse(arguments)
+    datasets = [name for name in grid.TRAINERS if name != "folder"]
+    for run in grid.plan(datasets, methods, [0, 3], "results", table1.QUICK):
+        trainer = train.define(grid.TRAINERS[run.dataset], run.dataset, "")
+        given = trainer.parse(run.arguments)
         chosen = given.of(SettingsOptions)
         settings = chosen.resolve(run.dataset, given.among(*train.SETTINGS))
         name = chosen.method.replace("dgm", f"dgm-{getattr(settings, 'variant', '')}")
         assert run.folder == f"results/{run.dataset}-10/{name}/seed{settings.seed}"
         assert given.of(RunOptions).run_dir == run.folder
     assert {method.split("-")[0] for method in methods} == set(METHODS)
+
+
+def test_flags_behind_two_dashes_reach_each_trainer_that_has_them(tmp_path, started):
+    flags = ["--images=some/shapes", "--image_size=24", "--critic_size=8", "--max_tasks=3"]
+    options = ["--datasets=folder", "--methods=dgm-a,nearest_mean", f"--results={tmp_path}"]
+    assert table1.main([*options, "--", *flags]) == 0
+    dgm, mean = started
+    assert dgm[1:3] == mean[1:3] == ["-m", "trainers.split_folder"]
+    assert set(flags) < set(dgm) and f"--run_dir={tmp_path}/shapes/dgm-a/seed0" in dgm
+    # The nearest mean has no critic.
+    assert set(flags) - set(mean) == {"--critic_size=8"}
+
+
+def test_a_run_of_fewer_tasks_is_finished_with_its_last_one(tmp_path):
+    flags = ["--images=shapes"]
+    (run,) = grid.plan(["folder"], ["ewc"], [0], str(tmp_path), flags)
+    (shorter,) = grid.plan(["folder"], ["ewc"], [0], str(tmp_path), [*flags, "--max_tasks=2"])
+    for learnt, whole, short in (1, False, False), (2, False, True), (4, True, True):
+        write_rows(run.folder, learnt, tasks=4)
+        assert (run.is_finished(), shorter.is_finished()) == (whole, short)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--datasets=folder"], "expected the trainer's flag --images=DIR"),
+        (["--datasets=mnist", "--", "--stepz=3"], "unknown command line flag 'stepz'"),
+        (["--datasets=mnist", "--", "3"], "expected flags as --name=value"),
+        (["--datasets=mnist", "--methods=ewc", "--", "--images=x"], "flag 'images'"),
+        (["--datasets=mnist", "--methods=ewc", "--", "--critic_size=0"], "critic_size"),
+    ],
+)
+def test_flags_that_a_trainer_refuses_are_refused_before_work(
+    arguments, wanted, tmp_path, started, capsys
+):
+    assert table1.main([f"--results={tmp_path}", *arguments]) == 2
+    assert wanted in capsys.readouterr().err and not started
+
+
+@pytest.mark.slow
+def test_methods_are_compared_on_a_folder(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    for label, level in (("dark", 60), ("light", 190)):
+        (tmp_path / "levels" / label).mkdir(parents=True)
+        for index in range(40):
+            pixels = random.integers(level - 30, level + 30, (16, 16), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "levels" / label / f"{index}.png")
+    options = ["--datasets=folder", "--methods=nearest_mean", f"--results={tmp_path}/runs"]
+    assert table1.main([*options, "--seeds=0,1", "--", f"--images={tmp_path}/levels"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^\| nearest mean \| 2 \| 100.00 ± 0.00 \|", shown, re.M)
+    assert (tmp_path / "runs" / "levels" / "nearest_mean" / "seed1" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("datasets, methods", [(["mnist", "x"], ["ewc"]), (["mnist"], ["x"])])
