@@ -537,7 +537,9 @@ class ClassifierLearner(Learner):
         settings, classes = self.settings, len(task.classes)
         steps_per_epoch = task.steps_per_epoch(settings.batch_size)
         epochs = settings.passes(classes=classes, steps_per_epoch=steps_per_epoch)
-        wanted = classes * (settings.steps if settings.epochs else FEWEST_STEPS)
+        # Where epochs are set, steps is what a data set's preset found to be enough.
+        fewest = min(settings.steps, FEWEST_STEPS) if settings.epochs else FEWEST_STEPS
+        wanted = classes * fewest
         if epochs * steps_per_epoch < wanted:
             _log.warning(
                 "%s gets %d training step%s; its classes need about %d to be learnt: raise epochs "

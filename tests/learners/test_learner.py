@@ -143,15 +143,17 @@ def test_a_task_takes_the_steps_of_its_budget(method):
 
 
 def test_a_task_of_too_few_steps_is_said_in_a_line(caplog):
-    enough = 2 * FEWEST_STEPS
-    budget(steps=enough)
-    budget(epochs=10_000, steps=enough)
+    preset = FEWEST_STEPS // 2  # enough for the data set of a preset that counts epochs
+    budget(steps=FEWEST_STEPS)
+    _, per_pass, classes = budget(epochs=10_000, steps=2 * FEWEST_STEPS)
+    budget(epochs=-(-classes * preset // per_pass), steps=preset)
     assert not caplog.records
-    budget(epochs=1, steps=enough)  # fewer than the steps that the preset asks for
-    budget(steps=FEWEST_STEPS // 3)  # fewer than any data need
+    budget(epochs=1, steps=preset)
+    budget(epochs=1, steps=2 * FEWEST_STEPS)
+    budget(steps=FEWEST_STEPS // 3)
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 2 and all("raise epochs or steps" in line for line in lines)
-    assert f"need about {2 * enough}" in lines[0] or f"need about {enough}" in lines[0]
+    for line, wanted in zip(lines, (preset, FEWEST_STEPS, FEWEST_STEPS), strict=True):
+        assert f"need about {classes * wanted} to be learnt: raise epochs or steps" in line
 
 
 @pytest.mark.parametrize("method", ["dgm", "fine_tune"])
