@@ -56,7 +56,7 @@ def run_report(run: Run) -> str:
     ]
     if "layer_widths" in rows[0]:
         growth = text_table(*growth_table(rows, names))
-        parts.append(f"Growth of the generator, in units per layer\n{growth}")
+        parts.append(f"Growth of the generator, in units per block\n{growth}")
     parts.append(f"Time and memory\n{text_table(*cost_table(rows, names))}")
     if run.is_open:
         parts.append(f"Classes\n{text_table(*class_table(rows, names))}")
@@ -166,7 +166,7 @@ def growth_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
     """
     initial = rows[0]["initial_layer_widths"]
     total = sum(initial)
-    header = ["task", *(f"layer {index + 1}" for index in range(len(initial)))]
+    header = ["task", *(f"block {index + 1}" for index in range(len(initial)))]
     header += ["units", "worst case", "of worst", "free", "free/start"]
     table = [["start", *map(str, [*initial, total, total]), "", "", ""]]
     for row in rows:

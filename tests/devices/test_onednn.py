@@ -11,7 +11,7 @@ from dgm_tf.experiments.options import QUIET, TASKS
 from dgm_tf.runs.run_folder import RunFolder
 from tests import tiny_run
 
-LINE = "TF_ENABLE_ONEDNN_OPTS=1 before a command makes training faster here"
+LINE = "TF_ENABLE_ONEDNN_OPTS=1 in the environment"
 
 
 @pytest.fixture

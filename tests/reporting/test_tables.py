@@ -51,7 +51,7 @@ class TestGrowthTable:
         ]
         header, lines = cells(tables.growth_table(rows))
         assert header == [
-            "task", "layer 1", "layer 2", "layer 3", "units", "worst case", "of worst",
+            "task", "block 1", "block 2", "block 3", "units", "worst case", "of worst",
             "free", "free/start",
         ]  # fmt: skip
         assert lines["start"][:5] == ["80", "40", "20", "140", "140"]
