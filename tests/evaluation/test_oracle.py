@@ -49,9 +49,12 @@ def test_a_damaged_oracle_is_trained_again(stream, oracle, tmp_path, monkeypatch
     (arrays,) = cache_folder(stream).glob("arrays.*")
     arrays.write_bytes(b"nothing")
     monkeypatch.setattr(Oracle, "trained", classmethod(lambda *_: oracle))
-    assert Oracle.of(stream) is oracle
+    said = []
+    assert Oracle.of(stream, say=said.append) is oracle
+    assert len(said) == 1 and said[0].startswith("training the oracle")
     monkeypatch.setattr(Oracle, "trained", lambda *_: 1 / 0)
-    assert Oracle.of(stream).test_accuracy == oracle.test_accuracy
+    assert Oracle.of(stream, say=said.append).test_accuracy == oracle.test_accuracy
+    assert len(said) == 1  # nothing was trained
 
 
 def test_real_images_are_judged_good_and_noise_bad(oracle, stream):

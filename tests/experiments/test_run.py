@@ -338,7 +338,7 @@ def test_a_finished_run_needs_no_record_of_its_audit(finished, tmp_path, capsys)
 
 def test_generated_images_are_scored_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
     oracle = Oracle((16, 16, 1), 4, test_accuracy=0.25)
-    monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
+    monkeypatch.setattr(Oracle, "of", lambda stream, **_: oracle)
     (row,) = run(tmp_path, max_tasks=1, oracle=True, verbosity=1).rows
     assert row["oracle_accuracy"] == row["oracle_class_accuracy"]["0"]
     assert row["oracle_test_accuracy"] == 0.25

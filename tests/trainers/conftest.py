@@ -21,6 +21,6 @@ def finished(tmp_path_factory, oracle):
     folder = tmp_path_factory.mktemp("finished")
     places = (f"--run_dir={folder}/run", f"--export_dir={folder}/memory")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Oracle, "of", lambda stream: oracle)
+        patch.setattr(Oracle, "of", lambda stream, **_: oracle)
         assert train(patch, *places, "--verbosity=0", "--oracle") == 0
     return folder

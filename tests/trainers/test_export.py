@@ -109,7 +109,7 @@ def test_a_sample_is_made_by_an_export(run, tmp_path, capsys):
         (export, ["--memory={run}/run", "--task=3"], "expected a task from 1 to 2, received 3"),
         (export, ["--memory={run}/run", "--export_dir={run}/memory/1"], "exists"),
         (export, ["--epochs=3"], "unknown command line flag 'epochs'"),
-        (sample, ["--memory={tmp_path}"], "holds none"),
+        (sample, ["--memory={tmp_path}"], "is none of them"),
         (sample, ["--memory={run}/memory", "--labels=3,,7"], "expected texts such as 3,7"),
         (split_digits, ["--method=joint", "--export_dir={tmp_path}/m"], "--method is joint"),
         (split_digits, ["--export_dir={run}/run/settings.json/m"], "name another --export_dir"),

@@ -16,7 +16,7 @@ from trainers import judge
 
 @pytest.fixture(autouse=True)
 def known(oracle, monkeypatch):
-    monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
+    monkeypatch.setattr(Oracle, "of", lambda stream, **_: oracle)
 
 
 @pytest.fixture

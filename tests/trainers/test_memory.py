@@ -148,7 +148,7 @@ def test_every_other_command_takes_the_memory(zoo, memory, tmp_path, capsys):
 def test_a_memory_is_judged_by_the_classes_at_hand(zoo, memory, tmp_path, monkeypatch, capsys):
     asked = []
 
-    def of(stream):
+    def of(stream, **_):
         asked.append(stream.class_names)
         return Oracle((16, 16, 3), 2, test_accuracy=0.5)
 
@@ -176,7 +176,7 @@ def test_a_memorys_sheet_is_that_of_its_task_and_its_images_may_lie_in_two_parts
 ):
     counts = []
 
-    def of(stream):
+    def of(stream, **_):
         counts.append(sum(stream.describe()["train_images"]))
         return Oracle((16, 16, 3), 2, test_accuracy=0.5)
 

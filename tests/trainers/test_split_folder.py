@@ -159,7 +159,7 @@ def test_a_run_of_given_parts_and_links_is_judged_by_the_same(tmp_path, monkeypa
     assert "--follow_links" in capsys.readouterr().err
     where = ["--follow_links", f"--test_images={tests}"]
     assert train(tmp_path / "d", tmp_path / "r", *where) == 0
-    monkeypatch.setattr(Oracle, "of", lambda stream: Oracle((16, 16, 1), 2, test_accuracy=0.5))
+    monkeypatch.setattr(Oracle, "of", lambda stream, **_: Oracle((16, 16, 1), 2, test_accuracy=0.5))
     asked = [f"--memory={tmp_path}/r", f"--images={tmp_path}/d", "--images_per_class=8"]
     assert judge.main([*asked, *where]) == 0
     assert judge.main([*asked, "--follow_links"]) == 2

@@ -65,7 +65,7 @@ def test_a_run_stopped_by_a_signal_goes_on_with_the_same_numbers(
     def disturb(task):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Oracle, "of", lambda stream: oracle)
+    monkeypatch.setattr(Oracle, "of", lambda stream, **_: oracle)
     arguments = (f"--run_dir={tmp_path}", "--oracle")
     assert train(monkeypatch, *arguments, disturb=disturb) == 143
     assert capsys.readouterr().err == "stopped; the same command resumes after task 1\n"
