@@ -109,7 +109,9 @@ def test_a_folder_of_the_users_own_goes_before_it(place):
 
 
 def test_commands_that_read_take_its_name(place, monkeypatch, capsys):
-    monkeypatch.setattr(Oracle, "of", lambda stream, **_: Oracle((16, 16, 1), 10, test_accuracy=0.5))
+    monkeypatch.setattr(
+        Oracle, "of", lambda stream, **_: Oracle((16, 16, 1), 10, test_accuracy=0.5)
+    )
     assert sample.main([MEMORY, "--labels=3", "--count=2"]) == 0
     assert capsys.readouterr().out == "2 images of 3: grid.png\n"
     assert classify.main([MEMORY, "grid.png"]) == 0
