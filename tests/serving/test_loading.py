@@ -318,7 +318,7 @@ def test_a_sample_is_a_grid_of_the_classes_asked_for(folder, generator, tmp_path
         ({"labels": ("nine",)}, "class nine has not been learnt"),
         ({"count": 0}, "--count"),
         ({"seed": -1}, "--seed"),
-        ({"memory": "/nowhere"}, "/nowhere holds none of them"),
+        ({"memory": "/nowhere"}, "/nowhere is none of them"),
     ],
 )
 def test_what_cannot_be_generated_is_said(folder, tmp_path, wrong, message):
