@@ -306,7 +306,7 @@ def test_the_table_is_of_the_planned_runs_and_is_shown_without_commands(tmp_path
     written = (tmp_path / "out" / "table1.md").read_text()
     assert re.findall(r"^\| ([\w ]+) \| 1 \|", shown, re.M) == ["nearest mean", "DGMw"]
     assert "EWC" not in written and "Made by" not in shown
-    assert written.startswith(shown) and "trainers.split_digits --variant=w --seed=0" in written
+    assert written.startswith(shown) and re.search(r"trainers.split_digits .*--variant=w", written)
     assert [Path(file).name for file in files] == ["table1.md", "table1.csv", "table1.tex"]
     with pytest.raises(InputError, match="none of the 1 runs is finished"):
         grid.write_tables(grid.plan(["mnist"], ["ewc"], [0], str(tmp_path)), tmp_path)
