@@ -36,6 +36,7 @@ TRAINERS = {
 METHODS = {name: (f"--method={name}",) for name in LEARNERS if name != "dgm"} | {
     f"dgm-{variant}": (f"--variant={variant}",) for variant in VARIANTS
 }
+_OWN_FLAGS = ("method", "variant", "seed", "run_dir")  # of Planned.command
 _TASKS = 10
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 60.0  # for a step and a checkpoint
@@ -101,11 +102,18 @@ def plan(
     A method gets the `extra` flags that mean something to it.
 
     Raises:
-        InputError: an unknown name, or images of one's own without their folder.
+        InputError: an unknown name, images of one's own without their folder, an extra flag whose
+            value stands apart, or one that the grid itself gives.
     """
     for kind, given, known in (("data set", datasets, TRAINERS), ("method", methods, METHODS)):
         for name in given:
             _checks.one_of(kind, name, known)
+    for flag in extra:
+        name = flag.removeprefix("--").partition("=")[0]
+        if name == flag:  # Also the value of a flag before it: `--max_tasks 3`.
+            raise InputError(f"expected flags as --name=value, received {flag!r}")
+        if name in _OWN_FLAGS:
+            raise InputError(f"--{name} differs from run to run here: leave it out behind --")
     if FOLDER in datasets and not _value(extra, "images"):
         raise InputError(f"expected the trainer's flag --images=DIR for the data set {FOLDER}")
     return [

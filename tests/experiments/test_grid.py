@@ -266,6 +266,8 @@ def test_a_run_of_fewer_tasks_is_finished_with_its_last_one(tmp_path):
         (["--datasets=folder"], "expected the trainer's flag --images=DIR"),
         (["--datasets=mnist", "--", "--stepz=3"], "unknown command line flag 'stepz'"),
         (["--datasets=mnist", "--", "3"], "expected flags as --name=value"),
+        (["--datasets=mnist", "--", "--max_tasks", "3"], "--name=value, received '3'"),
+        (["--datasets=mnist", "--", "--seed=3"], "--seed differs from run to run"),
         (["--datasets=mnist", "--methods=ewc", "--", "--images=x"], "flag 'images'"),
         (["--datasets=mnist", "--methods=ewc", "--", "--critic_size=0"], "critic_size"),
     ],
