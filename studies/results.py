@@ -66,8 +66,8 @@ _ROWS = {
     "best earlier generative method that was run": [
         (name, "") for name in ("ewc", "dgr", "mergan_jtr", "mergan_ra")
     ],
-    "**DGM**": [("dgm", "w")],
-    "replay of stored real images, in about as many bytes as DGM": [("experience_replay", "")],
+    "**DGM**, masks on weights": [("dgm", "w")],
+    "replay of stored real images, in about as many bytes as DGM after ten tasks": [("experience_replay", "")],
     "joint training on all real images (upper bound)": [("joint", "")],
 }
 _NOT_RUN = "not run"
@@ -188,18 +188,19 @@ def steps_table(rows: Sequence[Row]) -> str:
 
 
 def growth_table(rows: Sequence[Row]) -> str:
-    """Sizes of DGM's generators after ten tasks, in percent of the worst case."""
+    """Sizes of DGM's generators after ten tasks: units in percent of the worst case, parameters."""
     lines = []
     for dataset, name in _DATASETS.items():
-        runs = [whole_runs(rows, dataset, "dgm", variant) for variant in VARIANTS]
-        cells = [
-            f"{spread(run['size'] for run in each)} (n = {len(each)})" if each else _NOT_RUN
-            for each in runs
-        ]
+        cells = []
+        for variant in VARIANTS:
+            runs = whole_runs(rows, dataset, "dgm", variant)
+            units = f"{spread(run['size'] for run in runs)} (n = {len(runs)})"
+            millions = spread(run["parameters"] / 1e6 for run in runs)
+            cells += [units, millions] if runs else [_NOT_RUN, ""]
         lines.append([name, *cells])
-    return markdown_table(
-        ["data set", *(label_of(f"dgm-{variant}") for variant in VARIANTS)], lines
-    )
+    labels = [label_of(f"dgm-{variant}") for variant in VARIANTS]
+    header = [f"{label}, {what}" for label in labels for what in ("units, %", "parameters, M")]
+    return markdown_table(["data set", *header], lines)
 
 
 def paper_table() -> str:

@@ -47,7 +47,7 @@ class JointClassifier(_OfStream):
     shape, the distortions and the initial weights (`consolidation_start`) of DGM's. With the same
     number of epochs it takes as many steps a task as DGM's critic and consolidation together, each
     on 128 images. That is more than DGM's classifier sees. The difference between the two is the
-    cost of replay.
+    cost of replay and of fewer steps.
 
     Args:
         settings: all settings; None for those of data without a preset.
@@ -119,7 +119,7 @@ class JointClassifier(_OfStream):
 class JointGAN(_OfStream, SharedGANLearner):
     """The conditional GAN trained at each task with the real images of all classes seen.
 
-    It shows what the GAN can do where nothing is forgotten: the upper bound for generated images.
+    It shows what the GAN can do in the same number of steps where nothing is forgotten.
 
     Args:
         settings: all settings; None for those of data without a preset.

@@ -76,7 +76,7 @@ METHODS: dict[str, Method] = {
             "joint training of the GAN",
             settings.GANSettings,
             "dgm_tf.learners.joint:JointGAN",
-            "upper bound of generated images: the GAN trained on all real images seen",
+            "the GAN trained on all real images seen, in as many steps",
             needs_stream=True,
             private=False,
         ),

@@ -70,7 +70,7 @@ def measures(run: Run, joint: Run | None = None) -> dict[str, float | None]:
     fractions["mean A"] = None if None in accuracies else statistics.fmean(accuracies)
     fractions["forgetting"] = last["forgetting"]
     fractions["BWT"] = last["backward_transfer"]
-    fractions["intransigence"] = joint and _intransigence(joint, run)
+    fractions["gap to joint"] = joint and _gap(joint, run)
     fractions["changed pixels"] = _changed(last)
     fractions["of worst size"] = _of_worst(rows)
     return {title: value and 100 * value for title, value in fractions.items()} | {
@@ -79,8 +79,8 @@ def measures(run: Run, joint: Run | None = None) -> dict[str, float | None]:
     }
 
 
-def _intransigence(joint: Run, run: Run) -> float:
-    """Joint training's accuracy minus the run's (Chaudhry et al. 2018)."""
+def _gap(joint: Run, run: Run) -> float:
+    """Joint training's accuracy minus the run's, on the classes seen."""
     return joint.rows[-1]["average_accuracy"] - run.rows[-1]["average_accuracy"]
 
 
