@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dgm_tf.data import inputs
-from dgm_tf.data.pixels import to_float
+from dgm_tf.data.pixels import resized
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import Evaluation, evaluate
 
@@ -79,7 +79,7 @@ class ImageClassifier(abc.ABC):
         pixels, size = self._taken(images), self.image_shape[0]
         found = np.empty([len(pixels), classes], np.float32)
         for first in range(0, len(pixels), _CHUNK):
-            part = to_float(pixels[first : first + _CHUNK], size).numpy()
+            part = resized(pixels[first : first + _CHUNK], size)
             found[first : first + len(part)] = self._probabilities_of(part)
         return found
 
@@ -134,7 +134,7 @@ class ImageClassifier(abc.ABC):
         if not inputs.are_unlike(images):
             return inputs.images(images, self.image_shape)
         each = [inputs.images(image, self.image_shape) for image in images]
-        return np.concatenate([to_float(pixels, self.image_shape[0]).numpy() for pixels in each])
+        return np.concatenate([resized(pixels, self.image_shape[0]) for pixels in each])
 
     def _with_ids(self, batch: tuple[np.ndarray, Any]) -> tuple[np.ndarray, np.ndarray]:
         images, labels = batch
@@ -147,4 +147,5 @@ class ImageClassifier(abc.ABC):
         return images, ids
 
     def _named_classes(self) -> dict[int, str]:
-        return dict(zip(self.classes_seen, self.class_names, strict=True))
+        # A task may end in another thread between the two: names and classes are only appended.
+        return dict(zip(self.classes_seen, self.class_names, strict=False))

@@ -67,7 +67,9 @@ _ROWS = {
         (name, "") for name in ("ewc", "dgr", "mergan_jtr", "mergan_ra")
     ],
     "**DGM**, masks on weights": [("dgm", "w")],
-    "replay of stored real images, in about as many bytes as DGM after ten tasks": [("experience_replay", "")],
+    "replay of stored real images, in about as many bytes as DGM after ten tasks": [
+        ("experience_replay", "")
+    ],
     "joint training on all real images (upper bound)": [("joint", "")],
 }
 _NOT_RUN = "not run"

@@ -86,6 +86,11 @@ class ImageData:
 
     def __post_init__(self):
         _checks.image_size(self.image_size)
+        if not _checks.is_class_name(self.name) or set(self.name) & {"/", "\\", "\0"}:
+            raise InputError(
+                "name must be one line that can be the name of a folder, without slashes, got "
+                f"{self.name!a:.100}"
+            )
         splits = (
             ("training", self.train_images, self.train_labels),
             ("test", self.test_images, self.test_labels),

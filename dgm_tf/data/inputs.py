@@ -118,10 +118,10 @@ def labels(given: Any) -> np.ndarray:
             raise _refusal(wanted, "texts among other things", "use one kind")
     found = _array(given, wanted)
     received = _described(found)
-    if found.shape == (0,):
-        return np.zeros(0, np.int64)
     if found.ndim == 0 or found.shape[1:] == (1,):
         found = found.reshape(-1)
+    if found.shape == (0,):
+        return np.zeros(0, np.int64)
     if found.ndim != 1:
         hint = "of one-hot rows take labels.argmax(axis=1)" if found.ndim == 2 else ""
         raise _refusal(wanted, received, hint)
@@ -226,7 +226,9 @@ def _pair(element: Any) -> tuple[np.ndarray, np.ndarray, bool]:
         raise _no_pairs(element)
     pixels, label = (_array(part, "pairs of images and labels") for part in element)
     single = label.ndim == 0 or pixels.ndim == 2
-    if pixels.ndim == 3 and label.ndim == 1 and len(label) not in (1, len(pixels)):
+    one_hot = pixels.ndim == 3 and label.ndim == 1 and len(label) > 1
+    # As many as the image has rows: grey images and their labels, unless there are three channels.
+    if one_hot and (len(label) != len(pixels) or pixels.shape[-1] in CHANNELS):
         received = f"an image of shape {pixels.shape} with a label of shape {label.shape}"
         raise _refusal("a label for each image", received, "of a one-hot label take its argmax()")
     if label.shape == (1,) and pixels.ndim == 3:  # as Keras' CIFAR has its labels

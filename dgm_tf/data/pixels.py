@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+_PIXELS_AT_ONCE = 2**24
+
 
 def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
     """Turns stored pixels into what the networks see.
@@ -28,6 +30,43 @@ def to_float(images: tf.Tensor | np.ndarray, size: int) -> tf.Tensor:
     if images.dtype == tf.uint8:
         pixels = pixels / 127.5 - 1.0
     return tf.clip_by_value(pixels, -1.0, 1.0)
+
+
+def resized(images: np.ndarray, size: int) -> np.ndarray:
+    """What `to_float` gives, of as many images at a time as a moderate memory has room for.
+
+    Args:
+        images: uint8 or float32 [N, H, W, C] as `to_float` takes them.
+        size: side S of the square images that are wanted.
+
+    Returns:
+        float32 [N, S, S, C] in [-1, 1].
+    """
+    found = np.empty([len(images), size, size, images.shape[-1]], np.float32)
+    step = max(1, _PIXELS_AT_ONCE // int(np.prod(images.shape[1:])))
+    for first in range(0, len(images), step):
+        part = images[first : first + step]
+        found[first : first + step] = to_float(part, size).numpy()
+    return found
+
+
+def as_seen(images: np.ndarray, size: int) -> np.ndarray:
+    """Images as the networks see them, where these take no more memory than the stored pixels.
+
+    Large images are so resized once, and not in each step that reads them. The bits that `to_float`
+    gives are the same either way.
+
+    Args:
+        images: uint8 or float32 [N, H, W, C] as `to_float` takes them.
+        size: side S of the square images that are wanted.
+
+    Returns:
+        float32 [N, S, S, C] in [-1, 1], or `images`.
+    """
+    height, width = images.shape[1:3]
+    is_seen = images.dtype == np.float32 and height == width == size
+    larger = 4 * size**2 > height * width * images.itemsize
+    return images if is_seen or larger else resized(images, size)
 
 
 def _central_square(images: tf.Tensor) -> tf.Tensor:

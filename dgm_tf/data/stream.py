@@ -8,6 +8,7 @@ images of all classes so far, for joint training).
 
 import contextlib
 import operator
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from dgm_tf import _checks, randomness
 from dgm_tf.data import datasets, inputs
-from dgm_tf.data.pixels import to_float
+from dgm_tf.data.pixels import as_seen, to_float
 from dgm_tf.data.task import (
     Images,
     Task,
@@ -258,7 +259,7 @@ class TaskStream:
     ) -> tf.data.Dataset:
         size = self.image_shape[0]
         with tf.init_scope(), tf.device("CPU:0"):
-            pixels, ids = tf.constant(images), tf.constant(labels, tf.int32)
+            pixels, ids = tf.constant(as_seen(images, size)), tf.constant(labels, tf.int32)
 
         def load(batch):
             return to_float(tf.gather(pixels, batch), size), tf.gather(ids, batch)
@@ -373,6 +374,11 @@ def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
         return data
     if isinstance(data, str):
         return datasets.load_data(data, data_dir=data_dir)
+    if isinstance(data, os.PathLike):
+        raise InputError(
+            f"expected data, received the path {_checks.one_line(data)}: give "
+            "dgm_tf.from_folder(path)"
+        )
     if isinstance(data, tuple | list) and len(data) == 4:
         images, labels, test_images, test_labels = data
         return datasets.from_arrays(

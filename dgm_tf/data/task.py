@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from dgm_tf import _checks
 from dgm_tf.data import datasets
-from dgm_tf.data.pixels import to_float
+from dgm_tf.data.pixels import as_seen, to_float
 from dgm_tf.errors import InputError
 
 # uint8 or, in [-1, 1], float32 [N, H, W, C]; class ids int32 [N]
@@ -208,8 +208,10 @@ class Task:
             f"{name} is finished and its training images are gone: "
             "only the task the stream stands at can be read"
         )
-        self._train = _ImageStore(*train, closed)
-        self._validation = _ImageStore(*validation, closed)
+        self._train, self._validation = (
+            _ImageStore(as_seen(images, image_shape[0]), labels, closed)
+            for images, labels in (train, validation)
+        )
         parts = [np.flatnonzero(train[1] == label) for label in classes]
         parts = [np.tile(rows, repeats(len(rows), least)) for rows in parts]
         self._rows = np.concatenate(parts)  # those of a pass

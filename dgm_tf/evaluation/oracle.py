@@ -234,17 +234,19 @@ def training_steps(steps_per_epoch: int) -> int:
 
 def _network(image_shape: tuple[int, ...], classes: int) -> keras.Model:
     """Images to (features, logits)."""
-    inputs = keras.Input(image_shape)
+    options = {"dtype": "float32"}  # whatever Keras' own settings are
+    convolution = {**options, "data_format": "channels_last"}
+    inputs = keras.Input(image_shape, **options)
     outputs = inputs
     for index, filters in enumerate((32, 64, 128)):
         outputs = keras.layers.Conv2D(
             filters, 3, strides=2, padding="same", use_bias=False,
-            kernel_initializer=keras.initializers.HeNormal(seed=index),
+            kernel_initializer=keras.initializers.HeNormal(seed=index), **convolution,
         )(outputs)  # fmt: skip
-        outputs = keras.layers.BatchNormalization(momentum=0.95)(outputs)
-        outputs = keras.layers.ReLU()(outputs)
-    outputs = keras.layers.Flatten()(outputs)
-    initializer = keras.initializers.GlorotUniform(seed=3)
-    features = keras.layers.Dense(64, "relu", kernel_initializer=initializer)(outputs)
-    logits = keras.layers.Dense(classes, kernel_initializer=initializer)(features)
+        outputs = keras.layers.BatchNormalization(momentum=0.95, **options)(outputs)
+        outputs = keras.layers.ReLU(**options)(outputs)
+    outputs = keras.layers.Flatten(**convolution)(outputs)
+    options["kernel_initializer"] = keras.initializers.GlorotUniform(seed=3)
+    features = keras.layers.Dense(64, "relu", **options)(outputs)
+    logits = keras.layers.Dense(classes, **options)(features)
     return keras.Model(inputs, [features, logits])

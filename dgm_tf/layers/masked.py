@@ -126,7 +126,8 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         return [masks.packed_size(self._mask_shape(*widths)) for widths in self.finished]
 
     def _seeded_initializer(self) -> Any:
-        config = self.kernel_initializer.get_config()
+        describe = getattr(self.kernel_initializer, "get_config", dict)  # a function has none
+        config = describe()
         if "seed" not in config:
             return self.kernel_initializer
         # Another draw for every width: a wider layer's new weights must not repeat the old ones.
@@ -147,10 +148,10 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         task: int | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        """The layer's outputs float32 [..., units].
+        """The layer's outputs [..., units]: float32 of a finished task, else of the dtype policy.
 
         Args:
-            inputs: float32 [..., inputs]; for a finished task [..., inputs then].
+            inputs: [..., inputs]; for a finished task [..., inputs then].
             scale: steepness s of the soft mask (Eq. 2); None applies the binary mask, which has
                 no gradient.
             soft_mask: what `mask` has given for a scale, where that is at hand. Without it reserved
@@ -227,10 +228,10 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             inputs: float32 [..., inputs used].
             finished: what `finished_layer` has given.
         """
-        inputs = tf.convert_to_tensor(inputs)
-        outputs = self._product(inputs, tf.cast(finished.kernel, inputs.dtype))
+        inputs = tf.cast(inputs, tf.float32)
+        outputs = self._product(inputs, tf.cast(finished.kernel, tf.float32))
         if finished.affine is not None:
-            scale, shift = tf.unstack(tf.cast(finished.affine, outputs.dtype))
+            scale, shift = tf.unstack(tf.convert_to_tensor(finished.affine))
             outputs = outputs * scale + shift
         outputs = self.activation(outputs)
         if finished.mask is not None:
@@ -355,7 +356,8 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             InputError: narrower than the present layer.
         """
         self._check_built()
-        inputs, units = inputs or self.inputs, units or self.units
+        inputs = self.inputs if inputs is None else _checks.integer(inputs, "inputs", low=0)
+        units = self.units if units is None else _checks.integer(units, "units", low=0)
         if inputs < self.inputs or units < self.units:
             raise InputError(
                 f"a layer can only be widened: it has {self.inputs} inputs and {self.units} units, "
@@ -411,6 +413,13 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             "seed": self.seed,
             "finished": [list(widths) for widths in self.finished],
         }
+
+
+def _side(value: Any, name: str) -> int:
+    """The side of a square, given as a number or, as Keras allows, as two equal ones."""
+    if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    return _checks.integer(value, name, low=1)
 
 
 def _assign_part(variable: keras.Variable, part: tuple[slice, ...], value: np.ndarray) -> None:
@@ -474,8 +483,8 @@ class _MaskedConvolution(MaskedLayer):
         super().__init__(units, **kwargs)
         if padding not in ("same", "valid"):
             raise InputError(f"padding must be 'same' or 'valid', not {padding!r}")
-        self.kernel_size = int(kernel_size)
-        self.strides = int(strides)
+        self.kernel_size = _side(kernel_size, "kernel_size")
+        self.strides = _side(strides, "strides")
         self.padding = padding
 
     def get_config(self) -> dict[str, Any]:

@@ -118,6 +118,8 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
 
     def finish_task(self) -> "TaskBatchNormalization":
         """A new layer in which the present task is finished and a fresh one can be learnt."""
+        if not self.built:
+            raise InputError("the layer has no weights yet: call it or build it first")
         return self._successor(units=self.gamma.shape[0], finish=True)
 
     def widen(self, units: int) -> "TaskBatchNormalization":

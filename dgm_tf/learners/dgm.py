@@ -244,6 +244,7 @@ class DGM(GeneratingLearner):
             variant=self.settings.variant,
             latent_dim=self.settings.latent_dim,
             seed=randomness.derive(self.settings.seed, "generator"),
+            dtype="float32",
             name="generator",
         )
         generator.build()

@@ -33,6 +33,9 @@ class _OfStream(ClassifierLearner):
         super().__init__(settings, **changes)
         self._stream = stream
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_stream": None}  # Its images belong to this process.
+
     @classmethod
     def from_preset(cls, dataset: str, *, stream: TaskStream | None = None, **changes: Any) -> Any:
         learner = super().from_preset(dataset, **changes)

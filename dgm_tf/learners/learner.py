@@ -63,7 +63,7 @@ class Learner(ImageClassifier):
         generates: whether it has a generator, to be audited and measured.
         takes_classifier: whether `classifier=` may give it a classifier of yours.
         shares_steps: whether several devices may share its training steps.
-        origin: the `settings.json` of the run that it was loaded from, if it was.
+        origin: `versions` and `machine` of the program that first wrote it, if it was loaded.
 
     Args:
         settings: of the method; None for those of data without a preset.
@@ -123,6 +123,14 @@ class Learner(ImageClassifier):
                     "make a new learner"
                 )
         self._settings = settings
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)  # what a pickle has; a method leaves out what cannot be in one
+
+    def __copy__(self) -> "Learner":
+        learner = object.__new__(type(self))
+        learner.__dict__.update(self.__dict__)
+        return learner
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Learner":
         """Returns a copy that learns apart: what was learnt is replaced, not changed in place."""
@@ -465,9 +473,10 @@ class ClassifierLearner(Learner):
     def keras_model(self) -> keras.Model:
         """The classifier as it is now, as a plain Keras model: a copy.
 
-        Nothing that is done with it changes the learner, and it learns no new class by itself. Its
-        layers are Keras' own, so that a `.keras` file of it needs nothing of this package. The
-        layer `features` gives what its last layer sees.
+        Nothing that is done with it changes the learner, and it learns no new class by itself. The
+        layers of a method's own classifier are Keras', so that a `.keras` file of it needs nothing
+        of this package, and its layer `features` gives what the last one sees. A classifier that
+        your function made has your layers.
 
         Returns:
             Images float32 [B, S, S, channels] in [-1, 1], of the learner's `image_shape`, to
@@ -561,6 +570,7 @@ class ClassifierLearner(Learner):
             norm=recipe.critic_norm,
             initializer=recipe.critic_initializer,
             seed=randomness.derive(settings.seed, "critic", self.finished_tasks + 1),
+            dtype="float32",
             name="critic",
         )
         critic.build()
@@ -638,6 +648,9 @@ class GeneratingLearner(ClassifierLearner):
         self._generator: Any = None
         self._memory: Memory | None = None
         self._audit: list[dict[str, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_memory": None}  # It can have a graph.
 
     @property
     def generator(self) -> Any:

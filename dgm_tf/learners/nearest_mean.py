@@ -14,8 +14,8 @@ class NearestMean(Learner):
     """The nearest class mean in pixels: keeps the mean image of each class, float32.
 
     An image gets the class whose mean is nearest. The probabilities are those of one Gaussian per
-    class, of unit variance in each pixel. Nothing is trained, nothing is forgotten, and no image is
-    kept.
+    class, of unit variance in each pixel. Nothing is trained, nothing is forgotten, and of the
+    images the means alone are kept.
 
     Args:
         settings: all settings; None for those of data without a preset.

@@ -127,6 +127,7 @@ class SharedGANLearner(GeneratingLearner):
             size=settings.generator_size,
             latent_dim=settings.latent_dim,
             seed=randomness.derive(settings.seed, "generator"),
+            dtype="float32",
             name="generator",
         )
         critic = Critic(
@@ -136,6 +137,7 @@ class SharedGANLearner(GeneratingLearner):
             norm="none",  # the penalty is about single images
             initializer="normal",  # as in the papers
             seed=randomness.derive(settings.seed, "gan critic"),
+            dtype="float32",
             name="gan_critic",
         )
         generator.build()

@@ -231,7 +231,8 @@ class MethodSettings:
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))  # A module may have its annotations as texts.
         for field in dataclasses.fields(self):
-            _check_value(field, kinds[field.name], getattr(self, field.name))
+            value = _checked(field, kinds[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,7 +307,8 @@ class LearnerSettings(MethodSettings):
             raise InputError(f"recipe must be {' or '.join(self.recipes)}, not {self.recipe!r}")
 
 
-def _check_value(field: dataclasses.Field, kind: Any, value: Any) -> None:
+def _checked(field: dataclasses.Field, kind: Any, value: Any) -> Any:
+    """The value in Python's own type: NumPy's numbers are none of JSON's."""
     if not field.metadata.keys() >= {"choices", "low", "high"} or kind not in _KINDS:
         raise InputError(
             f"the setting {field.name} must be made by dgm_tf.setting and be an int, a float, a "
@@ -317,20 +319,21 @@ def _check_value(field: dataclasses.Field, kind: Any, value: Any) -> None:
         raise InputError(f"{field.name} must be {' or '.join(choices)}, not {value!r}")
     if kind is int:
         most = _LARGEST_SEED if field.name == "seed" else _LARGEST
-        if _checks.integer(value, field.name, low=low) > most:
+        value = _checks.integer(value, field.name, low=low)
+        if value > most:
             raise InputError(f"{field.name} must be at most {most}, got {value}")
     elif kind is float:
-        _checks.number(value, field.name, low=low)
+        value = _checks.number(value, field.name, low=low)
     elif kind == tuple[int, ...]:
         if not isinstance(value, tuple):
             raise InputError(f"{field.name} must be a list of integers, not {value!r}")
-        for each in value:
-            _checks.integer(each, f"each of {field.name}", low=low)
+        value = tuple(_checks.integer(each, f"each of {field.name}", low=low) for each in value)
     elif not isinstance(value, kind):
         wanted = "true or false" if kind is bool else "a text"
         raise InputError(f"{field.name} must be {wanted}, not {value!r}")
     if high is not None and kind in (int, float) and value > high:
         raise InputError(f"{field.name} must be from {low:g} to {high:g}, got {value!r}")
+    return value
 
 
 @dataclasses.dataclass(frozen=True)

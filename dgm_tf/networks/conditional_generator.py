@@ -69,6 +69,7 @@ class ConditionalGenerator(keras.Model):
                 _KERNEL,
                 strides=2,
                 padding="same",
+                data_format="channels_last",
                 use_bias=False,
                 kernel_initializer=self._initializer("convolution", layer),
                 # Half precision has too few shades for an image.

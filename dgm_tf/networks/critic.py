@@ -61,6 +61,7 @@ class Critic(keras.Model):
                 5,
                 strides=2,
                 padding="same",
+                data_format="channels_last",
                 use_bias=norm == "none" or layer == 0,
                 kernel_initializer=self._initializer("convolution", layer),
                 dtype=self.dtype_policy,
@@ -141,7 +142,7 @@ class Critic(keras.Model):
 
     def keras_model(self) -> keras.Model:
         """A copy as a classifier of Keras' own layers; see `ClassifierLearner.keras_model`."""
-        inputs = outputs = keras.Input(self.image_shape, name="images")
+        inputs = outputs = keras.Input(self.image_shape, dtype="float32", name="images")
         copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
         def copied(layer: keras.layers.Layer, copy: keras.layers.Layer) -> keras.KerasTensor:
@@ -152,14 +153,18 @@ class Critic(keras.Model):
             config = {**convolution.get_config(), "dtype": "float32"}
             outputs = copied(convolution, keras.layers.Conv2D.from_config(config))
             if norm is not None:
-                plain = keras.layers.BatchNormalization(epsilon=norm.epsilon, name=norm.name)
+                plain = keras.layers.BatchNormalization(
+                    epsilon=norm.epsilon, dtype="float32", name=norm.name
+                )
                 outputs = copied(norm, plain)
-            outputs = keras.layers.LeakyReLU(_SLOPE)(outputs)
-        outputs = keras.layers.Flatten(name="features")(outputs)
-        outputs = copied(self.class_head, keras.layers.Dense(self.classes, name="class"))
+            outputs = keras.layers.LeakyReLU(_SLOPE, dtype="float32")(outputs)
+        outputs = keras.layers.Flatten("channels_last", dtype="float32", name="features")(outputs)
+        head = keras.layers.Dense(self.classes, dtype="float32", name="class")
+        outputs = copied(self.class_head, head)
         for layer, copy in copies:
             copy.set_weights([to_numpy(variable) for variable in layer.weights])
-        return keras.Model(inputs, keras.layers.Softmax(name="probabilities")(outputs))
+        softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
+        return keras.Model(inputs, softmax(outputs))
 
     def class_variables(self) -> list[keras.Variable]:
         """Returns the variables that `class_logits` depends on."""

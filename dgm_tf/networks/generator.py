@@ -118,6 +118,7 @@ class Generator(KeptArrays, keras.Model):
             _KERNEL,
             strides=2,
             padding="same",
+            data_format="channels_last",
             activation="tanh",
             use_bias=False,
             kernel_initializer=keras.initializers.RandomNormal(
@@ -198,13 +199,16 @@ class Generator(KeptArrays, keras.Model):
 
         They are cut out of the kernels, which the gate keeps as they are, and some are kept.
         """
-        if task not in self._cut:
+        # Other threads may generate, too: what one has found, another may take away.
+        if (cut := self._cut.get(task)) is None:
             cut = self._cut_out(task)
             size = sum(int(np.prod(block.kernel.shape)) for block in cut.blocks) * 4
-            while self._cut and size * (len(self._cut) + 1) > _CUT_BYTES:
-                self._cut.pop(next(iter(self._cut)))
+            for oldest in list(self._cut):
+                if size * (len(self._cut) + 1) <= _CUT_BYTES:
+                    break
+                self._cut.pop(oldest, None)
             self._cut[task] = cut
-        return self._cut[task]
+        return cut
 
     def _cut_out(self, task: int) -> FinishedGenerator:
         blocks = []

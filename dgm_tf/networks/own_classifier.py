@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,8 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import _checks
 from dgm_tf.errors import InputError
+
+_ONE_AT_A_TIME = threading.RLock()  # Python's random state is one for all threads.
 
 # (S, S, channels) and the number of classes to a model that gives logits [B, classes].
 MakeClassifier = Callable[[tuple[int, int, int], int], keras.Model]
@@ -48,9 +51,19 @@ class OwnClassifier:
                 train, or one that gives no finite logits for each class.
         """
         image_shape = tuple(int(size) for size in image_shape)
+        policy = keras.config.dtype_policy()
 
         def both() -> tuple[keras.Model, keras.Model]:
-            original = _built(make(image_shape, classes), image_shape)
+            keras.config.set_dtype_policy(policy)  # Each thread has its own.
+            try:
+                original = _built(make(image_shape, classes), image_shape)
+            except InputError:
+                raise
+            except Exception as error:
+                raise InputError(
+                    f"the function classifier fails for images of shape {image_shape} and "
+                    f"{classes} classes: {type(error).__name__}: {_checks.reason(error)}"
+                ) from error
             return original, _made_again(original, image_shape)
 
         # Keras counts the layers of a thread to name them: a model must not be called by what its
@@ -103,9 +116,10 @@ class OwnClassifier:
 
     def keras_model(self) -> keras.Model:
         """A copy of the model with a softmax behind it; see `ClassifierLearner.keras_model`."""
-        inputs = keras.Input(self.image_shape, name="images")
+        inputs = keras.Input(self.image_shape, dtype="float32", name="images")
         logits = _made_again(self.model, self.image_shape)(inputs)
-        return keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits))
+        softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
+        return keras.Model(inputs, softmax(logits))
 
     @property
     def losses(self) -> list[tf.Tensor]:
@@ -183,14 +197,15 @@ def _widens(pair: tuple[keras.Variable, keras.Variable]) -> bool:
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """A block in which Keras' initialisers, which draw their seeds from Python, have a seed."""
-    python, numpy = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    with _ONE_AT_A_TIME:
+        python, numpy = random.getstate(), np.random.get_state()
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def _built(model: Any, image_shape: tuple[int, ...]) -> keras.Model:

@@ -10,11 +10,13 @@ from dgm_tf import memories
 from dgm_tf.data.datasets import NAMES
 from dgm_tf.errors import InputError
 from dgm_tf.methods import registry
+from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint, paths
 from dgm_tf.storage.files import locked_name, read_text, recover, refuse_links_out, to_recover
 
 _SAVED = "saved"  # the key that tells a save from a run's checkpoint
+_ORIGIN = "origin"
 
 
 def save(learner: Any, path: str | os.PathLike[str]) -> Path:
@@ -22,6 +24,8 @@ def save(learner: Any, path: str | os.PathLike[str]) -> Path:
     folder = paths.expanded(path)
     if not learner.finished_tasks:
         raise InputError("nothing has been learnt yet, so that there is nothing to save")
+    if not folder.name:
+        raise InputError(f"{folder} cannot be replaced while it is open: name a folder in it")
     with locked_name(folder):
         if RunFolder(folder).exists():
             raise InputError(
@@ -34,7 +38,12 @@ def save(learner: Any, path: str | os.PathLike[str]) -> Path:
                 "folder"
             )
         meta, arrays = learner.state()
-        return checkpoint.save(folder, {**meta, _SAVED: True}, arrays)
+        origin = learner.origin or {
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+        }
+        marks = {_SAVED: True, _ORIGIN: {key: origin[key] for key in ("versions", "machine")}}
+        return checkpoint.save(folder, {**meta, **marks}, arrays)
 
 
 def load(
@@ -75,12 +84,13 @@ def load(
         print(model.class_names)
         ```
     """
-    folder, origin = memories.folder(path), None
+    folder = memories.folder(path)
     if to_recover(folder):
         with locked_name(folder):
             recover(folder)
     if (folder / checkpoint.STATE_FILE).is_file():
         meta, arrays = _saved(folder, task)
+        origin = meta.pop(_ORIGIN, None)
     elif (folder / "settings.json").is_file():
         origin, meta, arrays = RunFolder(folder).state_after(task)
     else:

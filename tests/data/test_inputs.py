@@ -340,6 +340,14 @@ def test_a_one_hot_label_of_a_single_image_is_said():
     data = tf.data.Dataset.from_tensor_slices((pixels(6, 8, 8, 1), np.eye(6)))
     with pytest.raises(InputError, match=r"an image of shape \(8, 8, 1\) .* argmax"):
         list(inputs.labelled_batches(data))
+    as_many_as_rows = tf.data.Dataset.from_tensor_slices((pixels(8, 8, 8, 3), np.eye(8)))
+    with pytest.raises(InputError, match=r"an image of shape \(8, 8, 3\) .* argmax"):
+        list(inputs.labelled_batches(as_many_as_rows))
+
+
+def test_no_labels_of_any_shape_are_none():
+    for shape in [(0,), (0, 1)]:
+        assert inputs.labels(np.zeros(shape, int)).shape == (0,)
 
 
 def test_a_pair_may_be_a_list():

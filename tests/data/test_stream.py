@@ -19,6 +19,7 @@ from dgm_tf.data.datasets import ImageData
 from dgm_tf.data.pixels import to_float
 from dgm_tf.data.stream import TaskStream, class_incremental
 from dgm_tf.data.task import TaskClosed
+from tests.input_table import pixels
 from tests.reach import reachable_images
 from tests.refusals import refused
 
@@ -662,3 +663,27 @@ def test_no_data_of_ours_waits_for_a_tuning_thread():
         stream.seen_test(task),
     ):
         assert data.options().autotune.enabled is False
+
+
+@pytest.mark.parametrize("side, kept", [(64, np.float32), (48, np.uint8)])
+def test_large_images_are_resized_once_to_the_bits_of_each_batch(side, kept):
+    """Once for all where the networks' own pixels take no more memory than the stored ones."""
+    images, labels = pixels(8, side, side, 3), np.repeat([0, 1], 4)
+    data = dgm_tf.from_arrays(images, labels, test_images=images, test_labels=labels)
+    stream = dgm_tf.class_incremental(data, image_size=32, validation_fraction=0)
+    task = next(stream.tasks())
+    assert task._train._dtype == kept
+    ((found, _),) = task.each_once()
+    np.testing.assert_array_equal(found, to_float(images[:4], 32))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\nb", "..\\up", 3])
+def test_a_name_of_data_can_be_that_of_a_folder(name):
+    images, labels = pixels(4, 16, 16, 1), [0, 0, 1, 1]
+    with refused("name must be one line that can be the name of a folder"):
+        dgm_tf.from_arrays(images, labels, test_images=images, test_labels=labels, name=name)
+
+
+def test_the_path_of_a_folder_as_data_gets_its_hint(tmp_path):
+    with refused("dgm_tf.from_folder(path)"):
+        dgm_tf.class_incremental(tmp_path)

@@ -427,6 +427,10 @@ def test_a_task_that_is_not_finished_cannot_be_recalled(task):
         (lambda: MaskedConv2D(4, 3, padding="full"), "padding must be .*, not 'full'"),
         (lambda: DENSE.built().widen(units=3), "only be widened: it has 3 inputs and 4 units"),
         (lambda: DENSE.built().widen(inputs=2), "asked for 2 and 4"),
+        (lambda: DENSE.built().widen(units=5.5), "units must be an integer .*, got 5.5"),
+        (lambda: DENSE.built().widen(units=0), "asked for 3 and 0"),
+        (lambda: MaskedConv2D(4, (3, 5)), r"kernel_size must be an integer .*, got \(3, 5\)"),
+        (lambda: MaskedConv2D(4, 3, strides=0), "strides must be an integer of at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(make, message):
@@ -465,3 +469,23 @@ def test_one_pixel_is_transposed_as_keras_does(kernel_size, strides):
     its.kernel.assign(layer.kernel)
     np.testing.assert_allclose(outputs, its(inputs), atol=1e-6)
     assert outputs.shape == layer.compute_output_shape(inputs.shape)
+
+
+def test_what_keras_takes_for_a_square_and_an_initializer_is_taken():
+    layer = MaskedConv2D(2, (3, 3), strides=[2, 2], kernel_initializer=_ones)
+    assert layer(np.ones([1, 4, 4, 1], np.float32)).shape == (1, 2, 2, 2)
+    np.testing.assert_array_equal(layer.kernel, np.ones([3, 3, 1, 2]))
+
+
+def _ones(shape, dtype=None):
+    return np.ones(shape, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float64])
+def test_a_finished_task_takes_numbers_of_any_type(dtype):
+    layer = DENSE.built().finish_task()
+    inputs = np.array([[3, 0, 7]])
+    expected = layer(inputs.astype(np.float32), task=1)
+    found = layer(inputs.astype(dtype), task=1)
+    assert found.dtype == np.float32 and np.any(expected)
+    np.testing.assert_array_equal(found, expected)

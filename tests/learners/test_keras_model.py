@@ -64,3 +64,41 @@ def test_batch_norm_keeps_its_statistics(images):
 def test_before_anything_is_learnt_there_is_none():
     with pytest.raises(InputError, match="nothing has been learnt"):
         dgm_tf.DGM().keras_model()
+
+
+@pytest.fixture
+def channels_first():
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+def test_keras_own_order_of_axes_changes_nothing(images, channels_first):
+    learner = dgm_tf.load("digits-demo")
+    found = learner.keras_model().predict(images, verbose=0)
+    np.testing.assert_allclose(found, learner.predict(images), atol=1e-5)
+    learner.learn((np.zeros([4, 16, 16, 1], np.uint8), ["black"] * 4), verbose=0)
+    assert learner.generate(["black"]).shape == (1, 16, 16, 1)
+
+
+@pytest.fixture(params=["mixed_float16", "float64"])
+def other_precision(request):
+    if request.param == "float64":
+        keras.config.set_floatx("float64")
+    else:
+        keras.config.set_dtype_policy(request.param)
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+def test_keras_own_precision_changes_nothing(images, other_precision):
+    learner = dgm_tf.load("digits-demo")
+    found = learner.keras_model()(images)
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, learner.predict(images), atol=1e-5)
+    black = np.zeros([4, 16, 16, 1], np.uint8), ["black"] * 4
+    for model in (learner, dgm_tf.MeRGANRA(steps=1, consolidation_steps=1)):
+        model.learn(black, verbose=0)
+        networks = model.state()[1]
+        assert {array.dtype.name for array in networks.values()} <= {"float32", "uint8"}

@@ -217,8 +217,9 @@ def test_a_deep_copy_learns_apart():
     np.testing.assert_array_equal(model.generate([0]), images_before)
 
 
-def test_a_learner_that_has_been_used_can_be_pickled():
-    model = tiny_run.MovedDGM()
+@pytest.mark.parametrize("make", [tiny_run.MovedDGM, tiny_run.MovedFineTune])
+def test_a_learner_that_has_been_used_can_be_pickled(make):
+    model = make()
     model.learn(next(tiny_run.stream().tasks()))
     images = np.random.default_rng(0).integers(0, 256, [3, 16, 16, 1]).astype(np.uint8)
     found, drawn = model.predict(images), model.generate([0])
@@ -226,6 +227,39 @@ def test_a_learner_that_has_been_used_can_be_pickled():
     np.testing.assert_array_equal(again.predict(images), found)
     np.testing.assert_array_equal(again.generate([0]), drawn)
     assert again.audit() == {1: True}
+
+
+def test_a_pickle_of_joint_training_leaves_the_images_behind():
+    stream = tiny_run.stream()
+    model = dgm_tf.JointClassifier(stream=stream, steps=1, **SIZES)
+    task = next(stream.tasks())
+    model.learn(task, verbose=0)
+    images = np.zeros([2, 16, 16, 1], np.uint8)
+    found = model.predict(images)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(images), found)
+    assert again._stream is None and copy.copy(model)._stream is stream
+
+
+def test_names_are_those_of_the_classes_while_a_task_ends():
+    images = np.random.default_rng(0).integers(0, 256, [4, 16, 16, 1]).astype(np.uint8)
+
+    class Between(dgm_tf.NearestMean):
+        ends = False
+
+        @property
+        def classes_seen(self):
+            found = super().classes_seen
+            if self.ends:
+                self.ends = False
+                self.learn((images[2:], ["c", "d"]), verbose=0)
+            return found
+
+    model = Between()
+    model.learn((images[:2], ["a", "b"]), verbose=0)
+    model.ends = True
+    assert model.evaluate(images[:2], ["a", "b"]).test_images == {0: 1, 1: 1}
+    assert model.class_names == ("a", "b", "c", "d")
 
 
 def test_the_second_of_two_tasks_at_once_is_refused(monkeypatch):

@@ -364,3 +364,19 @@ def test_it_is_tried_before_the_generator_is_trained(monkeypatch):
 
 def test_without_one_the_classifier_is_of_the_critics_shape():
     assert isinstance(joint(None).initial_classifier(next(stream().tasks())), Critic)
+
+
+def test_what_a_function_raises_is_said_in_a_line():
+    with refused("the function classifier fails for images of shape (16, 16, 1) and 3 classes"):
+        made(lambda shape: None)
+    with refused("ZeroDivisionError: division by zero"):
+        made(lambda shape, classes: 1 / 0)
+
+
+def test_it_has_the_precision_of_the_thread_that_asks_for_it():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = made(with_dropout).model
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {layer.dtype_policy.name for layer in model.layers} == {"mixed_bfloat16"}

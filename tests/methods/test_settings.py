@@ -1,7 +1,9 @@
 """Settings and presets: the reference experiments' numbers, and a line for what cannot be."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 
 from dgm_tf.errors import InputError
@@ -177,6 +179,18 @@ def test_a_value_that_cannot_be_is_refused_in_one_line(field, value):
         DGMSettings(**{field: value})
     assert field in str(error.value) and repr(value) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_numpys_numbers_become_those_of_json_and_whole_rates_floats():
+    given = {"seed": np.int64(3), "learning_rate": 1, "sparsity": np.float32(0.5)}
+    settings = DGMSettings(**given, generator_widths=(np.int64(4), 2, 2))
+    written = json.loads(json.dumps(dataclasses.asdict(settings)))
+    assert (written["seed"], written["sparsity"], written["generator_widths"]) == (
+        3,
+        0.5,
+        [4, 2, 2],
+    )
+    assert type(settings.learning_rate) is float  # Keras' cosine of whole numbers has a pi of 3.
 
 
 def test_a_setting_of_ones_own_has_a_range_and_a_type():

@@ -135,6 +135,24 @@ def test_the_audit_notices_a_memory_that_has_changed(kept, model):
     assert other.audit() == {1: False, 2: False, 3: True}
 
 
+def test_the_audit_of_a_save_of_another_machine_names_it(copy, capfd):
+    meta, arrays = checkpoint.load(copy)
+    meta["origin"]["machine"]["cpu"] = "another"
+    meta["audit"][0]["sha256"] = "0" * 64
+    checkpoint.save(copy, meta, arrays)
+    loaded = dgm_tf.load(copy)
+    assert loaded.audit() == {1: False, 2: True}
+    assert "another machine or build: cpu another then" in capfd.readouterr().err
+    loaded.save(copy)  # It stays the origin of what is in the memory.
+    assert dgm_tf.load(copy).origin["machine"]["cpu"] == "another"
+
+
+def test_the_folder_that_a_program_works_in_is_not_replaced(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with refused(". cannot be replaced while it is open: name a folder in it"):
+        model.save(".")
+
+
 def test_a_learner_without_a_generator_has_nothing_to_audit():
     with pytest.raises(InputError, match="joint generates no images"):
         dgm_tf.JointClassifier().audit()
