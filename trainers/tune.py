@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream = options.open(settings.seed)
         for line in stream.remarks:
             command.say(line)
+        if plan.tasks > len(stream):
+            raise InputError(f"expected --tasks from 1 to {len(stream)}, received {plan.tasks}")
         check_sizes(stream, settings, max_tasks=plan.tasks)
         onednn.advise()
         search(stream, HyperDGM(settings, aim), plan, command=given.command)

@@ -238,11 +238,7 @@ def _of_new(
             f"{folder} was written by a learner's save: in Python dgm_tf.load opens it, and learn "
             "adds a class; here name another --memory"
         )
-    if others := paths.folders_in(folder):
-        raise InputError(
-            f"a new memory gets a folder of its own, and {folder} holds {_checks.listed(others)}: "
-            "name another --memory"
-        )
+    RunFolder(folder).check_new()
     name = folder.resolve().name
     if not _checks.is_line(name):
         raise InputError(f"the name of a memory must be text of one line, received {name!a}")

@@ -215,15 +215,32 @@ class OpenStream:
         tests = read_all(files, self._size)
         new = {name: each for name, each in self._read.items() if name not in self.known}
         self.remarks += told_learnt(new, tests)
+        learnt = {
+            name: fingerprint
+            for row in self._done
+            for name, fingerprint in zip(row["class_names"], row["fingerprints"], strict=True)
+        }
+        limits = self._known_limits()
+        if again := [
+            name
+            for name, fingerprint in learnt.items()
+            if name in tests and tests[name].divided(limits[name])[0].fingerprint() == fingerprint
+        ]:
+            listed = _checks.listed(again)
+            self.remarks.append(f"test images that are those learnt, of classes known: {listed}")
         if unknown := [name for name in self._test_files if name not in files]:
             listed = _checks.listed(unknown)
             self.remarks.append(f"test images of classes not learnt are passed over: {listed}")
         return tests
 
+    def _known_limits(self) -> dict[str, str]:
+        """By known class the digest up to which images were held out."""
+        limits = {int(key): limit for row in self._done for key, limit in row["held_out"].items()}
+        return {self.class_names[label]: limit for label, limit in limits.items()}
+
     def _own_tests(self) -> dict[str, ClassImages]:
         """The held-out parts of classes whose images are at hand."""
-        limits = {int(key): limit for row in self._done for key, limit in row["held_out"].items()}
-        up_to = {self.class_names[label]: limit for label, limit in limits.items()}
+        up_to = self._known_limits()
         tests = {}
         for name, files in self._files.items():
             if name not in self.known:

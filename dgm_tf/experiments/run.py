@@ -205,7 +205,8 @@ class Run:
         resumed = f", resumed after task {finished}" if finished else ""
         if finished >= self._last:
             resumed = ", finished before"
-        part = f"\nlearnt up to task {self._last}" if self._last < len(self.stream) else ""
+        last = max(self._last, finished)
+        part = f"\nlearnt up to task {last}" if last < len(self.stream) else ""
         lines = [f"{self.stream.scenario}{part}", f"run folder: {self.path}{resumed}"]
         return "\n".join([*lines, *self.stream.remarks])
 
@@ -417,6 +418,8 @@ def _check_images(path: Path, stream: TaskStream) -> None:
 def _check_options(options: RunOptions, method: str) -> None:
     """Refuses what a run cannot write or do, before its data is known."""
     check_writable(options.run_dir or DEFAULT_RUNS)
+    if options.run_dir is not None:
+        RunFolder(options.run_dir).check_new()
     if options.tensorboard:
         tensorboard.check_installed()
     if options.export_dir is not None:

@@ -75,7 +75,12 @@ def growth(rows: Sequence[Row]) -> dict[str, Curve]:
 def worst_case(units: Curve) -> Curve:
     """The growth that adds the initial size after every task (Figure 2), over the same tasks."""
     (_, initial), *_ = units
-    return [(task, initial * (task + 1)) for task, _ in units]
+    return [(task, worst_units(initial, task)) for task, _ in units]
+
+
+def worst_units(initial: int, task: int) -> int:
+    """Units after a task of a generator that adds its initial units after each (Figure 2)."""
+    return initial * (task + 1)
 
 
 def mask_use(rows: Sequence[Row]) -> dict[str, Curve]:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from dgm_tf._checks import one_line
 from dgm_tf.evaluation.sampling import AUDITED
-from dgm_tf.reporting.numbers import by_class
+from dgm_tf.reporting.numbers import by_class, worst_units
 from dgm_tf.reporting.run import Row, Run
 from dgm_tf.runs.run_folder import RunFolder
 
@@ -160,8 +160,7 @@ def _short(name: str) -> str:
 def growth_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
     """Units per layer after each task, next to the worst case of the paper's Figure 2.
 
-    The worst case adds the initial size after each task, so after task t it has t + 1 times the
-    initial units. `free/start` is the smallest ratio, over layers, of what is free to what was
+    `free/start` is the smallest ratio, over layers, of what is free to what was
     free before task 1: it never falls below 1.
     """
     initial = rows[0]["initial_layer_widths"]
@@ -170,7 +169,7 @@ def growth_table(rows: Sequence[Row], names: Names = _NO_NAMES) -> Table:
     header += ["units", "worst case", "of worst", "free", "free/start"]
     table = [["start", *map(str, [*initial, total, total]), "", "", ""]]
     for row in rows:
-        units, worst = sum(row["layer_widths"]), total * (row["task"] + 1)
+        units, worst = sum(row["layer_widths"]), worst_units(total, row["task"])
         free = min(layer["free"] / layer["initial_free"] for layer in row["layers"])
         table.append(
             [

@@ -26,7 +26,13 @@ from dgm_tf import _checks
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import AccuracyMatrix
 from dgm_tf.runs import finished_arrays
-from dgm_tf.runs.run_format import check_rows, class_names, read_description, read_rows
+from dgm_tf.runs.run_format import (
+    OPEN,
+    check_rows,
+    class_names,
+    read_description,
+    read_rows,
+)
 from dgm_tf.storage import checkpoint, paths
 from dgm_tf.storage.files import (
     check_writable,
@@ -123,18 +129,40 @@ class RunFolder:
                 }
                 for each in (found, description)
             )
-            if differences := _checks.differences(there, here, _IDENTITY):
+            if OPEN == found["stream"].get("kind") != description["stream"].get("kind"):
+                raise InputError(
+                    f"{self.path} holds a memory, to which trainers.learn adds classes: name "
+                    "another folder for a run"
+                )
+            # Of another method all settings differ.
+            keys = ("learner",) if there["learner"] != here["learner"] else _IDENTITY
+            if differences := _checks.differences(there, here, keys):
                 raise InputError(
                     f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
                     "choose another folder or delete that one"
                 )
             return found  # which its checkpoints belong to
+        self.check_new()
+        return description
+
+    def check_new(self) -> None:
+        """Refuses a folder that no run has been begun in and that holds something else.
+
+        Raises:
+            InputError: it holds results that belong to nothing, or folders.
+        """
+        if self._settings.exists():
+            return
         if self._metrics.exists() or self.saved_tasks():
             raise InputError(
                 f"{self.path} holds results without settings.json, so it cannot be told whether "
                 "they belong to this run; choose another folder"
             )
-        return description
+        if others := paths.folders_in(self.path):
+            raise InputError(
+                f"a run or a memory gets a folder of its own, and {self.path} holds "
+                f"{_checks.listed(others)}: name another folder"
+            )
 
     def restore(
         self, *, earlier: bool = True

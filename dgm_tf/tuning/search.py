@@ -234,6 +234,11 @@ def _open(folder: Path, description: Mapping[str, Any]) -> None:
                 f"{folder} holds trials without {_RECORD}, so it cannot be told whether they are "
                 f"this search's; {OTHER_FOLDER}"
             )
+        if others := [name for name in paths.folders_in(folder) if name != "trials"]:
+            raise InputError(
+                f"a search gets a folder of its own, and {folder} holds {_checks.listed(others)}; "
+                f"{OTHER_FOLDER}"
+            )
         _write_json(path, description)
         return
     wanted = json.loads(json.dumps(_identity(description)))

@@ -336,7 +336,7 @@ def test_a_missing_checkpoint_is_said_where_the_memory_is_used(zoo, tmp_path, ca
 
 def test_a_memory_is_not_made_among_folders_of_images(images, tmp_path):
     week = shutil.copytree(images / "week1", tmp_path / "week1")
-    with refused("a new memory gets a folder of its own, and", "holds cat", "another --memory"):
+    with refused("a run or a memory gets a folder of its own", "holds cat", "another folder"):
         prepared(week, images / "week2", {}, {})
 
 

@@ -227,3 +227,16 @@ def test_a_held_out_part_leaves_and_takes_at_least_one():
     for fraction, count in ((0.01, 1), (0.4, 2), (0.99, 4)):
         kept, held = five.divided(five.held_out(fraction))
         assert (len(kept.images), len(held.digests)) == (5 - count, count)
+
+
+def test_test_images_that_a_class_was_learnt_from_are_said(tmp_path):
+    said = "test images that are those learnt, of classes known: cat"
+    first = write(tmp_path / "first", {"cat": 100, "dog": 10})
+    whole, _ = learnt(opened(first, test_images=write(tmp_path / "tests", {"cat": 110, "dog": 20})))
+    divided, _ = learnt(opened(first))
+    later = write(tmp_path / "later", {"bird": 5})
+    others = write(tmp_path / "others", {"cat": 200, "dog": 220})
+    for rows in (whole, divided):
+        assert f"{said}, dog" in opened(later, rows, test_images=first).remarks
+        told = opened(later, rows, test_images=others).remarks
+        assert not any(line.startswith("test images that are") for line in told)

@@ -327,6 +327,8 @@ def test_a_finished_run_learns_nothing_and_prints_its_tables(finished, tmp_path,
     assert "finished before" in output and "Memory audit" in output and "Growth" in output
     assert f"{copy}/samples/" in output and stream.scenario in output
     assert content(copy) == expected
+    run(copy, stream=new_stream(), learner=Untaught(), verbosity=1, max_tasks=1)
+    assert "learnt up to task 1" not in capsys.readouterr().out  # It has all of them.
 
 
 def test_a_finished_run_needs_no_record_of_its_audit(finished, tmp_path, capsys):
@@ -530,12 +532,14 @@ def test_replicas_that_cannot_be_are_refused_before_they_are_made(replicas, monk
         ({"run_dir": "{0}/file/run"}, "cannot write"),
         ({"export_dir": "{0}/file/m"}, "name another --export_dir"),
         ({"export_dir": "{0}/m", "run_dir": "{0}/run"}, "--method is joint"),
+        ({"run_dir": "{0}/photos"}, "a folder of its own, and .* holds cat"),
     ],
 )
 def test_what_cannot_be_written_is_found_before_the_data_is_fetched(
     tmp_path, monkeypatch, options, wanted
 ):
     (tmp_path / "file").write_text("")
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
     options = {name: text.format(tmp_path) for name, text in options.items()}
     monkeypatch.setattr(StreamOptions, "open", lambda *_: 1 / 0)
     with pytest.raises(InputError, match=wanted):

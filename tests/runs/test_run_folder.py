@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from dgm_tf.data.image_file import GEOMETRY
 from dgm_tf.errors import InputError
 from dgm_tf.runs import run_folder
 from dgm_tf.runs.run_folder import RunFolder
@@ -249,3 +250,28 @@ def test_a_run_that_another_process_has_begun_meanwhile_is_compared(tmp_path, mo
         with RunFolder(tmp_path / "run").opened(DESCRIPTION):
             pass
     assert RunFolder(tmp_path / "run").description() == other
+
+
+def test_a_run_does_not_begin_among_folders_of_something_else(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(InputError, match="a folder of its own, and .* holds cat: name another"):
+        with RunFolder(tmp_path).opened(DESCRIPTION):
+            pass
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["cat"]
+
+
+def test_a_memory_is_no_run_and_another_method_differs_by_its_name_alone(tmp_path):
+    kind = {"kind": "open", "geometry": GEOMETRY, "colours": "grey"}
+    memory = {**DESCRIPTION, "stream": {**DESCRIPTION["stream"], **kind}}
+    with RunFolder(tmp_path / "memory").opened(memory):
+        pass
+    with pytest.raises(InputError, match="holds a memory, to which trainers.learn adds classes"):
+        with RunFolder(tmp_path / "memory").opened(DESCRIPTION):
+            pass
+    with RunFolder(tmp_path / "run").opened(DESCRIPTION):
+        pass
+    other = {**DESCRIPTION, "learner": "other", "settings": {"epochs": 99}}
+    with pytest.raises(InputError) as error:
+        with RunFolder(tmp_path / "run").opened(other):
+            pass
+    assert "learner is" in str(error.value) and "epochs" not in str(error.value)

@@ -1,7 +1,9 @@
 """Methods from outside of the package, by DGM_METHODS: the commands of docs/how-to/methods.md."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +46,15 @@ def test_a_module_that_cannot_be_imported_ends_a_command_with_one_line(monkeypat
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "DGM_METHODS names 'no_such_module'" in line and "PYTHONPATH" in line
+
+
+def test_ctrl_c_while_a_program_is_imported_ends_it_without_a_traceback(tmp_path):
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "trainers.report"], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, own_methods.VARIABLE: "slow", "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_the_variable_is_part_of_the_command(monkeypatch):

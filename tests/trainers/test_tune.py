@@ -58,7 +58,7 @@ def test_flags_make_the_options_of_a_search():
             ["--dataset=digits", "--tuner=hyperband", "--trials=4"],
             "--trials means nothing to --tuner=hyperband",
         ),
-        (["--dataset=digits", "--tasks=11"], "from 1 to 10"),
+        (["--dataset=digits", "--tasks=11"], "expected --tasks from 1 to 10, received 11"),
         (["--dataset=digits", "--validation_fraction=0"], "validation_fraction is 0"),
     ],
 )

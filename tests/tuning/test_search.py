@@ -439,6 +439,13 @@ def test_trials_of_an_unknown_search_are_refused(tmp_path):
         run(tmp_path, trials=1)
 
 
+def test_a_search_does_not_begin_in_the_folder_of_something_else(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InputError, match="a folder of its own, and .* holds checkpoints"):
+        run(tmp_path, trials=1)
+    assert not (tmp_path / "search.json").exists()
+
+
 def test_two_processes_do_not_write_into_one_folder(tmp_path):
     with locked(tmp_path), pytest.raises(InputError, match="another process is at work in"):
         run(tmp_path)
