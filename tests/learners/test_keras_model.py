@@ -102,5 +102,8 @@ def test_keras_own_precision_changes_nothing(images, other_precision):
     black = np.zeros([4, 16, 16, 1], np.uint8), ["black"] * 4
     for model in (learner, dgm_tf.MeRGANRA(steps=1, consolidation_steps=1)):
         model.learn(black, verbose=0)
-        networks = model.state()[1]
-        assert {array.dtype.name for array in networks.values()} <= {"float32", "uint8"}
+        arrays = model.state()[1].values()
+        assert {array.dtype.name for array in arrays} <= {"float32", "uint8"}
+        networks = [model.generator, model.new_critic((16, 16, 1), 2)]
+        networks += [model._gan_critic] if model is not learner else []
+        assert {each.dtype_policy.name for each in networks} == {"float32"}
