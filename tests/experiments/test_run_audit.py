@@ -209,11 +209,15 @@ def test_every_checkpoint_is_looked_at_where_that_is_asked_for(run, compared, ca
     assert "were looked at" not in shown and "exact: in each of 3 checkpoints" in shown
 
 
-def test_a_change_in_the_newest_of_many_checkpoints_is_found(run, compared, capsys):
-    path = memory_audit.record_path(run / "audit", 2)
+def change_record(folder, by):
+    path = memory_audit.record_path(folder / "audit", 2)
     record = memory_audit.read(path)
-    record.images[0, 0, 0, 0] = 0.5
+    record.images[0, 0, 0, 0] += by
     path.write_bytes(pack({**vars(record), "sha256": memory_audit._bytes(record)}))
+
+
+def test_a_change_in_the_newest_of_many_checkpoints_is_found(run, compared, capsys):
+    change_record(run, 0.5)
     assert command.main([str(run)]) == 1
     assert "images of task 2 (b, c) differ in the checkpoint of" in capsys.readouterr().out
 
@@ -405,6 +409,33 @@ def test_images_that_no_gate_explains_are_still_compared(run):
     assert fault.startswith("images of task 3 (d) differ in the checkpoint of task 3: ")
     # Another processor rounds differently: that is for the reader to weigh.
     assert any("cpu Setun then" in remark for remark in found.remarks)
+
+
+ROUNDED = "verdict: not exact here, by at most 4e-07: images can differ because this is another"
+
+
+@pytest.mark.parametrize(
+    ("by", "machine", "changes", "code", "wanted"),
+    [
+        (4e-7, {"cpu": "Setun"}, {}, 0, ROUNDED),
+        (4e-7, {}, {}, 1, "verdict: WRONG, 1 fault"),
+        (2e-6, {"cpu": "Setun"}, {}, 1, "verdict: WRONG, 1 fault"),
+        (np.nan, {"cpu": "Setun"}, {}, 1, "verdict: WRONG, 1 fault"),
+        (4e-7, {"cpu": "Setun"}, {"steps": 99}, 1, "verdict: WRONG, 2 faults"),
+    ],
+    ids=["elsewhere", "here", "too far", "no number", "another fault"],
+)
+def test_only_the_rounding_of_another_machine_is_no_fault(
+    run, capsys, by, machine, changes, code, wanted
+):
+    change_record(run, by)
+    edit_json(run / "settings.json", lambda settings: settings["machine"].update(machine))
+    change_row(**changes)(run)
+    assert command.main([str(run)]) == code
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1].startswith(wanted)
+    assert shown.count("images of task 2 (b, c) differ in the checkpoint of task 2, 3: 1 of ") == 1
+    assert shown.count("cpu Setun then") == len(machine)
 
 
 @pytest.mark.parametrize(
