@@ -44,7 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from dgm_tf.experiments import run_audit
 
         for run in runs:
-            found = run_audit.audit_run(run, every_checkpoint=wanted.every_checkpoint)
+            try:
+                found = run_audit.audit_run(run, every_checkpoint=wanted.every_checkpoint)
+            except InputError as error:  # The others are audited, and a fault of theirs says more.
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                outcome.code = outcome.code or command.BAD_INPUT
+                continue
             print(found, flush=True)
             if found.faults:
                 outcome.code = command.WRONG

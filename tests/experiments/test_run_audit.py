@@ -452,6 +452,18 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, wanted, capsys):
     assert error.startswith("error: ") and error.count("\n") == 1 and wanted in error
 
 
+def test_a_folder_that_holds_no_run_hides_no_fault_of_another(run, tmp_path, no_images, capsys):
+    nowhere = str(tmp_path / "nowhere")
+    for change, code in (({}, 2), ({"steps": 99}, 1)):
+        change_row(**change)(run)
+        for order in ([nowhere, str(run)], [str(run), nowhere]):
+            assert command.main(order) == code
+            shown = capsys.readouterr()
+            assert shown.out.count("verdict: ") == 1
+            assert shown.err.startswith("error: expected the folder of a run")
+            assert shown.err.count("\n") == 1
+
+
 def test_images_that_a_checkpoint_cannot_generate_are_one_line(run, monkeypatch):
     def broken(record, generate):
         raise ValueError("no such\nclass")
