@@ -151,7 +151,10 @@ class Flags:
         if asked:
             raise HelpAsked(self._help(given, full=bool(set(asked) & set(_HELPFULL))))
         if given.others and not self._others:
-            raise InputError(f"expected flags as --name=value, received {given.others[0]!r}")
+            first, hint = given.others[0], ""
+            if "memory" in self.names() and "memory" not in values:
+                hint = f": name the folder by {quoted([f'--memory={first}'])}"
+            raise InputError(f"expected flags as --name=value, received {first!r}{hint}")
         for name in self.names():
             field = self._fields[name]
             if field.default is dataclasses.MISSING and name not in values:

@@ -19,7 +19,7 @@ from dgm_tf.methods.presets import settings_for
 from dgm_tf.methods.registry import METHODS
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.terminal import stopping
-from trainers import audit, classify, command, export, judge, learn, report, sample, train
+from trainers import audit, classify, command, export, judge, learn, report, sample, show, train
 from trainers.flags import HelpAsked, quoted
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +78,19 @@ def test_a_wrong_flag_is_an_input_error_of_one_line(argument, wanted):
     with pytest.raises(InputError) as error:
         parse(argument)
     assert wanted in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_folder_that_stands_alone_is_told_its_flag(capsys):
+    for each in (export, judge, sample, show, learn):
+        assert each.main(["my runs/x"]) == 2
+        assert capsys.readouterr().err == (
+            "error: expected flags as --name=value, received 'my runs/x': name the folder by "
+            "'--memory=my runs/x'\n"
+        )
+    assert sample.main(["--memory=runs/x", "other"]) == 2
+    assert capsys.readouterr().err.endswith("received 'other'\n")
+    with pytest.raises(InputError, match="received 'mnist'$"):
+        parse("mnist")
 
 
 def test_a_setting_out_of_range_is_an_input_error():
