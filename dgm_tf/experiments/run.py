@@ -332,6 +332,9 @@ class Run:
     def _logs(self) -> tensorboard.TensorBoardLog | None:
         if not self.options.tensorboard:
             return None
+        if len(self.rows) >= self._last:
+            self._say("tensorboard: nothing was learnt, so nothing is logged")
+            return None
         folder = self.path / tensorboard.FOLDER
         return tensorboard.TensorBoardLog(folder, dataclasses.asdict(self.learner.settings))
 

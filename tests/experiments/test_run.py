@@ -18,7 +18,7 @@ from dgm_tf.data.stream import class_incremental
 from dgm_tf.errors import Diverged, InputError
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import run as run_module
-from dgm_tf.experiments.options import QUIET, RunOptions, StreamOptions
+from dgm_tf.experiments.options import QUIET, TASKS, RunOptions, StreamOptions
 from dgm_tf.experiments.run import Run, check_sizes, prepare
 from dgm_tf.learners.learner import Learner
 from dgm_tf.methods.settings import DGMSettings, LearnerSettings, NearestMeanSettings
@@ -211,6 +211,17 @@ def test_tensorboard_gets_one_file_per_task_that_go_on_from_each_other(tmp_path)
     # As in metrics.jsonl: 4, 10 and 4 steps, in two epochs each.
     assert sorted(steps["training/critic_loss"]) == [2, 4, 9, 14, 16, 18]
     assert sorted(steps["task/A_t"]) == sorted(steps["samples"]) == [1, 2, 3]
+
+
+def test_tensorboard_is_told_where_nothing_was_left_to_learn(tmp_path, capsys):
+    run(tmp_path, max_tasks=1)
+    for verbosity, lines in ((TASKS, 1), (QUIET, 0)):
+        run(tmp_path, max_tasks=1, tensorboard=True, verbosity=verbosity)
+        said = capsys.readouterr().out
+        assert said.count("tensorboard: nothing was learnt, so nothing is logged\n") == lines
+    assert not (tmp_path / "tensorboard").exists()
+    run(tmp_path, max_tasks=2, tensorboard=True, verbosity=TASKS)
+    assert "nothing is logged" not in capsys.readouterr().out
 
 
 def test_settings_say_where_the_numbers_come_from(finished):
