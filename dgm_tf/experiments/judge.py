@@ -1,6 +1,7 @@
 """Judges the generator of a run by numbers, and by pictures next to real ones."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments.options import FOLDER, StreamOptions
 from dgm_tf.learners.learner import Learner, largest_divisor
 from dgm_tf.methods.registry import generates, load_state
-from dgm_tf.reporting import pictures
+from dgm_tf.reporting import pictures, tables
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN
 from dgm_tf.storage import paths
@@ -65,11 +66,18 @@ class Verdict:
             lines.append(f"{name:>16}  {100 * accuracy:13.2f}  {100 * taken:19.2f}")
         lines += [
             f"{'mean (G_t)':>16}  {100 * found.accuracy:13.2f}",
-            f"in the oracle's features: Frechet distance {found.frechet_distance:.2f}, precision "
-            f"{100 * found.precision:.2f} %, recall {100 * found.recall:.2f} %",
+            "in the oracle's features: "
+            f"Frechet distance {_measured(found.frechet_distance)}, "
+            f"precision {_measured(100 * found.precision, ' %')}, "
+            f"recall {_measured(100 * found.recall, ' %')}",
             f"generated images, each next to the nearest real one: {self.sheet}",
         ]
         return "\n".join(lines)
+
+
+def _measured(value: float, unit: str = "") -> str:
+    """A measure as text; too few real images leave it undefined."""
+    return tables.UNDEFINED if math.isnan(value) else f"{value:.2f}{unit}"
 
 
 def judge_run(

@@ -8,6 +8,7 @@ import pytest
 from dgm_tf.data import datasets
 from dgm_tf.data.datasets import ImageData
 from dgm_tf.data.stream import class_incremental
+from dgm_tf.evaluation import quality
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import judge as judging
 from dgm_tf.reporting import pictures
@@ -36,6 +37,16 @@ def test_a_run_is_judged_as_it_was_while_it_ran(run, tmp_path, capsys):
             assert f"{label:>16}  {100 * right:13.2f}  " in said
         classes = len(row["classes_seen"])
         assert pictures.read_grid(sheet, rows=classes, image_shape=(16, 16, 1)).any()
+
+
+def test_measures_that_too_few_real_images_leave_undefined_are_not_available(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(quality, "FEWEST", 10**6)
+    asked = [f"--memory={run}", f"--out={tmp_path}/s.png", "--images_per_class=5"]
+    assert judge.main(asked) == 0
+    said = capsys.readouterr().out
+    assert "features: Frechet distance n/a, precision n/a, recall n/a\n" in said
 
 
 class Parrot:
