@@ -154,24 +154,40 @@ def restored_generator(
                 "--test_images and --data_dir out"
             )
         return _of_memory(memory, load_state(meta, arrays), images, follow_links)
-    if images is None and described["name"] not in datasets.NAMES:
+    known = described["name"] in datasets.NAMES
+    if images is None and not known:
         raise InputError(f"{memory} was learnt from a folder of images: name it by --images=DIR")
-    stream = StreamOptions(
-        described["name"] if images is None else FOLDER,
+    if images is not None and known:
+        raise InputError(
+            f"{memory} was learnt from {described['name']} and is judged by these images, received "
+            f"--images={images}: leave --images out"
+        )
+    size = described["image_shape"][0]
+    data = StreamOptions(
+        described["name"] if known else FOLDER,
         images=images,
         test_images=test_images,
         follow_links=follow_links,
         data_dir=data_dir,
+        image_size=size,
+    ).read()
+    # Before they are cut into tasks, which other classes do not fit.
+    found = list(data.class_names), data.fingerprint
+    if found != (described["class_names"], described["fingerprint"]):
+        raise InputError(
+            f"{memory} was learnt from other data ({described['source']}; classes "
+            f"{_checks.listed(described['class_names'])}) than these ({data.source}; classes "
+            f"{_checks.listed(data.class_names)}): name the folder of those by "
+            f"{'--data_dir' if known else '--images and --test_images'}"
+        )
+    stream = class_incremental(
+        data,
         classes_per_task=[len(classes) for classes in described["task_classes"]],
         class_order=[label for classes in described["task_classes"] for label in classes],
+        image_size=size,
         validation_fraction=described["validation_fraction"],
-        image_size=described["image_shape"][0],
-    ).open(described["seed"])
-    if stream.describe()["fingerprint"] != described["fingerprint"]:
-        raise InputError(
-            f"{memory} was learnt from other data ({described['source']}) than these "
-            f"({stream.source}): name the folder of those by --data_dir or --images"
-        )
+        seed=described["seed"],
+    )
     return stream, load_state(meta, arrays, stream=stream)
 
 

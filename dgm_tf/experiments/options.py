@@ -14,6 +14,7 @@ from dgm_tf.storage import paths
 from dgm_tf.storage.checkpoint import DEFAULT_EVERY, Every
 
 if TYPE_CHECKING:
+    from dgm_tf.data.datasets import ImageData
     from dgm_tf.data.stream import TaskStream
 
 FOLDER = "folder"  # name of the data set whose images come from a folder
@@ -163,23 +164,30 @@ class StreamOptions:
             InputError: the data cannot be had or cannot be cut into such tasks.
         """
         # Imported here, so that a command line is checked before TensorFlow is loaded.
-        from dgm_tf.data import image_folder
         from dgm_tf.data.stream import class_incremental
 
-        size = {} if self.image_size is None else {"image_size": self.image_size}
-        data: Any = self.dataset
-        if data == FOLDER:
-            data = image_folder.read_folder(
-                self.images, test_images=self.test_images, follow_links=self.follow_links, **size
-            )
         return class_incremental(
-            data,
+            self.read(),
             classes_per_task=self.classes_per_task,
             class_order=self.class_order,
             validation_fraction=self.validation_fraction,
             seed=seed,
-            data_dir=self.data_dir,
-            **size,
+            image_size=self.image_size,
+        )
+
+    def read(self) -> "ImageData":
+        """The data, not yet cut into tasks.
+
+        Raises:
+            InputError: they cannot be had.
+        """
+        from dgm_tf.data import datasets, image_folder
+
+        if self.dataset != FOLDER:
+            return datasets.load_data(self.dataset, data_dir=self.data_dir)
+        size = {} if self.image_size is None else {"image_size": self.image_size}
+        return image_folder.read_folder(
+            self.images, test_images=self.test_images, follow_links=self.follow_links, **size
         )
 
 

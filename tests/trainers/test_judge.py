@@ -85,6 +85,16 @@ def test_other_data_are_refused(run, monkeypatch, capsys):
     assert "name it by --images=DIR" in capsys.readouterr().err
 
 
+def test_other_images_than_those_of_a_data_set_are_refused(run, tmp_path, capsys):
+    assert judge.main([f"--memory={run}", f"--images={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        f"was learnt from digits and is judged by these images, received --images={tmp_path}"
+        in (error)
+    )
+    assert error.endswith(": leave --images out\n")
+
+
 def test_a_learner_without_generator_is_refused(run, monkeypatch, capsys):
     monkeypatch.setattr("dgm_tf.DGM.generates", False)
     assert judge.main([f"--memory={run}"]) == 2

@@ -164,3 +164,17 @@ def test_a_run_of_given_parts_and_links_is_judged_by_the_same(tmp_path, monkeypa
     assert judge.main([*asked, *where]) == 0
     assert judge.main([*asked, "--follow_links"]) == 2
     assert "was learnt from other data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", ["ac", "abc"])
+def test_a_run_is_not_judged_by_images_of_other_classes(tmp_path, names, capsys):
+    write(tmp_path / "d", {"a": 10, "b": 90})
+    assert train(tmp_path / "d", tmp_path / "r", "--max_tasks=1") == 0
+    # The images themselves are the same where there are as many classes.
+    write(tmp_path / "others", dict(zip(names, (10, 90, 200), strict=False)))
+    capsys.readouterr()
+    assert judge.main([f"--memory={tmp_path}/r", f"--images={tmp_path}/others"]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/r was learnt from other data (folder d" in error
+    assert "; classes a, b) than these (folder others" in error and error.count("\n") == 1
+    assert f"; classes {', '.join(names)}): name the folder of those by --images" in error
