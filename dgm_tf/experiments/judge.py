@@ -22,8 +22,7 @@ from dgm_tf.methods.registry import generates, load_state
 from dgm_tf.reporting import pictures, tables
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.runs.run_format import OPEN
-from dgm_tf.storage import paths
-from dgm_tf.storage.files import check_writable
+from dgm_tf.storage.files import output_file
 from dgm_tf.terminal import printing
 
 _PAIRS = 5  # in a row of the sheet
@@ -112,13 +111,12 @@ def judge_run(
     count = _checks.integer(images_per_class, "--images_per_class", low=_PAIRS)
     if out is None:
         memories.check_not_written(memory, "name a file for the sheet by --out")
+    sheet = None if out is None else output_file(out, endings=(".png",))
     where = {"images": images, "test_images": test_images, "follow_links": follow_links}
     stream, learner = restored_generator(memory, task=task, data_dir=data_dir, **where)
     folder = RunFolder(memory)
-    sheet = paths.expanded(
-        out or folder.samples / f"nearest-{task or folder.saved_tasks()[-1]:02d}.png"
-    )
-    check_writable(sheet.parent, flag="--out")  # The oracle takes its time.
+    if sheet is None:
+        sheet = output_file(folder.samples / f"nearest-{task or folder.saved_tasks()[-1]:02d}.png")
     judge = Oracle.of(stream, say=printing.say)
     classes, test = learner.classes_seen, stream.seen_test(learner.finished_tasks)
     verdict = judge.judge(learner.generate, classes, test, images_per_class=count)

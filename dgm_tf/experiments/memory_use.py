@@ -15,7 +15,8 @@ from dgm_tf.image_classifier import ImageClassifier
 from dgm_tf.reporting import pictures
 from dgm_tf.runs import saved
 from dgm_tf.serving import export, loading
-from dgm_tf.storage import checkpoint, paths
+from dgm_tf.storage import checkpoint
+from dgm_tf.storage.files import output_file
 
 _TOGETHER = 64  # files that are read before they are classified
 _COLUMNS = 16
@@ -129,9 +130,7 @@ def sample(
     """
     count = _checks.integer(count, "--count", low=1)
     seed = _checks.integer(seed, "--seed", low=0)
-    file = paths.expanded(out)
-    if file.suffix.lower() != ".png":
-        raise InputError(f"expected a PNG file for --out, received {out}: let it end in .png")
+    file = output_file(out, endings=(".png",))
     model: Any = opened(memory)
     named = dict(zip(model.classes_seen, model.class_names, strict=True))
     if labels is None:

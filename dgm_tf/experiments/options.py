@@ -43,7 +43,7 @@ def option(
         parser: makes a value of a text, or raises ValueError; by default the field's type decides.
     """
     if parser is None and shown in _PATHS:
-        parser = paths.typed
+        parser = paths.typed if shown == "DIR" else paths.typed_file
     metadata = {"help": text, "shown": shown, "choices": choices, "parser": parser}
     return dataclasses.field(default=default, metadata=metadata)
 

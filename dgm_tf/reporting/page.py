@@ -23,7 +23,7 @@ from dgm_tf.reporting import FIGURES, comparison, figures, numbers, pictures, ta
 from dgm_tf.reporting.numbers import ALL_LAYERS, Curve, Group
 from dgm_tf.reporting.run import Row, Run, read_runs
 from dgm_tf.storage import paths
-from dgm_tf.storage.files import write_atomically
+from dgm_tf.storage.files import output_file, write_atomically
 
 PAGE = "report.html"
 _MOST_TASKS = 40  # in figures with marks for each task: of more the last ones
@@ -104,19 +104,19 @@ def write_figure(kind: str, folders: Sequence[str | Path], out: str | Path) -> l
     Args:
         kind: one of `dgm_tf.reporting.FIGURES`.
         folders: the runs'.
-        out: the files' path; a suffix .png or .svg is taken off.
+        out: the files' path, with the suffix .png or .svg, which is taken off, or without one.
 
     Raises:
         InputError: a folder holds no run, none has what the figure shows, or a file cannot be
             written.
     """
+    file = output_file(out, endings=(".png", ".svg", ""))
     groups = numbers.groups(read_runs(folders))
     figure = growth_figure(groups) if kind == "growth" else accuracy_figure(groups)
     if figure is None:
         names = ", ".join(map(str, folders))
         raise InputError(f"expected runs with {FIGURES[kind]}, received {names}")
-    base = str(paths.expanded(out))
-    return figures.write(figure, base.removesuffix(".png").removesuffix(".svg"))
+    return figures.write(figure, file.with_suffix(""))
 
 
 def page_of(runs: Sequence[Run]) -> str:

@@ -6,7 +6,8 @@ import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import filelock
 
@@ -67,6 +68,31 @@ def check_writable(folder: str | os.PathLike[str], *, flag: str = "folder") -> N
         raise InputError(
             f"cannot write to {folder}: {_checks.reason(cause)}; {remedy(cause)}name another {flag}"
         ) from error
+
+
+def output_file(path: Any, *, endings: Sequence[str] = ()) -> pathlib.Path:
+    """The file that a user names by --out, which is looked at before long work.
+
+    Args:
+        path: as the user names it.
+        endings: those that its name may have, such as ".png", "" for none; by default any.
+
+    Raises:
+        InputError: it is a folder, its name ends otherwise, or it cannot be written.
+    """
+    file = paths.expanded(path)
+    kinds = " or ".join(each[1:].upper() for each in endings if each)
+    wanted = f"a {kinds} file" if kinds else "a file"
+    if paths.names_folder(path):
+        raise InputError(f"expected {wanted} for --out, received the folder {path}: name one in it")
+    # A name that is nothing but an ending would be a hidden file.
+    if endings and (file.suffix.lower() not in endings or file.name.lower() in endings):
+        raise InputError(
+            f"expected {wanted} for --out, received {path}: let it end in {endings[0]}, as "
+            f"picture{endings[0]} does"
+        )
+    check_writable(file.parent, flag="--out")
+    return file
 
 
 def read_text(path: str | os.PathLike[str], *, limit: int) -> str:

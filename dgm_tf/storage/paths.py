@@ -8,6 +8,8 @@ from typing import Any
 from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
 
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+
 
 def expanded(path: Any) -> pathlib.Path:
     """A user's path, with the home folder in place of `~` or `~name`; it need not exist.
@@ -64,6 +66,11 @@ def for_tensorflow(path: Any) -> pathlib.Path:
     return found
 
 
+def names_folder(path: Any) -> bool:
+    """Whether a user's path is that of a folder: there is one, or it ends as theirs do."""
+    return expanded(path).is_dir() or os.fspath(path).endswith(_SEPARATORS)
+
+
 def check_apart(folders: Iterable[Any], written: Any, flag: str) -> None:
     """Refuses to write into folders of images, where each subfolder is a class.
 
@@ -91,6 +98,11 @@ def folders_in(path: pathlib.Path) -> list[str]:
 def typed(text: str) -> str:
     """A path on a command line with its home folder; whether it can be reached is not asked."""
     return str(_expanded(text))
+
+
+def typed_file(text: str) -> str:
+    """As `typed`; a separator at the end stays, so that a folder is not taken for a file."""
+    return typed(text) + (os.sep if text.endswith(_SEPARATORS) else "")
 
 
 def cache() -> pathlib.Path | None:

@@ -49,6 +49,14 @@ def test_measures_that_too_few_real_images_leave_undefined_are_not_available(
     assert "features: Frechet distance n/a, precision n/a, recall n/a\n" in said
 
 
+@pytest.mark.parametrize("out", ["j.jpg", ".png", "week1/", "week1"])
+def test_a_sheet_goes_to_a_file_that_says_png_or_nothing_is_read(run, tmp_path, out, capsys):
+    (tmp_path / "week1").mkdir()
+    assert judge.main([f"--memory={run}/nowhere", f"--out={tmp_path}/{out}"]) == 2
+    assert "expected a PNG file for --out, received " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["week1"]
+
+
 class Parrot:
     """Repeats training images as they are."""
 

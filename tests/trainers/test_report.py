@@ -45,6 +45,15 @@ def test_a_figure_is_drawn_where_it_is_wanted(runs, tmp_path, capsys):
     assert b"<svg" in Path(svg).read_bytes()
 
 
+@pytest.mark.parametrize("out", ["f.jpg", ".png", ".svg", "week1/", "new/", "week1"])
+def test_a_figure_goes_to_files_that_are_named(runs, tmp_path, out, capsys):
+    (tmp_path / "week1").mkdir()
+    before = {*tmp_path.iterdir()}
+    assert report.main(["--figure=growth", *runs, f"--out={tmp_path}/{out}"]) == 2
+    assert "expected a PNG or SVG file for --out, received " in capsys.readouterr().err
+    assert {*tmp_path.iterdir()} == before
+
+
 def test_text_prints_the_tables_of_each_run_and_writes_nothing(runs, tmp_path, capsys):
     assert report.main(["--text", *runs]) == 0
     shown = capsys.readouterr().out
