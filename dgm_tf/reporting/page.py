@@ -22,7 +22,6 @@ from dgm_tf.errors import InputError
 from dgm_tf.reporting import FIGURES, comparison, figures, numbers, pictures, tables
 from dgm_tf.reporting.numbers import ALL_LAYERS, Curve, Group
 from dgm_tf.reporting.run import Row, Run, read_runs
-from dgm_tf.storage import paths
 from dgm_tf.storage.files import output_file, write_atomically
 
 PAGE = "report.html"
@@ -93,7 +92,7 @@ def write_page(*folders: str | Path, out: str | Path | None = None) -> Path:
             memories.check_not_written(folder, "name a file for the page by --out")
         shared = os.path.commonpath([run.path.resolve().parent for run in runs])
         out = Path(runs[0].path if len(runs) == 1 else shared, PAGE)
-    out = paths.expanded(out)
+    out = output_file(out)  # Drawing takes its time.
     write_atomically(out, page_of(runs).encode("utf-8", "backslashreplace"))
     return out
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dgm_tf.reporting import page
 from tests.reporting.example import description, row, write_run
 from trainers import report
 
@@ -52,6 +53,23 @@ def test_a_figure_goes_to_files_that_are_named(runs, tmp_path, out, capsys):
     assert report.main(["--figure=growth", *runs, f"--out={tmp_path}/{out}"]) == 2
     assert "expected a PNG or SVG file for --out, received " in capsys.readouterr().err
     assert {*tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("out", "wanted"),
+    [
+        ("seed0", "expected a file for --out, received the folder "),
+        ("new/", "expected a file for --out, received the folder "),
+        ("seed0/settings.json/x.html", "cannot write to "),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_not_drawn(
+    runs, tmp_path, out, wanted, monkeypatch, capsys
+):
+    monkeypatch.setattr(page, "page_of", lambda runs: 1 / 0)
+    assert report.main([*runs, f"--out={tmp_path}/{out}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {wanted}") and error.count("\n") == 1
 
 
 def test_text_prints_the_tables_of_each_run_and_writes_nothing(runs, tmp_path, capsys):
