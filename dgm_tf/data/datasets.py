@@ -24,6 +24,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from dgm_tf import _checks, randomness, sizes
+from dgm_tf.data import division
+from dgm_tf.data.division import DEFAULT_SIZE
 from dgm_tf.errors import InputError
 from dgm_tf.storage import paths
 
@@ -38,7 +40,6 @@ _OFFICIAL_COUNTS = {
 }
 NAMES = ("digits", *_OFFICIAL_COUNTS)
 
-DEFAULT_SIZE = 32
 _DIGITS = tuple("0123456789")
 _SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
 _MAX_SVHN_IMAGES = 2**20  # its largest split, "extra", has half as many
@@ -134,7 +135,7 @@ class ImageData:
     @property
     def validation_fraction(self) -> float:
         """Default fraction of each class's training images that is held out, as in DGM's paper."""
-        return 0.10 if self.name == "svhn_cropped" else 0.15
+        return division.default_validation(self.name)
 
 
 def _check_arrays(what: str, images: Any, labels: Any) -> None:
@@ -327,7 +328,7 @@ def _load_digits() -> ImageData:
         test_labels=labels[test],
         class_names=_DIGITS,
         source=counted("scikit-learn digits", train, test),
-        image_size=16,
+        image_size=division.default_size("digits"),
     )
 
 

@@ -6,17 +6,15 @@ A task's images are gone when the next one begins; see `dgm_tf.data.task`. Three
 images of all classes so far, for joint training).
 """
 
-import contextlib
-import operator
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dgm_tf import _checks, randomness
-from dgm_tf.data import datasets, inputs
+from dgm_tf import _checks
+from dgm_tf.data import datasets, division
 from dgm_tf.data.pixels import as_seen, to_float
 from dgm_tf.data.task import (
     Images,
@@ -359,10 +357,10 @@ def class_incremental(
     if validation_fraction is None:
         validation_fraction = data.validation_fraction
     validation_fraction = _checks.fraction(validation_fraction, "validation_fraction", zero=True)
-    order = _class_order(class_order, data.class_names, seed)
+    order = division.ordered(class_order, data.class_names, seed)
     return TaskStream(
         data,
-        task_classes=_cut(order, classes_per_task),
+        task_classes=division.cut(order, classes_per_task),
         image_size=_checks.image_size(data.image_size if image_size is None else image_size),
         validation_fraction=validation_fraction,
         seed=seed,
@@ -388,49 +386,3 @@ def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
         "data must be a data set's name, an ImageData such as dgm_tf.from_folder gives, or the "
         f"tuple (images, labels, test_images, test_labels), got {type(data).__name__}"
     )
-
-
-def _class_order(
-    order: str | Sequence[int | str] | None, names: Sequence[str], seed: int
-) -> tuple[int, ...]:
-    classes = len(names)
-    if order is None:
-        return tuple(range(classes))
-    if isinstance(order, str) and order == "random":
-        # NumPy froze the stream of its legacy generator: a seed's order stays for ever.
-        shuffle = np.random.RandomState(randomness.derive(seed, "class_order"))
-        return tuple(shuffle.permutation(classes).tolist())
-    given = list(order) if isinstance(order, Iterable) and not isinstance(order, str) else []
-    ids: Sequence[int] = ()
-    if all(isinstance(each, str) for each in given):
-        ids = inputs.asked_classes(given, dict(enumerate(names)))
-    else:
-        with contextlib.suppress(TypeError):
-            ids = tuple(operator.index(each) for each in given)
-    if sorted(ids) != list(range(classes)):
-        raise InputError(
-            f'class_order must be None, "random" or a permutation of the {classes} classes, by id '
-            f"(0 to {classes - 1}) or by name ({_checks.listed(names)}), got "
-            f"{_checks.one_line(repr(order), 200)}"
-        )
-    return tuple(ids)
-
-
-def _cut(order: tuple[int, ...], per_task: int | Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    if isinstance(per_task, Sequence | np.ndarray) and not isinstance(per_task, str):
-        sizes = [_checks.integer(size, "each of classes_per_task", low=1) for size in per_task]
-        if sum(sizes) != len(order):
-            raise InputError(
-                f"classes_per_task must sum up to the {len(order)} classes of the data, "
-                f"{sizes} sums up to {sum(sizes)}"
-            )
-    else:
-        size = _checks.integer(per_task, "classes_per_task", low=1)
-        if len(order) % size:
-            raise InputError(
-                f"classes_per_task {size} does not divide the {len(order)} classes of the data: "
-                "give one number per task"
-            )
-        sizes = [size] * (len(order) // size)
-    ends = np.cumsum(sizes)
-    return tuple(order[end - size : end] for size, end in zip(sizes, ends, strict=True))
