@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
-from dgm_tf.experiments.options import SettingsOptions, StreamOptions, option
+from dgm_tf.experiments.options import RunOptions, SettingsOptions, StreamOptions, option
 from dgm_tf.terminal import stopping
 from trainers import command, train
 from trainers.flags import Flags
@@ -80,12 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(planned: Sequence[grid.Planned]) -> None:
-    """Refuses flags that a trainer would refuse, before any work starts."""
+    """Refuses what a trainer would refuse, before any work starts."""
     for run in planned:
         trainer = importlib.import_module(f"trainers.{grid.TRAINERS[run.dataset]}")
         given = trainer.define().parse(run.arguments)
-        given.of(StreamOptions, dataset=run.dataset)
-        given.of(SettingsOptions).resolve(run.dataset, given.among(*train.SETTINGS))
+        stream, chosen = given.of(StreamOptions, dataset=run.dataset), given.of(SettingsOptions)
+        settings = chosen.resolve(run.dataset, given.among(*train.SETTINGS))
+        given.of(RunOptions).check_method(chosen.method)
+        run.check(stream, settings)
 
 
 if __name__ == "__main__":

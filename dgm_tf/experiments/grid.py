@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from dgm_tf import _checks
+from dgm_tf.data import division
 from dgm_tf.errors import InputError
-from dgm_tf.experiments.options import FOLDER
+from dgm_tf.experiments.options import FOLDER, StreamOptions, classes_per_task
 from dgm_tf.methods.registry import METHODS as LEARNERS
-from dgm_tf.methods.settings import VARIANTS, setting_names
+from dgm_tf.methods.settings import VARIANTS, MethodSettings, setting_names
 from dgm_tf.reporting import comparison
-from dgm_tf.reporting.run import read_run
+from dgm_tf.reporting.run import Run, read_run
+from dgm_tf.runs import run_folder
+from dgm_tf.storage import paths
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.terminal import stopping
 
@@ -37,7 +40,7 @@ METHODS = {name: (f"--method={name}",) for name in LEARNERS if name != "dgm"} | 
     f"dgm-{variant}": (f"--variant={variant}",) for variant in VARIANTS
 }
 _OWN_FLAGS = ("method", "variant", "seed", "run_dir")  # of Planned.command
-_TASKS = 10
+_CLASSES = 10  # of each data set but a folder
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 60.0  # for a step and a checkpoint
 
@@ -61,9 +64,22 @@ class Planned:
     extra: tuple[str, ...] = ()
 
     @property
+    def tasks(self) -> int | None:
+        """Tasks of the stream; None of a folder, whose classes nobody has counted."""
+        if self.dataset == FOLDER:
+            return None
+        text = _value(self.extra, "classes_per_task")
+        try:
+            per_task = classes_per_task(text) if text else 1
+        except ValueError as error:
+            raise InputError(f"--classes_per_task={text}: {error}") from error
+        return len(division.cut(range(_CLASSES), per_task))
+
+    @property
     def folder(self) -> str:
-        name = f"{self.dataset}-{_TASKS}"
-        if self.dataset == FOLDER:  # Nobody has counted its classes.
+        tasks = self.tasks
+        name = f"{self.dataset}-{tasks}"
+        if tasks is None:
             name = Path(_value(self.extra, "images")).resolve().name
         return f"{self.root}/{name}/{self.method}/seed{self.seed}"
 
@@ -81,13 +97,63 @@ class Planned:
         """The trainer's, as it gets them."""
         return self.command[3:]
 
-    def is_finished(self) -> bool:
+    def found(self) -> Run | None:
+        """What the folder holds; None where that is not begun, or damaged."""
         try:
-            run = read_run(self.folder)
-        except InputError:  # Not begun; of a damaged one the trainer says what to do.
+            return read_run(self.folder)
+        except InputError:  # Of a damaged one the trainer says what to do.
+            return None
+
+    def is_finished(self) -> bool:
+        if (run := self.found()) is None:
             return False
         asked = _value(self.extra, "max_tasks")
         return len(run.rows) >= min(run.tasks, int(asked) if asked else run.tasks)
+
+    def check(self, stream: StreamOptions, settings: MethodSettings) -> None:
+        """Refuses what the trainer would refuse once it knows its folder and its data.
+
+        Args:
+            stream: data and tasks, as the flags have them.
+            settings: the method's, as the flags have them.
+
+        Raises:
+            InputError: the run's folder was learnt by other settings or on other tasks, images to
+                learn from are in no folder, or there are not so many tasks.
+        """
+        if stream.max_tasks is not None:
+            _checks.integer(stream.max_tasks, "--max_tasks", low=1, high=self.tasks)
+        if (run := self.found()) is not None:
+            wanted = {
+                "learner": self.method,
+                "settings": settings.as_json(),
+                "stream": {**run.stream, **self._told(stream, run, settings.seed)},
+            }
+            if lines := run_folder.differences(run.description, wanted, settings.defaults()):
+                raise InputError(
+                    f"{self.folder} holds a run with other settings: {'; '.join(lines)}; name "
+                    "another folder by --results"
+                )
+        for images in (stream.images, stream.test_images):
+            if images is None or paths.expanded(images).is_dir():
+                continue
+            if not self.is_finished():  # A finished run needs them no more.
+                raise InputError(
+                    f"{images!r} is no folder: name one that has a subfolder of images per class"
+                )
+
+    def _told(self, stream: StreamOptions, run: Run, seed: int) -> dict[str, Any]:
+        """What options say of a stream's description, of the classes that a run has."""
+        side, fraction = stream.image_size, stream.validation_fraction
+        side = division.default_size(self.dataset) if side is None else side
+        if fraction is None:
+            fraction = division.default_validation(self.dataset)
+        order = division.ordered(stream.class_order, list(run.class_names.values()), seed)
+        return {
+            "task_classes": list(map(list, division.cut(order, stream.classes_per_task))),
+            "image_shape": [side, side, run.stream["image_shape"][-1]],
+            "validation_fraction": fraction,
+        }
 
 
 def plan(

@@ -71,7 +71,8 @@ def texts(text: str, wanted: str = "texts such as 3,7") -> tuple[str, ...]:
     return parts
 
 
-def _classes_per_task(text: str) -> int | tuple[int, ...]:
+def classes_per_task(text: str) -> int | tuple[int, ...]:
+    """A number, or one per task, of a text; or a ValueError that says what is wanted."""
     numbers = integers(text, "a whole number, or one per task such as 5,3,2")
     return numbers[0] if len(numbers) == 1 else numbers
 
@@ -125,7 +126,7 @@ class StreamOptions:
         "classes that arrive with a task: one number, or one for each task such as 5,3,2",
         default=1,
         shown="N|N,N,...",
-        parser=_classes_per_task,
+        parser=classes_per_task,
     )
     class_order: str | Sequence[str | int] | None = option(
         "order in which the classes arrive: names such as dog,ape,cat, ids where no name is a "
@@ -384,4 +385,18 @@ class RunOptions:
             raise InputError(
                 "--export_classifier says what to export, and nothing where: name an --export_dir, "
                 "too"
+            )
+
+    def check_method(self, method: str) -> None:
+        """Refuses options that mean nothing to a method.
+
+        Args:
+            method: its name.
+
+        Raises:
+            InputError: the memory of another method than DGM is to be exported.
+        """
+        if self.export_dir is not None and method != "dgm":
+            raise InputError(
+                f"only DGM's memory can be exported: --export_dir is given, --method is {method}"
             )

@@ -121,24 +121,14 @@ class RunFolder:
         """
         if self._settings.exists():
             found = self.description()
-            there, here = (
-                {
-                    **each,
-                    "settings": {**_plain(defaults), **each["settings"]},
-                    "stream": without_origin(each["stream"]),
-                }
-                for each in (found, description)
-            )
             if OPEN == found["stream"].get("kind") != description["stream"].get("kind"):
                 raise InputError(
                     f"{self.path} holds a memory, to which trainers.learn adds classes: name "
                     "another folder for a run"
                 )
-            # Of another method all settings differ.
-            keys = ("learner",) if there["learner"] != here["learner"] else _IDENTITY
-            if differences := _checks.differences(there, here, keys):
+            if differing := differences(found, description, defaults):
                 raise InputError(
-                    f"{self.path} holds a run with other settings: {'; '.join(differences)}; "
+                    f"{self.path} holds a run with other settings: {'; '.join(differing)}; "
                     "choose another folder or delete that one"
                 )
             return found  # which its checkpoints belong to
@@ -557,6 +547,29 @@ def _digest_of_rows(rows: Sequence[Any], before: str = _NO_ROWS) -> str:
         line = json.dumps(row, sort_keys=True).encode()
         before = hashlib.sha256(before.encode() + hashlib.sha256(line).digest()).hexdigest()
     return before
+
+
+def differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[str]:
+    """What tells the runs of two descriptions apart, as `_checks.differences` says it.
+
+    Args:
+        found: description of the run that is there.
+        wanted: description of the one that is asked for.
+        defaults: of settings, for those that a description is too old to have.
+    """
+    there, here = (
+        {
+            **each,
+            "settings": {**_plain(defaults), **each["settings"]},
+            "stream": without_origin(each["stream"]),
+        }
+        for each in (found, wanted)
+    )
+    # Of another method all settings differ.
+    keys = ("learner",) if there["learner"] != here["learner"] else _IDENTITY
+    return _checks.differences(there, here, keys)
 
 
 def without_origin(stream: Mapping[str, Any]) -> dict[str, Any]:

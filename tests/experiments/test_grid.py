@@ -15,8 +15,10 @@ from PIL import Image
 
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import grid
-from dgm_tf.experiments.options import RunOptions, SettingsOptions
-from dgm_tf.methods.registry import METHODS
+from dgm_tf.experiments.options import RunOptions, SettingsOptions, StreamOptions
+from dgm_tf.experiments.run import Run
+from dgm_tf.methods.presets import settings_for
+from dgm_tf.methods.registry import METHODS, new_learner
 from dgm_tf.terminal import stopping
 from tests.reporting import example
 from trainers import table1, train
@@ -241,7 +243,8 @@ def test_every_command_is_one_that_its_trainer_takes():
 
 
 def test_flags_behind_two_dashes_reach_each_trainer_that_has_them(tmp_path, started):
-    flags = ["--images=some/shapes", "--image_size=24", "--critic_size=8", "--max_tasks=3"]
+    (tmp_path / "shapes").mkdir()
+    flags = [f"--images={tmp_path}/shapes", "--image_size=24", "--critic_size=8", "--max_tasks=3"]
     options = ["--datasets=folder", "--methods=dgm-a,nearest_mean", f"--results={tmp_path}"]
     assert table1.main([*options, "--", *flags]) == 0
     dgm, mean = started
@@ -268,6 +271,22 @@ def test_a_run_of_fewer_tasks_is_finished_with_its_last_one(tmp_path):
         (["--datasets=mnist", "--", "3"], "expected flags as --name=value"),
         (["--datasets=mnist", "--", "--max_tasks", "3"], "--name=value, received '3'"),
         (["--datasets=mnist", "--", "--seed=3"], "--seed differs from run to run"),
+        (["--datasets=mnist", "--", "--classes_per_task=3"], "3 does not divide the 10 classes"),
+        (["--datasets=mnist", "--", "--classes_per_task=x"], "--classes_per_task=x: expected a"),
+        (
+            ["--datasets=mnist", "--", "--max_tasks=0"],
+            "--max_tasks must be an integer from 1 to 10",
+        ),
+        (
+            ["--datasets=mnist", "--", "--classes_per_task=5", "--max_tasks=3"],
+            "--max_tasks must be an integer from 1 to 2, got 3",
+        ),
+        (["--datasets=mnist", "--", "--export_classifier=true"], "name an --export_dir"),
+        (
+            ["--datasets=mnist", "--methods=dgm-w,ewc", "--", "--export_dir=x"],
+            "only DGM's memory can be exported: --export_dir is given, --method is ewc",
+        ),
+        (["--datasets=folder", "--", "--images=no/where"], "'no/where' is no folder"),
         (["--datasets=mnist", "--methods=ewc", "--", "--images=x"], "flag 'images'"),
         (["--datasets=mnist", "--methods=ewc", "--", "--critic_size=0"], "critic_size"),
     ],
@@ -277,6 +296,55 @@ def test_flags_that_a_trainer_refuses_are_refused_before_work(
 ):
     assert table1.main([f"--results={tmp_path}", *arguments]) == 2
     assert wanted in capsys.readouterr().err and not started
+
+
+@pytest.mark.parametrize("per_task", ["1", "5", "5,3,2"])
+def test_a_run_has_the_name_that_its_trainer_gives_it(per_task):
+    (run,) = grid.plan(["digits"], ["joint"], [3], "runs", [f"--classes_per_task={per_task}"])
+    options = train.define("split_digits", "digits", "").parse(run.arguments).of
+    stream = options(StreamOptions, dataset="digits").open(3)
+    learner = new_learner("joint", settings_for("digits", method="joint", seed=3), stream)
+    assert run.folder == str(Run(stream, learner).path)
+
+
+def joint_run(folder, dataset, side):
+    """A finished run of joint training by its defaults, on ten classes."""
+    described = example.description(tasks=10, learner="joint")
+    described["settings"] = settings_for(dataset, method="joint").as_json()
+    described["stream"] |= {"image_shape": [side, side, 1], "validation_fraction": 0.15}
+    rows = [example.row(task, generates=False) for task in range(1, 11)]
+    example.write_run(folder / "joint" / "seed0", rows, described)
+
+
+@pytest.mark.parametrize(
+    ("flag", "differing"),
+    [
+        ("--epochs=3", "settings.epochs is "),
+        ("--class_order=1,0,2,3,4,5,6,7,8,9", "stream.task_classes is [[0], [1], [2], "),
+        ("--class_order=random", "there, [[3], [8], [1], [4], "),
+        ("--image_size=24", "stream.image_shape is [16, 16, 1] there, [24, 24, 1] here"),
+        ("--validation_fraction=0.3", "stream.validation_fraction is 0.15 there, 0.3 here"),
+    ],
+)
+def test_a_folder_of_other_settings_is_refused_before_work(
+    flag, differing, tmp_path, started, capsys
+):
+    joint_run(tmp_path / "digits-10", "digits", side=16)
+    options = ["--datasets=digits", "--methods=ewc,joint", f"--results={tmp_path}"]
+    assert table1.main([*options, "--", flag]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path}/digits-10/joint/seed0 holds a run with other settings: " in line
+    assert differing in line and line.endswith("name another folder by --results")
+    assert not started and table1.main(options) == 0
+    assert [command[3] for command in started] == ["--method=ewc"]
+
+
+def test_a_finished_run_of_a_folder_is_taken_without_its_images(tmp_path, started, capsys):
+    joint_run(tmp_path / "gone", None, side=32)
+    options = ["--datasets=folder", "--methods=joint", f"--results={tmp_path}", "--"]
+    assert table1.main([*options, "--images=gone"]) == 0
+    assert table1.main([*options, "--images=gone", "--classes_per_task=5"]) == 2
+    assert "stream.task_classes is [[0], [1], " in capsys.readouterr().err and not started
 
 
 @pytest.mark.slow
