@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import shlex
 import signal
 import statistics
@@ -40,6 +41,7 @@ METHODS = {name: (f"--method={name}",) for name in LEARNERS if name != "dgm"} | 
     f"dgm-{variant}": (f"--variant={variant}",) for variant in VARIANTS
 }
 _OWN_FLAGS = ("method", "variant", "seed", "run_dir")  # of Planned.command
+_HIDING_FLAGS = ("flagfile", "undefok")  # behind which others are not seen
 _CLASSES = 10  # of each data set but a folder
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 60.0  # for a step and a checkpoint
@@ -168,16 +170,22 @@ def plan(
     A method gets the `extra` flags that mean something to it.
 
     Raises:
-        InputError: an unknown name, images of one's own without their folder, an extra flag whose
-            value stands apart, or one that the grid itself gives.
+        InputError: an unknown name, one that is given twice, images of one's own without their
+            folder, an extra flag that is not --name=value, that hides others, or that the grid
+            itself gives.
     """
+    for flag, values in (("--datasets", datasets), ("--methods", methods), ("--seeds", seeds)):
+        _checks.different(values, flag)
     for kind, given, known in (("data set", datasets, TRAINERS), ("method", methods, METHODS)):
         for name in given:
             _checks.one_of(kind, name, known)
     for flag in extra:
-        name = flag.removeprefix("--").partition("=")[0]
-        if name == flag:  # Also the value of a flag before it: `--max_tasks 3`.
+        # A value may stand alone, as in `--max_tasks 3`, and a trainer reads -max_tasks=3, too.
+        if not (match := re.match(r"--(\w+)(=|$)", flag)):
             raise InputError(f"expected flags as --name=value, received {flag!r}")
+        name = match[1]
+        if name in _HIDING_FLAGS:
+            raise InputError(f"--{name} hides other flags: name each one behind --, without it")
         if name in _OWN_FLAGS:
             raise InputError(f"--{name} differs from run to run here: leave it out behind --")
     if FOLDER in datasets and not _value(extra, "images"):

@@ -271,6 +271,12 @@ def test_a_run_of_fewer_tasks_is_finished_with_its_last_one(tmp_path):
         (["--datasets=mnist", "--", "3"], "expected flags as --name=value"),
         (["--datasets=mnist", "--", "--max_tasks", "3"], "--name=value, received '3'"),
         (["--datasets=mnist", "--", "--seed=3"], "--seed differs from run to run"),
+        (["--datasets=mnist", "--", "-max_tasks=3"], "--name=value, received '-max_tasks=3'"),
+        (["--datasets=mnist", "--", "---seed=3"], "--name=value, received '---seed=3'"),
+        (["--datasets=mnist", "--", "--undefok=stepz", "--stepz=3"], "--undefok hides other flags"),
+        (["--datasets=digits,digits"], "expected --datasets that differ, received digits twice"),
+        (["--methods=ewc,joint,ewc"], "expected --methods that differ, received ewc twice"),
+        (["--seeds=0,1,0"], "expected --seeds that differ, received 0 twice"),
         (["--datasets=mnist", "--", "--classes_per_task=3"], "3 does not divide the 10 classes"),
         (["--datasets=mnist", "--", "--classes_per_task=x"], "--classes_per_task=x: expected a"),
         (
@@ -295,6 +301,20 @@ def test_flags_that_a_trainer_refuses_are_refused_before_work(
     arguments, wanted, tmp_path, started, capsys
 ):
     assert table1.main([f"--results={tmp_path}", *arguments]) == 2
+    assert wanted in capsys.readouterr().err and not started
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("-seed=3", "--name=value, received '-seed=3'"),
+        ("--seed=3", "--seed differs from run to run"),
+        ("--flagfile=others", "--flagfile hides other flags"),
+    ],
+)
+def test_flags_from_a_file_are_refused_as_typed_ones_are(line, wanted, tmp_path, started, capsys):
+    (tmp_path / "flags").write_text(f"{line}\n")
+    assert table1.main(["--datasets=mnist", "--", f"--flagfile={tmp_path}/flags"]) == 2
     assert wanted in capsys.readouterr().err and not started
 
 
