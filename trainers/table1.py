@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = given.of(Options)
         datasets, root, extra, jobs = wanted.datasets, wanted.results, given.others, wanted.jobs
         if wanted.quick:
+            if "datasets" in given.values:
+                raise InputError("--quick learns the digits: leave out --datasets, or --quick")
             datasets, root, extra = ("digits",), f"{root}/quick", (*QUICK, *extra)
         if jobs is None:
             jobs = grid.most_jobs(2) if wanted.quick else 1

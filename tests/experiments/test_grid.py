@@ -277,6 +277,7 @@ def test_a_run_of_fewer_tasks_is_finished_with_its_last_one(tmp_path):
         (["--datasets=digits,digits"], "expected --datasets that differ, received digits twice"),
         (["--methods=ewc,joint,ewc"], "expected --methods that differ, received ewc twice"),
         (["--seeds=0,1,0"], "expected --seeds that differ, received 0 twice"),
+        (["--quick", "--datasets=mnist"], "leave out --datasets, or --quick"),
         (["--datasets=mnist", "--", "--classes_per_task=3"], "3 does not divide the 10 classes"),
         (["--datasets=mnist", "--", "--classes_per_task=x"], "--classes_per_task=x: expected a"),
         (
