@@ -74,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planned = grid.plan(datasets, wanted.methods, wanted.seeds, root, extra)
         _check(planned)
         failed = grid.run_missing(planned, say=command.say, jobs=jobs) if wanted.learn else []
-        for line in grid.write_tables(planned, wanted.out or root):
-            command.say(line)
+        if not failed or any(run.is_finished() for run in planned):
+            for line in grid.write_tables(planned, wanted.out or root):
+                command.say(line)
         if failed:
             raise InputError(f"{len(failed)} runs failed; the same command tries them again")
     return outcome.code

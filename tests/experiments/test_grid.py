@@ -368,6 +368,15 @@ def test_a_finished_run_of_a_folder_is_taken_without_its_images(tmp_path, starte
     assert "stream.task_classes is [[0], [1], " in capsys.readouterr().err and not started
 
 
+def test_failures_are_told_where_no_run_is_finished(tmp_path, started, capsys):
+    options = ["--methods=dgm-w,ewc", f"--results={tmp_path}"]
+    assert table1.main([*options, "--datasets=svhn_cropped"]) == 2
+    assert capsys.readouterr().err == "error: 2 runs failed; the same command tries them again\n"
+    assert len(started) == 2 and not (tmp_path / "table1.md").exists()
+    assert table1.main([*options, "--datasets=svhn_cropped,mnist"]) == 2
+    assert "2 runs failed" in capsys.readouterr().err and (tmp_path / "table1.md").exists()
+
+
 @pytest.mark.slow
 def test_methods_are_compared_on_a_folder(tmp_path, capsys):
     random = np.random.default_rng(0)
