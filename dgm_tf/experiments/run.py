@@ -420,7 +420,6 @@ def _check_images(path: Path, stream: TaskStream) -> None:
 
 def _check_options(options: RunOptions, method: str) -> None:
     """Refuses what a run cannot write or do, before its data is known."""
-    options.check_method(method)
     check_writable(options.run_dir or DEFAULT_RUNS)
     if options.run_dir is not None:
         RunFolder(options.run_dir).check_new()
@@ -429,6 +428,7 @@ def _check_options(options: RunOptions, method: str) -> None:
     if options.export_dir is not None:
         check_writable(options.export_dir, flag="--export_dir")
         version_folder(options.export_dir)
+    options.check_method(method)
 
 
 def _short(values: Any) -> list[float]:
