@@ -370,13 +370,8 @@ def class_incremental(
 def _image_data(data: Any, data_dir: str | None) -> datasets.ImageData:
     if isinstance(data, datasets.ImageData):
         return data
-    if isinstance(data, str):
-        return datasets.load_data(data, data_dir=data_dir)
-    if isinstance(data, os.PathLike):
-        raise InputError(
-            f"expected data, received the path {_checks.one_line(data)}: give "
-            "dgm_tf.from_folder(path)"
-        )
+    if isinstance(data, str | os.PathLike):  # Of a path it says what to give.
+        return datasets.load_data(os.fspath(data), data_dir=data_dir)
     if isinstance(data, tuple | list) and len(data) == 4:
         images, labels, test_images, test_labels = data
         return datasets.from_arrays(

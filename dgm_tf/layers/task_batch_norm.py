@@ -118,9 +118,7 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
 
     def finish_task(self) -> "TaskBatchNormalization":
         """A new layer in which the present task is finished and a fresh one can be learnt."""
-        if not self.built:
-            raise InputError("the layer has no weights yet: call it or build it first")
-        return self._successor(units=self.gamma.shape[0], finish=True)
+        return self._successor(finish=True)
 
     def widen(self, units: int) -> "TaskBatchNormalization":
         """A new layer of `units` >= the present width; finished tasks keep theirs.
@@ -130,7 +128,10 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
         """
         return self._successor(units=units, finish=False)
 
-    def _successor(self, *, units: int, finish: bool) -> "TaskBatchNormalization":
+    def _successor(self, *, units: int | None = None, finish: bool) -> "TaskBatchNormalization":
+        if not self.built:
+            raise InputError("the layer has no weights yet: call it or build it first")
+        units = self.gamma.shape[0] if units is None else units
         config = self.get_config()
         if finish:
             config["finished"] = [*self.finished, self.gamma.shape[0]]

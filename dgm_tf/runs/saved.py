@@ -12,7 +12,7 @@ from dgm_tf.errors import InputError
 from dgm_tf.methods import registry
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder
-from dgm_tf.storage import checkpoint, paths
+from dgm_tf.storage import checkpoint, paths, schema
 from dgm_tf.storage.files import locked_name, read_text, recover, refuse_links_out, to_recover
 
 _SAVED = "saved"  # the key that tells a save from a run's checkpoint
@@ -90,7 +90,9 @@ def load(
             recover(folder)
     if (folder / checkpoint.STATE_FILE).is_file():
         meta, arrays = _saved(folder, task)
-        origin = meta.pop(_ORIGIN, None)
+        if (origin := meta.pop(_ORIGIN, None)) is not None:
+            with registry.reading_state():
+                schema.check(origin, {"versions": {}, "machine": {}})
     elif (folder / "settings.json").is_file():
         origin, meta, arrays = RunFolder(folder).state_after(task)
     else:

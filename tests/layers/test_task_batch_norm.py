@@ -104,3 +104,9 @@ def test_statistics_are_float32_under_mixed_precision():
 def test_a_task_that_is_not_finished_cannot_be_asked_for(task):
     with pytest.raises(InputError, match=f"one of the 1 finished tasks.*not {task}"):
         built().finish_task()(IMAGES, task=task)
+
+
+@pytest.mark.parametrize("change", [lambda it: it.finish_task(), lambda it: it.widen(3)])
+def test_a_layer_without_weights_has_no_successor(change):
+    with pytest.raises(InputError, match="no weights yet: call it or build it first"):
+        change(TaskBatchNormalization())

@@ -147,6 +147,14 @@ def test_the_audit_of_a_save_of_another_machine_names_it(copy, capfd):
     assert dgm_tf.load(copy).origin["machine"]["cpu"] == "another"
 
 
+@pytest.mark.parametrize("origin", [3, [], {}, {"versions": {}, "machine": "this one"}])
+def test_an_origin_that_no_save_has_is_refused(copy, origin):
+    meta, arrays = checkpoint.load(copy)
+    checkpoint.save(copy, {**meta, "origin": origin}, arrays)
+    with refused("the saved state is not that of such a learner"):
+        dgm_tf.load(copy)
+
+
 def test_the_folder_that_a_program_works_in_is_not_replaced(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with refused(". cannot be replaced while it is open: name a folder in it"):
