@@ -24,7 +24,7 @@ _EXAMPLES = (
     "--dataset=mnist --tuner=hyperband --fresh_seeds=1,2",
 )
 _FIRST = (
-    "dataset", "variant", "search", "tasks", "trials", "tuner", "fresh_seeds", "search_dir",
+    "dataset", "variant", "search", "max_tasks", "trials", "tuner", "fresh_seeds", "search_dir",
 )  # fmt: skip
 
 
@@ -53,9 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream = options.open(settings.seed)
         for line in stream.remarks:
             command.say(line)
-        if plan.tasks > len(stream):
-            raise InputError(f"expected --tasks from 1 to {len(stream)}, received {plan.tasks}")
-        check_sizes(stream, settings, max_tasks=plan.tasks)
+        if plan.max_tasks > len(stream):
+            raise InputError(
+                f"expected --max_tasks from 1 to {len(stream)}, received {plan.max_tasks}"
+            )
+        check_sizes(stream, settings, max_tasks=plan.max_tasks)
         onednn.advise()
         search(stream, HyperDGM(settings, aim), plan, command=given.command)
     return outcome.code

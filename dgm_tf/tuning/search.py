@@ -32,7 +32,7 @@ from dgm_tf.tuning.tuner import OTHER_FOLDER, DGMTuner, new_oracle, reached
 from dgm_tf.tuning.worker import Client, Link, NothingLeft
 
 _IDENTITY = (
-    "stream", "base", "hypermodel", "space", "tuner", "tasks", "aim", "factor", "halvings",
+    "stream", "base", "hypermodel", "space", "tuner", "max_tasks", "aim", "factor", "halvings",
 )  # fmt: skip
 _CHIEF, _WORKER = "chief", "worker"
 _RECORD, _BEST, _FRESH = "search.json", "best.json", "fresh.json"
@@ -73,7 +73,7 @@ def search(
     default = f"runs/tuning/{stream.name}-dgm-{hypermodel.base.variant}"
     folder = paths.expanded(plan.search_dir or default)
     place = _place()
-    stream.seen_validation(plan.tasks)  # So that what does not fit is said before any work.
+    stream.seen_validation(plan.max_tasks)  # So that what does not fit is said before any work.
     _check_budget(plan, hypermodel.base)
     _check_fresh(plan.fresh_seeds, {hypermodel.base.seed, stream.seed})
     description = _description(stream, hypermodel, plan, command)
@@ -209,7 +209,7 @@ def _description(
     described = stream.describe()
     return {
         "scenario": described.pop("scenario"),
-        "tasks": plan.tasks,
+        "max_tasks": plan.max_tasks,
         "tuner": plan.tuner,
         "factor": plan.factor if hyperband else None,
         "halvings": plan.halvings if hyperband else None,

@@ -99,7 +99,7 @@ class Aim:
 class Plan:
     """The way of a search, and its folder."""
 
-    tasks: int = option("tasks that a trial learns, the first of the stream", default=3)
+    max_tasks: int = option("tasks that a trial learns, the first of the stream", default=3)
     tuner: str = option(
         "way to choose trials: random, bayesian (by a Gaussian process) or hyperband (many with a "
         "small budget, the best of them again with a larger one)",
@@ -134,7 +134,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         _checks.one_of("tuner", self.tuner, TUNERS)
-        for name, low in ("tasks", 1), ("trials", 1), ("factor", 2), ("halvings", 1):
+        for name, low in ("max_tasks", 1), ("trials", 1), ("factor", 2), ("halvings", 1):
             _checks.integer(getattr(self, name), name, low=low)
         _checks.different(self.fresh_seeds, "fresh_seeds")
         for seed in self.fresh_seeds:

@@ -153,7 +153,7 @@ class DGMTuner(base_tuner.BaseTuner):
     """
 
     def __init__(self, oracle: SearchOracle, hypermodel: HyperDGM, folder: Path, plan: Plan):
-        self._tasks, self._quiet = plan.tasks, plan.quiet
+        self._tasks, self._quiet = plan.max_tasks, plan.quiet
         self._line, self._warned = "", frozenset[str]()
         self._full = getattr(oracle, "max_epochs", None)
         oracle.verbose = 0

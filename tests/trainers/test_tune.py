@@ -36,7 +36,7 @@ def test_the_page_has_the_ranges_that_are_searched():
 def test_flags_make_the_options_of_a_search():
     given = tune.define().parse(
         ["--dataset=mnist", "--search=replay,s_max", "--objective=mean", "--growth_price=0.1",
-         "--tasks=2", "--tuner=hyperband", "--factor=2", "--halvings=3", "--fresh_seeds=1,2",
+         "--max_tasks=2", "--tuner=hyperband", "--factor=2", "--halvings=3", "--fresh_seeds=1,2",
          "--search_dir=x", "--quiet", "--critic_size=8"]
     )  # fmt: skip
     assert given.of(Aim) == Aim(("replay", "s_max"), "mean", 0.1)
@@ -58,7 +58,7 @@ def test_flags_make_the_options_of_a_search():
             ["--dataset=digits", "--tuner=hyperband", "--trials=4"],
             "--trials means nothing to --tuner=hyperband",
         ),
-        (["--dataset=digits", "--tasks=11"], "expected --tasks from 1 to 10, received 11"),
+        (["--dataset=digits", "--max_tasks=11"], "expected --max_tasks from 1 to 10, received 11"),
         (["--dataset=digits", "--validation_fraction=0"], "validation_fraction is 0"),
     ],
 )
@@ -91,7 +91,7 @@ def test_help_says_which_images_a_search_looks_at(capsys):
 def start(folder, *arguments, **environment):
     command = [
         sys.executable, "-m", "trainers.tune", "--dataset=digits", "--classes_per_task=5",
-        f"--settings={json.dumps(TINY)}", "--epochs=1", "--tasks=1", "--tuner=random",
+        f"--settings={json.dumps(TINY)}", "--epochs=1", "--max_tasks=1", "--tuner=random",
         f"--search_dir={folder}", *arguments,
     ]  # fmt: skip
     return subprocess.Popen(

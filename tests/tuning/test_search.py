@@ -64,7 +64,9 @@ def without_collecting(monkeypatch):
 def run(folder, hypermodel=None, **plan):
     """The trials of a search, and what its model has learnt."""
     hypermodel = hypermodel or HyperToy()
-    plan = Plan(**{"tasks": 2, "tuner": "random", "trials": 4, "search_dir": str(folder), **plan})
+    plan = Plan(
+        **{"max_tasks": 2, "tuner": "random", "trials": 4, "search_dir": str(folder), **plan}
+    )
     return search(toys.stream(), hypermodel, plan, command="the command"), hypermodel.learnt
 
 
@@ -295,7 +297,7 @@ def test_the_folder_of_another_search_is_refused(tmp_path):
         ),
         (type("Own", (HyperToy,), {})(), {}, 'hypermodel is "HyperToy" there, "Own" here'),
         (HyperToy(dataclasses.replace(BASE, epochs=8)), {}, "base.epochs is 9 there, 8 here"),
-        (HyperToy(), {"tasks": 3}, "tasks is 2 there, 3 here"),
+        (HyperToy(), {"max_tasks": 3}, "max_tasks is 2 there, 3 here"),
         (HyperToy(), {"tuner": "bayesian"}, 'tuner is "random" there'),
     ):
         with pytest.raises(InputError, match=wanted):
