@@ -1,13 +1,13 @@
-"""What it costs to divide a training step, and what half precision and XLA make of one.
+"""What it costs to divide a training step, and what XLA makes of one.
 
     python -m benchmarks.distribution
     python -m benchmarks.distribution --dataset=svhn_cropped --preset=paper
 
 Takes steps of DGM's second task on random images (costs do not depend on what is in them): on one
-device, on the processor divided into two devices, in two processes; and on one device in bfloat16
-and through XLA. Each way takes turns with the plain one, and a ratio is the median of the ratios
-within a turn. Two replicas share the processor's cores with each other: they cannot be faster here.
-What shows is what dividing costs. On accelerators the same command measures what it brings.
+device, on the processor divided into two devices, in two processes; and on one device through XLA.
+Each way takes turns with the plain one, and a ratio is the median of the ratios within a turn. Two
+replicas share the processor's cores with each other: they cannot be faster here. What shows is what
+dividing costs. On accelerators the same command measures what it brings.
 """
 
 import json
@@ -47,7 +47,7 @@ _SIZE = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns")
 _STEPS = flags.DEFINE_integer("steps", 16, "steps in a turn")
 _XLA = flags.DEFINE_boolean("xla", True, "compile a step with XLA, too, which takes minutes")
-_CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "precision"], "for itself")
+_CHILD = flags.DEFINE_enum("child", None, ["mirrored", "multiworker", "xla"], "for itself")
 _PASSED_ON = ("variant", "dataset", "preset", "batch_size", "generator_size", "rounds")
 
 
@@ -65,23 +65,24 @@ def main(arguments: Sequence[str]) -> None:
         f"{_STEPS.value} steps"
     )
     print("                     ms/step    one device  ratio")
-    for names, environments in (
-        (("two devices",), [("mirrored", {})]),
-        (("two processes",), [("multiworker", {"TF_CONFIG": text}) for text in tf_configs(2)]),
-        (("bfloat16", "XLA"), [("precision", {})]),
-    ):
-        for name, (other, plain) in zip(names, _rows(environments), strict=False):
-            ratios = [a / b for a, b in zip(other, plain, strict=True)]
-            print(
-                f"{name:18s}  {statistics.median(other):8.1f}  {statistics.median(plain):12.1f}  "
-                f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
+    ways = {
+        "two devices": [("mirrored", {})],
+        "two processes": [("multiworker", {"TF_CONFIG": text}) for text in tf_configs(2)],
+    }
+    for name, environments in (ways | {"XLA": [("xla", {})]} if _XLA.value else ways).items():
+        other, plain = _turns(environments)
+        ratios = [a / b for a, b in zip(other, plain, strict=True)]
+        print(
+            f"{name:18s}  {statistics.median(other):8.1f}  {statistics.median(plain):12.1f}  "
+            f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
 
 
-def _rows(environments: Sequence[tuple[str, dict[str, str]]]) -> list[Any]:
+def _turns(environments: Sequence[tuple[str, dict[str, str]]]) -> list[list[float]]:
+    """Milliseconds of each turn, of the measured way and of the plain one."""
     given = {name: flags.FLAGS[name].value for name in _PASSED_ON}
     own = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    own += [f"--steps={_STEPS.value}", f"--xla={_XLA.value}"]
+    own.append(f"--steps={_STEPS.value}")
     children = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.distribution", *own, f"--child={child}"],
@@ -96,28 +97,21 @@ def _rows(environments: Sequence[tuple[str, dict[str, str]]]) -> list[Any]:
 
 
 def _measure(child: str) -> None:
-    """Prints pairs of milliseconds, the measured way's and the plain one's, as JSON."""
+    """Prints the milliseconds of each turn, of the measured way and of the plain one, as JSON."""
     one = distribution.start()
     two = one
-    if child != "precision":
+    if child != "xla":
         two = distribution.start(child, replicas=2 if child == "mirrored" else None)
-    ways: list[tuple[Any, dict[str, Any]]] = [(two, {})]
-    if child == "precision":
-        ways = [(one, {"mixed_precision": True})]
-        ways += [(one, {"jit_compile": True})] if _XLA.value else []
     plain = _Steps(one, {}) if two.is_chief else None
-    rows = []
-    for place, options in ways:
-        other = _Steps(place, options)
-        row: tuple[list[float], list[float]] = ([], [])
-        for _ in range(_ROUNDS.value):
-            row[0].append(other.milliseconds())
-            if plain is not None:
-                row[1].append(plain.milliseconds())
-            two.from_chief(b"your turn")  # The other process waits: it would take half the cores.
-        rows.append(row)
+    other = _Steps(two, {"jit_compile": True} if child == "xla" else {})
+    turns: tuple[list[float], list[float]] = ([], [])
+    for _ in range(_ROUNDS.value):
+        turns[0].append(other.milliseconds())
+        if plain is not None:
+            turns[1].append(plain.milliseconds())
+        two.from_chief(b"your turn")  # The other process waits: it would take half the cores.
     if two.is_chief:
-        print(json.dumps(rows))
+        print(json.dumps(turns))
 
 
 def _settings(**options: Any) -> DGMSettings:

@@ -117,7 +117,6 @@ def _grown(
         inputs = (latent_dim, *first)[layer]
         widths.append(
             growth.widened_by_weights(
-                inputs=union.shape[3],
                 units=union.shape[2],
                 taps=taps[layer],
                 reserved=np.count_nonzero(union),

@@ -15,6 +15,7 @@ SMALLEST = {
     "serving": ["--calls=1", "--generator_size=2"],
     "step_cost": ["--rounds=1", "--steps=8", "--generator_size=2"],
     "many_tasks": ["--tasks=3"],
+    "distribution": ["--rounds=1", "--steps=2", "--generator_size=2"],
     "long_stream": ["--tasks=1"],
     "accelerator": ["--rounds=1", "--steps=8", "--generator_size=2"],
     "stream_time": ["--seeds=0", "--", "--max_tasks=1", "--steps=4", "--generator_size=2"],
