@@ -10,6 +10,7 @@ side by side and their seconds can be compared.
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,8 @@ from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.methods import registry
+from dgm_tf.methods.settings import Recipe
 from dgm_tf.networks import Critic
-from studies.accuracy.ablations import settings_with
 from studies.accuracy.quality import quality
 from studies.accuracy.retrain import read_changes
 
@@ -41,6 +42,35 @@ CLASS_ORDERS: Mapping[str, Sequence[int]] = {
 _GENERATED = 2000  # images of each class that a classifier is taught by
 _COMPARED = 500
 _STEPS, _BATCH, _TEACHINGS = 1000, 128, 3
+_RECIPE = {field.name for field in dataclasses.fields(Recipe)}
+
+
+def settings_with(
+    dataset: str,
+    changed: Mapping[str, Any],
+    seed: int,
+    *,
+    recipe: str,
+    method: str = "dgm",
+    variant: str | None = None,
+) -> dgm_tf.MethodSettings:
+    """Returns a data set's settings with some changed.
+
+    Args:
+        dataset: name of the data set.
+        changed: settings and constants of the recipe, by name.
+        seed: of the learner.
+        recipe: the name by which a recipe with changed constants is registered.
+        method: one of `dgm_tf.methods.registry.METHODS`.
+        variant: of DGM; None for other methods, and for DGMw.
+    """
+    recipes = registry.METHODS[method].settings.recipes
+    others = {**changed, "seed": seed}
+    of_recipe = {key: others.pop(key) for key in _RECIPE & set(others)}
+    if of_recipe:
+        recipes[recipe] = dataclasses.replace(recipes["tuned"], **of_recipe)
+        others["recipe"] = recipe
+    return dgm_tf.settings_for(dataset, method, variant=variant, **others)
 
 
 def measure(
