@@ -28,13 +28,14 @@ def integer(value: Any, name: str, *, low: int, high: int | None = None) -> int:
     return number
 
 
-def number(value: Any, name: str, *, low: float, high: float = math.inf) -> float:
+def number(value: Any, name: str, *, low: float, high: float | None = None) -> float:
     """`value` as a finite float within [low, high]; bools and texts are none."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (real and low <= value <= high and math.isfinite(value)):
-        wanted = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise InputError(f"{name} must be a number {wanted}, got {value!r}")
-    return float(value)
+    with contextlib.suppress(OverflowError):  # of a whole number that no float is near
+        if real and math.isfinite(value) and low <= value and (high is None or value <= high):
+            return float(value)
+    wanted = f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+    raise InputError(f"{name} must be a number {wanted}, got {one_line(repr(value), 80)}")
 
 
 def fraction(value: Any, name: str, *, zero: bool) -> float:

@@ -139,11 +139,7 @@ class ImageClassifier(abc.ABC):
     def _with_ids(self, batch: tuple[np.ndarray, Any]) -> tuple[np.ndarray, np.ndarray]:
         images, labels = batch
         ids = inputs.class_ids(labels, self._named_classes())
-        if len(ids) != len(images):
-            raise InputError(
-                f"expected a label for each image; received {len(images)} images and "
-                f"{len(ids)} labels"
-            )
+        inputs.check_paired(images, ids)
         return images, ids
 
     def _named_classes(self) -> dict[int, str]:

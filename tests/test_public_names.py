@@ -65,16 +65,8 @@ def test_type_checkers_are_told_that_the_package_is_typed():
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 def test_the_arguments_of_a_learner_are_its_settings(method):
-    fields = {field.name: field for field in dataclasses.fields(method.settings)}
-    kind = getattr(arguments, method.settings.__name__.replace("Settings", "Arguments"))
-    typed = typing.get_type_hints(kind)
-    own = {"classifier"} if issubclass(method.settings, LearnerSettings) else set()
-    assert typed.keys() == fields.keys() | own
-    for name, field in fields.items():
-        if choices := field.metadata["choices"]:
-            assert typing.get_args(typed[name]) == choices, name
-        else:
-            assert typed[name] == field.type, name
+    fields = [field.name for field in dataclasses.fields(method.settings)]
+    own = ["classifier"] if issubclass(method.settings, LearnerSettings) else []
     learner = getattr(dgm_tf, method.learner.partition(":")[2])
     shown = inspect.signature(learner).parameters
     assert {"settings", *own, *fields} <= shown.keys()
@@ -83,25 +75,22 @@ def test_the_arguments_of_a_learner_are_its_settings(method):
     assert learner(seed=5).settings.seed == learner.from_preset("digits", seed=5).settings.seed == 5
 
 
-# The nearest mean is the example of a method of one's own, and kept short.
-@pytest.mark.parametrize(
-    "method", [each for each in METHODS.values() if each.name != "nearest_mean"],
-    ids=lambda method: method.name,
-)  # fmt: skip
-def test_a_type_checker_sees_them_for_constructor_and_preset(method):
-    module, _, name = method.learner.partition(":")
-    source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
-    (found,) = [
-        node for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    ]  # fmt: skip
-    kind = method.settings.__name__.replace("Settings", "Arguments")
-    typed = {
-        node.name for node in ast.walk(found)
+def test_a_type_checker_sees_those_of_dgm():
+    fields = {field.name: field for field in dataclasses.fields(DGMSettings)}
+    typed = typing.get_type_hints(arguments.DGMArguments)
+    assert typed.keys() == {"classifier", *fields}
+    for name, field in fields.items():
+        if choices := field.metadata["choices"]:
+            assert typing.get_args(typed[name]) == choices, name
+        else:
+            assert typed[name] == field.type, name
+    source = (ROOT / "dgm_tf/learners/dgm.py").read_text()
+    constructor = {
+        node.name for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None
-        and f"Unpack[{kind}]" in ast.unparse(node.args.kwarg.annotation)
+        and ast.unparse(node.args.kwarg.annotation) == "Unpack[DGMArguments]"
     }  # fmt: skip
-    assert typed == {"__init__", "from_preset"}
+    assert constructor == {"__init__", "from_preset"}
 
 
 def test_the_documentation_of_dgm_has_every_setting():

@@ -14,16 +14,14 @@ from typing import Any
 
 from absl import flags
 
-from dgm_tf._checks import one_line, reason
+from dgm_tf._checks import one_line
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import integers, texts
-from dgm_tf.methods import settings_file
 from dgm_tf.storage import paths
 from trainers import own_methods
 
 _HELP = ("--help", "-help", "-h", "--h", "-?", "--helpshort")
 _HELPFULL = ("--helpfull", "-helpfull")
-_FLAGFILE = "--flagfile="
 _WIDTH = 96
 _LONGEST = 500  # characters of an error, which repeats a flag's value
 
@@ -136,13 +134,13 @@ class Flags:
         """
         typed = sys.argv[1:] if arguments is None else list(arguments)
         asked = [each for each in typed if each in (*_HELP, *_HELPFULL)]
-        plain = _with_files([each for each in typed if each not in asked])
+        plain = [each for each in typed if each not in asked]
         try:
             others = self._values([self._program, *plain])
         except flags.UnrecognizedFlagError as error:
             raise InputError(self._unknown(error.flagname)) from error
         except (flags.Error, ValueError) as error:
-            text = one_line(error, _LONGEST)
+            text = one_line(error, _LONGEST).removeprefix("ERROR:: ")
             raise InputError(f"{text[:1].lower()}{text[1:]} (--help shows the flags)") from error
         values = self._values.flag_values_dict()
         values = {n: v for n, v in values.items() if n in self._fields and v is not None}
@@ -222,26 +220,6 @@ class Flags:
         indent = " " * 6
         text = textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
         return f"  {head}\n{text}"
-
-
-def _with_files(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the lines of a --flagfile in its place, in any encoding `text_of` reads.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    found = []
-    for argument in arguments:
-        if not argument.startswith(_FLAGFILE):
-            found.append(argument)
-            continue
-        try:
-            text = settings_file.text_of(argument.removeprefix(_FLAGFILE))
-            lines = map(str.strip, text.splitlines())
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {argument}: {reason(error)}") from error
-        found += [line for line in lines if line and not line.startswith(("#", "//"))]
-    return found
 
 
 class _Parser(flags.ArgumentParser):

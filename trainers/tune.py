@@ -4,7 +4,6 @@ A trial learns the first tasks of a stream. The search compares trials by valida
 classes seen, finished tasks included. A run never reads those. The search reads no test image.
 """
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from dgm_tf.experiments.options import FOLDER, SettingsOptions, StreamOptions
 from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.storage import paths
 from dgm_tf.tuning.space import Aim, Plan
-from trainers import command
+from trainers import command, train
 from trainers.flags import Flags, Given
 
 _SEARCHES = "runs/tuning"  # where a search is kept that names no folder
@@ -70,11 +69,7 @@ def _check_used(given: Given, tuner: str) -> None:
 
 
 def _used(given: Given) -> Mapping[str, Any]:
-    """The settings that a command line leads to."""
-    chosen = given.of(SettingsOptions)
-    dataset = given.values.get("dataset", FOLDER)
-    settings = chosen.resolve(dataset, given.among(DGMSettings))
-    return {**dataclasses.asdict(settings), "preset": chosen.chosen_preset()}
+    return train.used(given.values.get("dataset", FOLDER), given)
 
 
 if __name__ == "__main__":

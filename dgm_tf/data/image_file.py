@@ -200,8 +200,6 @@ def _reason(error: Exception) -> str:
         return f"it is damaged, or none of {', '.join(_formats())}"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {_MAX_PIXELS:,} pixels"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror  # without the path, which is named already
     return _checks.reason(error)
 
 

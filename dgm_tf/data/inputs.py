@@ -151,8 +151,23 @@ def class_ids(given: Any, known: Mapping[int, str]) -> np.ndarray:
         by_label = {name: label for label, name in known.items()}
     for label in np.unique(found).tolist():
         if label not in by_label:
-            raise unknown_class(label, known)
+            named = (
+                f"{each} ({name})" if name != str(each) else name for each, name in known.items()
+            )
+            raise InputError(
+                f"class {_checks.one_line(label, 80)} has not been learnt; known are "
+                f"{_checks.one_line(', '.join(named))}"
+            )
     return np.array([by_label[label] for label in found.tolist()], np.int64)
+
+
+def check_paired(images: np.ndarray, labels: np.ndarray) -> None:
+    """Refuses images and labels that are not equally many."""
+    if len(images) != len(labels):
+        raise InputError(
+            f"expected a label for each image; received {len(images)} images and "
+            f"{len(labels)} labels"
+        )
 
 
 def asked_classes(
@@ -181,15 +196,6 @@ def asked_classes(
             names = _checks.listed(known.values())
             raise InputError(f"class {_checks.one_line(text, 80)} {missing}; there are {names}")
     return [by_text[text] for text in texts]
-
-
-def unknown_class(label: Any, known: Mapping[int, str]) -> InputError:
-    """The error of a class that has not been learnt."""
-    named = (f"{each} ({name})" if name != str(each) else name for each, name in known.items())
-    return InputError(
-        f"class {_checks.one_line(label, 80)} has not been learnt; known are "
-        f"{_checks.one_line(', '.join(named))}"
-    )
 
 
 def labelled_batches(dataset: Iterable[Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

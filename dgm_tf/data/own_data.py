@@ -59,11 +59,7 @@ def task_of(
         yield data
         return
     images, labels = _arrays(data, image_shape)
-    if len(images) != len(labels):
-        raise InputError(
-            f"expected a label for each image; received {len(images)} images and "
-            f"{len(labels)} labels"
-        )
+    inputs.check_paired(images, labels)
     classes = _named(labels, known)
     _check_new(classes, known)
     task = _made(images, _ids(labels, classes), classes, number, image_shape, least)

@@ -2,6 +2,15 @@
 
 When a task ends, a fixed set of its images is generated and kept with its SHA-256. After every
 later task the same set is generated again and compared with what was kept.
+
+Example:
+
+    for task in stream:
+        model.learn(task)
+        for earlier in range(1, task.index):
+            record = memory_audit.read(memory_audit.record_path(folder, earlier))
+            print(earlier, memory_audit.compare(record, model.generate).pixels)  # 0
+        memory_audit.remember(folder, task.index, task.classes, model.generate)
 """
 
 import dataclasses
@@ -28,91 +37,6 @@ _IMAGES_PER_CLASS = 16
 _REMEDY = "restore it or begin a new run folder"
 
 
-class MemoryAudit:
-    """Fixed images of every finished task, kept in a folder, one file per task.
-
-    The generator is called once per class and check, always with the same number of images, so
-    that a traced generator is not traced again.
-
-    Example:
-
-        audit = MemoryAudit(run_dir / "audit")
-        for task in stream:
-            model.learn(task)
-            print(audit.check(model.generate))      # {1: 0, 2: 0}: differing pixels by task
-            audit.remember(task.index, task.classes, model.generate)
-    """
-
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        *,
-        finished_tasks: int = 0,
-        verified: Sequence[int] | None = None,
-    ) -> None:
-        """Opens the records of the finished tasks and verifies them.
-
-        Args:
-            folder: the records; it need not exist yet.
-            finished_tasks: tasks that the learner has finished. The record of a later task comes
-                from an attempt that was cut short, and is replaced.
-            verified: the tasks to verify now, of many some; None for all.
-
-        Raises:
-            InputError: a record is missing, cannot be read, or is not what was written.
-        """
-        self._folder = pathlib.Path(folder)
-        self._tasks = [*range(1, finished_tasks + 1)]
-        self._pixels: dict[int, int] = {}
-        for task in self._tasks if verified is None else verified:
-            self._read(task)
-
-    @property
-    def pixels(self) -> dict[int, int]:
-        """Number of pixels that are compared, for each task verified, checked or remembered."""
-        return dict(self._pixels)
-
-    def remember(self, task: int, classes: Sequence[int], generate: Generate) -> None:
-        """Generates and keeps the fixed images of a task that has just ended.
-
-        Args:
-            task: from 1.
-            classes: ids of the classes that the task brought.
-            generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
-
-        Raises:
-            ValueError: the task is on record already: a second record would hide a change.
-            InputError: the folder cannot be written.
-        """
-        if task in self._tasks:
-            raise ValueError(f"task {task} is on record already")
-        record = recorded(classes, generate)
-        content = pack({**vars(record), "sha256": _bytes(record)})
-        write_atomically(record_path(self._folder, task), content)
-        self._tasks.append(task)
-        self._pixels[task] = _pixels(record.images)
-
-    def check(self, generate: Generate, tasks: Sequence[int] | None = None) -> dict[int, int]:
-        """Number of differing pixels of each task on record; see `compare`.
-
-        Args:
-            generate: as in `remember`.
-            tasks: those to check; None for all.
-
-        Raises:
-            InputError: a record is no longer what was written.
-        """
-        return {
-            task: compare(self._read(task), generate).pixels
-            for task in (self._tasks if tasks is None else tasks)
-        }
-
-    def _read(self, task: int) -> "Record":
-        record = read(record_path(self._folder, task))
-        self._pixels[task] = _pixels(record.images)
-        return record
-
-
 @dataclasses.dataclass(frozen=True)
 class Record:
     """The fixed images of one task and what they were made from."""
@@ -134,8 +58,31 @@ class Record:
         return hashlib.sha256(self.images.astype("<f4").tobytes()).hexdigest()
 
 
+def remember(
+    folder: str | os.PathLike[str], task: int, classes: Sequence[int], generate: Generate
+) -> Record:
+    """Generates and keeps the fixed images of a task that has just ended.
+
+    The generator is called once per class, always with the same number of images, so that a traced
+    generator is not traced again. A record that an earlier attempt at the task left is replaced.
+
+    Args:
+        folder: for the records; it need not exist yet.
+        task: from 1.
+        classes: ids of the classes that the task brought.
+        generate: `generate(labels int32 [N], seed=int)`, images float32 [N, H, W, C].
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    record = recorded(classes, generate)
+    content = pack({**vars(record), "sha256": _bytes(record)})
+    write_atomically(record_path(folder, task), content)
+    return record
+
+
 def recorded(classes: Sequence[int], generate: Generate) -> Record:
-    """The fixed images of a task with these classes; `generate` is as in `MemoryAudit.remember`."""
+    """The fixed images of a task with these classes; `generate` is as in `remember`."""
     classes = np.asarray(classes, dtype=np.int32)
     seeds = _FIRST_SEED + np.arange(len(classes), dtype=np.int64)
     return Record(classes, seeds, _generate(generate, classes, seeds, _IMAGES_PER_CLASS))
@@ -171,12 +118,17 @@ def compare(record: Record, generate: Generate) -> Difference:
             f"images of classes {record.classes.tolist()} have the shape {images.shape}, "
             f"the ones on record {record.images.shape}"
         )
-    differ = images.view(np.uint32) != record.images.view(np.uint32)  # [N, H, W, C]
+    return difference(images, record.images)
+
+
+def difference(now: np.ndarray, then: np.ndarray) -> Difference:
+    """The difference of images float32 [N, H, W, C] from others of their shape, bit by bit."""
+    differ = now.view(np.uint32) != then.view(np.uint32)
     with np.errstate(invalid="ignore", over="ignore"):  # of infinities
-        changes = np.abs(images[differ] - record.images[differ])
+        changes = np.abs(now[differ] - then[differ])
     return Difference(
         pixels=int(differ.any(axis=-1).sum()),
-        of=_pixels(images),
+        of=int(np.prod(now.shape[:-1])),
         furthest=float(changes.max(initial=0.0)),
     )
 
@@ -240,7 +192,3 @@ def _generate(generate: Generate, classes: np.ndarray, seeds: np.ndarray, count:
             f"{images.dtype} {images.shape} came for {len(classes)} classes"
         )
     return images
-
-
-def _pixels(images: np.ndarray) -> int:
-    return int(np.prod(images.shape[:-1]))

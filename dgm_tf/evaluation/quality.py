@@ -7,8 +7,6 @@ oracle's features a distance is no "FID", which means Inception's.
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from dgm_tf.errors import InputError
-
 _NEIGHBOURS = 3
 FEWEST = _NEIGHBOURS + 1  # images that `precision_recall` needs of each kind
 
@@ -22,7 +20,7 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
         real: features float [N, F], N >= 2.
         generated: features float [M, F], M >= 2.
     """
-    real, generated = _features(real, generated, at_least=2)
+    real, generated = np.asarray(real, np.float64), np.asarray(generated, np.float64)
     difference = real.mean(axis=0) - generated.mean(axis=0)
     first, second = np.atleast_2d(np.cov(real.T)), np.atleast_2d(np.cov(generated.T))
     # tr (C1 C2)^(1/2) by the eigenvalues of a symmetric matrix: real also where C is singular.
@@ -44,7 +42,7 @@ def precision_recall(real: np.ndarray, generated: np.ndarray) -> tuple[float, fl
         real: features float [N, F], N >= 4.
         generated: features float [M, F], M >= 4.
     """
-    real, generated = _features(real, generated, at_least=FEWEST)
+    real, generated = np.asarray(real, np.float64), np.asarray(generated, np.float64)
     return _covered(generated, real), _covered(real, generated)
 
 
@@ -60,22 +58,4 @@ def _covered(points: np.ndarray, support: np.ndarray) -> float:
 
 def nearest(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
     """Index int [M] of the real feature vector nearest to each generated one."""
-    real, generated = _features(real, generated, at_least=1)
     return NearestNeighbors(n_neighbors=1).fit(real).kneighbors(generated)[1][:, 0]
-
-
-def _features(
-    real: np.ndarray, generated: np.ndarray, *, at_least: int
-) -> tuple[np.ndarray, np.ndarray]:
-    real, generated = np.asarray(real, np.float64), np.asarray(generated, np.float64)
-    if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
-        raise InputError(
-            f"features must be [N, F] and [M, F], not {list(real.shape)} and "
-            f"{list(generated.shape)}"
-        )
-    if min(len(real), len(generated)) < at_least:
-        raise InputError(
-            f"at least {at_least} images of each kind are needed, not {len(real)} and "
-            f"{len(generated)}"
-        )
-    return real, generated

@@ -22,12 +22,11 @@ _TOGETHER = 64  # files that are read before they are classified
 _COLUMNS = 16
 
 
-def opened(path: str | Path, *, task: int | None = None) -> ImageClassifier:
+def opened(path: str | Path) -> ImageClassifier:
     """What is in a folder: a learner or an exported model.
 
     Args:
         path: of a memory or another run, of a saved learner, or of an exported model.
-        task: the run's as it was after this task, from 1; by default the last one.
 
     Raises:
         InputError: there is nothing of these, or it cannot be read.
@@ -43,7 +42,7 @@ def opened(path: str | Path, *, task: int | None = None) -> ImageClassifier:
             "expected the folder of a memory or of another run, or an exported model; "
             f"{folder} is none of them"
         )
-    return saved.load(folder, task=task)
+    return saved.load(folder)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -160,10 +160,9 @@ class OpenRun(Run):
                 "class_accuracy": {},
                 "newest_class_share": {"predictions": None, "test_set": None},
             }
-        return row | {"not_measured": self._not_measured(row["class_accuracy"])}
-
-    def _not_measured(self, measured: Mapping[int, float]) -> list[int]:
-        return [label for label in self.learner.classes_seen if label not in measured]
+        measured = row["class_accuracy"]
+        missing = [label for label in self.learner.classes_seen if label not in measured]
+        return row | {"not_measured": missing}
 
 
 def _other(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +215,6 @@ def prepare(
     else:
         stream, method, settings = _of_new(learn, asked, overrides)
     place = distribution.start(options.distribute, replicas=options.replicas)
-    settings.check_replicas(place.replicas)
     with distribution.used(place):
         learner = new_learner(method, settings)
     learner.check_replicas(place.replicas)

@@ -16,8 +16,8 @@ from dgm_tf.data.stream import TaskStream
 from dgm_tf.data.task import Task
 from dgm_tf.devices import distribution, onednn
 from dgm_tf.errors import Diverged, InputError
+from dgm_tf.evaluation import memory_audit
 from dgm_tf.evaluation.accuracy import AccuracyMatrix, evaluate
-from dgm_tf.evaluation.memory_audit import MemoryAudit
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.evaluation.sampling import AUDITED, some_of
 from dgm_tf.experiments.followers import Follower, State, crew
@@ -69,7 +69,7 @@ def prepare(
         _check_options(options, method)
     opened = stream.open(settings.seed)
     last = _last_task(opened, stream.max_tasks)
-    check_sizes(opened, settings, max_tasks=last, replicas=place.replicas)
+    check_sizes(opened, settings, max_tasks=last)
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
     learner.check_replicas(place.replicas)
@@ -193,9 +193,8 @@ class Run:
         generates = self.learner.generates
         # What the next task's audit needs is looked at before hours of learning.
         next_task = finished + 1 if generates and finished < self._last else 1
-        self._audit = MemoryAudit(
-            self._folder.audit, finished_tasks=next_task - 1, verified=_audited_after(next_task)
-        )
+        for each in _audited_after(next_task):
+            self._record(each)
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream, say=self._say)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
@@ -265,19 +264,14 @@ class Run:
     def _evaluated(self, task: Task, test: Any) -> dict[str, Any]:
         """Returns the row's part about test images."""
         evaluation = evaluate(self.learner.classify, test)
-        matrix = self.accuracy
-        matrix.add(
-            task.index, evaluation.class_accuracy, self._not_measured(evaluation.class_accuracy)
-        )
+        measured, matrix = evaluation.class_accuracy, self.accuracy
+        missing = [label for label in self.learner.classes_seen if label not in measured]
+        matrix.add(task.index, measured, missing)
         return {
             **matrix.summary(task.index),
-            "class_accuracy": evaluation.class_accuracy,
+            "class_accuracy": measured,
             "newest_class_share": evaluation.newest_class_share(task.classes),
         }
-
-    def _not_measured(self, measured: Mapping[int, float]) -> list[int]:
-        """The classes seen without test images at hand: none, unless the stream is open."""
-        return []
 
     def _measure(self, task: Task) -> dict[str, Any]:
         """Returns the row's part about test images, audit, oracle and the generator's size."""
@@ -286,17 +280,25 @@ class Run:
         # First, so that nothing that a method calls its size stands for a measure.
         row = learner.growth() | self._evaluated(task, test) | {"audit": {}, "audit_pixels": {}}
         if learner.generates:
-            earlier = _audited_after(task.index)
-            row["audit"] = self._audit.check(learner.generate, earlier)
-            self._audit.remember(task.index, task.classes, learner.generate)
-            pixels = self._audit.pixels
-            row["audit_pixels"] = {each: pixels[each] for each in (*earlier, task.index)}
+            found = {
+                each: memory_audit.compare(self._record(each), learner.generate)
+                for each in _audited_after(task.index)
+            }
+            row["audit"] = {each: one.pixels for each, one in found.items()}
+            new = memory_audit.remember(
+                self._folder.audit, task.index, task.classes, learner.generate
+            )
+            row["audit_pixels"] = {each: one.of for each, one in found.items()}
+            row["audit_pixels"][task.index] = new.images[..., 0].size
         if self._oracle is not None:
             row |= _judged(self._oracle, learner, test)
         return row | {
             "evaluation_seconds": round(time.monotonic() - start, 3),
             "peak_memory_mib": provenance.peak_memory_mib(),
         }
+
+    def _record(self, task: int) -> memory_audit.Record:
+        return memory_audit.read(memory_audit.record_path(self._folder.audit, task))
 
     def _commit(self, task: Task, row: dict[str, Any], log: tensorboard.TaskLog | None) -> None:
         """Makes the task a finished one."""
@@ -382,19 +384,14 @@ def identity(stream: TaskStream, learner: Learner) -> dict[str, Any]:
 
 
 def check_sizes(
-    stream: TaskStream,
-    settings: LearnerSettings,
-    *,
-    max_tasks: int | None = None,
-    replicas: int = 1,
+    stream: TaskStream, settings: LearnerSettings, *, max_tasks: int | None = None
 ) -> None:
     """Refuses sizes that do not fit the classes of the first `max_tasks` tasks.
 
     Raises:
-        InputError: a batch is larger than a class, replicas cannot divide it, or the networks do
-            not fit the images or the number of a task's classes.
+        InputError: a batch is larger than a class, or the networks do not fit the images or the
+            number of a task's classes.
     """
-    settings.check_replicas(replicas)
     stream.check_batch(settings.least_images, max_tasks=max_tasks)
     most = max(map(len, stream.task_classes[:max_tasks]))
     settings.check_task(side=stream.image_shape[0], classes=most)

@@ -179,12 +179,12 @@ class Memory:
         return record.images[place * count : (place + 1) * count], int(record.seeds[place])
 
     def _verdict(self, now: np.ndarray, then: np.ndarray, since: str) -> str:
-        differ = (now.view(np.uint32) != then.view(np.uint32)).any(axis=-1)
-        if not differ.any():
+        found = memory_audit.difference(now, then)
+        if not found.pixels:
             return f"Bit-identical: {len(now)} images are the same {since}."
         line = (
-            f"Different: {differ.sum()} of {differ.size} pixels are not the same {since}; they "
-            f"differ by up to {np.abs(now - then).max():.3g} on the scale of -1 to 1."
+            f"Different: {found.pixels} of {found.of} pixels are not the same {since}; they "
+            f"differ by up to {found.furthest:.3g} on the scale of -1 to 1."
         )
         other = provenance.elsewhere(self._run.description())
         return f"{line} {other}." if other else line

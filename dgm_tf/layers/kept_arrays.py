@@ -4,6 +4,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dgm_tf.errors import InputError
+
 
 class KeptArrays:
     """Part of a Keras layer or model that holds an array for each finished task.
@@ -26,6 +28,17 @@ class KeptArrays:
         setattr(self, self.kept, tuple(np.array(store[name]) for name in names))
         variables = {name: store[name] for name in set(store.keys()) - set(names)}
         super().load_own_variables(variables)  # type: ignore[misc]
+
+    def _check_built(self) -> None:
+        if not self.built:
+            raise InputError("the layer has no weights yet: call it or build it first")
+
+    def _check_finished(self, task: int) -> None:
+        count = len(self.finished)
+        if not (isinstance(task, int | np.integer) and 1 <= task <= count):
+            raise InputError(
+                f"task must be one of the {count} finished tasks, counted from 1, not {task!r}"
+            )
 
     def _names(self) -> list[str]:
         return [f"{self.kept}_{task}" for task, _ in enumerate(getattr(self, self.kept), start=1)]

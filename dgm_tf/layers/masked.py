@@ -187,7 +187,15 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             inputs: float32 [..., inputs then].
             task: a finished task, from 1.
         """
-        return self.finished_outputs(inputs, self.finished_layer(task))
+        finished = self.finished_layer(task)
+        outputs = self._product(tf.cast(inputs, tf.float32), tf.cast(finished.kernel, tf.float32))
+        if finished.affine is not None:
+            scale, shift = tf.unstack(tf.convert_to_tensor(finished.affine))
+            outputs = outputs * scale + shift
+        outputs = self.activation(outputs)
+        if finished.mask is not None:
+            return tf.where(finished.mask, outputs, tf.zeros_like(outputs))
+        return outputs
 
     def finished_layer(
         self,
@@ -221,29 +229,8 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         affine = None if self.norm is None else self.norm.affine_of(task)[:, used_units]
         return FinishedLayer(kernel, affine, mask[used_units] if self.variant == "a" else None)
 
-    def finished_outputs(self, inputs: tf.Tensor, finished: FinishedLayer) -> tf.Tensor:
-        """Outputs float32 [..., units used] for inputs [..., inputs used].
-
-        Args:
-            inputs: float32 [..., inputs used].
-            finished: what `finished_layer` has given.
-        """
-        inputs = tf.cast(inputs, tf.float32)
-        outputs = self._product(inputs, tf.cast(finished.kernel, tf.float32))
-        if finished.affine is not None:
-            scale, shift = tf.unstack(tf.convert_to_tensor(finished.affine))
-            outputs = outputs * scale + shift
-        outputs = self.activation(outputs)
-        if finished.mask is not None:
-            return tf.where(finished.mask, outputs, tf.zeros_like(outputs))
-        return outputs
-
     def _widths_of(self, task: int) -> tuple[int, int]:
-        if not (isinstance(task, int | np.integer) and 1 <= task <= len(self.finished)):
-            raise InputError(
-                f"task must be one of the {len(self.finished)} finished tasks, counted from 1, "
-                f"not {task!r}"
-            )
+        self._check_finished(task)
         return self.finished[task - 1]
 
     # Masks, gate and sparsity.
@@ -364,10 +351,6 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
                 f"asked for {inputs} and {units}"
             )
         return self._successor(inputs, units, finish=False)
-
-    def _check_built(self) -> None:
-        if not self.built:
-            raise InputError("the layer has no weights yet: call it or build it first")
 
     def _successor(self, inputs: int, units: int, *, finish: bool) -> "MaskedLayer":
         config = self.get_config()

@@ -10,7 +10,6 @@ import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf.devices import distribution
-from dgm_tf.errors import InputError
 from dgm_tf.layers.kept_arrays import KeptArrays
 
 
@@ -109,11 +108,7 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
         Raises:
             InputError: no such task.
         """
-        if not 1 <= task <= len(self.finished):
-            raise InputError(
-                f"task must be one of the {len(self.finished)} finished tasks, counted from 1, "
-                f"not {task}"
-            )
+        self._check_finished(task)
         return self.affines[task - 1]
 
     def finish_task(self) -> "TaskBatchNormalization":
@@ -129,8 +124,7 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
         return self._successor(units=units, finish=False)
 
     def _successor(self, *, units: int | None = None, finish: bool) -> "TaskBatchNormalization":
-        if not self.built:
-            raise InputError("the layer has no weights yet: call it or build it first")
+        self._check_built()
         units = self.gamma.shape[0] if units is None else units
         config = self.get_config()
         if finish:

@@ -1,7 +1,6 @@
-"""The settings once more, as keyword arguments that an editor and a type checker show.
+"""Settings as keyword arguments, which `help` and an editor show.
 
-A class here names those of the settings class of the same name in `dgm_tf.methods.settings`, which
-has their meaning and default values; a test keeps the two in step.
+`dgm_tf.methods.settings` has their meaning and default values; a test keeps the two in step.
 """
 
 import dataclasses
@@ -13,69 +12,27 @@ from dgm_tf.methods.settings import LearnerSettings, MethodSettings
 from dgm_tf.networks.own_classifier import MakeClassifier
 
 
-class MethodArguments(TypedDict, total=False):
-    """Settings of every method."""
+class DGMArguments(TypedDict, total=False):
+    """Settings of Dynamic Generative Memory, and the function that makes its classifier."""
 
-    batch_size: int
-    seed: int
-
-
-class NearestMeanArguments(MethodArguments, total=False):
-    """Settings of the nearest class mean."""
-
-
-class _OwnParts(TypedDict, total=False):
-    """What is no setting: a function, which cannot be saved."""
-
-    classifier: MakeClassifier
-
-
-class LearnerArguments(MethodArguments, _OwnParts, total=False):
-    """Settings of a method with a classifier of the critic's shape."""
-
+    variant: Literal["w", "a"]
     epochs: int
     steps: int
-    critic_size: int
-    consolidation_steps: int
-    consolidation_start: Literal["new", "previous"]
-    augmentation: Literal["none", "photo", "mirror"]
-    recipe: str
-    jit_compile: bool
-
-
-class JointArguments(LearnerArguments, total=False):
-    """Settings of joint training."""
-
-
-class ExperienceReplayArguments(JointArguments, total=False):
-    """Settings of experience replay."""
-
-    buffer_bytes: int
-
-
-class _ReplayArguments(TypedDict, total=False):
-    latent_dim: int
+    batch_size: int
     generator_size: int
+    generator_widths: tuple[int, ...]
+    critic_size: int
+    latent_dim: int
     learning_rate: float
     critic_learning_rate: float
     penalty_weight: float
     class_weight: float
-    replay_buffer: int
-
-
-class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
-    """Settings of Dynamic Generative Memory."""
-
-    variant: Literal["w", "a"]
-    generator_widths: tuple[int, ...]
-    epochs: int
-    steps: int
-    critic_size: int
     s_max: float
     sparsity: float
     sparsity_follows_size: bool
     replay: Literal["balanced", "full"]
     replay_batch: int
+    replay_buffer: int
     consolidation_steps: int
     consolidation_start: Literal["critic", "new", "previous"]
     penalty_fraction: float
@@ -83,38 +40,9 @@ class DGMArguments(MethodArguments, _OwnParts, _ReplayArguments, total=False):
     real_margins: float
     augmentation: Literal["none", "photo", "mirror"]
     recipe: str
+    seed: int
     jit_compile: bool
-
-
-class GANArguments(LearnerArguments, _ReplayArguments, total=False):
-    """Settings of the conditional GAN that the other methods share."""
-
-    critic_steps: int
-
-
-class EWCArguments(GANArguments, total=False):
-    """Settings of elastic weight consolidation."""
-
-    ewc_strength: float
-    fisher_samples: int
-
-
-class DGRArguments(GANArguments, total=False):
-    """Settings of deep generative replay."""
-
-    new_fraction: float
-
-
-class MeRGANArguments(GANArguments, total=False):
-    """Settings of memory replay GANs with joint training on replayed images."""
-
-    replay_batch: int
-
-
-class AlignedArguments(MeRGANArguments, total=False):
-    """Settings of memory replay GANs with replay alignment."""
-
-    alignment: float
+    classifier: MakeClassifier
 
 
 def given(changes: dict[str, Any]) -> dict[str, Any]:

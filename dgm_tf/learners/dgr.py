@@ -1,7 +1,7 @@
 """Deep generative replay (Shin et al. 2017): an unconditional generator and a separate solver."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,19 +13,13 @@ from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
-from dgm_tf.networks.replay import Memory, TracedMemory
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from dgm_tf.learners.arguments import DGRArguments
-    from dgm_tf.methods.settings import DGRSettings
+from dgm_tf.networks.replay import Memory, Replay, TracedMemory
 
 _TRIES = 32
 
 
-class Scholar:
-    """A generator that knows no classes and a solver that tells them: a `Replay`.
+class Scholar(Replay):
+    """Replay by a generator that knows no classes and a solver that tells them.
 
     Args:
         generator: of one class, which stands for all.
@@ -33,8 +27,6 @@ class Scholar:
         batch_size: images in a `draw`.
         seed: int32 [2].
     """
-
-    variables = ()
 
     def __init__(
         self,
@@ -48,9 +40,6 @@ class Scholar:
         self._batch_size, self._seed = batch_size, seed
         self.classes = solver.classes
         self.latent_dim = generator.latent_dim
-
-    def refresh(self, step: int) -> None:
-        """Nothing is kept from step to step."""
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] of whatever class, and what the solver calls them."""
@@ -130,23 +119,6 @@ class DGR(SharedGANLearner):
 
     method = "dgr"
     conditional = False
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            settings: DGRSettings | None = None,
-            **changes: Unpack[DGRArguments],
-        ) -> None: ...
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            preset: str = "tuned",
-            **changes: Unpack[DGRArguments],
-        ) -> "DGR": ...
 
     def memory(self) -> Memory:
         return TracedMemory(Scholar(self.generator, self.classifier))

@@ -1,7 +1,7 @@
 """EWC-M: elastic weight consolidation of the generator (Seff et al. 2017)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,13 +13,8 @@ from dgm_tf.data.task import Task
 from dgm_tf.devices import distribution
 from dgm_tf.learners.gan_phase import Protection
 from dgm_tf.learners.shared_gan import SharedGANLearner
+from dgm_tf.methods.settings import EWCSettings
 from dgm_tf.networks import ConditionalGenerator, Critic
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from dgm_tf.learners.arguments import EWCArguments
-    from dgm_tf.methods.settings import EWCSettings
 
 _AT_ONCE = 16
 
@@ -110,18 +105,7 @@ class EWC(SharedGANLearner):
 
     method = "ewc"
 
-    if TYPE_CHECKING:
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            preset: str = "tuned",
-            **changes: Unpack[EWCArguments],
-        ) -> "EWC": ...
-
-    def __init__(self, settings: "EWCSettings | None" = None, **changes: "Unpack[EWCArguments]"):
+    def __init__(self, settings: EWCSettings | None = None, **changes: Any):
         super().__init__(settings, **changes)
         self._fisher: dict[str, np.ndarray] = {}
         self._anchors: dict[str, np.ndarray] = {}

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,17 +17,12 @@ from dgm_tf.learners.learner import (
     ClassifierLearner,
     position_table,
 )
-from dgm_tf.networks.replay import from_levels, to_levels
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from dgm_tf.learners.arguments import ExperienceReplayArguments
-    from dgm_tf.methods.settings import ExperienceReplaySettings
+from dgm_tf.methods.settings import ExperienceReplaySettings
+from dgm_tf.networks.replay import Replay, from_levels, to_levels
 
 
-class StoredReplay:
-    """A `dgm_tf.networks.replay.Replay` of stored images: each class is as likely as any other.
+class StoredReplay(Replay):
+    """Replay of stored images: each class is as likely as any other.
 
     Args:
         images: uint8 [N, S, S, C], class by class in order of arrival.
@@ -36,8 +31,6 @@ class StoredReplay:
         seed: int32 [2].
     """
 
-    variables = ()
-
     def __init__(
         self, images: np.ndarray, counts: Sequence[int], *, batch_size: int, seed: tf.Tensor
     ):
@@ -45,9 +38,6 @@ class StoredReplay:
         self._counts = tf.constant(counts, tf.float32)
         self._first = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int32)
         self._batch_size, self._seed = batch_size, seed
-
-    def refresh(self, step: int) -> None:
-        """All that is drawn from is there."""
 
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = [distribution.per_replica(self._batch_size), 2]
@@ -89,22 +79,7 @@ class ExperienceReplay(ClassifierLearner):
     method = "experience_replay"
     shares_steps = True
 
-    if TYPE_CHECKING:
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            preset: str = "tuned",
-            **changes: Unpack[ExperienceReplayArguments],
-        ) -> "ExperienceReplay": ...
-
-    def __init__(
-        self,
-        settings: "ExperienceReplaySettings | None" = None,
-        **changes: "Unpack[ExperienceReplayArguments]",
-    ):
+    def __init__(self, settings: ExperienceReplaySettings | None = None, **changes: Any):
         super().__init__(settings, **changes)
         self._images: np.ndarray | None = None  # uint8 [N, S, S, C], class by class
         self._counts: list[int] = []  # images of each class, in order of arrival

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dgm_tf import randomness
 from dgm_tf.data.stream import TaskStream
@@ -13,12 +13,6 @@ from dgm_tf.learners.classifier import ClassifierPhase
 from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
 from dgm_tf.learners.shared_gan import SharedGANLearner
 from dgm_tf.methods.settings import LearnerSettings
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from dgm_tf.learners.arguments import GANArguments, JointArguments
-    from dgm_tf.methods.settings import GANSettings, JointSettings
 
 
 class _OfStream(ClassifierLearner):
@@ -35,12 +29,6 @@ class _OfStream(ClassifierLearner):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_stream": None}  # Its images belong to this process.
-
-    @classmethod
-    def from_preset(cls, dataset: str, *, stream: TaskStream | None = None, **changes: Any) -> Any:
-        learner = super().from_preset(dataset, **changes)
-        learner._stream = stream
-        return learner
 
 
 class JointClassifier(_OfStream):
@@ -71,25 +59,6 @@ class JointClassifier(_OfStream):
 
     method = "joint"
     shares_steps = True
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            settings: JointSettings | None = None,
-            stream: TaskStream | None = None,
-            **changes: Unpack[JointArguments],
-        ) -> None: ...
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            stream: TaskStream | None = None,
-            preset: str = "tuned",
-            **changes: Unpack[JointArguments],
-        ) -> "JointClassifier": ...
 
     def learn_task(self, task: Task, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         stream = _readable(self._stream, task)
@@ -142,25 +111,6 @@ class JointGAN(_OfStream, SharedGANLearner):
     """
 
     method = "joint_gan"
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            settings: GANSettings | None = None,
-            stream: TaskStream | None = None,
-            **changes: Unpack[GANArguments],
-        ) -> None: ...
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            stream: TaskStream | None = None,
-            preset: str = "tuned",
-            **changes: Unpack[GANArguments],
-        ) -> "JointGAN": ...
 
     def generated(self, task: Task) -> Sequence[int]:
         return range(len(self.classes_with(task)))

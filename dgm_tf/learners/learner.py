@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -27,13 +27,16 @@ from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.learners.watch import NumbersWatch
 from dgm_tf.methods import presets
 from dgm_tf.methods.registry import METHODS
-from dgm_tf.methods.settings import LearnerSettings, MethodSettings, later_names
+from dgm_tf.methods.settings import LearnerSettings, MethodSettings, later_names, setting_names
 from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.networks.own_classifier import MakeClassifier, check_maker
 from dgm_tf.networks.replay import BalancedReplay, Memory
 from dgm_tf.networks.state import network_arrays, restored_network
 from dgm_tf.runs import provenance, saved
 from dgm_tf.terminal import printing, progress, quiet
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +64,6 @@ class Learner(ImageClassifier):
     Attributes:
         method: its name in `dgm_tf.methods.registry`.
         generates: whether it has a generator, to be audited and measured.
-        takes_classifier: whether `classifier=` may give it a classifier of yours.
         shares_steps: whether several devices may share its training steps.
         origin: `versions` and `machine` of the program that first wrote it, if it was loaded.
 
@@ -83,7 +85,6 @@ class Learner(ImageClassifier):
 
     method: str
     generates = False
-    takes_classifier = False
     shares_steps = False
     origin: Mapping[str, Any] | None = None
 
@@ -137,14 +138,14 @@ class Learner(ImageClassifier):
         return copy.copy(self)
 
     @classmethod
-    def from_preset(cls, dataset: str, *, preset: str = "tuned", **changes: Any) -> Any:
+    def from_preset(cls, dataset: str, *, preset: str = "tuned", **changes: Any) -> "Self":
         """Makes a learner with the settings of a known data set.
 
         Args:
             dataset: its name, such as "digits" or "mnist".
             preset: `"tuned"` or `"paper"`; see `dgm_tf.methods.presets`.
-            **changes: settings that replace those of the preset, and for DGM its `variant`; None
-                stands for the preset's.
+            **changes: settings that replace those of the preset, for DGM its `variant`, and other
+                arguments of the constructor; None stands for the preset's.
 
         Returns:
             A learner that has learnt nothing.
@@ -152,8 +153,11 @@ class Learner(ImageClassifier):
         Raises:
             InputError: an unknown data set, preset or setting, or a value out of range.
         """
+        _checks.one_of("method", cls.method, METHODS)
         changes = arguments.given(changes)
-        return cls(presets.settings_for(dataset, cls.method, preset=preset, **changes))
+        names = setting_names(METHODS[cls.method].settings) & changes.keys()
+        chosen = {name: changes.pop(name) for name in names}
+        return cls(presets.settings_for(dataset, cls.method, preset=preset, **chosen), **changes)
 
     @property
     def name(self) -> str:
@@ -238,14 +242,16 @@ class Learner(ImageClassifier):
         )
 
     def check_replicas(self, replicas: int) -> None:
-        """Refuses several devices where the training steps are none that they could share.
+        """Refuses a number of devices that cannot share the training steps.
 
         Args:
             replicas: number of devices.
 
         Raises:
-            InputError: there are several, and the learner does not share its steps.
+            InputError: there are several, and the learner does not share its steps, or its batches
+                cannot be divided.
         """
+        self.settings.check_replicas(replicas)
         if replicas > 1 and not self.shares_steps:
             raise InputError(
                 f"{self.method} trains outside of a phase, on one device: leave --distribute out, "
@@ -425,8 +431,6 @@ class ClassifierLearner(Learner):
         InputError: a setting is out of range, or would make a classifier of the critic.
     """
 
-    takes_classifier = True
-
     def __init__(
         self,
         settings: LearnerSettings | None = None,
@@ -442,20 +446,6 @@ class ClassifierLearner(Learner):
         self._tried: OwnClassifier | None = None
         self._classifier: Critic | OwnClassifier | None = None
         self._probabilities: Any = None
-
-    @classmethod
-    def from_preset(
-        cls,
-        dataset: str,
-        *,
-        preset: str = "tuned",
-        classifier: MakeClassifier | None = None,
-        **changes: Any,
-    ) -> Any:
-        """As `Learner.from_preset`, with a function that makes the `classifier`."""
-        changes = arguments.given(changes)
-        settings = presets.settings_for(dataset, cls.method, preset=preset, **changes)
-        return cls(settings, classifier=classifier)
 
     @property
     def classifier(self) -> Critic | OwnClassifier:
@@ -524,12 +514,7 @@ class ClassifierLearner(Learner):
     # For subclasses.
 
     def classes_with(self, task: Any) -> tuple[int, ...]:
-        """Returns classes in order of arrival once `task` is learnt.
-
-        Raises:
-            InputError: the replicas of the block that the program is in cannot share the batches.
-        """
-        self.settings.check_replicas(distribution.present().replicas)
+        """Returns classes in order of arrival once `task` is learnt."""
         return (*self.classes_seen, *task.classes)
 
     def budget(self, task: Any) -> dict[str, int]:

@@ -4,8 +4,6 @@ Wu et al., *Memory Replay GANs: learning to generate images from new categories 
 forgetting* (NeurIPS 2018). Both keep the generator as it was before the task.
 """
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from dgm_tf import randomness
@@ -15,12 +13,6 @@ from dgm_tf.learners import losses
 from dgm_tf.learners.gan_phase import Protection, flattened
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from dgm_tf.learners.arguments import AlignedArguments, MeRGANArguments
-    from dgm_tf.methods.settings import AlignedSettings, MeRGANSettings
 
 
 class OldImages:
@@ -133,23 +125,6 @@ class MeRGANJTR(SharedGANLearner):
 
     method = "mergan_jtr"
 
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            settings: MeRGANSettings | None = None,
-            **changes: Unpack[MeRGANArguments],
-        ) -> None: ...
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            preset: str = "tuned",
-            **changes: Unpack[MeRGANArguments],
-        ) -> "MeRGANJTR": ...
-
     def protection(self, task: Task) -> Protection:
         if not self.settings.replay_batch:
             return Protection()
@@ -178,23 +153,6 @@ class MeRGANRA(SharedGANLearner):
     """
 
     method = "mergan_ra"
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            settings: AlignedSettings | None = None,
-            **changes: Unpack[AlignedArguments],
-        ) -> None: ...
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            preset: str = "tuned",
-            **changes: Unpack[AlignedArguments],
-        ) -> "MeRGANRA": ...
 
     def protection(self, task: Task) -> Protection:
         if not self.settings.replay_batch:

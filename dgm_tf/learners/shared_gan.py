@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -16,12 +16,6 @@ from dgm_tf.methods.settings import LearnerSettings
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
 from dgm_tf.networks.replay import Memory, TracedMemory
 from dgm_tf.networks.state import network_arrays, restored_network
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from dgm_tf.learners.arguments import GANArguments
-    from dgm_tf.methods.settings import GANSettings
 
 
 class SharedGANLearner(GeneratingLearner):
@@ -182,23 +176,6 @@ class FineTune(SharedGANLearner):
     """
 
     method = "fine_tune"
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            settings: GANSettings | None = None,
-            **changes: Unpack[GANArguments],
-        ) -> None: ...
-
-        @classmethod
-        def from_preset(
-            cls,
-            dataset: str,
-            *,
-            preset: str = "tuned",
-            **changes: Unpack[GANArguments],
-        ) -> "FineTune": ...
 
 
 def frozen(generator: ConditionalGenerator) -> ConditionalGenerator:

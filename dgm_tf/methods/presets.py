@@ -1,10 +1,11 @@
 """Settings for known data sets: what suits two CPU cores, and the papers' own.
 
-A row holds what differs from the defaults of `dgm_tf.methods.settings`, which suit data without a
-preset. Rows are named by data set and by what is trained: `dgm-w`, `dgm-a`, `joint` (a classifier
-on real images, in joint training and in experience replay) and `gan` (the conditional GAN that all
-other methods share). `buffer_bytes` is DGMw's memory after ten tasks of the data set: four bytes
-for each of the generator's parameters in results/runs.csv and a bit for each task's mask.
+A row holds what differs from the defaults of `dgm_tf.methods.settings`; the rows of `TUNED` come on
+top of those for data without a preset. Rows are named by data set and by what is trained: `dgm-w`,
+`dgm-a`, `joint` (a classifier on real images, in joint training and in experience replay) and `gan`
+(the conditional GAN that all other methods share). `buffer_bytes` is DGMw's memory after ten tasks
+of the data set: four bytes for each of the generator's parameters in results/runs.csv and a bit for
+each task's mask.
 """
 
 import dataclasses
@@ -40,9 +41,6 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "consolidation_batch": 64,
         },
         "dgm-a": {
-            "generator_size": 20,
-            "s_max": 1e5,
-            "sparsity": 0.01,
             "epochs": 60,
             "steps": 180,
             "critic_learning_rate": 1.2e-2,
@@ -72,9 +70,6 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "consolidation_batch": 64,
         },
         "dgm-a": {
-            "generator_size": 20,
-            "s_max": 1e5,
-            "sparsity": 0.01,
             "epochs": 12,
             "consolidation_steps": 1200,
             "consolidation_start": "new",
@@ -91,9 +86,6 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
     "fashion_mnist": {
         "dgm-w": {"epochs": 18, "consolidation_steps": 1200, "consolidation_start": "new"},
         "dgm-a": {
-            "generator_size": 20,
-            "s_max": 1e5,
-            "sparsity": 0.01,
             "epochs": 12,
             "consolidation_steps": 1200,
             "consolidation_start": "new",
@@ -125,9 +117,6 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "real_margins": 0.5,
         },
         "dgm-a": {
-            "generator_size": 20,
-            "s_max": 1e5,
-            "sparsity": 0.01,
             "epochs": 90,
             "learning_rate": 2.5e-3,
             "critic_learning_rate": 5e-3,
@@ -163,9 +152,6 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "augmentation": "mirror",
         },
         "dgm-a": {
-            "generator_size": 20,
-            "s_max": 1e5,
-            "sparsity": 0.01,
             "epochs": 27,
             "learning_rate": 2.5e-3,
             "critic_learning_rate": 5e-3,
@@ -318,7 +304,7 @@ def settings_for(
     if preset == "paper":
         chosen = PAPER[dataset or "mnist"][row]
     else:
-        chosen = _GENERAL[row] if dataset is None else TUNED[dataset][row]
+        chosen = {**_GENERAL[row], **(TUNED[dataset][row] if dataset else {})}
     # A row of the shared GAN names what only some of its methods have.
     chosen = {name: value for name, value in chosen.items() if name in names}
     if "steps" in overrides:  # which the preset's passes would put aside

@@ -286,11 +286,6 @@ def load_state(
     """
     method = meta.get("method")
     check_known(method, "the saved state")
-    if classifier is not None and not _class_of(method).takes_classifier:
-        raise InputError(
-            f"the method {method} has no classifier that a function could make: leave classifier= "
-            "out"
-        )
     with reading_state():
         learner = new_learner(
             method, METHODS[method].settings(**meta["settings"]), stream, classifier=classifier

@@ -319,11 +319,11 @@ def _checked(field: dataclasses.Field, kind: Any, value: Any) -> Any:
         raise InputError(f"{field.name} must be {' or '.join(choices)}, not {value!r}")
     if kind is int:
         most = _LARGEST_SEED if field.name == "seed" else _LARGEST
-        value = _checks.integer(value, field.name, low=low)
+        value = _checks.integer(value, field.name, low=low, high=high)
         if value > most:
             raise InputError(f"{field.name} must be at most {most}, got {value}")
     elif kind is float:
-        value = _checks.number(value, field.name, low=low)
+        value = _checks.number(value, field.name, low=low, high=high)
     elif kind == tuple[int, ...]:
         if not isinstance(value, tuple):
             raise InputError(f"{field.name} must be a list of integers, not {value!r}")
@@ -331,8 +331,6 @@ def _checked(field: dataclasses.Field, kind: Any, value: Any) -> Any:
     elif not isinstance(value, kind):
         wanted = "true or false" if kind is bool else "a text"
         raise InputError(f"{field.name} must be {wanted}, not {value!r}")
-    if high is not None and kind in (int, float) and value > high:
-        raise InputError(f"{field.name} must be from {low:g} to {high:g}, got {value!r}")
     return value
 
 

@@ -5,16 +5,7 @@ filled up to the free weights it began with: the same where nothing was left ove
 an earlier task's rounding, or the layer below with its new outputs, has left more free than that.
 """
 
-
-def added_units(*, needed: int, taps: int, inputs: int) -> int:
-    """Outputs to add so that at least `needed` free weights arrive: `ceil(needed / (p k^2))`.
-
-    Args:
-        needed: free weights missing, may be negative.
-        taps: k^2, the kernel's spatial size.
-        inputs: p, inputs that each new output is connected to.
-    """
-    return max(0, -(-needed // (inputs * taps)))
+import math
 
 
 def widened_by_weights(
@@ -40,5 +31,5 @@ def widened_by_weights(
     Returns:
         The new number of units, at least `units`.
     """
-    free = new_inputs * units * taps - reserved
-    return units + added_units(needed=initial_free - free, taps=taps, inputs=new_inputs)
+    missing = initial_free - (new_inputs * units * taps - reserved)
+    return units + max(0, math.ceil(missing / (new_inputs * taps)))

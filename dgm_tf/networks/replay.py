@@ -3,6 +3,7 @@
 Nothing here is kept from one task to the next.
 """
 
+import abc
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -53,18 +54,19 @@ class TracedMemory:
         return self._recall(tf.constant(position, tf.int32), noise)
 
 
-class Replay(Protocol):
+class Replay(abc.ABC):
     """Replayed images of all old classes for one training step, or a replica's part of them.
 
     Attributes:
         variables: what a draw depends on beside the step.
     """
 
-    variables: Sequence[tf.Variable]
+    variables: Sequence[tf.Variable] = ()
 
-    def refresh(self, step: int) -> None:
+    def refresh(self, step: int) -> None:  # noqa: B027 (most draws depend on the step only)
         """Makes the images that a step is the first to need; called before it, on the host."""
 
+    @abc.abstractmethod
     def draw(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Images float32 [R, S, S, C] in [-1, 1] and class positions int32 [R].
 
@@ -73,7 +75,7 @@ class Replay(Protocol):
         """
 
 
-class FullReplay:
+class FullReplay(Replay):
     """As many replayed images per old class as there are current ones, new in every step.
 
     DGM's paper's way. A step's cost grows with the number of old classes.
@@ -109,7 +111,7 @@ class FullReplay:
         return tf.reshape(images, [-1, *images.shape[2:]]), positions
 
 
-class BalancedReplay:
+class BalancedReplay(Replay):
     """A fixed number of replayed images per step, spread evenly over all old classes.
 
     A buffer holds equally many images of each class, as uint8. Every few steps the oldest ones of

@@ -64,14 +64,6 @@ def read(folders: Mapping[int, Path]) -> tuple[str, dict[str, np.ndarray]]:
     return digest, arrays
 
 
-def digest_of(folders: Mapping[int, Path]) -> str:
-    """The digest of tasks, from their checkpoint folders; errors are those of `read`."""
-    digest = ""
-    for task, folder in folders.items():
-        digest = chain(digest, _content(task, folder))
-    return digest
-
-
 def _content(task: int, folder: Path) -> bytes:
     try:
         return (folder / FILE).read_bytes()

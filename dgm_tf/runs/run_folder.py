@@ -52,12 +52,10 @@ _ORIGIN = ("name", "source")  # of the images, of which their fingerprint tells 
 
 # The keys of a checkpoint's dictionary that are not the learner's.
 _ROW = "row"
-_EARLIER_ROWS = "earlier_rows"
+_EARLIER_ROWS = "earlier_rows"  # which nothing reads any more
 _FINISHED = "finished"
 _RUN = "run"
 _TASK = "task"
-
-_NO_ROWS = hashlib.sha256(b"").hexdigest()  # the digest of no rows
 
 
 class RunFolder:
@@ -78,8 +76,7 @@ class RunFolder:
         self._unfinished = self.path / "checkpoints" / "unfinished"
         self._identity: str | None = None
         self._description: Mapping[str, Any] = {}
-        self._finished_digest: tuple[int, str] | None = None  # of the tasks up to one
-        self._rows_digest = 0, _NO_ROWS  # of the rows up to one
+        self._finished_digest = ""  # of the arrays that finished tasks have left
 
     def exists(self) -> bool:
         """Whether a run has been here, which has left its settings."""
@@ -183,9 +180,9 @@ class RunFolder:
             return None
         last, meta, arrays = found
         folder, row = self._checkpoint(last), meta.pop(_ROW, None)
-        earlier = meta.pop(_EARLIER_ROWS, None)
+        self._finished_digest = meta.pop(_FINISHED, "")
         try:
-            rows = [*self._rows_before(last, earlier), row]
+            rows = [*self._rows_before(last), row]
             check_rows(rows, tasks=last)
         except ValueError as error:
             raise InputError(
@@ -193,20 +190,19 @@ class RunFolder:
                 f"({_checks.one_line(error)}); restore it or begin a new run folder"
             ) from error
         self._check_run(folder, meta, self._identity)
-        self._rows_digest = last, _digest_of_rows([row], earlier)
         self._tidy(last + 1)
         self._write_tables(rows)
         return rows, meta, arrays
 
-    def _rows_before(self, task: int, digest: Any) -> list[dict[str, Any]]:
-        """The rows of all tasks before one, from metrics.jsonl or, where it differs, checkpoints.
+    def _rows_before(self, task: int) -> list[dict[str, Any]]:
+        """The rows of all tasks before one, from metrics.jsonl or, without these, checkpoints.
 
         Raises:
             ValueError: neither has them.
         """
         with contextlib.suppress(OSError, ValueError, RecursionError):
             rows = read_rows(self._metrics)[: task - 1]
-            if _digest_of_rows(rows) == digest:
+            if len(rows) == task - 1:
                 return rows
         rows = []
         for earlier in range(1, task):
@@ -214,8 +210,6 @@ class RunFolder:
                 rows.append(checkpoint.load(self._checkpoint(earlier))[0].get(_ROW))
             except checkpoint.DamagedError as error:
                 raise ValueError(f"the row of task {earlier} is lost: {error}") from error
-        if _digest_of_rows(rows) != digest:
-            raise ValueError("the rows of earlier tasks are not those that it was written after")
         return rows
 
     def commit(
@@ -233,16 +227,13 @@ class RunFolder:
         """
         rows = [*rows[:-1], _plain(rows[-1])]  # The others have been written before.
         task, own = len(rows), {_ROW: rows[-1], _RUN: self._identity}
-        known, digest = self._rows_digest
-        own[_EARLIER_ROWS] = digest if known == task - 1 else _digest_of_rows(rows[:-1])
         rest, finished = finished_arrays.split(arrays, task)
         files = {}
         if finished is not None:
-            own[_FINISHED] = finished_arrays.chain(self._finished_before(task), finished)
+            own[_FINISHED] = finished_arrays.chain(self._finished_digest, finished)
             files[finished_arrays.FILE] = finished
         checkpoint.save(self._checkpoint(task), {**meta, **own}, rest, files=files)
-        self._finished_digest = task, own.get(_FINISHED, "")
-        self._rows_digest = task, _digest_of_rows(rows[-1:], own[_EARLIER_ROWS])
+        self._finished_digest = own.get(_FINISHED, "")
         self._write_tables(rows)
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return rows
@@ -294,22 +285,16 @@ class RunFolder:
         Raises:
             InputError: there is no run here, or it has not finished that task.
         """
-        finished = self.saved_tasks()
+        description, finished = self.description(), self.saved_tasks()
         if not finished:
-            self._refuse_save()
-            if self.exists():
-                raise InputError(
-                    f"no task of {self.path} is finished yet: try again after the first one, or "
-                    "give its command again if that was stopped"
-                )
             raise InputError(
-                f"expected a run with a finished task, {self.path} holds none; name its folder"
+                f"no task of {self.path} is finished yet: try again after the first one, or give "
+                "its command again if that was stopped"
             )
         if task is not None and task not in finished:
             raise InputError(
                 f"expected a task from {finished[0]} to {finished[-1]}, received {task}"
             )
-        description = self.description()
         if task is None and (lost := self._task_without_checkpoint(finished)):
             warn(
                 f"{self.path} has results of task {lost}, and the last checkpoint is that of task "
@@ -350,7 +335,11 @@ class RunFolder:
                 the folder leads out of it.
         """
         if not self._settings.is_file():
-            self._refuse_save()
+            if (self.path / checkpoint.STATE_FILE).is_file():
+                raise InputError(
+                    f"{self.path} was written by a learner's save, which Python reads: dgm_tf.load "
+                    "opens it, and its audit and export do what the commands do with a run"
+                )
             raise InputError(
                 f"expected the folder of a run, with settings.json in it, received {self.path}; "
                 "name a folder that a trainer has written"
@@ -363,13 +352,6 @@ class RunFolder:
                 f"cannot read {self._settings} as the settings of a run "
                 f"({_checks.one_line(error)}); restore it or choose another folder"
             ) from error
-
-    def _refuse_save(self) -> None:
-        if (self.path / checkpoint.STATE_FILE).is_file():
-            raise InputError(
-                f"{self.path} was written by a learner's save, which Python reads: dgm_tf.load "
-                "opens it, and its audit and export do what the commands do with a run"
-            )
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`, one per finished task, in order."""
@@ -409,7 +391,7 @@ class RunFolder:
         """
         meta, arrays = self._loaded(task)
         self._check_run(self._checkpoint(task), meta, _digest_of_identity(self.description()))
-        meta.pop(_EARLIER_ROWS, None)
+        meta.pop(_FINISHED, None)
         return meta.pop(_ROW, None), meta, arrays
 
     def saved_bytes(self, task: int) -> int | None:
@@ -438,16 +420,16 @@ class RunFolder:
             InputError: it is of another format.
         """
         meta, arrays = checkpoint.load(self._checkpoint(task))
-        digest, finished = "", {}
-        if (wanted := meta.pop(_FINISHED, None)) is not None:
+        meta.pop(_EARLIER_ROWS, None)
+        if (wanted := meta.get(_FINISHED)) is not None:
             digest, finished = finished_arrays.read(self._checkpoints_to(task))
             if digest != wanted:
                 raise checkpoint.DamagedError(
                     f"{self._damaged_part(task)} is not what was written, and every task from "
                     "there on needs it: restore it"
                 )
-        self._finished_digest = task, digest
-        return meta, {**arrays, **finished}
+            arrays |= finished
+        return meta, arrays
 
     def _damaged_part(self, task: int) -> Path:
         """The first file of finished arrays that its own checkpoint does not know."""
@@ -459,13 +441,6 @@ class RunFolder:
                 if checkpoint.load(folder)[0].get(_FINISHED) != digest:
                     break
         return path
-
-    def _finished_before(self, task: int) -> str:
-        """The digest of the arrays that the tasks before one have left."""
-        known, digest = self._finished_digest or (0, "")
-        if known == task - 1:
-            return digest
-        return finished_arrays.digest_of(self._checkpoints_to(task - 1))
 
     def _checkpoints_to(self, task: int) -> dict[int, Path]:
         return {each: self._checkpoint(each) for each in range(1, task + 1)}
@@ -539,14 +514,6 @@ class RunFolder:
 def _digest_of_identity(description: Mapping[str, Any]) -> str:
     identity = {key: description[key] for key in _IDENTITY}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def _digest_of_rows(rows: Sequence[Any], before: str = _NO_ROWS) -> str:
-    """The digest of rows on top of that of the rows before them."""
-    for row in rows:
-        line = json.dumps(row, sort_keys=True).encode()
-        before = hashlib.sha256(before.encode() + hashlib.sha256(line).digest()).hexdigest()
-    return before
 
 
 def differences(

@@ -53,13 +53,7 @@ class Export:
         )
 
 
-def export(
-    learner: Any,
-    path: str | Path,
-    *,
-    classifier: bool = False,
-    audit: Sequence[dict[str, Any]] | None = None,
-) -> Export:
+def export(learner: Any, path: str | Path, *, classifier: bool = False) -> Export:
     """Writes a learner's memory as a SavedModel in the layout that TensorFlow Serving polls.
 
     Signatures, each with named inputs and outputs that have one row per image, for any number of
@@ -87,8 +81,6 @@ def export(
         learner: a `dgm_tf.DGM` with at least one finished task.
         path: NAME, which then gets its next version NAME/<n>; or NAME/<n> itself.
         classifier: take the classifier along, for `classify`.
-        audit: the `audit_entry` of each task, where the learner's images have been generated
-            before.
 
     Raises:
         InputError: nothing has been learnt, a class has a name of several lines, the version
@@ -96,16 +88,15 @@ def export(
             generates other images than the learner, on this machine: then nothing is left of it.
     """
     path = paths.for_tensorflow(path)
-    if audit is None:
-        audit = [  # One record after the other: all together could be large.
-            audit_entry(task, memory_audit.recorded(classes, learner.generate))
-            for task, classes in enumerate(learner.task_classes, start=1)
-        ]
-    description = _description(learner, audit)
-    pixels = int(np.prod(learner.generator.image_shape[:2]))
-    audited = pixels * sum(len(each["labels"]) * each["images_per_label"] for each in audit)
     with locked(path.parent if _is_version(path.name) else path):
         folder = version_folder(path)
+        audit = [  # One record after the other: all together could be large.
+            _audit_entry(task, memory_audit.recorded(classes, learner.generate))
+            for task, classes in enumerate(learner.task_classes, start=1)
+        ]
+        description = _description(learner, audit)
+        pixels = int(np.prod(learner.generator.image_shape[:2]))
+        audited = pixels * sum(len(each["labels"]) * each["images_per_label"] for each in audit)
         with quiet.without_chatter(), whole_folder(folder) as aside:
             model = _saved(aside, learner, description, classifier)
             if differing := _differing_pixels(model, learner, audit):
@@ -199,7 +190,7 @@ def _description(learner: Any, audit: Sequence[dict[str, Any]]) -> dict[str, Any
     }
 
 
-def audit_entry(task: int, record: Record) -> dict[str, Any]:
+def _audit_entry(task: int, record: Record) -> dict[str, Any]:
     """The inputs of `generate` for the fixed images of a task, and the hashes of these."""
     return {
         "task": task,

@@ -21,8 +21,8 @@ class HyperDGM(keras_tuner.HyperModel):
     """DGM learners whose settings KerasTuner chooses.
 
     A subclass may override `settings`, to search what `dgm_tf.tuning.space` does not have,
-    `learner` or `objective`. A parameter with the name of a setting begins at the base's value,
-    whatever default it is given. One with another name stands for the base at its default.
+    `learner` or `objective`. The first trial of a search has every parameter's default: give one
+    that leads to the base.
 
     Args:
         base: settings to begin with; those that are not searched stay.
@@ -36,7 +36,7 @@ class HyperDGM(keras_tuner.HyperModel):
 
         class WithClassWeight(dgm_tf.HyperDGM):
             def settings(self, hp):
-                weight = hp.Float("class_weight", 0.1, 10.0, sampling="log")
+                weight = hp.Float("class_weight", 0.1, 10.0, sampling="log", default=1.0)
                 return dataclasses.replace(super().settings(hp), class_weight=weight)
 
         model = WithClassWeight(dgm_tf.settings_for("digits"))
@@ -54,19 +54,11 @@ class HyperDGM(keras_tuner.HyperModel):
         Args:
             hp: a trial's hyperparameters.
         """
-        values = {name: RANGES[name].declare(hp, name) for name in self.aim.search}
+        values = {
+            name: RANGES[name].declare(hp, name, getattr(self.base, name))
+            for name in self.aim.search
+        }
         return dataclasses.replace(self.base, **values)
-
-    def chosen(self, hp: keras_tuner.HyperParameters) -> DGMSettings:
-        """The settings of a trial: those of `settings`, or the base where `hp` has only defaults.
-
-        A search asks here, so that its first trial has the base settings in a subclass, too.
-
-        Args:
-            hp: a trial's hyperparameters.
-        """
-        settings = self._from_base(hp)  # Also declares what `hp` does not know yet.
-        return self.base if _is_beginning(hp) else settings
 
     def searched(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
         """The values of the searched settings by name.
@@ -74,17 +66,12 @@ class HyperDGM(keras_tuner.HyperModel):
         Args:
             hp: a trial's hyperparameters.
         """
-        settings = self.chosen(hp)
-        # At the beginning another name than a setting's may have a default that is not the base's.
-        unknown = settings != self._from_base(hp)
+        settings = self.settings(hp)
         return {
             name: getattr(settings, name, value)
             for name, value in hp.values.items()
-            if not _is_hyperbands(name) and not (unknown and not hasattr(settings, name))
+            if not name.startswith("tuner/")  # Hyperband's own
         }
-
-    def _from_base(self, hp: keras_tuner.HyperParameters) -> DGMSettings:
-        return self.settings(_BeginningAt(self.base, hp))
 
     def learner(self, settings: DGMSettings) -> DGM:
         """A learner with these settings that has learnt nothing.
@@ -100,7 +87,7 @@ class HyperDGM(keras_tuner.HyperModel):
         Args:
             hp: a trial's hyperparameters.
         """
-        return self.learner(self.chosen(hp))
+        return self.learner(self.settings(hp))
 
     def metrics(
         self, learner: DGM, stream: TaskStream, *, tasks: int, callbacks: Sequence[Any] = ()
@@ -155,54 +142,3 @@ class HyperDGM(keras_tuner.HyperModel):
         if not settings.generator_widths:  # a generator's first widths are multiples of its size
             first = first * self.base.generator_size / settings.generator_size
         return measured.units / first - 1.0
-
-
-class _BeginningAt(keras_tuner.HyperParameters):
-    """A view of `hp`, in which a parameter that is named as a setting begins at the base's value.
-
-    KerasTuner's own default is the least value, or the first one of a choice.
-    """
-
-    __slots__ = ("_base",)  # Everything else is what `hp` has.
-
-    def __init__(self, base: DGMSettings, hp: keras_tuner.HyperParameters) -> None:
-        self.__dict__ = hp.__dict__
-        self._base = base
-
-    def _retrieve(self, hp: Any) -> Any:
-        try:
-            hp = _beginning_at(getattr(self._base, hp.name), hp)
-        except (AttributeError, TypeError, ValueError):
-            pass  # No setting's name, or another kind of value: KerasTuner's default stands for it.
-        return super()._retrieve(hp)
-
-
-def _beginning_at(value: Any, hp: Any) -> Any:
-    """The hyperparameter with another default.
-
-    Raises:
-        TypeError, ValueError: its kind cannot have this value.
-    """
-    config, kinds = hp.get_config(), keras_tuner.engine.hyperparameters
-    kind = type(hp.values[0]) if isinstance(hp, kinds.Choice) else type(hp.default)
-    if isinstance(hp, kinds.Fixed) or kind(value) != value:
-        raise ValueError(f"{hp} cannot be {value}")
-    config["default"] = kind(value)
-    if isinstance(hp, kinds.Choice):
-        config["values"] = list(dict.fromkeys([*hp.values, kind(value)]))
-    found = type(hp).from_config(config)
-    found.value_to_prob(found.default)  # On a logarithmic scale 0 has no place.
-    return found
-
-
-def _is_beginning(hp: keras_tuner.HyperParameters) -> bool:
-    """Whether every parameter has its default, which stands for the base."""
-    return all(
-        hp.values[each.name] == each.default
-        for each in hp.space
-        if each.name in hp.values and not _is_hyperbands(each.name)
-    )
-
-
-def _is_hyperbands(name: str) -> bool:
-    return name.startswith("tuner/")

@@ -64,7 +64,7 @@ def trial_result(trial: Trial, tuner: DGMTuner) -> TrialResult:
     hp = trial.hyperparameters
     return TrialResult(
         number=int(trial.trial_id) + 1,
-        settings=tuner.hypermodel.chosen(hp),
+        settings=tuner.hypermodel.settings(hp),
         values=tuner.hypermodel.searched(hp),
         budget=tuner.budget(hp),
         metrics=metrics,

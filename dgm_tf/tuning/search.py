@@ -204,7 +204,7 @@ def _description(
     stream: TaskStream, hypermodel: HyperDGM, plan: Plan, command: str
 ) -> dict[str, Any]:
     space = keras_tuner.HyperParameters()
-    hypermodel.chosen(space)
+    hypermodel.settings(space)
     hyperband = plan.tuner == "hyperband"
     described = stream.describe()
     return {

@@ -19,14 +19,28 @@ class Range(NamedTuple):
     high: float
     step: int | None = None
 
-    def declare(self, hp: Any, name: str) -> Any:
+    def declare(self, hp: Any, name: str, base: Any) -> Any:
         """The value that KerasTuner's `hp` has for the setting, which it then knows.
 
         Real numbers have three digits: a search tells no finer ones apart.
+
+        Args:
+            hp: a trial's hyperparameters.
+            name: of the setting.
+            base: the value that the first trial has; it may be out of range.
+
+        Raises:
+            InputError: the base has no place on a logarithmic scale.
         """
         if self.step is not None:
-            return hp.Int(name, self.low, self.high, step=self.step)
-        return float(f"{hp.Float(name, self.low, self.high, sampling='log'):.3g}")
+            return hp.Int(name, self.low, self.high, step=self.step, default=base)
+        if base <= 0:
+            raise InputError(
+                f"the scale of {name} is logarithmic, and the search begins at {base:g}: give "
+                f"--{name} a value from {self.low:g} to {self.high:g}"
+            )
+        value = hp.Float(name, self.low, self.high, sampling="log", default=base)
+        return base if value == base else float(f"{value:.3g}")
 
     def __str__(self) -> str:
         kind = f" by {self.step}" if self.step is not None else ", logarithmic"
@@ -38,9 +52,9 @@ class Choice(NamedTuple):
 
     values: tuple[str, ...]
 
-    def declare(self, hp: Any, name: str) -> Any:
+    def declare(self, hp: Any, name: str, base: Any) -> Any:
         """As `Range.declare`."""
-        return hp.Choice(name, list(self.values))
+        return hp.Choice(name, list(self.values), default=base)
 
     def __str__(self) -> str:
         return " or ".join(self.values)

@@ -227,7 +227,7 @@ class DGMTuner(base_tuner.BaseTuner):
         hp, name = trial.hyperparameters, f"trial {int(trial.trial_id) + 1}"
         title = f"{name}: {self._shown(hp)}"
         try:
-            settings = _within(self.budget(hp), self.hypermodel.chosen(hp))
+            settings = _within(self.budget(hp), self.hypermodel.settings(hp))
             metrics = self.learn(settings, stream, title=name)
             if not math.isfinite(metrics[OBJECTIVE]):  # KerasTuner could not compare it.
                 raise keras_tuner.errors.FailedTrialError(f"the objective is {metrics[OBJECTIVE]}")

@@ -90,7 +90,7 @@ def edit_state(folder, task, edit):
     arrays |= unpack((paths[task] / finished_arrays.FILE).read_bytes())
     edit(meta, arrays)
     rest, own = finished_arrays.split(arrays, task)
-    before = finished_arrays.digest_of({each: paths[each] for each in range(1, task)})
+    before = finished_arrays.read({each: paths[each] for each in range(1, task)})[0]
     meta["finished"] = finished_arrays.chain(before, own)
     checkpoint.save(paths[task], meta, rest, files={finished_arrays.FILE: own})
 

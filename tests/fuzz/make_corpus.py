@@ -44,9 +44,9 @@ def seeds() -> dict[str, dict[str, bytes]]:
             "whole.safetensors": (saved / "arrays.safetensors").read_bytes(),
             "huge-header.safetensors": header({"kernel": ("F32", [10**12])}),
         }
-        kept = memory_audit.MemoryAudit(Path(folder) / "audit")
-        kept.remember(1, [0], lambda labels, seed: np.zeros((len(labels), 2, 2, 1), np.float32))
-        record = memory_audit.record_path(Path(folder) / "audit", 1)
+        black = lambda labels, seed: np.zeros((len(labels), 2, 2, 1), np.float32)  # noqa: E731
+        memory_audit.remember(folder, 1, [0], black)
+        record = memory_audit.record_path(folder, 1)
         found["record"] = {"whole.safetensors": record.read_bytes()}
         exported = learner().export(Path(folder) / "memory").path / "assets" / "model.json"
         found["description"] = _descriptions(exported.read_bytes())

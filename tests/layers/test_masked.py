@@ -395,19 +395,6 @@ def test_new_weights_are_drawn_afresh_from_the_layers_seed(kind):
     assert not np.isin(wider(seed=2)[1], wide).any()
 
 
-@kinds
-@variants
-@normalizations
-def test_parameters_on_the_units_wanted_give_those_units(kind, variant, normalize):
-    layer = kind.built(variant=variant, normalize=normalize).finish_task().widen(inputs=5, units=7)
-    inputs = kind.data()
-    inputs[..., 1] = 0  # as a unit below that the task masks
-    whole = layer(inputs, task=1).numpy()
-    wanted = layer.finished_layer(1, used_inputs=np.array([0, 2]), used_units=np.array([1, 3]))
-    part = layer.finished_outputs(inputs[..., [0, 2]], wanted)
-    np.testing.assert_allclose(part, whole[..., [1, 3]], rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("task", [0, 3])
 def test_a_task_that_is_not_finished_cannot_be_recalled(task):
     layer = DENSE.built().finish_task().finish_task()

@@ -198,7 +198,7 @@ def test_a_setting_of_ones_own_has_a_range_and_a_type():
     base = {"bases": (MethodSettings,), "frozen": True}
     most = class_("Most", [("k", "int", setting(3, "", low=1, high=50))], **base)
     assert most(k=50).k == 50
-    with refused("k must be from 1 to 50, got 51"):
+    with refused("k must be an integer from 1 to 50, got 51"):
         most(k=51)
     for kind, default in ((tuple[float, ...], setting((), "")), (int, 3)):
         with refused("the setting k must be made by dgm_tf.setting and be an int"):

@@ -129,8 +129,6 @@ def test_files_of_windows_programs_are_read(tmp_path, monkeypatch, encoding):
     (tmp_path / "own.json").write_text(marked, encoding)
     expected = settings_for("digits", variant="a", s_max=500.0)
     assert parse("--settings=~/own.json") == expected
-    (tmp_path / "flags").write_text("\ufeff# of mine\n--s_max=7\n", encoding)
-    assert parse("--settings=~/own.json", "--flagfile=~/flags").s_max == 7
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,3 @@ def test_no_task_finds_less_free_capacity_than_the_first(shares):
         widths = grown
         free = [latent * widths[0] * taps - reserved[0], widths[0] * widths[1] * taps - reserved[1]]
         assert free[0] >= first[0] and free[1] >= first[1]
-
-
-@pytest.mark.parametrize("needed, expected", [(-5, 0), (0, 0), (1, 1), (12, 1), (13, 2)])
-def test_added_units_round_up(needed, expected):
-    assert growth.added_units(needed=needed, taps=4, inputs=3) == expected

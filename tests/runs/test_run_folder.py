@@ -1,7 +1,6 @@
 """A run folder holds each thing once, however many tasks there are, and finds it again."""
 
 import contextlib
-import hashlib
 import json
 import shutil
 
@@ -180,27 +179,12 @@ def test_parts_of_two_tasks_that_changed_places_are_found_out(run):
         restored(run)
 
 
-def test_rows_come_from_the_checkpoints_where_the_log_was_changed(run):
+def test_rows_come_from_the_checkpoints_where_the_log_is_damaged(run):
     log = run / "metrics.jsonl"
-    log.write_text(log.read_text().replace('"steps": 1.0', '"steps": 2.0'))
-    assert restored(run)[0] == [row(task) for task in (1, 2, 3, 4)]
-    assert '"steps": 2.0' not in log.read_text()
-
-
-def test_a_row_is_digested_once_on_top_of_those_before(tmp_path, monkeypatch):
-    digested, digest = [], run_folder._digest_of_rows
-    monkeypatch.setattr(
-        run_folder,
-        "_digest_of_rows",
-        lambda rows, *before: digested.append(len(rows)) or digest(rows, *before),
-    )
-    write(tmp_path / "run", 5)
-    assert sum(digested) == 5
-    wanted = hashlib.sha256(b"").hexdigest()
-    for task in (1, 2, 3, 4):
-        line = json.dumps(row(task), sort_keys=True).encode()
-        wanted = hashlib.sha256(wanted.encode() + hashlib.sha256(line).digest()).hexdigest()
-    assert checkpoint.load(tmp_path / "run/checkpoints/task-05")[0]["earlier_rows"] == wanted
+    for damaged in ("", log.read_text()[:-20], log.read_text().replace("{", "", 1)):
+        log.write_text(damaged)
+        assert restored(run)[0] == [row(task) for task in (1, 2, 3, 4)]
+        assert len(log.read_text().splitlines()) == 4
 
 
 def test_a_row_comes_from_the_log_where_its_checkpoint_is_gone(tmp_path):

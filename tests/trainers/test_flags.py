@@ -58,7 +58,7 @@ def help_of(*arguments, dataset="digits"):
         ("--size=3", "Did you mean: image_size, batch_size, critic_size"),
         ("--xyz", "unknown command line flag 'xyz' (--help"),
         ("--run_dir=", "expected a path, received ''"),
-        ("--flagfile=/", "cannot read --flagfile=/: Is a directory"),
+        ("--flagfile=/", "unable to open flagfile: [Errno 21] Is a directory"),
         ("--epochs=many", "flag --epochs=many: expected a whole number"),
         ("--epochs=1.5", "expected a whole number"),
         ("--s_max=nan", "expected a number"),

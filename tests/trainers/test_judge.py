@@ -111,7 +111,7 @@ def test_a_learner_without_generator_is_refused(run, monkeypatch, capsys):
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert judge.main([f"--memory={tmp_path}"]) == 2
-    assert capsys.readouterr().err.startswith("error: expected a run with a finished task")
+    assert capsys.readouterr().err.startswith("error: expected the folder of a run")
 
 
 class Joint:

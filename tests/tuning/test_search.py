@@ -149,86 +149,41 @@ def test_what_cannot_be_searched_is_refused(kind, options, wanted):
         kind(**options)
 
 
-# The beginning in a subclass.
+# The beginning.
 
 
-def _ratio(hp, base):
-    ratio = hp.Float("ratio", 0.1, 10.0)
-    return {"critic_learning_rate": base.learning_rate * ratio}
+class Own(HyperToy):
+    """Parameters that no flag offers, by whose defaults the search begins at the base."""
+
+    def settings(self, hp):
+        base = self.base
+        ratio = hp.Float("ratio", 0.1, 10.0, default=base.critic_learning_rate / base.learning_rate)
+        return dataclasses.replace(
+            super().settings(hp),
+            class_weight=hp.Float("class_weight", 0.1, 10.0, default=base.class_weight),
+            critic_learning_rate=base.learning_rate * ratio,
+        )
 
 
-# Parameters as people write them, none of which begins at the base by itself.
-OWN = {
-    "without a default": lambda hp, base: {"class_weight": hp.Float("class_weight", 0.1, 10.0)},
-    "another default": lambda hp, base: {
-        "class_weight": hp.Float("class_weight", 0.1, 10.0, default=5.0)
-    },
-    "base outside the range": lambda hp, base: {"class_weight": hp.Float("class_weight", 2, 9)},
-    "base outside a logarithm": lambda hp, base: {
-        "class_weight": hp.Float("class_weight", 0.1, 1.0, sampling="log")
-    },
-    "whole numbers": lambda hp, base: {"latent_dim": hp.Int("latent_dim", 16, 256, step=16)},
-    "a choice": lambda hp, base: {"latent_dim": hp.Choice("latent_dim", [16, 128, 256])},
-    "base no choice": lambda hp, base: {"latent_dim": hp.Choice("latent_dim", [16, 32])},
-    "texts": lambda hp, base: {"replay": hp.Choice("replay", ["full", "balanced"])},
-    "a switch": lambda hp, base: {
-        "sparsity_follows_size": hp.Boolean("sparsity_follows_size", default=True)
-    },
-    "another name": _ratio,
-}
-
-
-def own_parameters(declared, base):
-    class Own(HyperToy):
-        def settings(self, hp):
-            return dataclasses.replace(super().settings(hp), **declared(hp, self.base))
-
-    return Own(base, Aim(search=("s_max",)))
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [*((name, "random") for name in OWN), ("without a default", "hyperband"),
-     ("base outside a logarithm", "bayesian"), ("base no choice", "bayesian")],
-)  # fmt: skip
-def test_the_first_trial_of_a_subclass_has_the_base_settings(tmp_path, name, kind):
-    zero = name == "base outside a logarithm"
-    base = dataclasses.replace(BASE, class_weight=0.0) if zero else BASE
-    model = own_parameters(OWN[name], base)
-    options = HALVING if kind == "hyperband" else {"tuner": kind, "trials": 7}
-    trials, learnt = run(tmp_path, model, **options)
+@pytest.mark.parametrize("options", [{"tuner": "random"}, {"tuner": "bayesian"}, HALVING])
+def test_the_first_trial_has_the_base_settings_also_out_of_range(tmp_path, options):
+    base = dataclasses.replace(BASE, s_max=1.23456e9, generator_size=5)
+    assert not RANGES["s_max"].low <= base.s_max <= RANGES["s_max"].high
+    aim = Aim(search=("s_max", "generator_size", "replay"))
+    trials, learnt = run(tmp_path, Own(base, aim), **options)
     first = next(trial for trial in trials if trial.number == 1)
     assert first.settings == base
     assert dataclasses.replace(learnt[0][0], epochs=base.epochs, steps=base.steps) == base
-    for searched, value in first.values.items():
-        assert value == getattr(base, searched)
+    assert {"class_weight", "ratio", *aim.search} == set(first.values)
+    assert all(value == getattr(base, name, value) for name, value in first.values.items())
     assert len({trial.settings for trial in trials}) > len(trials) // 2  # others have other ones
 
 
-def test_best_json_holds_the_base_where_the_beginning_was_best(tmp_path):
-    class Nearest(HyperToy):
-        def settings(self, hp):
-            weight = hp.Float("class_weight", 0.1, 10.0)
-            return dataclasses.replace(super().settings(hp), class_weight=weight)
-
-        def metrics(self, learner, stream, *, tasks, callbacks=()):
-            found = super().metrics(learner, stream, tasks=tasks, callbacks=callbacks)
-            return found | {"objective": -abs(learner.class_weight - BASE.class_weight)}
-
-    run(tmp_path, Nearest())
-    begun = json.loads((tmp_path / "trials" / "trial_0" / "trial.json").read_text())
-    # What KerasTuner believes and goes by.
-    assert begun["hyperparameters"]["values"]["class_weight"] == BASE.class_weight
-    assert json.loads((tmp_path / "best.json").read_text())["class_weight"] == BASE.class_weight
-
-
-def test_a_parameter_keeps_its_default_where_that_is_the_base(tmp_path):
-    def declared(hp, base):
-        ratio = hp.Float("ratio", 0.1, 10.0, default=1.0)
-        return {"critic_learning_rate": base.critic_learning_rate * ratio}
-
-    trials, _ = run(tmp_path, own_parameters(declared, BASE), trials=1)
-    assert trials[0].settings == BASE and trials[0].values["ratio"] == 1.0
+def test_a_logarithmic_scale_cannot_begin_at_zero(tmp_path):
+    model = HyperToy(dataclasses.replace(BASE, sparsity=0.0))
+    with pytest.raises(InputError, match="sparsity is logarithmic, and the search begins at 0: "):
+        run(tmp_path, model)
+    assert not model.learnt and not list(tmp_path.iterdir())
 
 
 # Resuming.
