@@ -305,18 +305,10 @@ def test_flags_that_a_trainer_refuses_are_refused_before_work(
     assert wanted in capsys.readouterr().err and not started
 
 
-@pytest.mark.parametrize(
-    ("line", "wanted"),
-    [
-        ("-seed=3", "--name=value, received '-seed=3'"),
-        ("--seed=3", "--seed differs from run to run"),
-        ("--flagfile=others", "--flagfile hides other flags"),
-    ],
-)
-def test_flags_from_a_file_are_refused_as_typed_ones_are(line, wanted, tmp_path, started, capsys):
-    (tmp_path / "flags").write_text(f"{line}\n")
+def test_a_file_of_flags_behind_the_dashes_is_refused(tmp_path, started, capsys):
+    (tmp_path / "flags").write_text("--seed=3\n")
     assert table1.main(["--datasets=mnist", "--", f"--flagfile={tmp_path}/flags"]) == 2
-    assert wanted in capsys.readouterr().err and not started
+    assert "--flagfile hides other flags" in capsys.readouterr().err and not started
 
 
 @pytest.mark.parametrize("per_task", ["1", "5", "5,3,2"])
