@@ -35,3 +35,11 @@ def _no_flushing():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def no_page():
+    """Runs draw no page, which takes a second for each task."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dgm_tf.reporting.page.write_page", lambda folder: None)
+        yield

@@ -12,7 +12,6 @@ import pytest
 
 from dgm_tf.errors import InputError
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
-from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
@@ -23,13 +22,7 @@ from tests.faults import learn
 from tests.run_content import content
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_page():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "write_page", lambda folder: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_page")
 
 
 def run(folder):

@@ -21,7 +21,6 @@ from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.methods.registry import load_state
-from dgm_tf.reporting import page
 from dgm_tf.reporting.run import read_run
 from dgm_tf.reporting.tables import run_report
 from dgm_tf.runs.run_folder import RunFolder
@@ -37,10 +36,7 @@ from trainers import split_digits
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of one task."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "write_page", lambda folder: None)
-        folder = tmp_path_factory.mktemp("run") / "run"
-        return tiny_run.run(folder, tiny_run.MovedDGM(), tasks=1)
+    return tiny_run.run(tmp_path_factory.mktemp("run") / "run", tiny_run.MovedDGM(), tasks=1)
 
 
 @pytest.fixture

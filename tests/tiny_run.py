@@ -1,6 +1,7 @@
 """Runs in seconds: real learners whose weights are moved as training may move them, untrained."""
 
 import numpy as np
+import pytest
 
 from dgm_tf.data.datasets import ImageData
 from dgm_tf.data.stream import class_incremental
@@ -84,8 +85,11 @@ def stream():
     return class_incremental(data, classes_per_task=(1, 2, 1), image_size=16)
 
 
-def run(folder, learner, *, tasks=None, **options):
-    """Learns the tasks of `stream` into a run folder; returns it."""
+def run(folder, learner, *, tasks=None, page=False, **options):
+    """Learns the tasks of `stream` into a run folder, without its page or with it; returns it."""
     options = RunOptions(run_dir=folder, **{"oracle": False, "verbosity": QUIET, **options})
-    Run(stream(), learner, options, max_tasks=tasks).run()
+    with pytest.MonkeyPatch.context() as patch:
+        if not page:
+            patch.setattr("dgm_tf.reporting.page.write_page", lambda folder: None)
+        Run(stream(), learner, options, max_tasks=tasks).run()
     return folder

@@ -17,7 +17,7 @@ from dgm_tf.experiments.open_memory import OpenRun
 from dgm_tf.experiments.open_stream import OpenStream
 from dgm_tf.experiments.options import QUIET, LearnOptions, RunOptions
 from dgm_tf.methods.settings import LearnerSettings, setting
-from dgm_tf.reporting import page, tables
+from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage.checkpoint import Every
@@ -28,6 +28,7 @@ from tests.refusals import refused
 from tests.run_content import content
 from tests.tiny_phases import BATCH, SETTINGS, TinyLearner
 
+pytestmark = pytest.mark.usefixtures("no_page")
 WEEKS = {"week1": {"dog": 30, "cat": 220}, "week2": {"cat": 99, "ape": 120}, "week3": {"bee": 170}}
 
 
@@ -49,13 +50,6 @@ def learn(memory, images, *, every=0, verbosity=QUIET, learner=NamedTiny, change
     run = OpenRun(memory, stream, learner(), run_options, place, dict(changes))
     run.run()
     return run
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_page():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "write_page", lambda folder: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from dgm_tf.experiments import run_audit
 from dgm_tf.experiments.generator_audit import inspect
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.methods.registry import load_state
-from dgm_tf.reporting import page
 from dgm_tf.runs import finished_arrays
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
@@ -19,14 +18,6 @@ from dgm_tf.storage.arrays import pack, unpack
 from tests import tiny_run
 from tests.damages import flip_a_bit
 from trainers import audit as command
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_page():
-    """Pages take a second each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "write_page", lambda folder: None)
-        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,24 +13,19 @@ from dgm_tf.data.own_data import task_of
 from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.experiments import open_memory
-from dgm_tf.experiments.options import (
-    QUIET,
-    LearnOptions,
-    RunOptions,
-    SettingsOptions,
-    StreamOptions,
-)
-from dgm_tf.experiments.run import Run, prepare
+from dgm_tf.experiments.options import LearnOptions, RunOptions, SettingsOptions, StreamOptions
+from dgm_tf.experiments.run import prepare
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.learners.experience_replay import ExperienceReplay, StoredReplay
 from dgm_tf.learners.nearest_mean import NearestMean
 from dgm_tf.methods import presets, registry
 from dgm_tf.methods.presets import TUNED
 from dgm_tf.methods.registry import METHODS, is_private, load_state, register_method
+from dgm_tf.runs.run_folder import RunFolder
 from studies import results
 from tests.class_folders import write
 from tests.refusals import refused
-from tests.tiny_run import MovedDGM, stream
+from tests.tiny_run import MovedDGM, run, stream
 
 SMALL = {
     "batch_size": 4, "critic_size": 2, "epochs": 2, "consolidation_steps": 6, "buffer_bytes": 3000
@@ -211,13 +206,11 @@ def test_it_has_no_images_to_give(method):
 
 @methods
 def test_a_run_resumes_and_is_audited(method, tmp_path):
-    options = {"oracle": False, "verbosity": QUIET}
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    Run(stream(), MAKERS[method](), RunOptions(run_dir=whole, **options)).run()
-    Run(stream(), MAKERS[method](), RunOptions(run_dir=cut, **options), max_tasks=1).run()
-    rows = Run(stream(), MAKERS[method](), RunOptions(run_dir=cut, **options)).run()
+    whole = run(tmp_path / "whole", MAKERS[method]())
+    cut = run(tmp_path / "cut", MAKERS[method](), tasks=1)
+    run(cut, MAKERS[method]())
     first, second = (dgm_tf.load(path).state() for path in (whole, cut))
-    assert first[0] == second[0] and len(rows) == 3
+    assert first[0] == second[0] and len(RunFolder(cut).rows()) == 3
     for name, array in first[1].items():
         np.testing.assert_array_equal(second[1][name], array)
     assert not audit_run(whole).faults
@@ -399,10 +392,9 @@ def test_a_method_on_dgm_is_no_dgm(tmp_path):
     mine = type("Mine", (MovedDGM,), {"method": "mine"})
     register_method(dgm_tf.Method("mine", "Mine", dgm_tf.DGMSettings, mine, "", preset="dgm"))
     try:
-        options = RunOptions(run_dir=tmp_path, oracle=False, verbosity=QUIET)
-        Run(stream(), mine(), options, max_tasks=1).run()
+        run(tmp_path, mine(), tasks=1)
         with refused("mine-w", "dgm-w"):
-            Run(stream(), MovedDGM(), options, max_tasks=1).run()
+            run(tmp_path, MovedDGM(), tasks=1)
         assert registry.label_of("mine-w") == "Minew"
     finally:
         del METHODS["mine"]
@@ -416,8 +408,7 @@ def test_a_state_of_another_method_is_refused(always):
 
 def test_what_a_method_calls_its_size_is_no_measure(tmp_path):
     model = returns({}, growth=lambda self: {"average_accuracy": 2.0, "prototypes": 3})
-    options = RunOptions(run_dir=tmp_path, oracle=False, verbosity=QUIET)
-    (row,) = Run(stream(), model, options, max_tasks=1).run()
+    (row,) = RunFolder(run(tmp_path, model, tasks=1)).rows()
     assert row["average_accuracy"] <= 1 and row["prototypes"] == 3
 
 

@@ -11,7 +11,6 @@ from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.watch import found_wrong
-from dgm_tf.reporting import page
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
 from tests import tiny_phases
@@ -52,11 +51,6 @@ def run(folder, every):
     Run(tiny_phases.new_stream(), Breaking(), options).run()
 
 
-@pytest.fixture(autouse=True)
-def no_page(monkeypatch):
-    monkeypatch.setattr(page, "write_page", lambda folder: None)
-
-
 def test_a_task_that_diverges_outside_of_a_run_is_not_kept():
     learner, tasks = Breaking(), iter(tiny_phases.new_stream())
     learner.learn(next(tasks), verbose=0)
@@ -66,6 +60,7 @@ def test_a_task_that_diverges_outside_of_a_run_is_not_kept():
     np.testing.assert_equal(learner.state(), before)
 
 
+@pytest.mark.usefixtures("no_page")
 @pytest.mark.parametrize("every", [Every(), Every(steps=1)])
 def test_a_run_that_diverges_stops_with_one_line_and_keeps_what_was_good(tmp_path, every):
     with pytest.raises(Diverged) as error:

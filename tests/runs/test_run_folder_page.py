@@ -48,7 +48,8 @@ def last_row(folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A run of DGM; not to touch."""
-    return tiny_run.run(tmp_path_factory.mktemp("run") / "w", tiny_run.MovedDGM(), tasks=2)
+    folder = tmp_path_factory.mktemp("run") / "w"
+    return tiny_run.run(folder, tiny_run.MovedDGM(), tasks=2, page=True)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import run as run_module
-from dgm_tf.reporting import numbers, page
+from dgm_tf.reporting import numbers
 from dgm_tf.reporting.run import read_runs
 from tests.class_folders import write
 from tests.tiny_run import MovedDGM
@@ -21,9 +21,8 @@ TINY = [
 
 
 @pytest.fixture(autouse=True)
-def moved(monkeypatch):
+def moved(monkeypatch, no_page):
     monkeypatch.setattr(run_module, "new_learner", lambda name, settings, _: MovedDGM(settings))
-    monkeypatch.setattr(page, "write_page", lambda folder: None)
 
 
 def train(images, run, *arguments):
