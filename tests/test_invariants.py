@@ -2,7 +2,7 @@
 
 A history is a sequence of tasks; each is learnt by updates through the real gate and a real, fresh
 Adam, finished, and grown as a run grows or wider. What is promised of all histories is checked on
-each: images, weights, free capacity, masks, and that a closed task hands out nothing.
+each: images, weights, free capacity and masks.
 """
 
 import dataclasses
@@ -14,15 +14,10 @@ import tensorflow as tf
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from dgm_tf.data.datasets import from_arrays
-from dgm_tf.data.stream import class_incremental
-from dgm_tf.data.task import TaskClosed
-from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense
 from dgm_tf.learners.phase import new_adam
 from dgm_tf.networks import Generator
 from dgm_tf.networks.generator_state import generator_arrays, restored_generator
 from dgm_tf.storage import checkpoint
-from tests.layers.layer_check import copy_numbers
 
 # Building and running small networks takes most of an example's time: few examples by default.
 _COMMON = {
@@ -33,7 +28,6 @@ _COMMON = {
     "suppress_health_check": list(HealthCheck),
 }
 BRIEF = settings(max_examples=6, **_COMMON)
-SEVERAL = settings(max_examples=15, **_COMMON)
 LONG = settings(max_examples=150, **(_COMMON | {"derandomize": "CI" in os.environ}))
 
 
@@ -205,118 +199,3 @@ def test_every_history_keeps_what_is_promised(tmp_path_factory, options, history
 def test_many_histories_keep_what_is_promised(tmp_path_factory, options, history):
     options = options | {"latent_dim": 16}
     lived(options, history, tmp_path_factory.mktemp("saved") / "c")
-
-
-# Layers by themselves, as a Keras user has them.
-
-LAYERS = {
-    "dense": (MaskedDense, {}, (5, 3)),
-    "convolution": (MaskedConv2D, {"kernel_size": 3, "strides": 2}, (4, 5, 5, 3)),
-    "transposed": (MaskedConv2DTranspose, {"kernel_size": 4, "strides": 2}, (4, 3, 3, 3)),
-}
-
-
-@SEVERAL
-@given(
-    kind=st.sampled_from(sorted(LAYERS)),
-    variant=st.sampled_from("wa"),
-    normalize=st.booleans(),
-    activation=st.sampled_from([None, "relu", "sigmoid"]),
-    units=st.integers(1, 5),
-    steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**16)), min_size=2, max_size=3),
-)
-def test_a_layer_keeps_what_its_finished_tasks_put_out(
-    kind, variant, normalize, activation, units, steps
-):
-    layer_class, options, shape = LAYERS[kind]
-    data = tf.constant(np.random.RandomState(0).normal(size=shape), tf.float32)
-    layer = layer_class(
-        units, variant=variant, normalize=normalize, activation=activation, **options
-    )
-    layer.build((None, *shape[1:]))
-    expected = []
-    for added, seed in steps:
-        random = np.random.RandomState(seed)
-        held = union(layer, masks_of(layer)) > 0
-        gate = (
-            held
-            if variant == "w"
-            else np.moveaxis(
-                np.broadcast_to(held, np.moveaxis(layer.kernel.numpy(), layer._out_axis, -1).shape),
-                -1,
-                layer._out_axis,
-            )
-        )
-        before = layer.kernel.numpy()
-        optimizer = new_adam(0.05, [layer.kernel])
-        for _ in range(2):
-            gradient = tf.constant(random.normal(size=before.shape), tf.float32)
-            optimizer.apply([layer.gate(gradient)], [layer.kernel])
-        after = layer.kernel.numpy()
-        assert (bits(after) == bits(before))[gate].all()
-        assert (bits(after) != bits(before))[~gate].all()
-        layer.embedding.assign(random.uniform(-1, 1, layer.embedding.shape))
-        layer(data, training=True)
-        layer = layer.finish_task()
-        expected.append(layer(data, task=len(layer.finished)).numpy())
-        layer = layer.widen(units=layer.units + added)
-        twin = layer_class.from_config(layer.get_config())
-        twin.build((None, *shape[1:]))
-        copy_numbers(layer, twin)
-        for task, outputs in enumerate(expected, start=1):
-            for one in (layer, twin):
-                assert np.array_equal(bits(one(data, task=task)), bits(outputs))
-
-
-# Streams: who may read what.
-
-
-@st.composite
-def cut_streams(draw):
-    """Counts of images per class, an order of arrival and a cut into tasks."""
-    counts = draw(st.lists(st.integers(3, 6), min_size=2, max_size=5))
-    order = draw(st.permutations(range(len(counts))))
-    sizes, left = [], len(counts)
-    while left:
-        sizes.append(draw(st.integers(1, left)))
-        left -= sizes[-1]
-    return counts, tuple(order), tuple(sizes), draw(st.integers(0, 99))
-
-
-@SEVERAL
-@given(cut_streams())
-def test_a_closed_task_hands_out_nothing_and_an_open_one_its_own(cut):
-    counts, order, sizes, seed = cut
-    labels = np.repeat(np.arange(len(counts)), counts)
-    images = np.broadcast_to((40 * labels + 20)[:, None, None, None], (len(labels), 16, 16, 1))
-    images = images.astype(np.uint8)
-    data = from_arrays(images, labels, test_images=images, test_labels=labels)
-    stream = class_incremental(
-        data,
-        classes_per_task=sizes,
-        class_order=order,
-        image_size=16,
-        validation_fraction=0.3,
-        seed=seed,
-    )
-    assert [label for task in stream.task_classes for label in task] == list(order)
-    closed, arrived = [], []
-    for task in stream:
-        for old, batches in closed:
-            for read in (
-                lambda old=old: next(iter(old.batches(1, epochs=1, seed=0))),
-                lambda old=old: next(iter(old.validation())),
-                lambda batches=batches: next(iter(batches)),
-            ):
-                with pytest.raises(TaskClosed):
-                    read()
-            assert not old.is_open
-        arrived += task.classes
-        batches = task.batches(1, epochs=1, seed=seed)
-        found = [(float(image[0, 0, 0, 0]), int(label[0])) for image, label in batches]
-        assert {label for _, label in found} == set(task.classes)
-        # The image is its label's, and no other class's.
-        assert all(round((pixel + 1) * 127.5) == 40 * label + 20 for pixel, label in found)
-        tested = {int(label) for _, batch in stream.seen_test(task) for label in batch}
-        assert tested == set(arrived)
-        closed.append((task, batches))
