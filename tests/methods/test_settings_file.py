@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +11,6 @@ from dgm_tf.methods import settings_file
 from dgm_tf.methods.presets import settings_for
 from tests.refusals import refused
 from trainers import train
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -106,20 +101,6 @@ def test_a_text_that_does_not_fit_is_an_input_error(text):
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot read .*nowhere.json: No such file"):
         settings_file.read(tmp_path / "nowhere.json")
-
-
-def test_a_wrong_file_does_not_wait_for_tensorflow(file):
-    program = (
-        "import sys; from trainers import split_digits, tune; "
-        "codes = [main([sys.argv[1], '--dataset=digits'][:n]) "
-        "for main, n in ((split_digits.main, 1), (tune.main, 2))]; "
-        'sys.exit(f\'{codes} {"tensorflow" in sys.modules} {"keras_tuner" in sys.modules}\')'
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, file({"smax": 3})],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.stderr.splitlines()[-1] == "[2, 2] False False"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])

@@ -258,19 +258,22 @@ def test_all_commands_are_listed():
     assert not any(f"trainers.{name} " in text for name in helpers)
 
 
-def test_wrong_flags_and_help_do_not_wait_for_tensorflow():
+def test_wrong_flags_wrong_settings_and_help_do_not_wait_for_tensorflow(tmp_path):
+    (tmp_path / "own.json").write_text('{"smax": 3}')
     program = (
-        "import importlib, sys; from trainers import __main__ as dgm, split_digits; "
-        "codes = {split_digits.main([a]) for a in ('--epoch=3', '--variant=x')}; "
+        "import sys; from trainers import __main__ as dgm, split_digits, tune; own = sys.argv[1]; "
+        "codes = {split_digits.main([flag]) for flag in ('--epoch=3', '--variant=x', own)}; "
+        "codes |= {tune.main([own, '--dataset=digits'])}; "
         "names = [path.stem for paths in dgm.commands().values() for path in paths]; "
         "codes |= {dgm.main([name, '--help']) for name in names}; "
-        "sys.exit(f'{codes} {\"tensorflow\" in sys.modules}')"
+        'sys.exit(f\'{codes} {sys.modules.keys() & {"tensorflow", "keras_tuner"}}\')'
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+        [sys.executable, "-c", program, f"--settings={tmp_path}/own.json"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     *wrong, last = done.stderr.splitlines()
-    assert last == "{0, 2} False" and [line[:7] for line in wrong] == ["error: "] * 2
+    assert last == "{0, 2} set()" and [line[:7] for line in wrong] == ["error: "] * 4
 
 
 # How a command ends.
