@@ -162,8 +162,6 @@ def check_results(folder, trials):
 
 ORDERS = {
     "all at once": [("worker1", 0), ("chief", 0), ("worker2", 0)],
-    "all at once again": [("chief", 0), ("worker2", 0), ("worker1", 0)],
-    "and again": [("worker2", 0), ("worker1", 0), ("chief", 0)],
     "a worker long before": [("worker1", 0), ("chief", 25), ("worker2", 0)],
     "the chief long before": [("chief", 0), ("worker1", 25), ("worker2", 0)],
     "a worker after the end": [("chief", 0), ("worker1", 0), ("worker2", 45)],
