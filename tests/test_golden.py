@@ -107,6 +107,7 @@ def save_learner(name):
     for task in stream.tasks(last=1):
         learner.learn(task)
     learner.save(GOLDEN / "learners" / name)
+    (GOLDEN / "learners" / f".{name}.lock").unlink()
     np.savez(GOLDEN / "learners" / f"{name}.npz", **answers(learner))
 
 
