@@ -1,5 +1,6 @@
 """A learner's classifier as a plain Keras model: the same answers, and a life of its own."""
 
+import dataclasses
 import zipfile
 
 import keras
@@ -16,6 +17,13 @@ def images():
     stream = dgm_tf.class_incremental("digits")
     found, _ = next(iter(stream.seen_test(10)))
     return np.asarray(found[:32])  # float32 [32, 16, 16, 1] in [-1, 1]
+
+
+def demo():
+    """The memory that comes with the package, whose next task takes few steps."""
+    learner = dgm_tf.load("digits-demo")
+    learner.settings = dataclasses.replace(learner.settings, epochs=1, consolidation_steps=1)
+    return learner
 
 
 def test_it_gives_the_learners_probabilities_and_features(images):
@@ -74,7 +82,7 @@ def channels_first():
 
 
 def test_keras_own_order_of_axes_changes_nothing(images, channels_first):
-    learner = dgm_tf.load("digits-demo")
+    learner = demo()
     found = learner.keras_model().predict(images, verbose=0)
     np.testing.assert_allclose(found, learner.predict(images), atol=1e-5)
     black = np.zeros([4, 16, 16, 1], np.uint8), ["black"] * 4
@@ -95,7 +103,7 @@ def other_precision(request):
 
 
 def test_keras_own_precision_changes_nothing(images, other_precision):
-    learner = dgm_tf.load("digits-demo")
+    learner = demo()
     found = learner.keras_model()(images)
     assert found.dtype == "float32"
     np.testing.assert_allclose(found, learner.predict(images), atol=1e-5)

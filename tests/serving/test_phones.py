@@ -10,9 +10,6 @@ import tensorflow as tf
 import dgm_tf
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"
-SMALL = {
-    "generator_size": 4, "critic_size": 8, "latent_dim": 16, "epochs": 1, "consolidation_steps": 40,
-}  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 
@@ -23,13 +20,10 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def desk(digits, tmp_path_factory):
-    """A folder with an export of two tasks of five digits, and the page's two files of it."""
+def desk(tmp_path_factory):
+    """A folder with an export of the ten digits, and the page's two files of it."""
     folder = tmp_path_factory.mktemp("phone")
-    model = dgm_tf.DGM(**SMALL)
-    for task in dgm_tf.class_incremental(digits, classes_per_task=5).tasks():
-        model.learn(task, verbose=0)
-    model.export(folder / "served" / "memory", classifier=True)
+    dgm_tf.load("digits-demo").export(folder / "served" / "memory", classifier=True)
     part = PAGE.read_text(encoding="utf-8").partition("## Phones")[2]
     (code,) = re.findall(r'^```python title="\S+"\n(.*?)^```$', part, re.M | re.S)
     with pytest.MonkeyPatch.context() as patch:
@@ -62,7 +56,7 @@ def test_each_test_digit_has_the_class_that_the_export_gives_it(desk, digits):
 
 def test_the_images_of_a_class_are_those_of_the_export(desk):
     _, generate = signatures(desk)["generate_from_noise"]
-    noise = np.random.RandomState(0).normal(size=[20, SMALL["latent_dim"]]).astype(np.float32)
+    noise = np.random.RandomState(0).normal(size=[20, 128]).astype(np.float32)
     expected = generate(labels=tf.fill([20], 7), noise=tf.constant(noise))["images"].numpy()
     assert expected.std(axis=0).max() > 0.05  # images of different noise differ
     interpreter = tf.lite.Interpreter(str(desk / "seven.tflite"))
