@@ -337,6 +337,7 @@ def test_a_finished_run_learns_nothing_and_prints_its_tables(finished, tmp_path,
     output = capsys.readouterr().out
     assert "finished before" in output and "Memory audit" in output and "Growth" in output
     assert f"{copy}/samples/" in output and stream.scenario in output
+    assert f"Page: {copy}/report.html" in output
     assert content(copy) == expected
     run(copy, stream=new_stream(), learner=Untaught(), verbosity=1, max_tasks=1)
     assert "learnt up to task 1" not in capsys.readouterr().out  # It has all of them.
