@@ -119,6 +119,16 @@ def test_helpers_of_the_tests_travel_with_every_test(targets):
         assert helpers <= given
 
 
+def test_no_file_of_the_tests_imports_a_test_which_only_its_own_target_has():
+    for path in _files("tests"):
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            modules = [getattr(node, "module", None) or ""] * isinstance(node, ast.ImportFrom)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules += [alias.name for alias in node.names]
+            names = [name for module in modules for name in module.split(".")]
+            assert not any(name.startswith("test_") for name in names), path
+
+
 def test_names_are_unique_and_what_a_target_names_exists(targets):
     names = [target["name"] for _, target in targets]
     assert len(names) == len(set(names))

@@ -29,7 +29,7 @@ from tests import tiny_run
 from tests.damages import resealed
 from tests.fuzz import effort
 from tests.fuzz.make_corpus import header
-from tests.fuzz.test_corpus import changed
+from tests.fuzz.mutation import changed
 from trainers import split_digits
 
 

@@ -17,13 +17,13 @@ from dgm_tf import memories
 from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.runs.run_folder import RunFolder
-from tests.test_golden import GOLDEN
 from tests.tiny_run import MovedDGM, run
 from trainers import audit, classify, export, judge, learn, report, sample
 
 NAME = "digits-demo"
 MEMORY = f"--memory={NAME}"
 HOME = Path(memories.__file__).parent / NAME
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def digest(folder):

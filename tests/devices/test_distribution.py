@@ -4,9 +4,6 @@ The cases are those of `tests.replica_steps`.
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ import tensorflow as tf
 from benchmarks.local_cluster import tf_configs
 from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
+from tests.processes import finished, started
 
 # The shared GAN's gradient penalty lies between other pairs of images where the images are divided.
 CASES = [
@@ -26,32 +24,8 @@ CASES = [
 OTHERWISE = {"log/sample_spread", "log/classifier_accuracy", "log/old_as_newest"}
 
 
-def started(*command, tf_config=None):
-    """A Python program, with the errors that it prints in its output."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("TF_CONFIG", None)
-    if tf_config is not None:
-        environment["TF_CONFIG"] = tf_config
-    return subprocess.Popen(
-        [sys.executable, "-m", *map(str, command)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
 def program(*arguments, tf_config=None):
     return started("tests.replica_steps", *arguments, tf_config=tf_config)
-
-
-def ended(process):
-    """Its exit code and its output."""
-    output, _ = process.communicate(timeout=900)
-    return process.returncode, output
-
-
-def finished(process):
-    code, output = ended(process)
-    assert code == 0, output
-    return output
 
 
 def loaded(path, case):

@@ -13,8 +13,8 @@ from dgm_tf.errors import InputError
 from dgm_tf.experiments.followers import Assignment, Crew, Follower, Leader, crew
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.terminal import stopping
-from tests.devices.test_distribution import ended, finished, started
-from tests.experiments.test_run import NearestMean, new_stream
+from tests.experiments.toy import NearestMean, new_stream
+from tests.processes import ended, finished, started
 
 # Unusual values come over as they are.
 STATE = (

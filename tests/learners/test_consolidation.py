@@ -10,7 +10,7 @@ from dgm_tf.learners import learner
 from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
 from dgm_tf.methods.settings import RECIPES, DGMSettings, Recipe
 from dgm_tf.networks import Critic
-from tests.learners.test_dgm import digits, tiny
+from tests.learners.tiny_dgm import digits, tiny
 
 
 class Drawn:

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from dgm_tf import randomness
-from tests.serving.test_hostile_requests import GOOD, SIGNATURES, Function, Session
-from tests.serving.tiny_export import LABELS, LATENT, exported, learner
+from tests.serving.asking import GOOD, SIGNATURES, Function, Session, as_bytes, rows_of
+from tests.serving.tiny_export import LABELS, exported, learner
 
 ALLOWED_SIZES = (4, 16, 64)
 
@@ -35,28 +34,6 @@ def merged(model, signature, clients):
         {name: value[end - size : end] for name, value in found.items()}
         for size, end in zip(sizes, ends, strict=True)
     ]
-
-
-def rows_of(signature, count, seed):
-    """As many rows for a signature, some of which cannot be answered."""
-    random = np.random.RandomState(seed)
-    labels = random.choice([*LABELS, 77], count).astype(np.int32)
-    if signature == "classify_uint8":
-        return {"images": random.randint(0, 256, [count, 16, 16, 1]).astype(np.uint8)}
-    if signature == "classify":
-        images = random.uniform(-1, 1, [count, 16, 16, 1]).astype(np.float32)
-        images[random.rand(count) < 0.2, 3, 4] = np.nan
-        return {"images": images}
-    if signature == "generate_from_noise":
-        noise = random.normal(size=[count, LATENT]).astype(np.float32)
-        noise[random.rand(count) < 0.2, 5] = 1e9
-        return {"labels": labels, "noise": noise}
-    keys, rows = random.randint(0, 3, count), random.randint(-1, 50, count)
-    return {"labels": labels, "keys": keys.astype(np.int64), "rows": rows.astype(np.int64)}
-
-
-def as_bytes(answer):
-    return {name: tf.io.serialize_tensor(value).numpy() for name, value in answer.items()}
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)

@@ -9,8 +9,7 @@ import tensorflow as tf
 from dgm_tf import randomness
 from dgm_tf.serving import shared_kernels
 from tests.layers.layer_check import bits
-from tests.serving.test_batching import as_bytes, rows_of
-from tests.serving.test_hostile_requests import Function
+from tests.serving.asking import Function, as_bytes, rows_of
 from tests.serving.tiny_export import LABELS, LATENT, exported, learner
 
 KEY = randomness.key(7, "generate")

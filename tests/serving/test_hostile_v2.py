@@ -22,8 +22,8 @@ from pydantic import ValidationError  # noqa: E402
 
 from dgm_tf.serving.mlserver_runtime import DGMRuntime  # noqa: E402
 from tests.fuzz import effort  # noqa: E402
-from tests.fuzz.test_corpus import changed  # noqa: E402
-from tests.serving.test_hostile_requests import CHECKS, GOOD, SIGNATURES, any_numbers  # noqa: E402
+from tests.fuzz.mutation import changed  # noqa: E402
+from tests.serving.asking import CHECKS, GOOD, SIGNATURES, any_numbers  # noqa: E402
 from tests.serving.tiny_export import exported  # noqa: E402
 
 pytestmark = [

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from dgm_tf.serving import warmup
-from tests.serving.test_hostile_requests import SIGNATURES, Session
+from tests.serving.asking import SIGNATURES, Session
 from tests.serving.tiny_export import TASKS, exported
 
 

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dgm_tf.evaluation.oracle import Oracle
@@ -18,23 +17,11 @@ from dgm_tf.reporting import page
 from tests.class_folders import photographs, write
 from tests.run_content import content
 from tests.tiny_run import MovedDGM
+from tests.trainers.tiny_memory import TINY, noise
 from trainers import __main__ as commands
 from trainers import audit, classify, command, export, judge, learn, report, sample
 
 ROOT = Path(__file__).parents[2]
-TINY = [
-    "--image_size=16", "--steps=4", "--batch_size=4", "--generator_size=2", "--critic_size=4",
-    "--consolidation_steps=4",
-]  # fmt: skip
-
-
-def noise(count, classes):
-    """Photographs uint8 [N, 32, 32, 3] of classes that differ in their mean colour."""
-    random = np.random.RandomState(1)
-    labels = np.repeat(np.arange(classes), count)
-    means = random.randint(40, 216, (classes, 1, 1, 3))[labels]
-    pixels = means + random.randint(-40, 40, (len(labels), 32, 32, 3))
-    return np.clip(pixels, 0, 255).astype(np.uint8), labels
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dgm_tf.experiments import open_memory, run
 from dgm_tf.reporting import page
 from tests.class_folders import photographs
 from tests.tiny_run import MovedDGM
-from tests.trainers.test_memory import TINY, noise
+from tests.trainers.tiny_memory import TINY, noise
 from trainers import __main__ as commands
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
