@@ -132,11 +132,9 @@ def test_a_budget_counts_steps_for_each_class_in_whole_passes():
     assert budget(epochs=2, steps=10_000)[0] == 2  # as asked for
 
 
-@pytest.mark.parametrize("method", ["dgm", "fine_tune", "joint"])
-def test_a_task_takes_the_steps_of_its_budget(method):
+def test_a_task_takes_the_steps_of_its_budget():
     stream, counted = tiny_export.stream(), Counted()
-    sizes = SIZES if method == "joint" else SIZES | SMALL
-    learner = new_learner(method, settings_for(None, method, **sizes, epochs=2), stream)
+    learner = dgm_tf.FineTune(**SIZES, **SMALL, epochs=2)
     task = next(iter(stream))
     learner.learn(task, callbacks=[counted])
     assert counted.steps == 2 * task.steps_per_epoch(5) + SIZES["consolidation_steps"]

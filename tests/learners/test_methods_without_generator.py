@@ -1,7 +1,6 @@
 """The methods without a generator: nearest mean, experience replay, and one registered by hand."""
 
 import dataclasses
-import json
 from contextlib import nullcontext
 
 import numpy as np
@@ -173,18 +172,6 @@ def test_a_mean_of_a_prime_number_of_images_is_of_each_once():
 
 
 @methods
-def test_a_saved_learner_predicts_and_learns_on_the_same(method, tmp_path):
-    whole = taught(MAKERS[method]())
-    part = taught(MAKERS[method](), tasks=2)
-    again = dgm_tf.load(part.save(tmp_path / "saved"))
-    again.learn(next(stream().tasks(start=3)))
-    images = np.random.default_rng(0).uniform(-1, 1, (9, 16, 16, 1)).astype(np.float32)
-    np.testing.assert_array_equal(again.predict(images), whole.predict(images))
-    for name, array in whole.state()[1].items():
-        np.testing.assert_array_equal(again.state()[1][name], array)
-
-
-@methods
 def test_a_damaged_state_is_refused(method):
     meta, arrays = taught(MAKERS[method](), tasks=1).state()
     name = "finished/00001/means" if method == "nearest_mean" else "stored_images"
@@ -214,19 +201,6 @@ def test_a_run_resumes_and_is_audited(method, tmp_path):
     for name, array in first[1].items():
         np.testing.assert_array_equal(second[1][name], array)
     assert not audit_run(whole).faults
-
-
-@methods
-def test_a_command_runs_it(method, tmp_path, capsys):
-    from trainers import split_digits
-
-    flags = ["--max_tasks=2", f"--run_dir={tmp_path / 'run'}", "--verbosity=0"]
-    if method == "experience_replay":
-        flags += ["--epochs=1", "--consolidation_steps=2", "--critic_size=2"]
-    assert split_digits.main([f"--method={method}", *flags]) == 0
-    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-    assert settings["learner"] == method
-    assert "classes" in capsys.readouterr().out
 
 
 def test_methods_that_see_old_images_are_not_private():
