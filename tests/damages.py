@@ -1,4 +1,4 @@
-"""What can befall a checkpoint on disk."""
+"""What can befall a checkpoint on disk, and a disk."""
 
 import json
 import os
@@ -21,6 +21,11 @@ def resealed(folder, *, arrays=None):
     text = checkpoint._dumps(state["meta"])
     state["sha256"] = checkpoint._digest((folder / checkpoint.ARRAYS_FILE).read_bytes(), text)
     path.write_text(json.dumps(state))
+
+
+def full_disk(*arguments, **options):
+    """Stands in for a function of the system that writes."""
+    raise OSError(28, "No space left on device")
 
 
 DAMAGES = {

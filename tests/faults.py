@@ -1,6 +1,6 @@
-"""Kills a small run at chosen moments and lets it go on; says what differs in the end.
+"""Kills a small run at each of its moments and lets it go on; says what differs in the end.
 
-    python -m tests.faults --moments=all --every=3 FOLDER
+    python -m tests.faults --chains=10 FOLDER
 
 TensorFlow is imported once. Each run is a fork of that process which ends itself by SIGKILL:
 no `finally`, no flush, no exit handler.
@@ -97,26 +97,12 @@ def counted(folder, every, names):
     names.write_text(json.dumps(moments.names))
 
 
-def chosen(names, wanted, seed):
-    """Moments by number: all, or some of each kind, the first, the last and others at random."""
-    if wanted == "all":
-        return range(len(names))
-    random.seed(seed)
-    kinds = {name: [i for i, each in enumerate(names) if each == name] for name in set(names)}
-    some = {places[0] for places in kinds.values()} | {len(names) - 1}
-    rest = sorted(set(range(len(names))) - some)
-    return sorted(some | set(random.sample(rest, max(0, int(wanted) - len(some)))))
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--moments", default="all", help="all, or how many")
-    parser.add_argument("--every", default="3", help="as --checkpoint_every")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chains", type=int, default=0, help="runs killed again and again")
     arguments = parser.parse_args()
-    every, root = Every.parse(arguments.every), arguments.folder
+    every, root = Every(steps=3), arguments.folder
     root.mkdir(parents=True, exist_ok=True)
     if forked(lambda: counted(root / "whole", every, root / "moments.json")):
         sys.exit("the run that nothing disturbs failed")
@@ -134,15 +120,14 @@ def main():
         print(f"{what}: {'the same' if same else 'differs'}", file=sys.stderr)
         shutil.rmtree(folder)
 
-    for number in chosen(names, arguments.moments, arguments.seed):
+    for number, name in enumerate(names):
         folder = root / f"at-{number}"
         code = forked(functools.partial(run, folder, every, Moments(number)))
         if code != -signal.SIGKILL:
-            found["differing"].append(f"{names[number]} {number} was not reached: {code}")
-        kinds = found["moments"]
-        kinds[names[number]] = kinds.get(names[number], 0) + 1
-        check(folder, f"{names[number]} {number}")
-    random.seed(arguments.seed)
+            found["differing"].append(f"{name} {number} was not reached: {code}")
+        found["moments"][name] = found["moments"].get(name, 0) + 1
+        check(folder, f"{name} {number}")
+    random.seed(0)
     for chain in range(arguments.chains):
         folder, kills, code = root / f"chain-{chain}", 0, -signal.SIGKILL
         while code == -signal.SIGKILL:

@@ -1,4 +1,4 @@
-"""What two runs of one command must have in common."""
+"""What is in folders, and what two runs of one command must have in common."""
 
 import json
 
@@ -30,3 +30,12 @@ def content(folder):
 def without_times(row):
     """Without what differs from one process to the next."""
     return {k: v for k, v in row.items() if "seconds" not in k and k != "peak_memory_mib"}
+
+
+def files(folder):
+    """Every file below a folder by its relative path, hidden ones included."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -19,7 +19,8 @@ from dgm_tf.terminal import stopping
 from tests import damages, permissions
 from tests.fault_driver import found_by
 from tests.faults import learn
-from tests.run_content import content
+from tests.interruptions import killed_at
+from tests.run_content import content, files
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("no_page")
@@ -55,7 +56,7 @@ def unfinished(folder):
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_or_again_and_again_goes_on_to_the_same_bits(tmp_path):
-    found = found_by("tests.faults", tmp_path, "--moments=all", "--chains=10")
+    found = found_by("tests.faults", tmp_path, "--chains=10")
     assert found["differing"] == []
     assert found["resumed"] == sum(found["moments"].values()) + 10 and found["resumed"] > 200
     assert sum(found["chains"]) > 10
@@ -67,24 +68,10 @@ def test_a_run_killed_at_any_moment_or_again_and_again_goes_on_to_the_same_bits(
 # Checkpoints inside a task that are not what was written.
 
 
-class Killed(BaseException):
-    """Stands in for the end of the process."""
-
-
-def stopped_inside_task_2(folder, steps=14):
+def stopped_inside_task_2(folder, steps=15):
     """A run that ended right after a step of its second task, of 20."""
-    keep, done = RunFolder.keep_unfinished, []
-
-    def kept(self, task, at, *args, **named):
-        keep(self, task, at, *args, **named)
-        done.append((task, at))
-        if task == 2 and at >= steps:
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder, "keep_unfinished", kept)
-        with pytest.raises(Killed):
-            run(folder)
+    with killed_at(2, steps):
+        run(folder)
     return unfinished(folder)
 
 
@@ -153,14 +140,11 @@ def test_two_checkpoints_inside_a_task_are_kept(stopped):
 def test_a_full_disk_ends_the_run_with_one_line_and_whole_checkpoints(
     function, stopped, whole, monkeypatch
 ):
-    def full(*args, **options):
-        raise OSError(28, "No space left on device")
-
     before, original = unfinished(stopped), RunFolder.keep_unfinished
 
     def keep(*args, **options):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, function, full)
+            patch.setattr(os, function, damages.full_disk)
             original(*args, **options)
 
     monkeypatch.setattr(RunFolder, "keep_unfinished", keep)
@@ -187,12 +171,12 @@ def mode(folder, bits):
 
 
 def test_a_folder_that_became_read_only_is_refused_with_one_line(stopped):
-    before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    before = files(stopped)
     with permissions.obeyed(), mode(stopped, stat.S_IRUSR | stat.S_IXUSR):
         with pytest.raises(InputError, match="cannot write to") as error:
             run(stopped)
     assert "\n" not in str(error.value)
-    assert {path: path.read_bytes() for path in before} == before
+    assert files(stopped) == before
 
 
 def test_a_folder_that_becomes_read_only_ends_the_run_and_leaves_its_checkpoints(

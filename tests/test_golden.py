@@ -30,6 +30,7 @@ from dgm_tf.reporting import page
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
+from tests.interruptions import Killed, killed_at
 
 GOLDEN = Path(__file__).parent / "golden"
 STEP = 4  # in the second of two passes
@@ -50,10 +51,6 @@ LEARNERS = {name: (name, {}) for name in METHODS if name != "dgm"} | {
 IMAGES = np.random.RandomState(0).randint(0, 256, [4, 16, 16, 1]).astype(np.uint8)
 
 
-class Reached(BaseException):
-    """The step at which a run is to end."""
-
-
 def learn(folder, settings):
     """Learns the digits one by one into a run folder."""
     stream = class_incremental("digits")
@@ -70,17 +67,9 @@ def make():
     shutil.rmtree(GOLDEN, ignore_errors=True)
     checkpoint.save(GOLDEN / "checkpoint", META, ARRAYS)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        keep = RunFolder.keep_unfinished
-
-        def kept(self, task, *arguments):
-            if task == 2:
-                keep(self, task, *arguments)
-                raise Reached
-
-        patch.setattr(RunFolder, "keep_unfinished", kept)
         patch.setattr(page, "write_page", lambda folder: None)
         run = Path(folder) / "run"
-        with pytest.raises(Reached):
+        with killed_at(2, STEP):
             learn(run, settings)
         shutil.copytree(run, GOLDEN / "run", ignore=shutil.ignore_patterns(".lock"))
         _, meta, arrays = RunFolder(run).state_after(1)
@@ -167,11 +156,11 @@ def test_a_run_is_audited():
 def test_a_task_cut_short_is_resumed(run, monkeypatch, capsys):
     def step_done(self):
         assert self.found_steps == STEP
-        raise Reached(self.steps)
+        raise Killed(self.steps)
 
     monkeypatch.setattr(TaskCheckpoint, "step_done", step_done)
     settings = json.loads((run / "settings.json").read_text())["settings"]
-    with pytest.raises(Reached, match=str(STEP + 1)):
+    with pytest.raises(Killed, match=str(STEP + 1)):
         learn(run, DGMSettings(**settings))
     assert capsys.readouterr().err == ""
 

@@ -26,7 +26,8 @@ from dgm_tf.terminal import stopping
 from dgm_tf.terminal.printing import Output
 from tests.damages import DAMAGES
 from tests.experiments.toy import SETTINGS, NearestMean, new_stream
-from tests.run_content import content, without_times
+from tests.interruptions import Killed
+from tests.run_content import content, files, without_times
 
 
 def run(folder, *, learner=None, stream=None, max_tasks=None, **options):
@@ -162,10 +163,6 @@ def test_a_run_stopped_between_tasks_goes_on_with_the_same_numbers(finished, tmp
     again = run(tmp_path, command="python -m trainers.toy --other")
     assert content(tmp_path) == expected
     assert [without_times(row) for row in again.rows] == [without_times(row) for row in result.rows]
-
-
-class Killed(BaseException):
-    """Stands in for the end of the process: nobody catches it."""
 
 
 def check_killed(folder, start, deadline, whole, monkeypatch):
@@ -389,10 +386,10 @@ def checkpoint_of_another_run(copy):
 def test_a_folder_that_cannot_be_resumed_is_refused_untouched(finished, tmp_path, change, wanted):
     copy = shutil.copytree(finished[0], tmp_path / "run")
     change(copy)
-    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    before = files(copy)
     with pytest.raises(InputError, match=wanted):
         run(copy)
-    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert files(copy) == before
 
 
 @pytest.mark.parametrize("damage", ["torn", "a bit flipped"])

@@ -1,7 +1,5 @@
 """Training that goes wrong is noticed in its epoch, and what was good is kept."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.watch import found_wrong
+from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
 from tests import tiny_phases
@@ -69,8 +68,7 @@ def test_a_run_that_diverges_stops_with_one_line_and_keeps_what_was_good(tmp_pat
     assert text.startswith("task 2 of 2: ") and "\n" not in text
     assert text.endswith("loss is no finite number (nan) in epoch 1 of adversarial")
     assert f"the last good state is kept in {tmp_path}" in text
-    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(row)["task"] for row in rows] == [1]
+    assert [row["task"] for row in RunFolder(tmp_path).rows()] == [1]
     kept = sorted((tmp_path / "checkpoints").glob("unfinished/*"))
     # Three good steps, the last two kept.
     assert [folder.name[-1] for folder in kept] == ([] if every == Every() else ["2", "3"])

@@ -11,6 +11,7 @@ from dgm_tf.evaluation.oracle import Judgement
 from dgm_tf.experiments import open_memory, run
 from dgm_tf.runs import run_format
 from dgm_tf.runs.provenance import machine
+from dgm_tf.runs.run_folder import RunFolder
 from tests import tiny_run
 from tests.class_folders import photographs
 from trainers import learn
@@ -42,7 +43,7 @@ def fields_of(*kinds):
 
 
 def last_row(folder):
-    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    return RunFolder(folder).rows()[-1]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Kills exports at chosen moments, each before the next export; says what was not as promised.
+"""Kills exports at each moment, each before the next export; says what was not as promised.
 
     python -m tests.serving.export_faults --inside=20 FOLDER
 
@@ -112,19 +112,14 @@ def unlike_promised(name):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kinds", help="the last moment of each; all moments unless given")
     parser.add_argument("--inside", type=int, default=0, help="how many at any time of the save")
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     root, name = arguments.folder, arguments.folder / "memory"
     root.mkdir(parents=True, exist_ok=True)
     if forked(lambda: counted(name, root / "moments.json")):
         sys.exit("the export that nothing disturbs failed")
     names, seconds = json.loads((root / "moments.json").read_text())
-    last = {kind: number for number, kind in enumerate(names)}
-    due = range(len(names))
-    if arguments.kinds:
-        due = [last[kind] for kind in arguments.kinds.split(",")]
+    last_rename = max(number for number, name in enumerate(names) if name == "rename")
     found = {"moments": {}, "versions": 0, "left": 0, "wrong": []}
 
     def kill(what, whole, **options):
@@ -138,11 +133,10 @@ def main():
             found["wrong"].append(f"{what}: code {code}, {versions} versions, {wrong}")
         print(f"{what}: {versions} versions, left {abandoned(name)}", file=sys.stderr)
 
-    for number in due:
-        found["moments"][names[number]] = found["moments"].get(names[number], 0) + 1
-        whole = [int(number > last["rename"])]
-        kill(f"{names[number]} {number}", whole, moments=Moments(number))
-    random.seed(arguments.seed)
+    for number, moment in enumerate(names):
+        found["moments"][moment] = found["moments"].get(moment, 0) + 1
+        kill(f"{moment} {number}", [int(number > last_rename)], moments=Moments(number))
+    random.seed(0)
     for _ in range(arguments.inside):
         delay = random.uniform(0, seconds)
         kill(f"{delay:.2f} s into the save", [0, 1], moments=Moments(), delay=delay)

@@ -21,7 +21,8 @@ from dgm_tf.reporting import pictures
 from dgm_tf.serving import export as exporting
 from tests.layers.layer_check import bits
 from tests.networks.tiny_generator import after
-from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, files, learner
+from tests.run_content import files
+from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, learner
 
 variants = pytest.mark.parametrize("variant", ["w", "a"])
 CLASSES = [label for classes in TASKS for label in classes]

@@ -1,6 +1,5 @@
 """Exports that are killed, and disks that fail: a version is there whole or not at all."""
 
-import errno
 import os
 import shutil
 
@@ -11,9 +10,10 @@ from dgm_tf.errors import InputError
 from dgm_tf.serving.export import export, version_folder, versions_in
 from dgm_tf.serving.loading import load_exported
 from dgm_tf.storage.files import locked
+from tests.damages import full_disk
 from tests.fault_driver import found_by
+from tests.run_content import files
 from tests.serving.export_faults import Memory
-from tests.serving.tiny_export import files
 
 resource = pytest.importorskip("resource")
 
@@ -64,10 +64,7 @@ def refused(memory, name, wanted):
 
 @pytest.mark.parametrize("function", ["fsync", "rename", "mkdir"])
 def test_a_full_disk_ends_an_export_with_one_line(memory, name, monkeypatch, function):
-    def full(*args, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, function, full)
+    monkeypatch.setattr(os, function, full_disk)
     refused(memory, name, "No space left on device")
 
 

@@ -50,12 +50,3 @@ def exported(variant="w", classifier=False):
     folder = tempfile.mkdtemp(prefix="dgm_tf-export-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return learner(variant).export(Path(folder) / variant, classifier=classifier)
-
-
-def files(folder):
-    """Every file below a folder by its relative path, hidden ones included."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in Path(folder).rglob("*")
-        if path.is_file()
-    }

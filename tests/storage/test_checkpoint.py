@@ -9,7 +9,7 @@ import pytest
 
 from dgm_tf.errors import InputError
 from dgm_tf.storage import checkpoint
-from tests.damages import flip_a_bit, resealed
+from tests.damages import flip_a_bit, full_disk, resealed
 
 META = {"widths": [80, 40, 20], "name": "dgm-w", "rate": 0.1 + 0.2, "nested": {"none": None}}
 NUMPY = {"n": np.int64(3), "x": np.float32(0.5)}
@@ -124,10 +124,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
 
 @pytest.mark.parametrize("function", ["mkdir", "rename", "fsync"])
 def test_a_write_that_fails_leaves_the_old_checkpoint(saved, monkeypatch, function):
-    def fail(*args, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, function, fail)
+    monkeypatch.setattr(os, function, full_disk)
     with pytest.raises(InputError, match="No space left on device"):
         checkpoint.save(saved, {"task": 2}, {"a": np.ones(3)})
     monkeypatch.undo()

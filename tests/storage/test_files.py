@@ -9,6 +9,7 @@ import pytest
 
 from dgm_tf.errors import InputError
 from dgm_tf.storage.files import locked, locked_name, recover, whole_folder, write_atomically
+from tests.damages import full_disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,11 +28,7 @@ def test_who_reads_the_former_file_reads_it_whole(tmp_path):
 def test_a_write_that_fails_leaves_the_former_file_and_nothing_else(tmp_path, monkeypatch, step):
     path = tmp_path / "file.txt"
     path.write_bytes(b"former")
-
-    def no_space(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(step, no_space)
+    monkeypatch.setattr(step, full_disk)
     with pytest.raises(InputError, match="No space left on device; free some space or name"):
         write_atomically(path, b"new")
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"former"]

@@ -1,6 +1,5 @@
 """Images of a user's own by the trainer for them, with a DGM whose training is a random move."""
 
-import json
 import re
 import shutil
 
@@ -10,6 +9,7 @@ from dgm_tf.evaluation.oracle import Oracle
 from dgm_tf.experiments import run as run_module
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.run import read_runs
+from dgm_tf.runs.run_folder import RunFolder
 from tests.class_folders import write
 from tests.tiny_run import MovedDGM
 from trainers import judge, sample, split_folder
@@ -90,7 +90,7 @@ def test_a_number_is_the_class_that_is_called_so(tmp_path, capsys):
     images = write(tmp_path / "d", {"1": 10, "2": 90, "10": 200})
     run = tmp_path / "r"
     assert train(images, run, "--class_order=2,10,1", "--max_tasks=2") == 0
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = RunFolder(run).rows()
     assert [row["class_names"] for row in rows] == [["2"], ["10"]]
     assert train(images, tmp_path / "other", "--class_order=0,1,2") == 2
     assert "class 0 is unknown; there are 1, 2, 10" in capsys.readouterr().err

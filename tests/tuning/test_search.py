@@ -24,6 +24,7 @@ from dgm_tf.tuning.hypermodel import HyperDGM
 from dgm_tf.tuning.measure import Measured
 from dgm_tf.tuning.search import search
 from dgm_tf.tuning.space import RANGES, Aim, Plan
+from tests.interruptions import Killed
 from tests.tuning import toys
 
 BASE = DGMSettings(epochs=9, seed=5, batch_size=8, generator_size=3)
@@ -187,10 +188,6 @@ def test_a_logarithmic_scale_cannot_begin_at_zero(tmp_path):
 
 
 # Resuming.
-
-
-class Killed(BaseException):
-    """As a process ends: nobody catches it."""
 
 
 @pytest.mark.parametrize("options", [{"trials": 4}, HALVING])
