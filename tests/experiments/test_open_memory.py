@@ -24,8 +24,9 @@ from dgm_tf.storage.checkpoint import Every
 from tests import permissions
 from tests.class_folders import write
 from tests.damages import DAMAGES, flip_a_bit
+from tests.interruptions import killed_at
 from tests.refusals import refused
-from tests.run_content import content
+from tests.run_content import content, files
 from tests.tiny_phases import BATCH, SETTINGS, TinyLearner
 
 pytestmark = pytest.mark.usefixtures("no_page")
@@ -61,16 +62,24 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory, images):
-    """A memory of three weeks."""
-    folder = tmp_path_factory.mktemp("zoo") / "zoo"
-    for week in WEEKS:
+def week1(tmp_path_factory, images):
+    """A memory of the first week; not to touch."""
+    folder = tmp_path_factory.mktemp("week1") / "zoo"
+    learn(folder, images / "week1", every=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory, images, week1):
+    """A memory of three weeks; not to touch."""
+    folder = shutil.copytree(week1, tmp_path_factory.mktemp("zoo") / "zoo")
+    for week in ("week2", "week3"):
         learn(folder, images / week, every=3)
     return folder
 
 
 def rows_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return RunFolder(folder).rows()
 
 
 def test_each_command_adds_what_the_memory_does_not_know(zoo):
@@ -123,10 +132,10 @@ def test_a_damaged_memory_is_refused_untouched(zoo, tmp_path, damage):
     copy, week = shutil.copytree(zoo, tmp_path / "zoo"), write(tmp_path / "week4", {"elk": 60})
     newest = copy / "checkpoints" / "task-04"
     DAMAGES[damage](newest)
-    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    before = files(copy)
     with refused("Nothing was changed", "to give up task-04 delete its folder"):
         learn(copy, week)
-    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert files(copy) == before
     shutil.rmtree(newest)
     with refused("the checkpoint of task-04 is missing. Nothing", "metrics.jsonl, which is writ"):
         learn(copy, week)
@@ -203,27 +212,15 @@ def test_new_classes_can_be_one_task(images, tmp_path):
 # Cut short.
 
 
-class Killed(BaseException):
-    """Stands in for the end of the process."""
-
-
 def killed(memory, images, *, task, steps, **options):
-    keep = RunFolder.keep_unfinished
-
-    def kept(self, at, done, *arguments):
-        keep(self, at, done, *arguments)
-        if (at, done) == (task, steps):
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder, "keep_unfinished", kept)
-        with pytest.raises(Killed):
-            learn(memory, images, every=3, **options)
+    with killed_at(task, steps):
+        learn(memory, images, every=3, **options)
 
 
-def test_a_later_command_killed_inside_its_task_resumes_to_the_same_bits(zoo, images, tmp_path):
-    folder = tmp_path / "zoo"
-    learn(folder, images / "week1", every=3)
+def test_a_later_command_killed_inside_its_task_resumes_to_the_same_bits(
+    week1, zoo, images, tmp_path
+):
+    folder = shutil.copytree(week1, tmp_path / "zoo")
     killed(folder, images / "week2", task=3, steps=6)
     (unfinished, _) = sorted((folder / "checkpoints" / "unfinished").iterdir())
     begun = []
@@ -256,9 +253,8 @@ def test_a_task_whose_images_have_changed_begins_again_and_says_so(images, tmp_p
 # Settings of later tasks.
 
 
-def test_a_changed_setting_is_that_of_later_tasks_and_stays(zoo, images, tmp_path, capsys):
-    folder = tmp_path / "zoo"
-    learn(folder, images / "week1")
+def test_a_changed_setting_is_that_of_later_tasks_and_stays(week1, images, tmp_path, capsys):
+    folder = shutil.copytree(week1, tmp_path / "zoo")
     before = (folder / "settings.json").read_bytes()
     learn(folder, images / "week2", changes={"epochs": 3}, verbosity=1)
     assert "from now on: epochs is 3, was 2\n" in capsys.readouterr().out
@@ -273,15 +269,16 @@ def test_a_changed_setting_is_that_of_later_tasks_and_stays(zoo, images, tmp_pat
     assert "settings" not in rows_of(folder)[-1]
 
 
-def test_a_task_begun_with_another_setting_begins_again_and_says_so(images, tmp_path, capsys):
+def test_a_task_begun_with_another_setting_begins_again_and_says_so(
+    week1, images, tmp_path, capsys
+):
     folder, changes = tmp_path / "zoo", {"epochs": 3}
     killed(folder, images / "week1", task=1, steps=6, changes=changes)
     learn(folder, images / "week1", changes={"epochs": 2})
     assert capsys.readouterr().err == (
         "warning: task 1 was begun with other values of epochs; it begins again with these\n"
     )
-    learn(tmp_path / "fresh", images / "week1")
-    assert content(folder) == content(tmp_path / "fresh")
+    assert content(folder) == content(week1)
 
 
 def test_a_task_that_was_begun_keeps_its_settings(images, tmp_path, capsys):
