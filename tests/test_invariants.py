@@ -18,6 +18,7 @@ from dgm_tf.learners.phase import new_adam
 from dgm_tf.networks import Generator
 from dgm_tf.networks.generator_state import generator_arrays, restored_generator
 from dgm_tf.storage import checkpoint
+from tests.layers.layer_check import bits
 
 # Building and running small networks takes most of an example's time: few examples by default.
 _COMMON = {
@@ -126,10 +127,6 @@ def gates(generator):
         else:
             found.append(reserved > 0)
     return found
-
-
-def bits(array):
-    return np.asarray(array, np.float32).view(np.uint32)
 
 
 def lived(options, history, folder):

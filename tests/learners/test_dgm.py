@@ -25,6 +25,7 @@ from dgm_tf.networks import Critic, drawing
 from tests import tiny_run
 from tests.layers.layer_check import bits
 from tests.learners.tiny_dgm import TASKS, TINY, digits, tiny
+from tests.same_state import assert_same_arrays, assert_same_state
 from tests.tiny_phases import BrokenOff, take_step
 
 PHASES = (AdversarialPhase, ClassifierPhase)
@@ -226,17 +227,6 @@ def run(request):
 @pytest.fixture(params=["w", "a"])
 def long_run(request):
     return request.getfixturevalue(f"run_{request.param}")
-
-
-def assert_same_state(one, other):
-    assert one[0] == other[0]
-    assert_same_arrays(one[1], other[1])
-
-
-def assert_same_arrays(one, other):
-    assert one.keys() == other.keys()
-    for path, array in one.items():
-        assert array.tobytes() == other[path].tobytes(), path
 
 
 # Learning.

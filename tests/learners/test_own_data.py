@@ -13,6 +13,7 @@ from dgm_tf.data.own_data import LAST_CLASS, task_of
 from dgm_tf.data.task import TaskClosed
 from dgm_tf.errors import InputError
 from tests.input_table import pixels
+from tests.same_state import assert_same_state
 from tests.tiny_run import MovedDGM
 
 IMAGES = pixels(36, 16, 16, 1)
@@ -364,16 +365,10 @@ def test_a_learner_that_is_broken_off_is_as_it_was(undisturbed, moment):
     model.moment, model.error = moment, KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         model.learn((IMAGES, LABELS), verbose=0)
-    assert_same(model.state(), first)
+    assert_same_state(model.state(), first)
     model.moment = None
     model.learn((IMAGES, LABELS), verbose=0)
-    assert_same(model.state(), second)
-
-
-def assert_same(found, expected):
-    assert found[0] == expected[0] and found[1].keys() == expected[1].keys()
-    for name, array in found[1].items():
-        np.testing.assert_array_equal(array, expected[1][name])
+    assert_same_state(model.state(), second)
 
 
 # Evaluation.

@@ -12,7 +12,7 @@ from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.storage.checkpoint import Every
 from dgm_tf.terminal import stopping
 from tests import tiny_phases
-from tests.layers.layer_check import bits
+from tests.same_state import assert_same_arrays
 
 
 class Saved:
@@ -58,11 +58,6 @@ def learnt(learner, task, checkpoint):
     watch = Watch()
     history = learner.learn(task, callbacks=[watch, checkpoint])
     return learner.state(), history, watch
-
-
-def assert_same_arrays(found, wanted):
-    for name, value in found.items():
-        np.testing.assert_array_equal(bits(value), bits(wanted[name]), err_msg=name)
 
 
 def test_a_task_is_resumed_from_every_step():

@@ -14,6 +14,7 @@ from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint, files
 from tests.damages import flip_a_bit
 from tests.refusals import refused
+from tests.same_state import assert_same_state
 
 DESCRIPTION = {
     **dict.fromkeys(("scenario", "learner", "command", "date"), "none"),
@@ -69,20 +70,13 @@ def restored(path):
         return folder.restore()
 
 
-def same(found, wanted):
-    meta, arrays = wanted
-    assert found[0] == meta and set(found[1]) == set(arrays)
-    for name, array in arrays.items():
-        assert found[1][name].tobytes() == array.tobytes()
-
-
 def test_each_state_comes_back_whole(four):
     for task in (1, 3, 4):
         _, *found = RunFolder(four).state_after(task)
-        same(found, state(task))
+        assert_same_state(found, state(task))
     rows, *found = restored(four)
     assert rows == [row(task) for task in (1, 2, 3, 4)]
-    same(found, state(4))
+    assert_same_state(found, state(4))
 
 
 def test_a_checkpoint_holds_its_own_row_and_its_own_finished_arrays_only(four):
@@ -104,7 +98,7 @@ def test_a_resumed_run_goes_on_with_the_digest_of_what_is_there(four, tmp_path):
 def test_a_learner_without_finished_arrays_has_no_file_of_them(tmp_path):
     path = write(tmp_path / "run", 2, finished=False)
     assert not list(path.rglob("finished*"))
-    same(restored(path)[1:], state(2, finished=False))
+    assert_same_state(restored(path)[1:], state(2, finished=False))
 
 
 # Identity.
@@ -146,7 +140,7 @@ def test_damaged_finished_arrays_are_named_and_the_run_resumes_before_them(run, 
     flip_a_bit(run / "checkpoints/task-03/finished.safetensors")
     rows, *found = restored(run)
     assert len(rows) == 2
-    same(found, state(2))
+    assert_same_state(found, state(2))
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "task-03/finished.safetensors" in error
     assert "task-02" in error

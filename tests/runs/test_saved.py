@@ -25,6 +25,7 @@ from tests.input_table import pixels
 from tests.load_saved import digest
 from tests.refusals import refused
 from tests.run_content import files
+from tests.same_state import assert_same_state
 from trainers import learn
 
 ROOT = Path(__file__).parents[2]
@@ -58,13 +59,6 @@ def moved(monkeypatch):
     monkeypatch.setitem(registry.METHODS, "dgm", method)
 
 
-def assert_same(found, expected):
-    assert json.dumps(found[0]) == json.dumps(expected[0]) and found[1].keys() == expected[1].keys()
-    for name, array in found[1].items():
-        assert array.dtype == expected[1][name].dtype
-        np.testing.assert_array_equal(array, expected[1][name])
-
-
 def asked(path, threads, python=sys.executable):
     done = subprocess.run(
         [python, "-m", "tests.load_saved", str(path), str(threads)],
@@ -78,7 +72,7 @@ def test_a_loaded_learner_is_the_one_that_was_saved(model, kept):
     loaded = dgm_tf.load(kept)
     assert type(loaded) is dgm_tf.DGM and loaded.settings == model.settings
     assert loaded.class_names == ("a", "b", "c") and loaded.task_classes == ((0,), (1, 2))
-    assert_same(loaded.state(), model.state())
+    assert_same_state(loaded.state(), model.state())
     np.testing.assert_array_equal(loaded.predict(IMAGES), model.predict(IMAGES))
 
 
@@ -109,7 +103,7 @@ def test_a_loaded_learner_learns_on_as_the_one_that_was_saved(moved, model, kept
     for each in (loaded, other):
         each.learn(MORE, verbose=0)
     assert loaded.classes_seen == (0, 1, 2, 3) and loaded.class_names[-1] == "d"
-    assert_same(loaded.state(), other.state())
+    assert_same_state(loaded.state(), other.state())
     assert loaded.audit() == {1: True, 2: True, 3: True}
 
 
@@ -120,7 +114,7 @@ def test_training_goes_on_to_the_same_bits(tmp_path):
     loaded = dgm_tf.load(model.save(tmp_path / "memory"))
     for each in (model, loaded):
         each.learn((IMAGES[24:], LABELS[24:]), verbose=0)
-    assert_same(loaded.state(), model.state())
+    assert_same_state(loaded.state(), model.state())
 
 
 # The audit.
@@ -199,7 +193,7 @@ def test_a_save_takes_the_place_of_a_save_and_of_nothing_else(model, copy, tmp_p
     model.save(str(copy))
     (tmp_path / "empty").mkdir()
     model.save(tmp_path / "empty")
-    assert_same(dgm_tf.load(tmp_path / "empty").state(), model.state())
+    assert_same_state(dgm_tf.load(tmp_path / "empty").state(), model.state())
 
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").write_bytes(b"")
@@ -218,7 +212,7 @@ def test_a_save_comes_back_after_a_kill_between_its_renames(model, copy):
     copy.rename(hidden)  # see tests/storage/test_files.py
     with locked_name(copy), pytest.raises(InputError, match="another process is at work in"):
         dgm_tf.load(copy)
-    assert_same(dgm_tf.load(copy).state(), model.state())
+    assert_same_state(dgm_tf.load(copy).state(), model.state())
     assert not hidden.exists()
 
 
@@ -283,10 +277,10 @@ def test_a_run_is_loaded_after_any_of_its_tasks(tmp_path):
             states.append(self.state())
 
     run = tiny_run.run(tmp_path / "run", Watched())
-    assert_same(dgm_tf.load(run).state(), states[-1])
+    assert_same_state(dgm_tf.load(run).state(), states[-1])
     for task, state in enumerate(states, start=1):
         loaded = dgm_tf.load(run, task=task)
-        assert_same(loaded.state(), state)
+        assert_same_state(loaded.state(), state)
         assert loaded.finished_tasks == task and all(loaded.audit().values())
     with pytest.raises(InputError, match="from 1 to 3"):
         dgm_tf.load(run, task=4)
@@ -372,7 +366,7 @@ def test_a_save_and_a_memory_of_the_commands_never_share_a_folder(model, copy, t
     assert learn.main([f"--memory={copy}", f"--images={images}"]) == 2
     assert "was written by a learner's save" in capsys.readouterr().err
     assert not (copy / "settings.json").exists()
-    assert_same(dgm_tf.load(copy).state(), model.state())
+    assert_same_state(dgm_tf.load(copy).state(), model.state())
     (copy / "settings.json").write_text("{}")
     with pytest.raises(InputError, match="Python reads and does not write: name another folder"):
         model.save(copy)
