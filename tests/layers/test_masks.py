@@ -35,11 +35,6 @@ def test_soft_mask_is_the_sigmoid_of_scale_times_embedding():
         )
 
 
-@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
-def test_every_mask_starts_at_one_half(scale):
-    assert np.all(masks.soft_mask(tf.zeros([5]), scale) == 0.5)
-
-
 def test_binary_mask_is_one_where_the_steepest_soft_mask_reaches_one_half():
     embedding = np.array([-6, -1e-4, -1e-30, -0.0, 0.0, 1e-30, 1e-4, 6], np.float32)
     binary = masks.binary_mask(embedding).numpy()

@@ -32,19 +32,6 @@ def test_they_are_the_images_of_the_convolutions(side, widths, variant, rows):
     np.testing.assert_allclose(drawing.in_groups(latent, finished), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("side", [1, 2, 3, 8])
-def test_an_output_pixel_adds_up_what_a_transposed_convolution_adds(side):
-    """Input i reaches outputs 2 i - 1 to 2 i + 2 along each axis, by taps 0 to 3."""
-    wanted = {(y, x): set() for y in range(2 * side) for x in range(2 * side)}
-    for i, j, a, b in np.ndindex(side, side, 4, 4):
-        if (at := (2 * i - 1 + a, 2 * j - 1 + b)) in wanted:
-            wanted[at].add((i * side + j) * 16 + a * 4 + b)
-    outside = side * side * 16  # a product of zeros
-    found = [sorted(each) for each in drawing._summands(side).tolist()]
-    filled = [sorted([*each, *[outside] * (4 - len(each))]) for each in wanted.values()]
-    assert found == filled
-
-
 @pytest.mark.parametrize("onednn", ["0", "1"])
 def test_an_image_depends_on_its_own_row_alone_without_avx512(onednn):
     """Other processors put other numbers of rows through a product at a time."""

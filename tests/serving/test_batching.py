@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from dgm_tf import randomness
 from tests.serving.asking import GOOD, SIGNATURES, Function, Session, as_bytes, rows_of
-from tests.serving.tiny_export import LABELS, exported, learner
+from tests.serving.tiny_export import exported
 
 ALLOWED_SIZES = (4, 16, 64)
 
@@ -54,18 +53,6 @@ def test_merged_requests_are_answered_as_each_alone(model, signature):
         for part, answer in zip(parts, merged(model, signature, clients), strict=True):
             expected = {name: np.concatenate([alone[row][name] for row in part]) for name in answer}
             assert as_bytes(answer) == as_bytes(expected)
-
-
-def test_keys_and_rows_are_those_of_the_learners_seeds():
-    model = Function(str(exported().path))
-    key = randomness.key(7, "generate")
-    own = learner().generate(LABELS, seed=7)
-    backwards = np.arange(len(LABELS))[::-1].astype(np.int64)
-    found = model(
-        "generate",
-        {"labels": LABELS[::-1], "keys": np.full(len(LABELS), key), "rows": backwards},
-    )
-    np.testing.assert_array_equal(found["images"].view(np.uint32), own[::-1].view(np.uint32))
 
 
 def test_a_client_that_errs_gets_its_own_error_only(model):
