@@ -202,24 +202,12 @@ def run_full():
 
 
 @pytest.fixture(scope="module")
-def run_mixed():
-    """Under Keras' mixed precision."""
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        return followed(tiny("w", seed=2, epochs=2), count=2)
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-
-
-@pytest.fixture(scope="module")
 def run_compiled():
     """Steps compiled by XLA."""
     return followed(tiny("w", jit_compile=True, seed=3, epochs=2, critic_size=4), count=2)
 
 
-@pytest.fixture(
-    params=["w", "a", "full", "mixed", pytest.param("compiled", marks=pytest.mark.slow)]
-)
+@pytest.fixture(params=["w", "a", "full", pytest.param("compiled", marks=pytest.mark.slow)])
 def run(request):
     return request.getfixturevalue(f"run_{request.param}")
 
