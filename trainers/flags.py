@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from dgm_tf._checks import one_line
+from dgm_tf._checks import one_line, reason
 from dgm_tf.errors import InputError
 from dgm_tf.experiments.options import integers, texts
 from dgm_tf.storage import paths
@@ -141,6 +141,8 @@ class Flags:
             raise InputError(self._unknown(error.flagname)) from error
         except (flags.Error, ValueError) as error:
             text = one_line(error, _LONGEST).removeprefix("ERROR:: ")
+            if isinstance(error, UnicodeDecodeError):
+                text = f"a --flagfile cannot be read: {reason(error)}"
             raise InputError(f"{text[:1].lower()}{text[1:]} (--help shows the flags)") from error
         values = self._values.flag_values_dict()
         values = {n: v for n, v in values.items() if n in self._fields and v is not None}

@@ -1,6 +1,7 @@
 """A memory that grows: a run folder whose stream has no end, learnt in any number of commands."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,10 +71,25 @@ class OpenRun(Run):
 
     def _restore(self) -> None:
         super()._restore()
+        self._check_rows()
         self._change_settings()
         self.stream.begin(self.rows)
         _check_tasks(self.stream, self.learner.settings)
         self._last, self._known = len(self.stream), len(self.rows)
+
+    def _check_rows(self) -> None:
+        """Refuses a table that says of other classes that they are known than the learner does."""
+        told = [(*row["classes"], *row["class_names"]) for row in self.rows]
+        names = iter(self.learner.class_names)
+        known = [
+            (*classes, *itertools.islice(names, len(classes)))
+            for classes in self.learner.task_classes
+        ]
+        if told != known:
+            raise InputError(
+                f"metrics.jsonl in {self.path} names other classes than the last checkpoint: "
+                "delete that file, and it is written again"
+            )
 
     def _change_settings(self) -> None:
         """Sets those of the tasks to come: those of the last one, changed as this command says.

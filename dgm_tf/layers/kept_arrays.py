@@ -1,5 +1,6 @@
 """Arrays of finished tasks in a `.keras` file, which otherwise holds variables only."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +13,11 @@ class KeptArrays:
 
     Attributes:
         kept: name of the attribute that holds them, a tuple.
+        finished: a sequence with an entry for each finished task.
     """
 
     kept: ClassVar[str]
+    finished: Sequence[Any]
 
     def save_own_variables(self, store: Any) -> None:
         """Adds the arrays to what the file holds."""

@@ -4,6 +4,7 @@ import abc
 import contextlib
 import copy
 import functools
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -155,9 +156,10 @@ class Learner(ImageClassifier):
         """
         _checks.one_of("method", cls.method, METHODS)
         changes = arguments.given(changes)
-        names = setting_names(METHODS[cls.method].settings) & changes.keys()
-        chosen = {name: changes.pop(name) for name in names}
-        return cls(presets.settings_for(dataset, cls.method, preset=preset, **chosen), **changes)
+        names = inspect.signature(cls).parameters.keys() - {"settings"}
+        names -= setting_names(METHODS[cls.method].settings)
+        others = {name: changes.pop(name) for name in names & changes.keys()}
+        return cls(presets.settings_for(dataset, cls.method, preset=preset, **changes), **others)
 
     @property
     def name(self) -> str:
@@ -251,12 +253,12 @@ class Learner(ImageClassifier):
             InputError: there are several, and the learner does not share its steps, or its batches
                 cannot be divided.
         """
-        self.settings.check_replicas(replicas)
         if replicas > 1 and not self.shares_steps:
             raise InputError(
                 f"{self.method} trains outside of a phase, on one device: leave --distribute out, "
                 "or set the learner's shares_steps if it can"
             )
+        self.settings.check_replicas(replicas)
 
     def _checked_history(self, history: Any) -> dict[str, list[float]]:
         """What a method logged, as lists of numbers; a phase has looked at its own."""

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -286,6 +287,12 @@ def load_state(
     """
     method = meta.get("method")
     check_known(method, "the saved state")
+    parameters = inspect.signature(_class_of(method)).parameters
+    if classifier is not None and "classifier" not in parameters:
+        raise InputError(
+            f"the method {method} has no classifier that a function could make: leave classifier= "
+            "out"
+        )
     with reading_state():
         learner = new_learner(
             method, METHODS[method].settings(**meta["settings"]), stream, classifier=classifier

@@ -1,10 +1,9 @@
 """The folder of a run: its files, its identity, and what a resumed run finds in it.
 
 A task counts as finished once its checkpoint has its name. A checkpoint holds only what is new: its
-task's row of `metrics.jsonl`, the digest of the rows before, and the learner without the arrays
-that an earlier task has left for good (`finished_arrays`). The tables are written again from the
-rows after each commit and when a run resumes, so that a run killed at any moment neither loses nor
-doubles a line.
+task's row of `metrics.jsonl`, and the learner without the arrays that an earlier task has left for
+good (`finished_arrays`). The tables are written again from the rows after each commit and when a
+run resumes, so that a run killed at any moment neither loses nor doubles a line.
 
 While a task is learnt its own checkpoints stand in `checkpoints/unfinished`, which goes when the
 task is finished. A checkpoint that is not whole is named and passed over for the one before.
@@ -52,7 +51,7 @@ _ORIGIN = ("name", "source")  # of the images, of which their fingerprint tells 
 
 # The keys of a checkpoint's dictionary that are not the learner's.
 _ROW = "row"
-_EARLIER_ROWS = "earlier_rows"  # which nothing reads any more
+_EARLIER_ROWS = "earlier_rows"  # in older ones; nothing reads it
 _FINISHED = "finished"
 _RUN = "run"
 _TASK = "task"
@@ -180,7 +179,7 @@ class RunFolder:
             return None
         last, meta, arrays = found
         folder, row = self._checkpoint(last), meta.pop(_ROW, None)
-        self._finished_digest = meta.pop(_FINISHED, "")
+        self._finished_digest = meta.pop(_FINISHED, None) or ""
         try:
             rows = [*self._rows_before(last), row]
             check_rows(rows, tasks=last)
@@ -215,7 +214,7 @@ class RunFolder:
     def commit(
         self, rows: Sequence[Mapping[str, Any]], meta: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
-        """Makes the last row's task a finished one, then writes the tables.
+        """Makes the last row's task a finished one, then writes the tables; after `restore` only.
 
         Args:
             rows: one row per finished task, in order.

@@ -198,7 +198,7 @@ def _audit_entry(task: int, record: Record) -> dict[str, Any]:
         "keys": [_key(number) for number in record.seeds.tolist()],  # one per label
         "images_per_label": len(record.images) // len(record.classes),
         "sha256_of_images": record.images_digest(),  # float32, little-endian, label by label
-        "sha256_of_record": record.digest(),  # as in the run's audit folder
+        "sha256_of_record": record.digest(),  # as a run's audit keeps it
     }
 
 

@@ -10,6 +10,7 @@ from keras_tuner.errors import FailedTrialError
 
 from dgm_tf.data.stream import TaskStream
 from dgm_tf.data.task import Task
+from dgm_tf.devices import distribution
 from dgm_tf.errors import Diverged
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.watch import NumbersWatch
@@ -56,9 +57,11 @@ def measure(
         FailedTrialError: numbers that are not finite, a collapsed generator, exhausted memory. The
             text is one line that says which.
         InputError: the learner's settings do not fit the stream, which may have fewer tasks or no
-            validation images.
+            validation images, or the devices.
     """
-    stream.seen_validation(tasks)  # So that what does not fit is said before any work.
+    # So that what does not fit is said before any work.
+    learner.check_replicas(distribution.present().replicas)
+    stream.seen_validation(tasks)
     start = time.monotonic()
     accuracies = []
     for task in stream.tasks(last=tasks):

@@ -32,7 +32,7 @@ from dgm_tf.tuning.tuner import OTHER_FOLDER, DGMTuner, new_oracle, reached
 from dgm_tf.tuning.worker import Client, Link, NothingLeft
 
 _IDENTITY = (
-    "stream", "base", "hypermodel", "space", "tuner", "max_tasks", "aim", "factor", "halvings",
+    "stream", "base", "hypermodel", "space", "tuner", "tasks", "aim", "factor", "halvings",
 )  # fmt: skip
 _CHIEF, _WORKER = "chief", "worker"
 _RECORD, _BEST, _FRESH = "search.json", "best.json", "fresh.json"
@@ -209,7 +209,7 @@ def _description(
     described = stream.describe()
     return {
         "scenario": described.pop("scenario"),
-        "max_tasks": plan.max_tasks,
+        "tasks": plan.max_tasks,
         "tuner": plan.tuner,
         "factor": plan.factor if hyperband else None,
         "halvings": plan.halvings if hyperband else None,

@@ -36,8 +36,8 @@ class Range(NamedTuple):
             return hp.Int(name, self.low, self.high, step=self.step, default=base)
         if base <= 0:
             raise InputError(
-                f"the scale of {name} is logarithmic, and the search begins at {base:g}: give "
-                f"--{name} a value from {self.low:g} to {self.high:g}"
+                f"the scale of {name} is logarithmic, and the search begins at {base:g}: set it to "
+                f"a value from {self.low:g} to {self.high:g}, or leave it out of the search"
             )
         value = hp.Float(name, self.low, self.high, sampling="log", default=base)
         return base if value == base else float(f"{value:.3g}")

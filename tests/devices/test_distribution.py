@@ -12,6 +12,7 @@ import tensorflow as tf
 from benchmarks.local_cluster import tf_configs
 from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
+from dgm_tf.methods.registry import METHODS
 from tests.processes import finished, started
 
 # The shared GAN's gradient penalty lies between other pairs of images where the images are divided.
@@ -188,7 +189,7 @@ def test_means_are_over_all_replicas():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "method", ["joint", "joint_gan", "fine_tune", "ewc", "dgr", "mergan_jtr", "mergan_ra"]
+    "method", [name for name in METHODS if name not in ("dgm", "nearest_mean")]
 )
 def test_every_method_learns_on_two_devices(tmp_path, method):
     flags = [
@@ -196,7 +197,7 @@ def test_every_method_learns_on_two_devices(tmp_path, method):
         "--max_tasks=3", "--epochs=2", "--batch_size=32", "--critic_size=4",
         "--consolidation_steps=8", "--nooracle", "--verbosity=0",
     ]  # fmt: skip
-    if method != "joint":
+    if METHODS[method].preset != "joint":
         flags += ["--generator_size=4", '--settings={"latent_dim": 8}']
     finished(started("trainers.split_digits", *flags))
     assert (tmp_path / "checkpoints" / "task-03").exists()

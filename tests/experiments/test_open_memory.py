@@ -296,6 +296,17 @@ def test_other_classes_than_a_task_was_begun_with_are_said(images, tmp_path, cap
     assert capsys.readouterr().err.startswith("warning: task 1 was begun with other classes (cat")
 
 
+def test_a_log_of_other_classes_is_refused_and_without_it_written_again(zoo, images, tmp_path):
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    log = copy / "metrics.jsonl"
+    log.write_text(log.read_text().replace('"ape"', '"emu"'))
+    with refused("metrics.jsonl in", "names other classes", "delete that file"):
+        learn(copy, images / "week3")
+    log.unlink()
+    learn(copy, images / "week3")
+    assert rows_of(copy) == rows_of(zoo)
+
+
 def test_checkpoints_that_may_not_be_read_are_not_taken_for_none(zoo, tmp_path):
     copy = shutil.copytree(zoo, tmp_path / "zoo")
     (copy / "checkpoints").chmod(0)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import dgm_tf
+from dgm_tf.data.stream import class_incremental
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.learners.dgm import DGM
 from dgm_tf.learners.learner import FEWEST_STEPS
@@ -44,6 +46,29 @@ def test_a_preset_is_reached_from_the_class():
     assert DGM(variant="a").settings == settings_for(None, variant="a")
     with pytest.raises(InputError, match="did you mean 'digits'"):
         dgm_tf.DGM.from_preset("digitz")
+
+
+def test_a_preset_takes_what_the_constructor_takes_and_nothing_else():
+    class Plain(dgm_tf.NearestMean):
+        def __init__(self, settings=None):
+            super().__init__(settings)
+
+    assert Plain.from_preset("digits", seed=3).settings.seed == 3
+    stream = class_incremental("digits")
+    assert dgm_tf.JointClassifier.from_preset("digits", stream=stream)._stream is stream
+    for learner, name in (
+        (Plain, "stepz"), (Plain, "classifier"), (dgm_tf.DGM, "stream"), (dgm_tf.EWC, "settings"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"method .* has no setting {name}; it has"):
+            learner.from_preset("digits", **{name: 1})
+
+
+def test_devices_that_cannot_share_a_step_are_refused_before_training():
+    two = distribution.Distribution()
+    two.replicas = 2
+    task = next(class_incremental("digits").tasks())
+    with distribution.used(two), pytest.raises(InputError, match="replay_batch is 3, which 2"):
+        dgm_tf.DGM(replay_batch=3).learn(task)
 
 
 def test_changes_of_settings_are_those_of_a_preset():

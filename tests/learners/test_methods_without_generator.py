@@ -295,7 +295,7 @@ def test_every_row_of_presets_has_settings_for_all_data():
 
 def test_a_method_without_a_network_takes_no_classifier(tmp_path):
     saved = taught(NearestMean(batch_size=4), tasks=1).save(tmp_path / "saved")
-    with refused("method nearest_mean has no setting classifier"):
+    with refused("the method nearest_mean has no classifier that a function could make"):
         dgm_tf.load(saved, classifier=lambda image_shape, classes: None)
 
 

@@ -195,6 +195,9 @@ def test_flags_can_stand_in_a_file(tmp_path):
     (tmp_path / "flags").write_text("--epochs=3\n--seed=5\n")
     found = settings(f"--flagfile={tmp_path}/flags", "--seed=6")
     assert (found.epochs, found.seed) == (3, 6)
+    (tmp_path / "flags").write_text("--epochs=3\n", encoding="utf-16")
+    with pytest.raises(InputError, match="a --flagfile cannot be read: it is no text in utf-8"):
+        settings(f"--flagfile={tmp_path}/flags")
 
 
 # Help.

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_tuner.errors import FailedTrialError
 
 from dgm_tf.data.stream import TaskStream, class_incremental
+from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.learners.dgm import DGM
@@ -18,6 +19,9 @@ class Toy:
 
     def __init__(self):
         self.means = {}
+
+    def check_replicas(self, replicas):
+        assert replicas == 1
 
     def learn_task(self, task, *, callbacks=()):
         (label,) = task.classes
@@ -82,6 +86,13 @@ def test_a_real_learner_is_measured():
     expected = learner.evaluate(cut.seen_validation(1)).class_accuracy
     assert found.accuracies == pytest.approx([np.mean([expected[label] for label in range(5)])])
     assert found.initial_units == 14 and found.units == sum(learner.generator.widths)
+
+
+def test_devices_that_cannot_share_a_step_are_refused_before_any_work():
+    two = distribution.Distribution()
+    two.replicas = 2
+    with distribution.used(two), pytest.raises(InputError, match="replay_batch is 3, which 2"):
+        measure(DGM(replay_batch=3, generator_size=2), stream(), tasks=1)
 
 
 class Exploding(Toy):

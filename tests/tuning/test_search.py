@@ -249,7 +249,7 @@ def test_the_folder_of_another_search_is_refused(tmp_path):
         ),
         (type("Own", (HyperToy,), {})(), {}, 'hypermodel is "HyperToy" there, "Own" here'),
         (HyperToy(dataclasses.replace(BASE, epochs=8)), {}, "base.epochs is 9 there, 8 here"),
-        (HyperToy(), {"max_tasks": 3}, "max_tasks is 2 there, 3 here"),
+        (HyperToy(), {"max_tasks": 3}, "tasks is 2 there, 3 here"),
         (HyperToy(), {"tuner": "bayesian"}, 'tuner is "random" there'),
     ):
         with pytest.raises(InputError, match=wanted):
