@@ -630,8 +630,8 @@ class GeneratingLearner(ClassifierLearner):
 
     generates = True
 
-    def __init__(self, settings: LearnerSettings | None = None, **options: Any):
-        super().__init__(settings, **options)
+    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
         self._generator: Any = None
         self._memory: Memory | None = None
         self._audit: list[dict[str, Any]] = []

@@ -29,8 +29,8 @@ class SharedGANLearner(GeneratingLearner):
     conditional: ClassVar[bool] = True
     shares_steps = True
 
-    def __init__(self, settings: LearnerSettings | None = None, **options: Any):
-        super().__init__(settings, **options)
+    def __init__(self, settings: LearnerSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
         self._gan_critic: Critic | None = None
 
     # What a subclass adds.
