@@ -22,7 +22,7 @@ FIND = for p in $(CANDIDATES); do "$$p" -c '$(USABLE)' >/dev/null 2>&1 && echo "
 help:
 	@echo "make demo           learn the ten handwritten digits one after another, results in runs/demo"
 	@echo "make demo-memory    make the memory again that comes with the package, in dgm_tf/memories"
-	@echo "make test           run the tests, in about five minutes"
+	@echo "make test           run the tests, in five to seven minutes on two cores"
 	@echo "make test-all       run those, too, that take long or need an optional package"
 	@echo "make test-serving   run those that start servers, and install what they need"
 	@echo "make notebooks      run the tutorials with a small budget, in a few minutes"
