@@ -69,7 +69,9 @@ def main(arguments: Sequence[str]) -> None:
         "two devices": [("mirrored", {})],
         "two processes": [("multiworker", {"TF_CONFIG": text}) for text in tf_configs(2)],
     }
-    for name, environments in (ways | {"XLA": [("xla", {})]} if _XLA.value else ways).items():
+    if _XLA.value:
+        ways["XLA"] = [("xla", {})]
+    for name, environments in ways.items():
         other, plain = _turns(environments)
         ratios = [a / b for a, b in zip(other, plain, strict=True)]
         print(

@@ -45,18 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folders = (options.images, options.test_images)
         paths.check_apart(folders, plan.search_dir or _SEARCHES, "--search_dir")
         from dgm_tf.devices import onednn
-        from dgm_tf.experiments.run import check_sizes
+        from dgm_tf.experiments.run import check_sizes, last_task
         from dgm_tf.tuning.hypermodel import HyperDGM
         from dgm_tf.tuning.search import search
 
         stream = options.open(settings.seed)
         for line in stream.remarks:
             command.say(line)
-        if plan.max_tasks > len(stream):
-            raise InputError(
-                f"expected --max_tasks from 1 to {len(stream)}, received {plan.max_tasks}"
-            )
-        check_sizes(stream, settings, max_tasks=plan.max_tasks)
+        check_sizes(stream, settings, max_tasks=last_task(stream, plan.max_tasks))
         onednn.advise()
         search(stream, HyperDGM(settings, aim), plan, command=given.command)
     return outcome.code

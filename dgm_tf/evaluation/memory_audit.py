@@ -128,7 +128,7 @@ def difference(now: np.ndarray, then: np.ndarray) -> Difference:
         changes = np.abs(now[differ] - then[differ])
     return Difference(
         pixels=int(differ.any(axis=-1).sum()),
-        of=int(np.prod(now.shape[:-1])),
+        of=now[..., 0].size,
         furthest=float(changes.max(initial=0.0)),
     )
 

@@ -176,9 +176,7 @@ class OpenRun(Run):
                 "class_accuracy": {},
                 "newest_class_share": {"predictions": None, "test_set": None},
             }
-        measured = row["class_accuracy"]
-        missing = [label for label in self.learner.classes_seen if label not in measured]
-        return row | {"not_measured": missing}
+        return row | {"not_measured": self._not_measured(row["class_accuracy"])}
 
 
 def _other(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:

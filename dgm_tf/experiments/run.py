@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def prepare(
             paths.check_apart(folders, options.export_dir, "--export_dir")
         _check_options(options, method)
     opened = stream.open(settings.seed)
-    last = _last_task(opened, stream.max_tasks)
+    last = last_task(opened, stream.max_tasks)
     check_sizes(opened, settings, max_tasks=last)
     with distribution.used(place):
         learner = new_learner(method, settings, opened)
@@ -124,7 +124,7 @@ class Run:
     ) -> None:
         self.stream, self.learner, self.options = stream, learner, options
         self.rows: list[dict[str, Any]] = []
-        self._last = _last_task(stream, max_tasks)
+        self._last = last_task(stream, max_tasks)
         self._seed = learner.settings.seed
         default = f"{stream.name}-{len(stream)}/{learner.name}/seed{self._seed}"
         self._folder = RunFolder(options.run_dir or DEFAULT_RUNS / default)
@@ -265,13 +265,16 @@ class Run:
         """Returns the row's part about test images."""
         evaluation = evaluate(self.learner.classify, test)
         measured, matrix = evaluation.class_accuracy, self.accuracy
-        missing = [label for label in self.learner.classes_seen if label not in measured]
-        matrix.add(task.index, measured, missing)
+        matrix.add(task.index, measured, self._not_measured(measured))
         return {
             **matrix.summary(task.index),
             "class_accuracy": measured,
             "newest_class_share": evaluation.newest_class_share(task.classes),
         }
+
+    def _not_measured(self, measured: Collection[int]) -> list[int]:
+        """The classes seen without test images at hand: none, unless the stream is open."""
+        return [label for label in self.learner.classes_seen if label not in measured]
 
     def _measure(self, task: Task) -> dict[str, Any]:
         """Returns the row's part about test images, audit, oracle and the generator's size."""
@@ -364,7 +367,12 @@ class Run:
             printing.say(text)
 
 
-def _last_task(stream: TaskStream, max_tasks: int | None) -> int:
+def last_task(stream: TaskStream, max_tasks: int | None) -> int:
+    """The last of so many tasks of a stream, by default of all.
+
+    Raises:
+        InputError: there are not so many.
+    """
     if max_tasks is not None and not 1 <= max_tasks <= len(stream):
         raise InputError(f"expected --max_tasks from 1 to {len(stream)}, received {max_tasks}")
     return len(stream) if max_tasks is None else max_tasks
