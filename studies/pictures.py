@@ -7,6 +7,7 @@ changed, give the command again and commit the pictures that it wrote.
 """
 
 import argparse
+import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dgm_tf.reporting import comparison, figures, numbers, page
-from dgm_tf.reporting.numbers import Group, Spread
+from dgm_tf.reporting.numbers import Group, Points
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.storage.files import write_atomically
 from studies import results
@@ -50,22 +51,42 @@ def groups_of(stream: str, root: Path) -> list[Group]:
     return sorted(numbers.groups(runs), key=lambda group: order.index(group.runs[0].learner))
 
 
-def spread_after(group: Group, task: int, rows: Sequence[results.Row]) -> Spread | None:
-    """Accuracy after a task, in percent, over all rows of the group's method."""
-    run = group.runs[0]
+def with_seeds(group: Group, rows: Sequence[results.Row]) -> Group:
+    """The group with accuracies of its method's other seeds, of which only rows are kept.
+
+    Args:
+        group: of one run.
+        rows: of runs.csv.
+    """
+    (run,) = group.runs
     method, _, variant = run.learner.partition("-")
-    alike = results.whole_runs(rows, run.dataset, method, variant, run.tasks)
-    values = [row[f"A{task}"] for row in alike if row[f"A{task}"] is not None]
-    return numbers.spread(values) if values else None
+    others = [
+        dataclasses.replace(
+            run,
+            rows=tuple(
+                {"task": task, "average_accuracy": percent / 100}
+                for task, percent in enumerate(row["A"], start=1)
+            ),
+        )
+        for row in results.whole_runs(rows, run.dataset, method, variant, run.tasks)
+        if row["A"] and row["seed"] != run.seed
+    ]
+    return dataclasses.replace(group, runs=(run, *others))
 
 
 # Curves.
 
 
+def accuracies(group: Group) -> Points:
+    """Accuracy in percent after each task, over the group's runs."""
+    return numbers.mean_curve(
+        [numbers.curve(run.rows, "average_accuracy", factor=100) for run in group.runs]
+    )
+
+
 def accuracy_figure(groups: Sequence[Group], rows: Sequence[results.Row]) -> Figure:
-    """A_t of all methods, with whiskers of one deviation over seeds after tasks 5 and 10."""
-    figure = page.accuracy_figure(groups)
-    _whiskers(figure.axes[0], groups, rows)
+    """A_t of all methods, with bands of one deviation where there are several seeds."""
+    figure = page.accuracy_figure([with_seeds(group, rows) for group in groups])
     figure.set_dpi(_DOTS_PER_INCH)
     return figure
 
@@ -76,22 +97,6 @@ def growth_figure(groups: Sequence[Group]) -> Figure | None:
     if figure is not None:
         figure.set_dpi(_DOTS_PER_INCH)
     return figure
-
-
-def _whiskers(axes: Axes, groups: Sequence[Group], rows: Sequence[results.Row]) -> None:
-    """Mean and deviation over the seeds of each method that has more of them than its curve."""
-    for group, color in zip(groups, _colors(groups), strict=True):
-        for task in (5, 10):
-            found = spread_after(group, task, rows)
-            if found and found.deviation is not None and found.n > len(group.runs):
-                axes.errorbar(
-                    task, found.mean, found.deviation, color=color, capsize=3, capthick=1.2,
-                    elinewidth=1.2, zorder=6, clip_on=False,
-                )  # fmt: skip
-
-
-def _colors(groups: Sequence[Group]) -> list[str]:
-    return [look.color for look in figures.looks([group.runs[0].learner for group in groups])]
 
 
 # Generated images.
@@ -178,9 +183,9 @@ def hero_figure(groups: Sequence[Group], rows: Sequence[results.Row]) -> Figure:
         groups: of one stream, DGMw, fine-tuning, joint training and an earlier method among them.
         rows: of runs.csv.
     """
-    by_learner = {group.runs[0].learner: group for group in groups}
+    by_learner = {group.runs[0].learner: with_seeds(group, rows) for group in groups}
     earlier = [by_learner[name] for name in EARLIER if name in by_learner]
-    best = max(earlier, key=lambda group: _last(group, rows).mean)
+    best = max(earlier, key=lambda group: accuracies(group)[-1][1].mean)
     shown = [by_learner["dgm-w"], best, by_learner["joint"], by_learner["fine_tune"]]
     with matplotlib.rc_context(_STYLE | {"font.size": 9, "axes.titlesize": 9.5}):
         figure = Figure(figsize=(8, 3.1), dpi=_DOTS_PER_INCH)
@@ -192,42 +197,30 @@ def hero_figure(groups: Sequence[Group], rows: Sequence[results.Row]) -> Figure:
             axes = _at(figure, (left, 70), (width, height))
             _show(axes, pixels, _class_names(run), title)
             axes.set_xlabel("generated after ten tasks", labelpad=6)
-        _hero_curves(_at(figure, (790, 130), (390, 438)), shown, rows)
+        _hero_curves(_at(figure, (790, 130), (390, 438)), shown)
     return figure
 
 
-def _hero_curves(axes: Axes, groups: Sequence[Group], rows: Sequence[results.Row]) -> None:
+def _hero_curves(axes: Axes, groups: Sequence[Group]) -> None:
     tasks = groups[0].learnt
     axes.grid(True)
     axes.set(ylim=(0, 100), xticks=range(1, tasks + 1), title="Accuracy on all classes so far (%)")
     for level, group in enumerate(reversed(groups)):  # the first lie on top
-        points = numbers.mean_curve(
-            [numbers.curve(run.rows, "average_accuracy", factor=100) for run in group.runs]
-        )
-        means = [value.mean for _, value in points]
-        axes.plot(range(1, tasks + 1), means, **_look(group), zorder=2 + level, clip_on=False)
-    _whiskers(axes, groups, rows)
-    seeds = {_last(group, rows).n for group in groups}
-    runs = {len(group.runs) for group in groups}
-    told = f"mean ± sd of {' or '.join(map(str, sorted(seeds)))} seeds"
-    if runs != seeds:
-        told = f"lines: one seed; bars and numbers: {told}"
+        look, points = figures.LOOKS[group.runs[0].learner], accuracies(group)
+        axes.plot(*figures._means(points), **_look(group), zorder=2 + level, clip_on=False)
+        figures._band(axes, points, look.color)
+    seeds = " or ".join(map(str, sorted({len(group.runs) for group in groups})))
+    told = f"mean ± standard deviation, {seeds} seeds"
     axes.set_xlabel("tasks learnt")
     axes.annotate(
         told, (0, 0), (0, -42), "axes fraction", "offset points", fontsize=7.5, color=figures.MUTED
     )
-    _name_ends(axes, groups, rows)
+    _name_ends(axes, groups)
 
 
 def _look(group: Group) -> dict[str, str]:
     look = figures.LOOKS[group.runs[0].learner]
     return {"color": look.color, "linestyle": look.dashes, "marker": look.marker}
-
-
-def _last(group: Group, rows: Sequence[results.Row]) -> Spread:
-    """Accuracy after the last task, over the seeds of runs.csv or else of the folders."""
-    ends = [100 * run.rows[-1]["average_accuracy"] for run in group.runs]
-    return spread_after(group, group.learnt, rows) or numbers.spread(ends)
 
 
 _NAMES = {
@@ -237,11 +230,12 @@ _NAMES = {
 }
 
 
-def _name_ends(axes: Axes, groups: Sequence[Group], rows: Sequence[results.Row]) -> None:
+def _name_ends(axes: Axes, groups: Sequence[Group]) -> None:
     """Names and last accuracies at the right, as high as the curves end, none on another."""
     tasks, top = groups[0].learnt, 100.0
-    for group in sorted(groups, key=lambda group: -_last(group, rows).mean):
-        learner, last = group.runs[0].learner, _last(group, rows)
+    ends = [(group, accuracies(group)[-1][1]) for group in groups]
+    for group, last in sorted(ends, key=lambda end: -end[1].mean):
+        learner = group.runs[0].learner
         name, note = _NAMES.get(learner, (group.name, "best earlier method"))
         number = f"{last.mean:.1f}" + (f" ± {last.deviation:.1f}" if last.deviation else "")
         y = min(last.mean, top)

@@ -62,6 +62,7 @@ def row_of(folder: str | Path, *, group: str, commit: str) -> Row:
         "parameters": last.get("generator_parameters"),
         "kept": run.kept_bytes,
         "minutes": found["minutes"],
+        "A": [round(100 * line["average_accuracy"], 2) for line in lines],
     }
 
 

@@ -31,7 +31,7 @@ MEASURES = (
 )  # fmt: skip
 COLUMNS = (
     "group", "dataset", "tasks", "method", "variant", "seed", "changed", "command", "commit",
-    "machine", "date", "tasks_learnt", *MEASURES,
+    "machine", "date", "tasks_learnt", *MEASURES, "A",
 )  # fmt: skip
 
 # By method and variant, in the order of the table: DGM last.
@@ -79,12 +79,17 @@ Row = dict[str, Any]
 
 
 def read(path: str | Path = RUNS) -> list[Row]:
-    """Returns the rows of a file, measures as float or None, the other numbers as int."""
+    """Returns the rows of a file.
+
+    Measures are float or None, and other numbers are int. `A` is a list: accuracy in percent after
+    each task, or empty where a row does not have it.
+    """
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         row |= {name: int(row[name]) for name in ("tasks", "seed", "tasks_learnt")}
         row |= {name: float(row[name]) if row[name] else None for name in MEASURES}
+        row["A"] = [float(value) for value in row["A"].split()]
     return rows
 
 
@@ -97,7 +102,7 @@ def append(path: str | Path, row: Row) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not begun:
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow(row | {"A": " ".join(f"{percent:.2f}" for percent in row["A"])})
 
 
 def spread(values: Iterable[float | None]) -> str:

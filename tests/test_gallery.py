@@ -8,7 +8,6 @@ from PIL import Image
 
 from dgm_tf.reporting import figures
 from studies import pictures, results
-from tests.reporting import drawn
 
 PAGES = results.ROOT / "docs" / "results"
 HERO = PAGES / "hero.png"
@@ -52,30 +51,33 @@ def test_dgm_comes_first():
         assert learners[0] == "dgm-w" and len(learners) == len(set(learners))
 
 
-def a10_on_digits(rows, method):
+def of_digits(groups, rows, method):
+    """The group of a method, and A_t of its rows by the present defaults."""
+    (group,) = [group for group in groups if group.runs[0].learner == method]
     wanted = ("defaults", "digits", 10, method)
     names = ("group", "dataset", "tasks", "method")
-    return [row["A10"] for row in rows if tuple(row[name] for name in names) == wanted]
+    return group, [row["A"] for row in rows if tuple(row[name] for name in names) == wanted]
 
 
-def test_whiskers_are_mean_and_deviation_of_the_rows_over_seeds(digits, rows):
-    (joint,) = [group for group in digits if group.runs[0].learner == "joint"]
-    values = a10_on_digits(rows, "joint")
-    spread = pictures.spread_after(joint, 10, rows)
-    assert len(values) == 3
-    assert (spread.mean, spread.n) == (pytest.approx(np.mean(values)), len(values))
-    assert spread.deviation == pytest.approx(np.std(values, ddof=1))
-    axes = pictures.accuracy_figure([joint], rows).axes[0]
-    wanted = (10, spread.mean - spread.deviation, spread.mean + spread.deviation)
-    assert drawn.whiskers(axes)[1] == pytest.approx(wanted)
+def test_a_curve_and_its_band_are_mean_and_deviation_of_all_seeds(digits, rows):
+    """Fine-tuning has rows by an earlier loss, too."""
+    group, curves = of_digits(digits, rows, "fine_tune")
+    assert len(group.runs) == 1 and len(curves) == 3
+    axes = pictures.accuracy_figure([group], rows).axes[0]
+    means, deviations = np.mean(curves, axis=0), np.std(curves, axis=0, ddof=1)
+    (line,) = [line for line in axes.lines if "n = 3" in str(line.get_label())]
+    np.testing.assert_allclose(line.get_ydata(), means, atol=0.01)
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices[:, 1]
+    assert corners.max() == pytest.approx((means + deviations).max(), abs=0.01)
+    assert corners.min() == pytest.approx((means - deviations).min(), abs=0.01)
     assert axes.get_ylim() == (0, 100)
 
 
-def test_rows_by_other_defaults_have_no_part_in_the_whiskers(digits, rows):
-    """MeRGAN-RA has rows by an earlier loss, too."""
-    (ra,) = [group for group in digits if group.runs[0].learner == "mergan_ra"]
-    own = a10_on_digits(rows, "mergan_ra")
-    assert pictures.spread_after(ra, 10, rows).mean == pytest.approx(np.mean(own))
+def test_a_row_without_a_curve_is_in_no_line(digits, rows):
+    group, _ = of_digits(digits, rows, "fine_tune")
+    missing = [row | {"A": []} if row["seed"] == 1 else row for row in rows]
+    assert len(pictures.with_seeds(group, missing).runs) == 2
 
 
 def test_a_sheet_has_rows_of_images_with_white_between_them():
@@ -98,16 +100,13 @@ class TestHero:
         assert axes.get_ylim() == (0, 100)
         curves = {line.get_color(): line for line in axes.lines if len(line.get_xdata()) == 10}
         ends = {
-            group.runs[0].learner: pictures._last(group, rows).mean
-            for group in digits
-            if group.runs[0].learner in pictures.EARLIER
+            name: np.mean(of_digits(digits, rows, name)[1], axis=0) for name in pictures.EARLIER
         }
-        best = max(ends, key=ends.get)
+        best = max(ends, key=lambda name: ends[name][-1])
         learners = ["dgm-w", best, "joint", "fine_tune"]
         assert set(curves) == {figures.LOOKS[name].color for name in learners}
-        (run,) = [group.runs[0] for group in digits if group.runs[0].learner == best]
-        wanted = [100 * row["average_accuracy"] for row in run.rows]
-        np.testing.assert_allclose(curves[figures.LOOKS[best].color].get_ydata(), wanted)
+        shown = curves[figures.LOOKS[best].color].get_ydata()
+        np.testing.assert_allclose(shown, ends[best], atol=0.01)
 
     def test_words_are_in_the_picture_and_not_on_each_other(self, figure):
         figure.draw_without_rendering()

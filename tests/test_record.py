@@ -32,6 +32,7 @@ def test_a_committed_run_gives_its_row(folder):
     for name in set(results.MEASURES) - {"kept"}:  # what was saved is in no slim folder
         wanted = found[0][name]
         assert mine[name] == (wanted if wanted is None else pytest.approx(wanted, abs=1e-3)), name
+    assert mine["A"] == found[0]["A"]
 
 
 def test_bytes_kept_are_the_last_arrays_and_all_finished_ones(tmp_path):

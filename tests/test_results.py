@@ -126,13 +126,24 @@ def test_a_row_is_a_run_of_its_own():
     assert len(kinds) == len(set(kinds))
 
 
+def test_a_curve_agrees_with_the_measures_of_its_row():
+    rows = [row for row in results.read() if row["A"]]
+    assert len(rows) > 50
+    for row in rows:
+        assert len(row["A"]) == row["tasks_learnt"]
+        assert row["A"][-1] == pytest.approx(row["A_last"], abs=0.006)
+        for task in {5, 10} & set(range(1, row["tasks_learnt"] + 1)):
+            assert row["A"][task - 1] == pytest.approx(row[f"A{task}"], abs=0.006)
+
+
 def test_a_cell_is_the_mean_and_the_deviation_over_seeds():
     assert results.spread([1.0, 2.0, None, 3.0]) == "2.00 ± 1.00"
     assert (results.spread([2.0]), results.spread([None])) == ("2.00", "")
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path):
-    rows = results.read()[:2]
+    rows = results.read()[-2:]
+    assert rows[0]["A"]
     for row in rows:
         results.append(tmp_path / "new" / "rows.csv", row)
     assert results.read(tmp_path / "new" / "rows.csv") == rows
