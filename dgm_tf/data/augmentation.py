@@ -8,7 +8,7 @@ from dgm_tf import randomness
 from dgm_tf.devices import distribution
 
 _ANGLE, _ZOOM, _SHIFT, _NOISE = 0.15, 0.1, 0.06, 0.1
-_CONTRAST, _BRIGHTNESS, _COLOUR, _INVERTED = 0.5, 0.4, 0.2, 0.5
+_CONTRAST, _BRIGHTNESS, _COLOUR = 0.5, 0.4, 0.2
 _MARGINS_IN_WIDTH = 6
 
 
@@ -60,16 +60,18 @@ def mirrored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.where((draws < 0.5)[:, None, None, None], images[:, :, ::-1], images)
 
 
-def recoloured(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Images of other contrast, brightness and tint, half of them inverted, each in its own way.
+def recoloured(images: tf.Tensor, seed: tf.Tensor, *, inverted: float) -> tf.Tensor:
+    """Images of other contrast, brightness and tint, some of them inverted, each in its own way.
 
-    A pixel x of channel c becomes `+-exp(k + k_c) x + b + b_c`, uniformly drawn for each image: k
+    By low-level statistics such as these a classifier can tell generated images from real ones. A
+    pixel x of channel c becomes `+-exp(k + k_c) x + b + b_c`, uniformly drawn for each image: k
     up to 0.5, b up to 0.4, k_c and b_c up to 0.2 either way. Nothing is cut off, so values can lie
     outside [-1, 1].
 
     Args:
         images: float32 [B, S, S, C] in [-1, 1].
         seed: int32 [2].
+        inverted: fraction of images with the minus sign, 0 to 1.
     """
     channels = images.shape[3]
     shape = [tf.shape(images)[0], 3 + 2 * channels]
@@ -77,7 +79,7 @@ def recoloured(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     either_way = 2.0 * draws - 1.0
     tints = _COLOUR * either_way[:, 3:]
     factor = tf.exp(_CONTRAST * either_way[:, 1:2] + tints[:, :channels])
-    factor = tf.where(draws[:, :1] < _INVERTED, -factor, factor)
+    factor = tf.where(draws[:, :1] < inverted, -factor, factor)
     offset = _BRIGHTNESS * either_way[:, 2:3] + tints[:, channels:]
     return images * factor[:, None, None, :] + offset[:, None, None, :]
 

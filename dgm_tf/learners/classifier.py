@@ -15,6 +15,7 @@ from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.networks.replay import Replay
 
 _TEMPERATURE = 2.0  # of distillation
+_INVERTED = {"light": 0.0, "photo": 0.5}  # fraction of images, by augmentation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +127,8 @@ class ClassifierPhase(Phase):
         """
         images, positions, weights = self._examples(data)
         images = augmentation.distorted(images, self.step_seed(0))
-        if self._augmentation == "photo":
-            images = augmentation.recoloured(images, self.step_seed(1))
+        if (inverted := _INVERTED.get(self._augmentation)) is not None:
+            images = augmentation.recoloured(images, self.step_seed(1), inverted=inverted)
         elif self._augmentation == "mirror":
             images = augmentation.mirrored(images, self.step_seed(1))
         if self._images is not None and self._images.margins:

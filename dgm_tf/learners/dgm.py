@@ -92,8 +92,9 @@ class DGM(GeneratingLearner):
             - `penalty_fraction`: fraction of a step's images that the penalty is taken of.
             - `consolidation_batch`: generated images in a step of consolidation.
             - `real_margins`: fraction of the images in consolidation with margins of real ones.
-            - `augmentation`: of the classifier's images: "none", "photo" for photographs of signs
-              and numbers, "mirror" for things without a left and a right.
+            - `augmentation`: of the classifier's images: "none", "light" for other contrasts and
+              tints, "photo" for inverted images, too, "mirror" for things without a left and a
+              right.
             - `recipe`: constants of training, "tuned" or "paper".
             - `seed`: source of all randomness.
             - `jit_compile`: compile training steps by XLA; for accelerators.

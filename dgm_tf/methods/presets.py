@@ -30,6 +30,10 @@ _GENERAL: Mapping[str, Row] = {
     "gan": {},
 }
 
+# On digits in front of photographs this brought accuracy from 46 to 70 %, and elsewhere it changed
+# next to nothing; see studies/budget.
+_UNKNOWN: Row = {"augmentation": "light"}
+
 TUNED: Mapping[str, Mapping[str, Row]] = {
     "digits": {
         "dgm-w": {
@@ -304,7 +308,7 @@ def settings_for(
     if preset == "paper":
         chosen = PAPER[dataset or "mnist"][row]
     else:
-        chosen = {**_GENERAL[row], **(TUNED[dataset][row] if dataset else {})}
+        chosen = {**_GENERAL[row], **(TUNED[dataset][row] if dataset else _UNKNOWN)}
     # A row of the shared GAN names what only some of its methods have.
     chosen = {name: value for name, value in chosen.items() if name in names}
     if "steps" in overrides:  # which the preset's passes would put aside

@@ -17,8 +17,8 @@ def images(count=400, channels=3):
     return np.random.default_rng(0).uniform(-1, 1, [count, 8, 8, channels]).astype(np.float32)
 
 
-def recoloured(given, seed=SEED, **how):
-    return augmentation.recoloured(given, seed, **how).numpy()
+def recoloured(given, seed=SEED, inverted=0.5):
+    return augmentation.recoloured(given, seed, inverted=inverted).numpy()
 
 
 def lines(before, after):
@@ -46,6 +46,13 @@ def test_each_image_gets_its_own_contrast_brightness_and_tint(channels):
     assert len(np.unique(slope[:, 0])) == len(given)
     if channels == 3:
         assert 0.3 < np.ptp(steepness, axis=1).max() <= 0.4
+
+
+def test_no_image_is_inverted_unless_it_is_asked_for():
+    given = images()
+    slope, *_ = lines(given, recoloured(given, inverted=0.0))
+    assert (slope > 0).all()
+    np.testing.assert_allclose(slope, np.abs(lines(given, recoloured(given))[0]), rtol=1e-5)
 
 
 def test_the_seed_decides_it():
@@ -76,10 +83,16 @@ def test_the_classifier_sees_images_as_its_settings_say(kind, monkeypatch):
     classifier.build()
     seen = []
     monkeypatch.setattr(augmentation, "distorted", lambda given, seed: given)
+
+    def kept_by(way):
+        def keep(given, seed, **how):
+            seen.append((way, *how.values()))
+            return given
+
+        return keep
+
     for way in ("recoloured", "mirrored"):
-        monkeypatch.setattr(
-            augmentation, way, lambda given, seed, way=way: seen.append(way) or given
-        )
+        monkeypatch.setattr(augmentation, way, kept_by(way))
     phase = ClassifierPhase(
         classifier,
         settings_for("digits", augmentation=kind),
@@ -89,7 +102,13 @@ def test_the_classifier_sees_images_as_its_settings_say(kind, monkeypatch):
         images=ConsolidationImages(Pictures()),
     )
     phase.train_step(None)
-    assert seen == {"none": [], "photo": ["recoloured"], "mirror": ["mirrored"]}[kind]
+    ways = {
+        "none": [],
+        "light": [("recoloured", 0.0)],
+        "photo": [("recoloured", 0.5)],
+        "mirror": [("mirrored",)],
+    }
+    assert seen == ways[kind]
 
 
 def test_real_margins_come_from_the_real_images_only():

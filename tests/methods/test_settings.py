@@ -244,6 +244,14 @@ def test_all_methods_are_measured_by_the_same_classifier(method, preset):
             assert getattr(mine.details, name) == getattr(dgms.details, name)
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "nearest_mean"])
+def test_data_without_a_preset_are_seen_in_other_light(method):
+    assert settings_for(None, method).augmentation == "light"
+    assert settings_for("digits", method).augmentation == "none"
+    assert settings_for("svhn_cropped", method).augmentation == "photo"
+    assert settings_for(None, method, preset="paper").augmentation == "none"
+
+
 @pytest.mark.parametrize("name", RECIPE_CHOICES)
 def test_a_recipe_of_ones_own_has_constants_that_there_are(name):
     with pytest.raises(InputError, match=f"{name} .hinge.*{RECIPE_CHOICES[name][0]}"):
