@@ -55,10 +55,10 @@ def with_seeds(group: Group, rows: Sequence[results.Row]) -> Group:
     """The group with accuracies of its method's other seeds, of which only rows are kept.
 
     Args:
-        group: of one run.
+        group: of the runs whose folders are kept.
         rows: of runs.csv.
     """
-    (run,) = group.runs
+    run, kept = group.runs[0], {run.seed for run in group.runs}
     method, _, variant = run.learner.partition("-")
     others = [
         dataclasses.replace(
@@ -69,9 +69,9 @@ def with_seeds(group: Group, rows: Sequence[results.Row]) -> Group:
             ),
         )
         for row in results.whole_runs(rows, run.dataset, method, variant, run.tasks)
-        if row["A"] and row["seed"] != run.seed
+        if row["A"] and row["seed"] not in kept
     ]
-    return dataclasses.replace(group, runs=(run, *others))
+    return dataclasses.replace(group, runs=(*group.runs, *others))
 
 
 # Curves.

@@ -63,10 +63,9 @@ def mirrored(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 def recoloured(images: tf.Tensor, seed: tf.Tensor, *, inverted: float) -> tf.Tensor:
     """Images of other contrast, brightness and tint, some of them inverted, each in its own way.
 
-    By low-level statistics such as these a classifier can tell generated images from real ones. A
-    pixel x of channel c becomes `+-exp(k + k_c) x + b + b_c`, uniformly drawn for each image: k
-    up to 0.5, b up to 0.4, k_c and b_c up to 0.2 either way. Nothing is cut off, so values can lie
-    outside [-1, 1].
+    In statistics such as these generated images differ from real ones. A pixel x of channel c
+    becomes `+-exp(k + k_c) x + b + b_c`, uniformly drawn for each image: k up to 0.5, b up to 0.4,
+    k_c and b_c up to 0.2 either way. Nothing is cut off, so values can lie outside [-1, 1].
 
     Args:
         images: float32 [B, S, S, C] in [-1, 1].

@@ -1,7 +1,7 @@
 """Settings for known data sets: what suits two CPU cores, and the papers' own.
 
 A row holds what differs from the defaults of `dgm_tf.methods.settings`; the rows of `TUNED` come on
-top of those for data without a preset. Rows are named by data set and by what is trained: `dgm-w`,
+top of `_GENERAL`. Rows are named by data set and by what is trained: `dgm-w`,
 `dgm-a`, `joint` (a classifier on real images, in joint training and in experience replay) and `gan`
 (the conditional GAN that all other methods share). `buffer_bytes` is DGMw's memory after ten tasks
 of the data set: four bytes for each of the generator's parameters in results/runs.csv and a bit for
@@ -21,8 +21,8 @@ PRESETS = ("tuned", "paper")
 
 Row = Mapping[str, Any]
 
-# Data without a preset. Units are shared by masks on weights and grown where they are needed, so
-# that DGMw may start smaller than DGMa, which starts with the paper's size.
+# Of all data, unless a row of theirs says otherwise. Units are shared by masks on weights and grown
+# where they are needed, so that DGMw may start smaller than DGMa, which has the paper's size.
 _GENERAL: Mapping[str, Row] = {
     "dgm-w": {},
     "dgm-a": {"generator_size": 20, "s_max": 1e5, "sparsity": 0.01},
@@ -30,8 +30,8 @@ _GENERAL: Mapping[str, Row] = {
     "gan": {},
 }
 
-# On digits in front of photographs this brought accuracy from 46 to 70 %, on photographs of things
-# 2 points, and on grey images it changed next to nothing; see studies/budget.
+# Of data without a preset only. On digits in front of photographs this brought accuracy from 46 to
+# 70 %, on photographs of things 2 points, and on grey images next to nothing; see studies/budget.
 _UNKNOWN: Row = {"augmentation": "light"}
 
 TUNED: Mapping[str, Mapping[str, Row]] = {
