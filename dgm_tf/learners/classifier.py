@@ -15,7 +15,8 @@ from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.networks.replay import Replay
 
 _TEMPERATURE = 2.0  # of distillation
-_INVERTED = {"light": 0.0, "photo": 0.5}  # fraction of images, by augmentation
+# Fraction of images, by augmentation that varies the light.
+_INVERTED = {"light": 0.0, "photo": 0.5, "mirror": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +130,8 @@ class ClassifierPhase(Phase):
         images = augmentation.distorted(images, self.step_seed(0))
         if (inverted := _INVERTED.get(self._augmentation)) is not None:
             images = augmentation.recoloured(images, self.step_seed(1), inverted=inverted)
-        elif self._augmentation == "mirror":
-            images = augmentation.mirrored(images, self.step_seed(1))
+        if self._augmentation == "mirror":
+            images = augmentation.mirrored(images, self.step_seed(3))
         if self._images is not None and self._images.margins:
             images = augmentation.with_real_margins(
                 images,

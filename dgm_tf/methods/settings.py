@@ -280,8 +280,8 @@ class LearnerSettings(MethodSettings):
         "distortions of the classifier's images, next to the small rotations, zooms, shifts and "
         "noise that all get: "
         "none, light (contrast, brightness and tint vary), photo (light, and half of the images "
-        "are inverted) or mirror (half of the images are mirrored, for things without a left and "
-        "a right)",
+        "are inverted) or mirror (light, and half of the images are mirrored, for things without "
+        "a left and a right)",
         choices=AUGMENTATIONS,
         later=True,
     )
