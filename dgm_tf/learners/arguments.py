@@ -38,7 +38,7 @@ class DGMArguments(TypedDict, total=False):
     penalty_fraction: float
     consolidation_batch: int
     real_margins: float
-    augmentation: Literal["none", "light", "photo", "mirror"]
+    augmentation: Literal["none", "light", "photo", "mirror", "light+mirror"]
     recipe: str
     seed: int
     jit_compile: bool

@@ -16,7 +16,8 @@ from dgm_tf.networks.replay import Replay
 
 _TEMPERATURE = 2.0  # of distillation
 # Fraction of images, by augmentation that varies the light.
-_INVERTED = {"light": 0.0, "photo": 0.5, "mirror": 0.0}
+_INVERTED = {"light": 0.0, "photo": 0.5, "light+mirror": 0.0}
+_MIRRORS = ("mirror", "light+mirror")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ class ClassifierPhase(Phase):
         images = augmentation.distorted(images, self.step_seed(0))
         if (inverted := _INVERTED.get(self._augmentation)) is not None:
             images = augmentation.recoloured(images, self.step_seed(1), inverted=inverted)
-        if self._augmentation == "mirror":
+        if self._augmentation in _MIRRORS:
             images = augmentation.mirrored(images, self.step_seed(3))
         if self._images is not None and self._images.margins:
             images = augmentation.with_real_margins(

@@ -93,7 +93,8 @@ class DGM(GeneratingLearner):
             - `consolidation_batch`: generated images in a step of consolidation.
             - `real_margins`: fraction of the images in consolidation with margins of real ones.
             - `augmentation`: of the classifier's images: "none", "light" for other contrasts and
-              tints, "photo" for inverted images, too, "mirror" for light and mirrored images.
+              tints, "photo" for inverted images, too, "mirror" for things without a left and a
+              right, or "light+mirror".
             - `recipe`: constants of training, "tuned" or "paper".
             - `seed`: source of all randomness.
             - `jit_compile`: compile training steps by XLA; for accelerators.

@@ -11,7 +11,7 @@ from dgm_tf.errors import InputError
 VARIANTS = ("w", "a")
 REPLAY_MODES = ("balanced", "full")
 CLASSIFIER_STARTS = ("new", "previous")
-AUGMENTATIONS = ("none", "light", "photo", "mirror")
+AUGMENTATIONS = ("none", "light", "photo", "mirror", "light+mirror")
 # Of a recipe. Each name is one that `losses`, `networks.Critic` or `learners.phase` knows.
 RECIPE_CHOICES = {
     "adversarial_loss": ("wasserstein", "relativistic"),
@@ -280,8 +280,8 @@ class LearnerSettings(MethodSettings):
         "distortions of the classifier's images, next to the small rotations, zooms, shifts and "
         "noise that all get: "
         "none, light (contrast, brightness and tint vary), photo (light, and half of the images "
-        "are inverted) or mirror (light, and half of the images are mirrored, for things without "
-        "a left and a right)",
+        "are inverted), mirror (half of the images are mirrored, for things without a left and a "
+        "right) or light+mirror",
         choices=AUGMENTATIONS,
         later=True,
     )

@@ -106,7 +106,8 @@ def test_the_classifier_sees_images_as_its_settings_say(kind, monkeypatch):
         "none": [],
         "light": [("recoloured", 0.0)],
         "photo": [("recoloured", 0.5)],
-        "mirror": [("recoloured", 0.0), ("mirrored",)],
+        "mirror": [("mirrored",)],
+        "light+mirror": [("recoloured", 0.0), ("mirrored",)],
     }
     assert seen == ways[kind]
 
