@@ -153,7 +153,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "class_weight": 0.1,
             "consolidation_steps": 1200,
             "consolidation_start": "new",
-            "augmentation": "light+mirror",
+            "augmentation": "mirror",
         },
         "dgm-a": {
             "epochs": 27,
@@ -162,7 +162,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "class_weight": 0.1,
             "consolidation_steps": 1200,
             "consolidation_start": "new",
-            "augmentation": "light+mirror",
+            "augmentation": "mirror",
         },
         "joint": {
             "epochs": 27,
@@ -177,7 +177,7 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "critic_learning_rate": 2.5e-3,
             "consolidation_steps": 1200,
             "consolidation_start": "new",
-            "augmentation": "light+mirror",
+            "augmentation": "mirror",
         },
     },
 }
