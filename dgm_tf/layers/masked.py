@@ -15,6 +15,7 @@ from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.task_batch_norm import TaskBatchNormalization
 
 VARIANTS = ("w", "a")
+UPSAMPLING = ("zeros", "nearest")
 
 
 class FinishedLayer(NamedTuple):
@@ -23,7 +24,7 @@ class FinishedLayer(NamedTuple):
     Arrays or tensors.
     """
 
-    kernel: Any  # float32, on the inputs and units used; variant w: masked
+    kernel: Any  # float32, on the inputs and units used; variant w: masked; of the product
     affine: Any | None  # float32 [2, units used], scale and shift; None: no normalisation
     mask: Any | None  # bool [units used], variant a only
 
@@ -89,6 +90,10 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
 
     def _product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         raise NotImplementedError
+
+    def spread(self, kernel: tf.Tensor) -> tf.Tensor:
+        """The kernel of the product for a kernel as it is kept, masks applied: mostly the same."""
+        return kernel
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.inputs = int(input_shape[-1])
@@ -170,7 +175,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         mask = tf.cast(mask, self.compute_dtype)
         if self.variant == "w":
             kernel *= mask
-        outputs = self._product(inputs, kernel)
+        outputs = self._product(inputs, self.spread(kernel))
         if self.norm is not None:
             outputs = self.norm(outputs, training=training)
         outputs = self.activation(outputs)
@@ -226,6 +231,7 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
             # the sign of a zero or a NaN.
             if self.variant == "w":
                 kernel = tf.where(mask, kernel, tf.zeros_like(kernel))
+            kernel = self.spread(kernel)
         affine = None if self.norm is None else self.norm.affine_of(task)[:, used_units]
         return FinishedLayer(kernel, affine, mask[used_units] if self.variant == "a" else None)
 
@@ -534,10 +540,13 @@ class MaskedConv2DTranspose(_MaskedConvolution):
         kernel_size: k, pixels along each side.
         strides: pixels between two positions, along each side.
         padding: `"same"` or `"valid"`.
+        upsampling: what the kernel sees of an input pixel: `"zeros"` (one pixel among zeros) or
+            `"nearest"` (a square of `strides` x `strides` equal pixels, which avoids checkerboards;
+            Odena et al. 2016).
         **kwargs: the other arguments of `MaskedDense`.
 
     Raises:
-        InputError: `units`, `variant` or `padding` is out of range.
+        InputError: `units`, `variant`, `padding` or `upsampling` is out of range.
 
     Example:
         ```python
@@ -552,16 +561,48 @@ class MaskedConv2DTranspose(_MaskedConvolution):
     _in_axis: ClassVar[int] = -1
     _out_axis: ClassVar[int] = -2
 
+    def __init__(self, units: int, kernel_size: int, *, upsampling: str = "zeros", **kwargs: Any):
+        super().__init__(units, kernel_size, **kwargs)
+        _checks.one_of("upsampling", upsampling, UPSAMPLING)
+        self.upsampling = upsampling
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "upsampling": self.upsampling}
+
+    @property
+    def product_side(self) -> int:
+        """Pixels along each side of the product's kernel, from `spread`."""
+        return self.kernel_size + (self.strides - 1 if self.upsampling == "nearest" else 0)
+
+    def spread(self, kernel: tf.Tensor) -> tf.Tensor:
+        """The kernel [`product_side`, `product_side`, units, inputs] of a transposed convolution.
+
+        A kernel on repeated pixels is one on pixels among zeros: its copies, shifted by up to
+        `strides - 1` along each side, added up. So repeated pixels cost no more than the sum.
+
+        Args:
+            kernel: [k, k, units, inputs], masks applied.
+        """
+        for axis in range(2) if self.product_side > self.kernel_size else ():
+            shifts = []
+            for before in range(self.strides):
+                paddings = [[0, 0]] * 4
+                paddings[axis] = [before, self.strides - 1 - before]
+                shifts.append(tf.pad(kernel, paddings))
+            kernel = tf.add_n(shifts)
+        return kernel
+
     def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
         return (self.kernel_size, self.kernel_size, units, inputs)
 
     def _product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        whole = self.padding == "valid" and self.kernel_size >= self.strides
+        side = self.product_side
+        whole = self.padding == "valid" and side >= self.strides
         if whole and inputs.shape[1:3] == (1, 1):
             # One input pixel: the kernel is the whole output, and a matrix product is faster.
             flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
             outputs = tf.linalg.matmul(inputs[:, 0, 0, :], flat, transpose_b=True)
-            return tf.reshape(outputs, [-1, self.kernel_size, self.kernel_size, kernel.shape[-2]])
+            return tf.reshape(outputs, [-1, side, side, kernel.shape[-2]])
         shape = tf.shape(inputs)
         output_shape = tf.stack(
             [shape[0], self._output_size(shape[1]), self._output_size(shape[2]), kernel.shape[-2]]
@@ -574,5 +615,5 @@ class MaskedConv2DTranspose(_MaskedConvolution):
         return outputs
 
     def _output_size(self, size: Any) -> Any:
-        extra = 0 if self.padding == "same" else max(self.kernel_size - self.strides, 0)
+        extra = 0 if self.padding == "same" else max(self.product_side - self.strides, 0)
         return size * self.strides + extra

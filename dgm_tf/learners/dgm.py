@@ -244,6 +244,7 @@ class DGM(GeneratingLearner):
             self.settings.first_widths(image_shape[0]),
             variant=self.settings.variant,
             latent_dim=self.settings.latent_dim,
+            upsampling=self.settings.upsampling,
             seed=randomness.derive(self.settings.seed, "generator"),
             dtype="float32",
             name="generator",

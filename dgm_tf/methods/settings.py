@@ -9,6 +9,7 @@ from dgm_tf import _checks, sizes
 from dgm_tf.errors import InputError
 
 VARIANTS = ("w", "a")
+UPSAMPLING = ("zeros", "nearest")
 REPLAY_MODES = ("balanced", "full")
 CLASSIFIER_STARTS = ("new", "previous")
 AUGMENTATIONS = ("none", "light", "photo", "mirror", "light+mirror")
@@ -416,6 +417,12 @@ class DGMSettings(ReplaySettings):
         "units of each block of the generator before the first task; by default generator_size "
         "decides, with as many blocks as suit the size of the images",
         low=1,
+    )
+    upsampling: str = setting(
+        "zeros",
+        "what the generator's kernels see of a pixel: zeros (4x4 on one pixel among zeros, the "
+        "paper's transposed convolution) or nearest (3x3 on repeated pixels)",
+        choices=UPSAMPLING,
     )
     s_max: float = setting(
         1e4, "steepest mask: s grows to this value (Eq. 2 and 3)", low=1, flag=True

@@ -14,12 +14,14 @@ from dgm_tf.devices import determinism
 from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedConv2DTranspose
 from dgm_tf.layers.kept_arrays import KeptArrays
+from dgm_tf.layers.masked import UPSAMPLING
 from dgm_tf.layers.masks import EMBEDDING_LIMIT
 from dgm_tf.layers.task_batch_norm import replacing_statistics
 from dgm_tf.networks import drawing, growth
 from dgm_tf.networks.drawing import FinishedGenerator
 
-_KERNEL = 4
+_KERNEL = 4  # side of the kernels that double an image
+_KEPT = {"zeros": 4, "nearest": 3}  # the side that is learnt; see MaskedConv2DTranspose.spread
 
 OVERLAPS = 40  # masks of that many tasks are compared with that of the next
 
@@ -33,7 +35,8 @@ class Generator(KeptArrays, keras.Model):
 
     z [B, latent] -> transposed convolution to S/2^n x S/2^n x n1 -> 4x4, stride 2 -> n2 -> ... ->
     (per task, unmasked) 4x4, stride 2 -> S x S x channels, tanh. Batch norm per task and ReLU in
-    each block, no biases. The paper's has n = 3 for S = 32.
+    each block, no biases. The paper's has n = 3 for S = 32. With `upsampling="nearest"` the blocks
+    after the first are 3x3 on pixels that are repeated, which a transposed 4x4 comes to, too.
 
     Like its layers, a generator never changes its shape: `finish_task` and `widen` return a new
     one. Where TensorFlow has a GPU, building one turns `enable_op_determinism` on for the process.
@@ -44,6 +47,8 @@ class Generator(KeptArrays, keras.Model):
         initial_widths: units before the first task; None when these are they.
         variant: `"w"` or `"a"`.
         latent_dim: length of the input vector.
+        upsampling: what a block's kernel sees of a pixel, `"zeros"` or `"nearest"`; see
+            `MaskedConv2DTranspose`.
         seed: where new weights come from.
         dtype: precision of the task being learnt, such as "mixed_bfloat16"; finished ones are
             always recalled in float32.
@@ -61,6 +66,7 @@ class Generator(KeptArrays, keras.Model):
         initial_widths: Sequence[int] | None = None,
         variant: str = "w",
         latent_dim: int = 128,
+        upsampling: str = "zeros",
         seed: int = 0,
         finished: Sequence[int] = (),
         finished_widths: Sequence[Sequence[int]] = (),
@@ -73,6 +79,8 @@ class Generator(KeptArrays, keras.Model):
         self.initial_widths = tuple(int(units) for units in initial_widths or widths)
         self.variant = variant
         self.latent_dim = int(latent_dim)
+        _checks.one_of("upsampling", upsampling, UPSAMPLING)
+        self.upsampling = upsampling
         self.seed = int(seed)
         self.finished = tuple(int(count) for count in finished)
         self.finished_widths = tuple(tuple(int(n) for n in row) for row in finished_widths)
@@ -100,9 +108,10 @@ class Generator(KeptArrays, keras.Model):
         first = layer == 0
         return MaskedConv2DTranspose(
             self.widths[layer],
-            self._side if first else _KERNEL,
+            self._side if first else _KEPT[self.upsampling],
             strides=1 if first else 2,
             padding="valid" if first else "same",
+            upsampling=self.upsampling,
             variant=self.variant,
             activation="relu",
             normalize=True,
@@ -463,6 +472,7 @@ class Generator(KeptArrays, keras.Model):
             "initial_widths": list(self.initial_widths),
             "variant": self.variant,
             "latent_dim": self.latent_dim,
+            "upsampling": self.upsampling,
             "seed": self.seed,
             "finished": list(self.finished),
             "finished_widths": [list(row) for row in self.finished_widths],

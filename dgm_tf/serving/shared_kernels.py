@@ -163,7 +163,7 @@ class SharedKernels:
         for block, inputs, width in zip(
             generator.blocks, [generator.latent_dim, *widths], widths, strict=False
         ):
-            shapes += [(inputs, block.kernel_size**2 * width), (2, width)]
+            shapes += [(inputs, block.product_side**2 * width), (2, width)]
         return shapes
 
     def finished(self, task: tf.Tensor) -> FinishedGenerator:
@@ -173,7 +173,9 @@ class SharedKernels:
             task: int32 scalar, from 0.
         """
         blocks, inputs = [], None
-        for block, used in zip(self._root.blocks, self._root.units, strict=True):
+        for block, used, layer in zip(
+            self._root.blocks, self._root.units, self._generator.blocks, strict=True
+        ):
             units = used(task)
             kernel = tf.gather(block.kernel, units, axis=-2)
             kernel = kernel if inputs is None else tf.gather(kernel, inputs, axis=-1)
@@ -183,7 +185,7 @@ class SharedKernels:
                 kernel = tf.where(wanted, kernel, 0.0)
             if block.masks is not None:
                 mask = block.masks(task)
-            blocks.append(FinishedLayer(kernel, block.affine(task), mask))
+            blocks.append(FinishedLayer(layer.spread(kernel), block.affine(task), mask))
             inputs = units
         return FinishedGenerator(tuple(blocks), self._root.head(task))
 

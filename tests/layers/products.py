@@ -27,6 +27,15 @@ def convolution(inputs, kernel, strides, padding):
     return outputs
 
 
+def repeated_convolution(inputs, kernel, strides, padding):
+    """On pixels that are repeated; kernels [k, k, units, inputs] as transposed ones have them."""
+    inputs = inputs.repeat(strides, axis=1).repeat(strides, axis=2)
+    if padding == "valid":  # of the transposed convolution: whatever the kernel reaches
+        inputs = np.pad(inputs, [(0, 0), *[(kernel.shape[0] - 1,) * 2] * 2, (0, 0)])
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    return convolution(inputs, turned, strides=1, padding=padding)
+
+
 def transposed_convolution(inputs, kernel, strides, padding):
     taps, size = kernel.shape[0], inputs.shape[1]
     full = (size - 1) * strides + taps

@@ -12,7 +12,12 @@ import tensorflow as tf
 from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedConv2D, MaskedConv2DTranspose, MaskedDense
 from tests.layers.layer_check import bits, check_layer, fill
-from tests.layers.products import convolution, dense, transposed_convolution
+from tests.layers.products import (
+    convolution,
+    dense,
+    repeated_convolution,
+    transposed_convolution,
+)
 
 INPUTS, UNITS = 3, 4
 
@@ -54,30 +59,40 @@ class Kind:
         return np.reshape(values, shape)
 
 
-def _convolution(layer, kernel_size, strides, padding, **axes):
-    product = convolution if layer is MaskedConv2D else transposed_convolution
+def _convolution(layer, kernel_size, strides, padding, product=convolution, **more):
+    axes = {} if product is convolution else {"in_axis": -1, "out_axis": -2}
     return Kind(
-        f"{layer.__name__}-{kernel_size}-{strides}-{padding}",
+        "-".join([layer.__name__, str(kernel_size), str(strides), padding, *more.values()]),
         layer,
         (2, 5, 5, INPUTS),
         product,
-        {"kernel_size": kernel_size, "strides": strides, "padding": padding},
+        {"kernel_size": kernel_size, "strides": strides, "padding": padding, **more},
         **axes,
     )
 
 
-TRANSPOSED = {"in_axis": -1, "out_axis": -2}
+def _transposed(*form):
+    return _convolution(MaskedConv2DTranspose, *form, transposed_convolution)
+
+
+def _repeated(*form):
+    return _convolution(MaskedConv2DTranspose, *form, repeated_convolution, upsampling="nearest")
+
+
 DENSE = Kind("MaskedDense", MaskedDense, (5, INPUTS), dense, {})
 FORMS = [
     DENSE,
     _convolution(MaskedConv2D, 3, 1, "same"),
     _convolution(MaskedConv2D, 5, 2, "same"),
     _convolution(MaskedConv2D, 3, 2, "valid"),
-    _convolution(MaskedConv2DTranspose, 4, 2, "same", **TRANSPOSED),
-    _convolution(MaskedConv2DTranspose, 4, 1, "valid", **TRANSPOSED),
-    _convolution(MaskedConv2DTranspose, 3, 2, "valid", **TRANSPOSED),
+    _transposed(4, 2, "same"),
+    _transposed(4, 1, "valid"),
+    _transposed(3, 2, "valid"),
+    _repeated(3, 2, "same"),
+    _repeated(5, 3, "same"),
+    _repeated(2, 2, "valid"),
 ]
-KINDS = [DENSE, FORMS[2], FORMS[4]]
+KINDS = [DENSE, FORMS[2], FORMS[4], FORMS[7]]
 
 forms = pytest.mark.parametrize("kind", FORMS, ids=lambda kind: kind.name)
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -416,6 +431,7 @@ def test_a_task_that_is_not_finished_cannot_be_recalled(task):
         (lambda: DENSE.built().widen(inputs=2), "asked for 2 and 4"),
         (lambda: DENSE.built().widen(units=5.5), "units must be an integer .*, got 5.5"),
         (lambda: DENSE.built().widen(units=0), "asked for 3 and 0"),
+        (lambda: MaskedConv2DTranspose(4, 3, upsampling="box"), "upsampling 'box'.*zeros, nearest"),
         (lambda: MaskedConv2D(4, (3, 5)), r"kernel_size must be an integer .*, got \(3, 5\)"),
         (lambda: MaskedConv2D(4, 3, strides=0), "strides must be an integer of at least 1, got 0"),
     ],
@@ -444,6 +460,20 @@ def test_fit_moves_no_reserved_weight(variant):
     np.testing.assert_array_equal(bits(layer(data, task=1)), bits(before))
     moved = layer.kernel.numpy() != kernel
     assert not moved[reserved].any() and moved[~reserved].all()
+
+
+def test_repeated_pixels_cost_no_more_than_a_transposed_convolution():
+    """Their product is one, of a kernel one pixel larger: 16 products for 4 x 9 of them."""
+    layer = _repeated(3, 2, "same").built(variant="w")
+    layer = layer.finish_task()
+    kernel = np.where(layer.finished_mask(1), layer.kernel, 0)
+    spread = layer.finished_layer(1).kernel.numpy()
+    assert spread.shape == (4, 4, UNITS, INPUTS)
+    shifted = [(slice(a, a + 3), slice(b, b + 3)) for a in (0, 1) for b in (0, 1)]
+    expected = np.zeros(spread.shape)
+    for place in shifted:
+        expected[place] += kernel
+    np.testing.assert_allclose(spread, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel_size, strides", [(2, 3), (3, 3), (4, 1)])

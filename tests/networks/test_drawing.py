@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from dgm_tf.networks import drawing
-from tests.networks.tiny_generator import made
+from tests.networks.tiny_generator import FORMS, made
 
 IMAGES = [(8, (5, 4, 3)), (16, (4, 3)), (28, (6, 5)), (32, (7, 6, 5, 4))]  # 1, 4, 7, 2 pixels first
 
 
 @pytest.mark.parametrize(("side", "widths"), IMAGES)
-@pytest.mark.parametrize("variant", ["w", "a"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("rows", [1, 2, 7])
-def test_they_are_the_images_of_the_convolutions(side, widths, variant, rows):
-    generator = made(variant, widths=widths, image_shape=(side, side, 3))
+def test_they_are_the_images_of_the_convolutions(side, widths, form, rows):
+    generator = made(form, widths=widths, image_shape=(side, side, 3))
     random = np.random.RandomState(0)
     for block in generator.blocks:
-        block.kernel.assign(random.normal(size=block.kernel.shape))
+        block.kernel.assign(random.normal(size=block.kernel.shape) / 2)
         block.embedding.assign(random.normal(size=block.embedding.shape) + 1)
         block.norm.beta.assign(random.normal(size=block.norm.beta.shape))
     generator.head.kernel.assign(random.normal(size=generator.head.kernel.shape) / 4)

@@ -9,9 +9,10 @@ import tensorflow as tf
 from dgm_tf.errors import InputError
 from dgm_tf.networks import drawing
 from tests.layers.layer_check import bits, check_model
-from tests.layers.products import transposed_convolution
+from tests.layers.products import repeated_convolution, transposed_convolution
 from tests.networks.tiny_generator import (
     CHANNELS,
+    FORMS,
     LATENT,
     SIDE,
     WIDTHS,
@@ -22,6 +23,7 @@ from tests.networks.tiny_generator import (
 )
 
 variants = pytest.mark.parametrize("variant", ["w", "a"])
+forms = pytest.mark.parametrize("form", FORMS)
 
 
 def recalled(generator):
@@ -52,9 +54,12 @@ def reference_images(generator, task=None):
     for block in range(3):
         kernel, mask, (scale, shift) = numbers(generator, block, task)
         kernel = kernel * mask if generator.variant == "w" else kernel
-        outputs = transposed_convolution(
-            outputs, kernel, strides=2 if block else 1, padding="same" if block else "valid"
-        )
+        if block == 0:
+            outputs = transposed_convolution(outputs, kernel, strides=1, padding="valid")
+        elif generator.upsampling == "nearest":
+            outputs = repeated_convolution(outputs, kernel, strides=2, padding="same")
+        else:
+            outputs = transposed_convolution(outputs, kernel, strides=2, padding="same")
         outputs = np.maximum(outputs * scale + shift, 0)
         outputs = outputs * mask if generator.variant == "a" else outputs
     head = generator.finished_heads[task - 1] if task else generator.head.kernel.numpy()
@@ -64,9 +69,9 @@ def reference_images(generator, task=None):
 # Images.
 
 
-@variants
-def test_images_are_what_the_masked_blocks_and_the_tasks_output_layer_give(variant):
-    generator = after(1, variant=variant)
+@forms
+def test_images_are_what_the_masked_blocks_and_the_tasks_output_layer_give(form):
+    generator = after(1, form=form)
     train(generator, seed=5)
     images = generator(latents())
     assert images.shape == (4, SIDE, SIDE, CHANNELS)
@@ -74,9 +79,9 @@ def test_images_are_what_the_masked_blocks_and_the_tasks_output_layer_give(varia
     assert 0.05 < np.abs(images).mean() < 0.95  # neither blank nor saturated
 
 
-@variants
-def test_recall_without_the_unused_units_is_the_whole_masked_pass(variant):
-    generator = after(1, 2, variant=variant)
+@forms
+def test_recall_without_the_unused_units_is_the_whole_masked_pass(form):
+    generator = after(1, 2, form=form)
     for task in (1, 2):
         images = generator.recall(latents(), task)
         assert images.shape == (4, SIDE, SIDE, CHANNELS)
@@ -126,9 +131,9 @@ def test_calibration_measures_the_statistics_of_binary_masks():
 # Memory.
 
 
-@variants
-def test_images_of_finished_tasks_keep_every_bit(variant):
-    generator, memory = made(variant), []
+@forms
+def test_images_of_finished_tasks_keep_every_bit(form):
+    generator, memory = made(form), []
     for task, classes in enumerate((1, 2, 1), start=1):
         train(generator, seed=10 * task)
         before = generator(latents()).numpy()
@@ -144,9 +149,9 @@ def test_images_of_finished_tasks_keep_every_bit(variant):
     assert_same(recalled(generator), memory)
 
 
-@variants
-def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(variant, tmp_path):
-    generator = after(1, 2, variant=variant)
+@forms
+def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(form, tmp_path):
+    generator = after(1, 2, form=form)
     train(generator, seed=5)
 
     def outputs(generator):
@@ -253,7 +258,7 @@ def test_a_task_that_masks_a_whole_block_still_has_its_images(variant, offset, e
 
 @variants
 def test_the_gate_knows_the_block_below(variant):
-    generator = after(1, 1, variant=variant)
+    generator = after(1, 1, form=variant)
     variables = generator.learning_variables()
     gradients = [tf.ones(variable.shape) for variable in variables]
     gated = generator.gated(gradients, generator.soft_masks(1.0), s_max_i=tf.constant(1.0))
@@ -313,7 +318,7 @@ def test_embeddings_are_kept_within_six():
 
 @variants
 def test_sparsity_is_the_share_of_free_elements_over_all_blocks_together(variant):
-    generator = after(1, variant=variant)
+    generator = after(1, form=variant)
     train(generator, seed=7)
     taken = free = 0
     for block in generator.blocks:
@@ -399,7 +404,7 @@ def test_images_it_cannot_make_are_refused(shape):
 
 @variants
 def test_overlaps_are_those_of_the_masks_by_position(variant, monkeypatch):
-    generator = after(1, 1, 1, variant=variant)
+    generator = after(1, 1, 1, form=variant)
     used = []  # of each task, the places it uses: (block, index ...)
     for task in (1, 2, 3):
         masks = [block.finished_mask(task) for block in generator.blocks]

@@ -11,14 +11,14 @@ from dgm_tf.networks.generator_state import (
     restored_generator,
 )
 from tests.layers.layer_check import bits
-from tests.networks.tiny_generator import latents, made, train
+from tests.networks.tiny_generator import FORMS, latents, made, train
 
-variants = pytest.mark.parametrize("variant", ["w", "a"])
+forms = pytest.mark.parametrize("form", FORMS)
 
 
-def history(variant, tasks=4):
+def history(form, tasks=4):
     """Yields the generator after each task, grown, as a learner makes it."""
-    generator = made(variant, name="generator")
+    generator = made(form, name="generator")
     for seed in range(1, tasks + 1):
         train(generator, seed)
         finished = generator.finish_task(1 + seed % 2)
@@ -32,10 +32,10 @@ def split(arrays):
     return kept, {name: array for name, array in arrays.items() if name not in kept}
 
 
-@variants
-def test_what_a_finished_task_leaves_never_changes(variant):
+@forms
+def test_what_a_finished_task_leaves_never_changes(form):
     earlier = {}
-    for task, generator in enumerate(history(variant), start=1):
+    for task, generator in enumerate(history(form), start=1):
         kept, _ = split(generator_arrays(generator))
         assert len(kept) == 10 * task  # mask, normalisation and weights of 3 blocks, output layer
         for name, array in earlier.items():
@@ -43,9 +43,9 @@ def test_what_a_finished_task_leaves_never_changes(variant):
         earlier = {name: array.copy() for name, array in kept.items()}
 
 
-@variants
-def test_every_weight_is_written_once(variant):
-    for generator in history(variant):
+@forms
+def test_every_weight_is_written_once(form):
+    for generator in history(form):
         arrays = generator_arrays(generator)
         for block in generator.blocks:
             parts = [
@@ -68,10 +68,10 @@ def test_the_rest_does_not_grow():
         assert sum(block.kernel.numpy().size for block in generator.blocks) > capacity
 
 
-@variants
+@forms
 @pytest.mark.parametrize("begun", [False, True])
-def test_it_comes_back_with_every_bit(variant, begun):
-    *_, generator = history(variant)
+def test_it_comes_back_with_every_bit(form, begun):
+    *_, generator = history(form)
     if begun:
         train(generator, seed=9)
     arrays = {name: array.copy() for name, array in generator_arrays(generator).items()}
@@ -94,9 +94,9 @@ def test_it_comes_back_with_every_bit(variant, begun):
         np.testing.assert_array_equal(again[name].view(np.uint8), array.view(np.uint8))
 
 
-@variants
-def test_arrays_of_a_generator_whose_tasks_were_not_taken_down_are_the_same(variant):
-    *_, generator = history(variant)
+@forms
+def test_arrays_of_a_generator_whose_tasks_were_not_taken_down_are_the_same(form):
+    *_, generator = history(form)
     expected = generator_arrays(generator)
     generator.finished_arrays.clear()
     found = generator_arrays(generator)
@@ -105,9 +105,9 @@ def test_arrays_of_a_generator_whose_tasks_were_not_taken_down_are_the_same(vari
         np.testing.assert_array_equal(found[name], array)
 
 
-@variants
-def test_an_array_that_is_missing_is_named(variant):
-    *_, generator = history(variant, tasks=2)
+@forms
+def test_an_array_that_is_missing_is_named(form):
+    *_, generator = history(form, tasks=2)
     arrays = generator_arrays(generator)
     for name in arrays:
         if "kernel" in name and "head" not in name:
@@ -117,9 +117,9 @@ def test_an_array_that_is_missing_is_named(variant):
             restored_generator(generator.get_config(), others)
 
 
-@variants
-def test_a_reserved_weight_that_training_has_moved_is_a_fault(variant):
-    *_, before = history(variant, tasks=2)
+@forms
+def test_a_reserved_weight_that_training_has_moved_is_a_fault(form):
+    *_, before = history(form, tasks=2)
     after = before.widen(before.widths)
     train(after, seed=7)
     check_fixed(after, before)

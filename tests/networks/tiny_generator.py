@@ -8,9 +8,17 @@ from dgm_tf.networks import Generator
 SIDE, CHANNELS, LATENT, WIDTHS = 16, 2, 6, (5, 4, 3)
 
 
-def made(variant="w", widths=WIDTHS, image_shape=(SIDE, SIDE, CHANNELS), **options):
-    options = {"latent_dim": LATENT, "seed": 3, "name": "g", **options}
-    generator = Generator(image_shape, widths, variant=variant, **options)
+FORMS = ("w", "a", "w-nearest", "a-nearest")  # variant and, where it is not zeros, upsampling
+
+
+def settings_of(form):
+    variant, _, upsampling = form.partition("-")
+    return {"variant": variant, "upsampling": upsampling or "zeros"}
+
+
+def made(form="w", widths=WIDTHS, image_shape=(SIDE, SIDE, CHANNELS), **options):
+    options = {"latent_dim": LATENT, "seed": 3, "name": "g", **settings_of(form), **options}
+    generator = Generator(image_shape, widths, **options)
     generator.build()
     return generator
 
@@ -33,9 +41,9 @@ def train(generator, seed):
     generator.calibrate(latents(seed, count=16, length=generator.latent_dim))
 
 
-def after(*tasks, variant="w"):
+def after(*tasks, form="w"):
     """A generator that has finished tasks of so many classes each, trained and grown each time."""
-    generator = made(variant)
+    generator = made(form)
     for seed, classes in enumerate(tasks, start=1):
         train(generator, seed)
         generator = generator.finish_task(classes)

@@ -20,23 +20,24 @@ from dgm_tf.learners.dgm import DGM, TaskMemory
 from dgm_tf.reporting import pictures
 from dgm_tf.serving import export as exporting
 from tests.layers.layer_check import bits
-from tests.networks.tiny_generator import after
+from tests.networks.tiny_generator import FORMS, after
 from tests.run_content import files
 from tests.serving.tiny_export import LABELS, LATENT, NAMES, TASKS, exported, learner
 
 variants = pytest.mark.parametrize("variant", ["w", "a"])
+forms = pytest.mark.parametrize("form", FORMS)
 CLASSES = [label for classes in TASKS for label in classes]
 
 
 @pytest.fixture(scope="module")
 def exports():
-    """Exports of each variant: w without, a with the classifier."""
-    return {variant: exported(variant, classifier=variant == "a") for variant in "wa"}
+    """Exports of each form: "a" with the classifier, the others without."""
+    return {form: exported(form, classifier=form == "a") for form in FORMS}
 
 
 @pytest.fixture(scope="module")
 def loaded(exports):
-    return {variant: tf.saved_model.load(str(done.path)) for variant, done in exports.items()}
+    return {form: tf.saved_model.load(str(done.path)) for form, done in exports.items()}
 
 
 def call(model, signature, **inputs):
@@ -70,22 +71,22 @@ def weights(done):
 # The images.
 
 
-@variants
-def test_images_are_the_learners_own_to_the_last_bit(exports, loaded, variant):
-    own = learner(variant).generate(LABELS, seed=7)
+@forms
+def test_images_are_the_learners_own_to_the_last_bit(exports, loaded, form):
+    own = learner(form).generate(LABELS, seed=7)
     key = randomness.key(7, "generate")
-    np.testing.assert_array_equal(bits(generated(loaded[variant], LABELS, key)), bits(own))
+    np.testing.assert_array_equal(bits(generated(loaded[form], LABELS, key)), bits(own))
     assert own.std(axis=(1, 2, 3)).min() > 0.05  # there is something to be seen
-    default = generated(loaded[variant], LABELS, key, signature="serving_default")
+    default = generated(loaded[form], LABELS, key, signature="serving_default")
     np.testing.assert_array_equal(bits(default), bits(own))
-    assert exports[variant].audited_pixels == len(CLASSES) * 16 * 16 * 16
+    assert exports[form].audited_pixels == len(CLASSES) * 16 * 16 * 16
 
 
-@variants
-def test_images_from_noise_are_the_generators_own(loaded, variant):
+@forms
+def test_images_from_noise_are_the_generators_own(loaded, form):
     noise = np.random.RandomState(1).normal(size=(len(LABELS), LATENT)).astype(np.float32)
-    found = call(loaded[variant], "generate_from_noise", labels=LABELS, noise=noise)["images"]
-    generator = learner(variant).generator
+    found = call(loaded[form], "generate_from_noise", labels=LABELS, noise=noise)["images"]
+    generator = learner(form).generator
     for task, classes in enumerate(TASKS, start=1):
         for own, label in enumerate(classes):
             rows = LABELS == label
@@ -94,17 +95,17 @@ def test_images_from_noise_are_the_generators_own(loaded, variant):
             np.testing.assert_array_equal(bits(found[rows]), bits(generator.recall(latent, task)))
 
 
-@variants
-def test_one_class_for_a_phone_has_the_same_images(loaded, variant):
+@forms
+def test_one_class_for_a_phone_has_the_same_images(loaded, form):
     noise = tf.random.stateless_normal([3, LATENT], seed=[1, 2])
     for label in CLASSES:
-        made = loaded[variant].generate_class(tf.constant(label), noise)
+        made = loaded[form].generate_class(tf.constant(label), noise)
         labels = tf.fill([3], tf.constant(label))
-        wanted = call(loaded[variant], "generate_from_noise", labels=labels, noise=noise)["images"]
+        wanted = call(loaded[form], "generate_from_noise", labels=labels, noise=noise)["images"]
         np.testing.assert_allclose(made, wanted, atol=1e-6)
-        assert loaded[variant].generate_class(tf.constant(label), noise[:0]).shape[0] == 0
+        assert loaded[form].generate_class(tf.constant(label), noise[:0]).shape[0] == 0
     for unknown in min(CLASSES) - 1, max(CLASSES) + 1:
-        assert np.isnan(loaded[variant].generate_class(tf.constant(unknown), noise)).all()
+        assert np.isnan(loaded[form].generate_class(tf.constant(unknown), noise)).all()
 
 
 @variants
@@ -241,10 +242,10 @@ def test_there_is_no_critic_unless_asked_for(exports, loaded):
 # What is in it.
 
 
-@variants
-def test_only_what_the_images_need_is_held(exports, variant):
+@forms
+def test_only_what_the_images_need_is_held(exports, form):
     """Weights in the union of the masks, a bit per weight and task, statistics, output layers."""
-    generator = learner(variant).generator
+    generator = learner(form).generator
     used = [[np.arange(LATENT), *generator.used_units(task)] for task in (1, 2, 3)]
     expected = {"kernel": 0, "bits": 0, "affine": 0, "masks": 0, "head": 0, "units": 0, "cut": 0}
     for layer in range(3):
@@ -254,13 +255,13 @@ def test_only_what_the_images_need_is_held(exports, variant):
         for row in used:
             expected["units"] += len(row[layer + 1])
             expected["affine"] += 2 * len(row[layer + 1])
-            if variant == "w":
+            if generator.variant == "w":
                 expected["bits"] += -(-taps * len(row[layer]) * len(row[layer + 1]) // 8)
             else:
                 expected["masks"] += len(row[layer + 1])
     expected["head"] = sum(16 * len(row[3]) for row in used)
     found = dict.fromkeys(expected, 0)
-    for name, value in weights(exports[variant]).items():
+    for name, value in weights(exports[form]).items():
         if any(part in name for part in ("classifier", "save_counter", "ends", "starts", "shapes")):
             continue
         (part,) = {part for part in expected if f"{part}/" in name} or {name}
@@ -282,7 +283,7 @@ class Partial:
     name, classes_seen, class_names, task_classes = "partial", (0, 1), ("a", "b"), ((0,), (1,))
 
     def __init__(self, variant):
-        self.generator = after(1, 1, variant=variant)
+        self.generator = after(1, 1, form=variant)
         for block in self.generator.blocks:
             for task in range(2):
                 mask = np.zeros_like(block.finished_mask(task + 1))

@@ -11,6 +11,7 @@ import numpy as np
 from dgm_tf.data import datasets
 from dgm_tf.data.stream import class_incremental
 from dgm_tf.methods.settings import DGMSettings
+from tests.networks.tiny_generator import settings_of
 from tests.tiny_run import MovedDGM
 
 TASKS = ((3, 0), (5,), (1, 2))  # class 4 comes last and is not learnt
@@ -34,10 +35,10 @@ def stream(channels=1):
 
 
 @functools.cache
-def learner(variant="w", tasks=3, channels=1):
+def learner(form="w", tasks=3, channels=1):
     """Shared by the tests, which leave it as it is."""
     sizes = {"latent_dim": LATENT, "generator_size": 5, "critic_size": 4, "batch_size": 4}
-    made = MovedDGM(DGMSettings(variant=variant, **sizes))
+    made = MovedDGM(DGMSettings(**settings_of(form), **sizes))
     for task in stream(channels).tasks():
         made.learn(task)
         if task.index == tasks:
@@ -45,8 +46,8 @@ def learner(variant="w", tasks=3, channels=1):
 
 
 @functools.cache
-def exported(variant="w", classifier=False):
+def exported(form="w", classifier=False):
     """The result of `DGM.export`; shared by the tests, which leave it as it is."""
     folder = tempfile.mkdtemp(prefix="dgm_tf-export-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return learner(variant).export(Path(folder) / variant, classifier=classifier)
+    return learner(form).export(Path(folder) / form, classifier=classifier)
