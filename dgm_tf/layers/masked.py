@@ -92,7 +92,11 @@ class MaskedLayer(KeptArrays, keras.layers.Layer):
         raise NotImplementedError
 
     def spread(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The kernel of the product for a kernel as it is kept, masks applied: mostly the same."""
+        """The kernel of the product for a kernel that is kept; mostly it is the same.
+
+        Args:
+            kernel: of a layer's shape or fewer inputs and units, masks applied.
+        """
         return kernel
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -561,8 +565,17 @@ class MaskedConv2DTranspose(_MaskedConvolution):
     _in_axis: ClassVar[int] = -1
     _out_axis: ClassVar[int] = -2
 
-    def __init__(self, units: int, kernel_size: int, *, upsampling: str = "zeros", **kwargs: Any):
-        super().__init__(units, kernel_size, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        kernel_size: int,
+        *,
+        strides: int = 1,
+        padding: str = "same",
+        upsampling: str = "zeros",
+        **kwargs: Any,
+    ):
+        super().__init__(units, kernel_size, strides=strides, padding=padding, **kwargs)
         _checks.one_of("upsampling", upsampling, UPSAMPLING)
         self.upsampling = upsampling
 

@@ -71,8 +71,7 @@ class AdversarialPhase(TwoNetworkPhase):
         }
         # Eq. 5 is a mean over what is free, which growth keeps level, and so is its pull on one
         # weight; times the size it rises as the network grows.
-        size = generator.relative_size() if settings.sparsity_follows_size else 1.0
-        self._sparsity_weight = settings.sparsity * size
+        self._sparsity_weight = settings.sparsity * generator.relative_size()
         self._free = generator.free()
         self._generator_variables = generator.learning_variables()
         steps = epochs * steps_per_epoch

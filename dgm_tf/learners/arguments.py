@@ -21,6 +21,7 @@ class DGMArguments(TypedDict, total=False):
     batch_size: int
     generator_size: int
     generator_widths: tuple[int, ...]
+    upsampling: Literal["zeros", "nearest"]
     critic_size: int
     latent_dim: int
     learning_rate: float
@@ -29,7 +30,6 @@ class DGMArguments(TypedDict, total=False):
     class_weight: float
     s_max: float
     sparsity: float
-    sparsity_follows_size: bool
     replay: Literal["balanced", "full"]
     replay_batch: int
     replay_buffer: int

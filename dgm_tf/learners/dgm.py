@@ -71,6 +71,8 @@ class DGM(GeneratingLearner):
             - `batch_size`: real images in a training step.
             - `generator_size`: g; the generator starts with ..., 4g, 2g and g units.
             - `generator_widths`: units of each of its blocks, instead.
+            - `upsampling`: what its kernels see of a pixel: "zeros" around it (4x4) or "nearest",
+              the pixel repeated (3x3).
             - `critic_size`: d; critic and classifier have d, 2d, 4d, ... channels.
             - `latent_dim`: length of the generator's input vector.
             - `learning_rate`: Adam's rate for the generator.
@@ -80,7 +82,6 @@ class DGM(GeneratingLearner):
               loss.
             - `s_max`: steepest mask (Eq. 2 and 3).
             - `sparsity`: weight lambda of the sparsity term (Eq. 5).
-            - `sparsity_follows_size`: scale lambda by present size / initial size.
             - `replay`: "balanced" (a fixed number of images per step) or "full" (a batch per old
               class).
             - `replay_batch`: replayed images per step, of all old classes together.

@@ -430,11 +430,6 @@ class DGMSettings(ReplaySettings):
     sparsity: float = setting(
         0.08, "weight lambda of the sparsity term (Eq. 5)", flag=True, later=True
     )
-    sparsity_follows_size: bool = setting(
-        True,
-        "scale lambda by present size / initial size, so that later tasks of a larger generator "
-        "reserve less",
-    )
     replay: str = setting(
         "balanced",
         "balanced (a fixed number of replayed images per step) or full (one batch per old class)",

@@ -548,13 +548,10 @@ def test_rates_fall_to_zero_over_a_task_in_our_recipe_and_not_in_the_papers(reci
         np.testing.assert_allclose(found, np.multiply(rates, first), atol=1e-9)
 
 
-@pytest.mark.parametrize("follows", [True, False])
-def test_sparsity_pulls_free_masks_alone_and_as_hard_as_in_a_small_network(
-    run_w, monkeypatch, follows
-):
+def test_sparsity_pulls_free_masks_alone_and_as_hard_as_in_a_small_network(run_w, monkeypatch):
     meta, arrays = run_w[1][1].state
     strength = 1e9  # beside which the other losses are nothing
-    changed = {"sparsity": strength, "sparsity_follows_size": follows}
+    changed = {"sparsity": strength}
     learner = load_state({**meta, "settings": {**meta["settings"], **changed}}, arrays)
     seen = {}
 
@@ -569,8 +566,9 @@ def test_sparsity_pulls_free_masks_alone_and_as_hard_as_in_a_small_network(
     take_step(phase, next(iter(task.batches(4, epochs=1, seed=0))))
     reserved = [block.reserved.numpy() > 0 for block in learner.generator.blocks]
     free = sum((~mask).sum() for mask in reserved)
-    size = learner.generator.relative_size() if follows else 1.0
-    expected = strength * size / free  # the slope of Eq. 5 by each free mask
+    expected = (
+        strength * learner.generator.relative_size() / free
+    )  # the slope of Eq. 5 by each free mask
     for block, mask in zip(learner.generator.blocks, reserved, strict=True):
         gradient = seen[block.embedding.path]
         np.testing.assert_allclose(gradient[~mask], expected, rtol=1e-3)

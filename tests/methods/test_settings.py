@@ -160,7 +160,7 @@ def test_an_ablation_registers_a_recipe(monkeypatch):
         ("sparsity", -0.1),
         ("sparsity", float("nan")),
         ("sparsity", False),
-        ("sparsity_follows_size", "no"),
+        ("jit_compile", "no"),
         ("learning_rate", -1e-3),
         ("penalty_weight", -1.0),
         ("real_margins", 1.5),
