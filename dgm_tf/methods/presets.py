@@ -126,7 +126,6 @@ TUNED: Mapping[str, Mapping[str, Row]] = {
             "learning_rate": 2.5e-3,
             "critic_learning_rate": 5e-3,
             "class_weight": 0.1,
-            "upsampling": "nearest",
             "consolidation_steps": 1200,
             "augmentation": "photo",
             "real_margins": 0.5,
