@@ -596,13 +596,16 @@ class MaskedConv2DTranspose(_MaskedConvolution):
         Args:
             kernel: [k, k, units, inputs], masks applied.
         """
-        for axis in range(2) if self.product_side > self.kernel_size else ():
-            shifts = []
-            for before in range(self.strides):
+        extra = self.product_side - self.kernel_size
+        if not extra:
+            return kernel
+        for axis in (0, 1):
+            copies = []
+            for before in range(extra + 1):
                 paddings = [[0, 0]] * 4
-                paddings[axis] = [before, self.strides - 1 - before]
-                shifts.append(tf.pad(kernel, paddings))
-            kernel = tf.add_n(shifts)
+                paddings[axis] = [before, extra - before]
+                copies.append(tf.pad(kernel, paddings))
+            kernel = tf.add_n(copies)
         return kernel
 
     def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:

@@ -14,7 +14,6 @@ from dgm_tf.devices import determinism
 from dgm_tf.errors import InputError
 from dgm_tf.layers import MaskedConv2DTranspose
 from dgm_tf.layers.kept_arrays import KeptArrays
-from dgm_tf.layers.masked import UPSAMPLING
 from dgm_tf.layers.masks import EMBEDDING_LIMIT
 from dgm_tf.layers.task_batch_norm import replacing_statistics
 from dgm_tf.networks import drawing, growth
@@ -79,7 +78,7 @@ class Generator(KeptArrays, keras.Model):
         self.initial_widths = tuple(int(units) for units in initial_widths or widths)
         self.variant = variant
         self.latent_dim = int(latent_dim)
-        _checks.one_of("upsampling", upsampling, UPSAMPLING)
+        _checks.one_of("upsampling", upsampling, _KEPT)
         self.upsampling = upsampling
         self.seed = int(seed)
         self.finished = tuple(int(count) for count in finished)
