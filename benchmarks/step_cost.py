@@ -31,8 +31,8 @@ import tensorflow as tf
 
 from dgm_tf.data.stream import TaskStream, class_incremental
 from dgm_tf.learners.adversarial import AdversarialPhase
+from dgm_tf.learners.classifier_learner import position_table
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.learner import position_table
 from dgm_tf.methods.presets import PRESETS, settings_for
 from dgm_tf.methods.settings import DGMSettings
 

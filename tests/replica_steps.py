@@ -15,7 +15,7 @@ import numpy as np
 
 from dgm_tf import class_incremental
 from dgm_tf.devices import distribution
-from dgm_tf.learners.classifier import ConsolidationImages
+from dgm_tf.learners.classifier_phase import ConsolidationImages
 from dgm_tf.methods.registry import METHODS, load_state, new_learner
 
 STEPS = 20

@@ -17,7 +17,8 @@ from dgm_tf.errors import InputError
 from dgm_tf.evaluation.oracle import IMAGES_PER_CLASS, Judgement, Oracle
 from dgm_tf.evaluation.quality import nearest
 from dgm_tf.experiments.options import FOLDER, StreamOptions
-from dgm_tf.learners.learner import Learner, largest_divisor
+from dgm_tf.learners.generating_learner import largest_divisor
+from dgm_tf.learners.learner import Learner
 from dgm_tf.methods.registry import generates, load_state
 from dgm_tf.reporting import pictures, tables
 from dgm_tf.runs.run_folder import RunFolder

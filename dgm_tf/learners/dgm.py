@@ -12,8 +12,9 @@ from dgm_tf import randomness
 from dgm_tf.data.task import Task
 from dgm_tf.errors import InputError
 from dgm_tf.learners.adversarial import AdversarialPhase
-from dgm_tf.learners.classifier import ConsolidationImages
-from dgm_tf.learners.learner import GeneratingLearner, position_table
+from dgm_tf.learners.classifier_learner import position_table
+from dgm_tf.learners.classifier_phase import ConsolidationImages
+from dgm_tf.learners.generating_learner import GeneratingLearner
 from dgm_tf.networks import Critic, Generator, OwnClassifier, drawing
 from dgm_tf.networks.generator_state import (
     check_fixed,

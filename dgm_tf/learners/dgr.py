@@ -8,9 +8,8 @@ import tensorflow as tf
 from dgm_tf import randomness
 from dgm_tf.data.task import Task
 from dgm_tf.devices import distribution
-from dgm_tf.learners.classifier import ConsolidationImages
+from dgm_tf.learners.classifier_phase import CONSOLIDATION_BATCH, ConsolidationImages
 from dgm_tf.learners.gan_phase import Protection
-from dgm_tf.learners.learner import CONSOLIDATION_BATCH
 from dgm_tf.learners.shared_gan import SharedGANLearner, frozen
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
 from dgm_tf.networks.replay import Memory, Replay, TracedMemory

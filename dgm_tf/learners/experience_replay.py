@@ -11,11 +11,11 @@ from dgm_tf import randomness
 from dgm_tf.data.task import Task
 from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
-from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
-from dgm_tf.learners.learner import (
+from dgm_tf.learners.classifier_learner import ClassifierLearner, position_table
+from dgm_tf.learners.classifier_phase import (
     CONSOLIDATION_BATCH,
-    ClassifierLearner,
-    position_table,
+    ClassifierPhase,
+    ConsolidationImages,
 )
 from dgm_tf.methods.settings import ExperienceReplaySettings
 from dgm_tf.networks.replay import Replay, from_levels, to_levels

@@ -9,8 +9,8 @@ from dgm_tf.data.stream import TaskStream
 from dgm_tf.data.task import Task
 from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
-from dgm_tf.learners.classifier import ClassifierPhase
-from dgm_tf.learners.learner import CONSOLIDATION_BATCH, ClassifierLearner, position_table
+from dgm_tf.learners.classifier_learner import ClassifierLearner, position_table
+from dgm_tf.learners.classifier_phase import CONSOLIDATION_BATCH, ClassifierPhase
 from dgm_tf.learners.shared_gan import SharedGANLearner
 from dgm_tf.methods.settings import LearnerSettings
 

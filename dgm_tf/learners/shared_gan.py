@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.data.task import Task
-from dgm_tf.learners.classifier import ConsolidationImages
+from dgm_tf.learners.classifier_learner import position_table
+from dgm_tf.learners.classifier_phase import ConsolidationImages
 from dgm_tf.learners.gan_phase import GANPhase, Protection
-from dgm_tf.learners.learner import GeneratingLearner, position_table
+from dgm_tf.learners.generating_learner import GeneratingLearner
 from dgm_tf.methods.settings import LearnerSettings
 from dgm_tf.networks import ConditionalGenerator, Critic, OwnClassifier
 from dgm_tf.networks.replay import Memory, TracedMemory

@@ -29,7 +29,7 @@ from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 from dgm_tf.tuning.space import Plan
 
 OTHER_FOLDER = "choose another --search_dir, or delete that one"
-_LEARNERS = logging.getLogger("dgm_tf.learners.learner")
+_LEARNERS = logging.getLogger("dgm_tf.learners.classifier_learner")
 
 
 class SearchOracle(keras_tuner.Oracle):

@@ -24,7 +24,7 @@ import dgm_tf
 from dgm_tf import randomness
 from dgm_tf.evaluation.accuracy import evaluate
 from dgm_tf.evaluation.oracle import Oracle
-from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.learners.classifier_phase import ClassifierPhase
 from dgm_tf.methods import registry
 from dgm_tf.methods.settings import Recipe
 from dgm_tf.networks import Critic

@@ -5,7 +5,7 @@ import pytest
 
 from dgm_tf import randomness
 from dgm_tf.data import augmentation
-from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
+from dgm_tf.learners.classifier_phase import ClassifierPhase, ConsolidationImages
 from dgm_tf.methods.presets import settings_for
 from dgm_tf.methods.settings import AUGMENTATIONS
 from dgm_tf.networks import Critic

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from dgm_tf import randomness
 from dgm_tf.data import augmentation
-from dgm_tf.learners import learner
-from dgm_tf.learners.classifier import ClassifierPhase, ConsolidationImages
+from dgm_tf.learners import generating_learner
+from dgm_tf.learners.classifier_phase import ClassifierPhase, ConsolidationImages
 from dgm_tf.methods.settings import RECIPES, DGMSettings, Recipe
 from dgm_tf.networks import Critic
 from tests.learners.tiny_dgm import digits, tiny
@@ -87,7 +87,7 @@ class Stub:
 
 @pytest.fixture
 def made(monkeypatch):
-    monkeypatch.setattr(learner, "ClassifierPhase", Stub)
+    monkeypatch.setattr(generating_learner, "ClassifierPhase", Stub)
     monkeypatch.setattr(Stub, "made", [])
     return Stub.made
 

@@ -18,7 +18,7 @@ from dgm_tf.errors import InputError, MemoryChanged
 from dgm_tf.layers import MaskedLayer
 from dgm_tf.learners import losses
 from dgm_tf.learners.adversarial import AdversarialPhase
-from dgm_tf.learners.classifier import ClassifierPhase
+from dgm_tf.learners.classifier_phase import ClassifierPhase
 from dgm_tf.methods.registry import load_state
 from dgm_tf.methods.settings import RECIPES, Recipe
 from dgm_tf.networks import Critic, drawing

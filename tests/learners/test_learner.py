@@ -13,8 +13,8 @@ import dgm_tf
 from dgm_tf.data.stream import class_incremental
 from dgm_tf.devices import distribution
 from dgm_tf.errors import InputError
+from dgm_tf.learners.classifier_learner import FEWEST_STEPS
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.learner import FEWEST_STEPS
 from dgm_tf.methods.presets import settings_for
 from dgm_tf.methods.registry import METHODS, label_of, load_state, new_learner
 from tests import tiny_run

@@ -16,7 +16,7 @@ from keras_tuner.errors import FailedTrialError
 from PIL import Image
 
 from dgm_tf.errors import InputError
-from dgm_tf.learners.learner import Learner
+from dgm_tf.learners.classifier_learner import ClassifierLearner
 from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.storage.files import locked
 from dgm_tf.tuning import tuner
@@ -288,7 +288,7 @@ def test_a_warning_that_every_trial_has_is_said_once(tmp_path, caplog, quiet):
             learners.warning("%d training steps are too few", learner.epochs)
             return super().metrics(learner, stream, tasks=tasks, callbacks=callbacks)
 
-    learners = logging.getLogger(Learner.__module__)
+    learners = logging.getLogger(ClassifierLearner.__module__)
     run(tmp_path, Short(), quiet=quiet, trials=3)
     assert caplog.messages == ([] if quiet else ["9 training steps are too few"])
     learners.warning("a run's own")

@@ -14,6 +14,8 @@ from dgm_tf.methods.settings import LearnerSettings
 from dgm_tf.networks import Critic, OwnClassifier
 from dgm_tf.networks.replay import Replay
 
+CONSOLIDATION_BATCH = 128  # generated images in a step; real ones in joint training
+
 _TEMPERATURE = 2.0  # of distillation
 # Fraction of images, by augmentation that varies the light.
 _INVERTED = {"light": 0.0, "photo": 0.5, "light+mirror": 0.0}
