@@ -10,8 +10,11 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import _checks, randomness, sizes
 from dgm_tf.layers.class_batch_norm import ClassBatchNormalization
+from dgm_tf.layers.repeated_pixels import RepeatedPixels
 
-_KERNEL = 5
+# Side of the kernels that are learnt, by what they see of a pixel; the transposed convolution is
+# 5x5 in either case.
+_SIDES = {"zeros": 5, "nearest": 4}
 _MEASURED_IMAGES = 256
 
 
@@ -22,13 +25,15 @@ class ConditionalGenerator(keras.Model):
     z [B, latent] -> S/8 x S/8 x 4g -> 5x5, stride 2 -> 2g -> 5x5, stride 2 -> g -> 5x5, stride 2
     -> S x S x channels, tanh; conditional batch norm and ReLU between (Wu et al. 2018, MeRGAN, with
     g = 32). Other sizes have as many doublings as fit: see `dgm_tf.sizes`. The class enters only
-    through the batch norm. With one class it is unconditional.
+    through the batch norm. With one class it is unconditional. With `upsampling="nearest"` all
+    convolutions but the last have kernels of 4x4 on repeated pixels.
 
     Args:
         image_shape: (S, S, channels), S a multiple of 4.
         classes: number of classes it can draw.
         size: g.
         latent_dim: length of z.
+        upsampling: `"zeros"` or `"nearest"`; see `dgm_tf.MaskedConv2DTranspose`.
         seed: where the weights come from.
         dtype: precision of everything below the last layer, such as "mixed_bfloat16".
     """
@@ -40,6 +45,7 @@ class ConditionalGenerator(keras.Model):
         *,
         size: int = 32,
         latent_dim: int = 128,
+        upsampling: str = "zeros",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -49,6 +55,8 @@ class ConditionalGenerator(keras.Model):
         self.classes = int(classes)
         self.size = int(size)
         self.latent_dim = int(latent_dim)
+        _checks.one_of("upsampling", upsampling, _SIDES)
+        self.upsampling = upsampling
         self.seed = int(seed)
         self._side = self.image_shape[0] >> stages
         self._widths = widths = sizes.widths(self.size, stages)
@@ -64,20 +72,26 @@ class ConditionalGenerator(keras.Model):
             for layer in range(1, len(widths) + 1)
         ]
         self.convolutions = [
-            keras.layers.Conv2DTranspose(
-                width,
-                _KERNEL,
-                strides=2,
-                padding="same",
-                data_format="channels_last",
-                use_bias=False,
-                kernel_initializer=self._initializer("convolution", layer),
-                # Half precision has too few shades for an image.
-                dtype=self.dtype_policy if layer < len(widths) else "float32",
-                name=f"convolution_{layer}",
-            )
-            for layer, width in enumerate((*widths[1:], self.image_shape[-1]), start=1)
+            self._convolution(layer, units)
+            for layer, units in enumerate((*widths[1:], self.image_shape[-1]), start=1)
         ]
+
+    def _convolution(self, layer: int, units: int) -> keras.layers.Conv2DTranspose:
+        last = layer == len(self._widths)
+        upsampling = "zeros" if last else self.upsampling
+        kind = {"zeros": keras.layers.Conv2DTranspose, "nearest": RepeatedPixels}[upsampling]
+        return kind(
+            units,
+            _SIDES[upsampling],
+            strides=2,
+            padding="same",
+            data_format="channels_last",
+            use_bias=False,
+            kernel_initializer=self._initializer("convolution", layer),
+            # Half precision has too few shades for an image.
+            dtype="float32" if last else self.dtype_policy,
+            name=f"convolution_{layer}",
+        )
 
     def _initializer(self, part: str, index: int) -> keras.initializers.Initializer:
         seed = randomness.derive(self.seed, part, index)
@@ -95,7 +109,12 @@ class ConditionalGenerator(keras.Model):
     def largest_kernel(self) -> int:
         """Numbers in the largest of its variables; to be known before it is built."""
         widths = (*self._widths, self.image_shape[-1])
-        kernels = [inputs * units * _KERNEL**2 for inputs, units in itertools.pairwise(widths)]
+        kernels = [
+            inputs * units * convolution.kernel_size[0] ** 2
+            for convolution, (inputs, units) in zip(
+                self.convolutions, itertools.pairwise(widths), strict=True
+            )
+        ]
         return max(*kernels, self.latent_dim * self._side**2 * widths[0], self.classes * widths[0])
 
     def call(self, noise: tf.Tensor, positions: tf.Tensor, *, training: bool = False) -> tf.Tensor:
@@ -169,6 +188,7 @@ class ConditionalGenerator(keras.Model):
             "classes": self.classes,
             "size": self.size,
             "latent_dim": self.latent_dim,
+            "upsampling": self.upsampling,
             "seed": self.seed,
             "dtype": self.dtype_policy.name,
         }
