@@ -1,6 +1,5 @@
 """The conditional generator that the other methods of generative replay share."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +11,11 @@ from dgm_tf import _checks, randomness, sizes
 from dgm_tf.layers.class_batch_norm import ClassBatchNormalization
 from dgm_tf.layers.repeated_pixels import RepeatedPixels
 
-# Side of the kernels that are learnt, by what they see of a pixel; the transposed convolution is
-# 5x5 in either case.
-_SIDES = {"zeros": 5, "nearest": 4}
+# Layer and side of its kernel by what that sees of a pixel. Either is a transposed 5x5.
+_CONVOLUTIONS = {
+    "zeros": (keras.layers.Conv2DTranspose, 5),
+    "nearest": (RepeatedPixels, 4),
+}
 _MEASURED_IMAGES = 256
 
 
@@ -55,7 +56,7 @@ class ConditionalGenerator(keras.Model):
         self.classes = int(classes)
         self.size = int(size)
         self.latent_dim = int(latent_dim)
-        _checks.one_of("upsampling", upsampling, _SIDES)
+        _checks.one_of("upsampling", upsampling, _CONVOLUTIONS)
         self.upsampling = upsampling
         self.seed = int(seed)
         self._side = self.image_shape[0] >> stages
@@ -78,11 +79,10 @@ class ConditionalGenerator(keras.Model):
 
     def _convolution(self, layer: int, units: int) -> keras.layers.Conv2DTranspose:
         last = layer == len(self._widths)
-        upsampling = "zeros" if last else self.upsampling
-        kind = {"zeros": keras.layers.Conv2DTranspose, "nearest": RepeatedPixels}[upsampling]
+        kind, side = _CONVOLUTIONS["zeros" if last else self.upsampling]
         return kind(
             units,
-            _SIDES[upsampling],
+            side,
             strides=2,
             padding="same",
             data_format="channels_last",
@@ -108,14 +108,12 @@ class ConditionalGenerator(keras.Model):
 
     def largest_kernel(self) -> int:
         """Numbers in the largest of its variables; to be known before it is built."""
-        widths = (*self._widths, self.image_shape[-1])
         kernels = [
-            inputs * units * convolution.kernel_size[0] ** 2
-            for convolution, (inputs, units) in zip(
-                self.convolutions, itertools.pairwise(widths), strict=True
-            )
+            inputs * convolution.filters * convolution.kernel_size[0] ** 2
+            for inputs, convolution in zip(self._widths, self.convolutions, strict=True)
         ]
-        return max(*kernels, self.latent_dim * self._side**2 * widths[0], self.classes * widths[0])
+        first = self._widths[0]
+        return max(*kernels, self.latent_dim * self._side**2 * first, self.classes * first)
 
     def call(self, noise: tf.Tensor, positions: tf.Tensor, *, training: bool = False) -> tf.Tensor:
         """Images float32 [K, n, S, S, channels] in (-1, 1), in groups of one class.
