@@ -7,6 +7,7 @@ line can be checked before TensorFlow is loaded.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dgm_tf.devices.backend import choose_tensorflow as _choose_tensorflow
 from dgm_tf.terminal import quiet as _quiet
 
 if TYPE_CHECKING:  # the same names again, for editors and type checkers
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # the same names again, for editors and type checkers
     from dgm_tf.terminal.progress import TaskProgress as TaskProgress
     from dgm_tf.tuning.hypermodel import HyperDGM as HyperDGM
 
+_choose_tensorflow()
 _quiet.quieten()
 
 __version__ = "0.2.0"

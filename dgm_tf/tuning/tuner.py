@@ -21,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from dgm_tf import _checks
 from dgm_tf.data.stream import TaskStream
 from dgm_tf.errors import InputError
+from dgm_tf.learners import classifier_learner
 from dgm_tf.methods.settings import DGMSettings
 from dgm_tf.storage.files import write_atomically
 from dgm_tf.terminal import printing, quiet
@@ -29,7 +30,7 @@ from dgm_tf.tuning.hypermodel import OBJECTIVE, HyperDGM
 from dgm_tf.tuning.space import Plan
 
 OTHER_FOLDER = "choose another --search_dir, or delete that one"
-_LEARNERS = logging.getLogger("dgm_tf.learners.classifier_learner")
+_LEARNERS = logging.getLogger(classifier_learner.__name__)
 
 
 class SearchOracle(keras_tuner.Oracle):
