@@ -10,7 +10,7 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import _checks, randomness
 from dgm_tf.errors import InputError
-from dgm_tf.layers import masks, repeated_pixels
+from dgm_tf.layers import masks
 from dgm_tf.layers.kept_arrays import KeptArrays
 from dgm_tf.layers.task_batch_norm import TaskBatchNormalization
 
@@ -590,10 +590,23 @@ class MaskedConv2DTranspose(_MaskedConvolution):
     def spread(self, kernel: tf.Tensor) -> tf.Tensor:
         """The kernel [`product_side`, `product_side`, units, inputs] of a transposed convolution.
 
+        A kernel on repeated pixels is one on pixels among zeros: its copies, shifted by up to
+        `strides - 1` along each side, added up. So repeated pixels cost no more than the sum.
+
         Args:
             kernel: [k, k, units, inputs], masks applied.
         """
-        return repeated_pixels.spread(kernel, self.product_side - self.kernel_size)
+        extra = self.product_side - self.kernel_size
+        if not extra:
+            return kernel
+        for axis in (0, 1):
+            copies = []
+            for before in range(extra + 1):
+                paddings = [[0, 0]] * 4
+                paddings[axis] = [before, extra - before]
+                copies.append(tf.pad(kernel, paddings))
+            kernel = tf.add_n(copies)
+        return kernel
 
     def _kernel_shape(self, inputs: int, units: int) -> tuple[int, ...]:
         return (self.kernel_size, self.kernel_size, units, inputs)

@@ -121,7 +121,6 @@ class SharedGANLearner(GeneratingLearner):
             classes if self.conditional else 1,
             size=settings.generator_size,
             latent_dim=settings.latent_dim,
-            upsampling=settings.upsampling,
             seed=randomness.derive(settings.seed, "generator"),
             dtype="float32",
             name="generator",

@@ -361,13 +361,6 @@ class ReplaySettings(LearnerSettings):
     generator_size: int = setting(
         20, "g: the generator starts with ..., 4g, 2g and g units", low=1, flag=True
     )
-    upsampling: str = setting(
-        "zeros",
-        "what the generator's kernels see of a pixel: zeros (one pixel among zeros, the papers' "
-        "transposed convolution) or nearest (repeated pixels, by a kernel that is one pixel less "
-        "wide)",
-        choices=UPSAMPLING,
-    )
     learning_rate: float = setting(6e-3, "Adam's rate for the generator", flag=True, later=True)
     critic_learning_rate: float = setting(6e-3, "Adam's rate for the critic", flag=True, later=True)
     penalty_weight: float = setting(1.0, "weight of the gradient penalty", later=True)
@@ -424,6 +417,12 @@ class DGMSettings(ReplaySettings):
         "units of each block of the generator before the first task; by default generator_size "
         "decides, with as many blocks as suit the size of the images",
         low=1,
+    )
+    upsampling: str = setting(
+        "zeros",
+        "what the generator's kernels see of a pixel: zeros (4x4 on one pixel among zeros, the "
+        "paper's transposed convolution) or nearest (3x3 on repeated pixels)",
+        choices=UPSAMPLING,
     )
     s_max: float = setting(
         1e4, "steepest mask: s grows to this value (Eq. 2 and 3)", low=1, flag=True

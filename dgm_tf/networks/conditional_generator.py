@@ -1,5 +1,6 @@
 """The conditional generator that the other methods of generative replay share."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,8 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from dgm_tf import _checks, randomness, sizes
 from dgm_tf.layers.class_batch_norm import ClassBatchNormalization
-from dgm_tf.layers.repeated_pixels import RepeatedPixels
 
-# Layer and side of its kernel by what that sees of a pixel. Either is a transposed 5x5.
-_CONVOLUTIONS = {
-    "zeros": (keras.layers.Conv2DTranspose, 5),
-    "nearest": (RepeatedPixels, 4),
-}
+_KERNEL = 5
 _MEASURED_IMAGES = 256
 
 
@@ -26,15 +22,13 @@ class ConditionalGenerator(keras.Model):
     z [B, latent] -> S/8 x S/8 x 4g -> 5x5, stride 2 -> 2g -> 5x5, stride 2 -> g -> 5x5, stride 2
     -> S x S x channels, tanh; conditional batch norm and ReLU between (Wu et al. 2018, MeRGAN, with
     g = 32). Other sizes have as many doublings as fit: see `dgm_tf.sizes`. The class enters only
-    through the batch norm. With one class it is unconditional. With `upsampling="nearest"` all
-    convolutions but the last have kernels of 4x4 on repeated pixels.
+    through the batch norm. With one class it is unconditional.
 
     Args:
         image_shape: (S, S, channels), S a multiple of 4.
         classes: number of classes it can draw.
         size: g.
         latent_dim: length of z.
-        upsampling: `"zeros"` or `"nearest"`; see `dgm_tf.MaskedConv2DTranspose`.
         seed: where the weights come from.
         dtype: precision of everything below the last layer, such as "mixed_bfloat16".
     """
@@ -46,7 +40,6 @@ class ConditionalGenerator(keras.Model):
         *,
         size: int = 32,
         latent_dim: int = 128,
-        upsampling: str = "zeros",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -56,8 +49,6 @@ class ConditionalGenerator(keras.Model):
         self.classes = int(classes)
         self.size = int(size)
         self.latent_dim = int(latent_dim)
-        _checks.one_of("upsampling", upsampling, _CONVOLUTIONS)
-        self.upsampling = upsampling
         self.seed = int(seed)
         self._side = self.image_shape[0] >> stages
         self._widths = widths = sizes.widths(self.size, stages)
@@ -73,25 +64,20 @@ class ConditionalGenerator(keras.Model):
             for layer in range(1, len(widths) + 1)
         ]
         self.convolutions = [
-            self._convolution(layer, units)
-            for layer, units in enumerate((*widths[1:], self.image_shape[-1]), start=1)
+            keras.layers.Conv2DTranspose(
+                width,
+                _KERNEL,
+                strides=2,
+                padding="same",
+                data_format="channels_last",
+                use_bias=False,
+                kernel_initializer=self._initializer("convolution", layer),
+                # Half precision has too few shades for an image.
+                dtype=self.dtype_policy if layer < len(widths) else "float32",
+                name=f"convolution_{layer}",
+            )
+            for layer, width in enumerate((*widths[1:], self.image_shape[-1]), start=1)
         ]
-
-    def _convolution(self, layer: int, units: int) -> keras.layers.Conv2DTranspose:
-        last = layer == len(self._widths)
-        kind, side = _CONVOLUTIONS["zeros" if last else self.upsampling]
-        return kind(
-            units,
-            side,
-            strides=2,
-            padding="same",
-            data_format="channels_last",
-            use_bias=False,
-            kernel_initializer=self._initializer("convolution", layer),
-            # Half precision has too few shades for an image.
-            dtype="float32" if last else self.dtype_policy,
-            name=f"convolution_{layer}",
-        )
 
     def _initializer(self, part: str, index: int) -> keras.initializers.Initializer:
         seed = randomness.derive(self.seed, part, index)
@@ -108,12 +94,9 @@ class ConditionalGenerator(keras.Model):
 
     def largest_kernel(self) -> int:
         """Numbers in the largest of its variables; to be known before it is built."""
-        kernels = [
-            inputs * convolution.filters * convolution.kernel_size[0] ** 2
-            for inputs, convolution in zip(self._widths, self.convolutions, strict=True)
-        ]
-        first = self._widths[0]
-        return max(*kernels, self.latent_dim * self._side**2 * first, self.classes * first)
+        widths = (*self._widths, self.image_shape[-1])
+        kernels = [inputs * units * _KERNEL**2 for inputs, units in itertools.pairwise(widths)]
+        return max(*kernels, self.latent_dim * self._side**2 * widths[0], self.classes * widths[0])
 
     def call(self, noise: tf.Tensor, positions: tf.Tensor, *, training: bool = False) -> tf.Tensor:
         """Images float32 [K, n, S, S, channels] in (-1, 1), in groups of one class.
@@ -186,7 +169,6 @@ class ConditionalGenerator(keras.Model):
             "classes": self.classes,
             "size": self.size,
             "latent_dim": self.latent_dim,
-            "upsampling": self.upsampling,
             "seed": self.seed,
             "dtype": self.dtype_policy.name,
         }

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import dgm_tf
 from dgm_tf import randomness
 from dgm_tf.data.stream import class_incremental
 from dgm_tf.errors import InputError
@@ -74,16 +73,6 @@ def cross_entropy(logits, positions):
 
 
 # Every method through the contract; `test_bits` has what they learn, save and resume.
-
-
-def test_repeated_pixels_are_learnt_saved_and_reopened(tmp_path):
-    model = learner("fine_tune", None, upsampling="nearest")
-    model.learn(next(digits().tasks()))
-    # 16x16 pixels in three doublings, the last of which is a transposed convolution.
-    sides = [convolution.kernel.shape[0] for convolution in model.generator.convolutions]
-    assert sides == [4, 4, 5]
-    reopened = dgm_tf.load(model.save(tmp_path / "memory"))
-    np.testing.assert_array_equal(reopened.generate([0, 1]), model.generate([0, 1]))
 
 
 def test_a_task_that_was_broken_off_leaves_the_learner_as_it_was():

@@ -9,7 +9,6 @@ from dgm_tf.errors import InputError
 from dgm_tf.layers.class_batch_norm import ClassBatchNormalization
 from dgm_tf.networks import ConditionalGenerator
 from tests.layers.layer_check import check_model
-from tests.layers.products import repeated_convolution, transposed_convolution
 
 LATENT = 6
 
@@ -81,32 +80,6 @@ def test_recalled_images_have_the_statistics_of_a_large_batch_of_the_class():
     np.testing.assert_allclose(generator.recall(1, z[0]), by_batch, atol=0.06)
 
 
-@pytest.mark.parametrize("upsampling", ["zeros", "nearest"])
-def test_an_image_is_what_dense_layer_norms_and_convolutions_give(upsampling):
-    generator = built(upsampling=upsampling)
-    random = np.random.default_rng(3)
-    for variable in generator.trainable_variables:
-        variable.assign(random.normal(size=variable.shape) / 2)
-    z = noise(1, 5)
-    features = np.float64(z[0]) @ np.float64(generator.projection.kernel)
-    features = features.reshape(5, 2, 2, -1)
-    sides = []
-    for norm, convolution in zip(generator.norms, generator.convolutions, strict=True):
-        gamma, beta = np.float64(norm.gamma)[2], np.float64(norm.beta)[2]
-        features = np.maximum(numpy_norm(features, gamma, beta), 0)
-        kernel = np.float64(convolution.kernel)
-        repeated = upsampling == "nearest" and norm is not generator.norms[-1]
-        product = repeated_convolution if repeated else transposed_convolution
-        size = 2 * features.shape[1]
-        # Of all that the kernel reaches: 5 taps of stride 2 begin one pixel before the image.
-        features = product(features, kernel, strides=2, padding="valid")[:, 1:, 1:][:, :size, :size]
-        sides.append(len(kernel))
-    images = generator(z, tf.constant([2]), training=True)[0]
-    np.testing.assert_allclose(images, np.tanh(features), atol=1e-4)
-    assert sides == ([5, 5, 5] if upsampling == "zeros" else [4, 4, 5])
-    assert 0.1 < np.abs(images).mean() < 0.95
-
-
 def test_a_successor_draws_the_old_classes_bit_for_bit_and_begins_new_ones_at_the_newest():
     generator = built(classes=2)
     for index, variable in enumerate(generator.trainable_variables):
@@ -124,16 +97,10 @@ def test_a_successor_draws_the_old_classes_bit_for_bit_and_begins_new_ones_at_th
     assert np.abs(generator.projection.kernel.numpy()).max() > 0
 
 
-@pytest.mark.parametrize("upsampling", ["zeros", "nearest"])
-def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(tmp_path, upsampling):
-    generator = built(upsampling=upsampling)
+def test_it_is_made_again_of_configuration_and_weights_and_of_a_keras_file(tmp_path):
+    generator = built()
     generator.calibrate(randomness.pair(0, "statistics"))
     check_model(generator, lambda generator: [generator.recall(1, noise(3))], tmp_path)
-
-
-def test_another_name_of_upsampling_is_refused():
-    with pytest.raises(InputError, match="upsampling 'box'.*zeros, nearest"):
-        built(upsampling="box")
 
 
 def test_an_odd_size_is_refused():
