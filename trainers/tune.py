@@ -4,6 +4,7 @@ A trial learns the first tasks of a stream. The search compares trials by valida
 classes seen, finished tasks included. A run never reads those. The search reads no test image.
 """
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,10 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from dgm_tf.tuning.search import search
 
         stream = options.open(settings.seed)
-        for line in stream.remarks:
-            command.say(line)
+        if "max_tasks" not in given.values:  # Its default is for streams that have so many.
+            plan = dataclasses.replace(plan, max_tasks=min(plan.max_tasks, len(stream)))
         check_sizes(stream, settings, max_tasks=last_task(stream, plan.max_tasks))
-        onednn.advise()
+        if not plan.quiet:
+            for line in stream.remarks:
+                command.say(line)
+            onednn.advise()
         search(stream, HyperDGM(settings, aim), plan, command=given.command)
     return outcome.code
 

@@ -93,13 +93,18 @@ def read_all(
     return read
 
 
-def told_copies(classes: Mapping[str, ClassImages]) -> list[str]:
-    """Lines on images that are there more than once; none where each is there once."""
+def told_copies(classes: Mapping[str, ClassImages], images: str = "images") -> list[str]:
+    """Lines on images that are there more than once; none where each is there once.
+
+    Args:
+        classes: by name.
+        images: what the lines call them, such as "test images".
+    """
     copies = sum(each.files - len(each.digests) for each in classes.values())
-    lines = [f"copies of other files in their class, not counted: {copies}"] if copies else []
+    lines = [f"{images} that are copies in their class, not counted: {copies}"] if copies else []
     places = collections.Counter(digest for each in classes.values() for digest in each.digests)
     if both := sum(count > 1 for count in places.values()):
-        lines.append(f"images that are in more than one class: {both}")
+        lines.append(f"{images} that are in more than one class: {both}")
     return lines
 
 
@@ -196,7 +201,10 @@ def read_folder(
     else:
         pairs = [_divided(name, each, fraction) for name, each in every.items()]
     train, test = (dict(zip(names, part, strict=True)) for part in zip(*pairs, strict=True))
-    remarks = [*found.remarks, *told_copies(every), *told_learnt(train, test)]
+    remarks = [*found.remarks, *told_copies(every)]
+    if given:
+        remarks += told_copies(test, "test images")
+    remarks += told_learnt(train, test)
     if given and (unknown := [name for name in found.test if name not in names]):
         listed = _checks.listed(unknown)
         remarks.append(f"test images of classes without training images passed over: {listed}")

@@ -48,7 +48,8 @@ def answered(address: str, answer: Answer, *, everywhere: bool = False) -> Itera
     """
     host, port = host_and_port(address)
     try:
-        server = _Server(("" if everywhere else host, port), answer)
+        place = ("" if everywhere else host, port)
+        server = _Server(place, answer, version_6=":" in host)
     except OSError as error:
         raise InputError(
             f"this process cannot listen at {address} ({_checks.reason(error)}): end the process "
@@ -88,8 +89,9 @@ def ask(address: str, call: dict[str, Any], seconds: float) -> dict[str, Any]:
 class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True  # also where a process has just been killed
 
-    def __init__(self, address: tuple[str, int], answer: Answer) -> None:
+    def __init__(self, address: tuple[str, int], answer: Answer, *, version_6: bool) -> None:
         self.answer = answer
+        self.address_family = socket.AF_INET6 if version_6 else socket.AF_INET
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

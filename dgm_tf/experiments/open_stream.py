@@ -214,7 +214,7 @@ class OpenStream:
         files = {name: self._test_files.get(name, []) for name in self.class_names}
         tests = read_all(files, self._size)
         new = {name: each for name, each in self._read.items() if name not in self.known}
-        self.remarks += told_learnt(new, tests)
+        self.remarks += [*told_copies(tests, "test images"), *told_learnt(new, tests)]
         learnt = {
             name: fingerprint
             for row in self._done

@@ -19,6 +19,11 @@ from dgm_tf.reporting.tables import (
 )
 
 _SEED = "- seed"
+# What LaTeX would read as a command.
+_LATEX = str.maketrans(
+    {letter: f"\\{letter}" for letter in "_%&#${}"}
+    | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "±": r"$\pm$"}
+)
 # By `is_private`: the sign of a method and what it says.
 _SIGNS = {
     False: (" *", "* keeps or reads real images of earlier tasks: no private memory"),
@@ -102,7 +107,8 @@ def cells_of(group: Group, every: Sequence[Run]) -> dict[str, Spread | None]:
 
     Args:
         group: runs that differ in their seed.
-        every: all runs, the joint training of the same stream among them.
+        every: all runs, the joint training of the same stream among them. Of several, by other
+            settings, none counts.
 
     Returns:
         None for a number that one of them has not; empty where one has no task.
@@ -110,12 +116,12 @@ def cells_of(group: Group, every: Sequence[Run]) -> dict[str, Spread | None]:
     tasks = group.learnt
     if not tasks:
         return {}
-    joint = {
-        (run.scenario, run.seed): run.up_to(tasks)
-        for run in every
-        if run.learner == "joint" != group.runs[0].learner and len(run.rows) >= tasks
-    }
-    each = [measures(run.up_to(tasks), joint.get((run.scenario, run.seed))) for run in group.runs]
+    joint: dict[tuple[str, int], list[Run]] = {}
+    for run in every:
+        if run.learner == "joint" != group.runs[0].learner and len(run.rows) >= tasks:
+            joint.setdefault((run.scenario, run.seed), []).append(run.up_to(tasks))
+    only = {key: found[0] for key, found in joint.items() if len(found) == 1}
+    each = [measures(run.up_to(tasks), only.get((run.scenario, run.seed))) for run in group.runs]
     values = {title: [found[title] for found in each] for title in each[0]}
     return {
         title: None if None in found else numbers.spread(found) for title, found in values.items()
@@ -142,14 +148,15 @@ def _steps(group: Group) -> str:
 
 
 def _kept(group: Group) -> str:
-    """Megabytes that a run saves to go on."""
-    sizes = [run.kept_bytes for run in group.runs]
+    """Megabytes that a run saves to go on after the last task that all runs have finished."""
+    sizes = [run.up_to(group.learnt).kept_bytes for run in group.runs]
     return UNDEFINED if None in sizes else f"{statistics.fmean(sizes) / 1e6:.2f}"
 
 
 def _exact(group: Group) -> str:
     """Number of earlier tasks that the audit finds identical, of all."""
-    verdicts = [text for run in group.runs for text in audit_verdicts(run.rows).values()]
+    rows = [run.up_to(group.learnt).rows for run in group.runs]
+    verdicts = [text for each in rows for text in audit_verdicts(each).values()]
     same = sum(verdict.startswith("identical") for verdict in verdicts)
     return f"{same} of {len(verdicts)}" if verdicts else UNDEFINED
 
@@ -157,9 +164,9 @@ def _exact(group: Group) -> str:
 def as_text(runs: Sequence[Run]) -> str:
     """A table per stream with a row per method, as text."""
     parts = []
-    for scenario, groups in _by_scenario(runs).items():
+    for scenarios, groups in _by_stream(runs):
         table = compared(groups)
-        parts.append("\n".join([scenario, text_table(*table), *_signs(table.rows)]))
+        parts.append("\n".join([*scenarios, text_table(*table), *_signs(table.rows)]))
     return "\n\n".join(parts)
 
 
@@ -208,19 +215,24 @@ def papers(group: Group) -> str:
     return ", ".join(f"{number:.2f}" for number in paper.percent.values()) + measure
 
 
-def _by_scenario(runs: Sequence[Run]) -> dict[str, list[Group]]:
-    """The groups of each stream, which is what a table holds."""
-    scenarios = dict.fromkeys(run.scenario for run in runs)
-    return {
-        scenario: numbers.groups([run for run in runs if run.scenario == scenario])
-        for scenario in scenarios
-    }
+def _by_stream(runs: Sequence[Run]) -> list[tuple[list[str], list[Group]]]:
+    """The scenarios and groups of each stream, which is what a table holds.
+
+    It has several scenarios where each seed shuffles the classes, or where its folder was moved.
+    """
+    streams: dict[str, list[Run]] = {}
+    for run in runs:
+        streams.setdefault(numbers.stream_key(run), []).append(run)
+    return [
+        (list(dict.fromkeys(run.scenario for run in found)), numbers.groups(found))
+        for found in streams.values()
+    ]
 
 
 def markdown(runs: Sequence[Run], *, commands: bool = True) -> str:
     """A table per stream: each method, its seeds, the paper's numbers, and the commands below."""
     parts = []
-    for scenario, groups in _by_scenario(runs).items():
+    for scenarios, groups in _by_stream(runs):
         rows = []
         for group in groups:
             rows.append(group)
@@ -232,7 +244,7 @@ def markdown(runs: Sequence[Run], *, commands: bool = True) -> str:
                 cells[1] = cells[-1] = ""
         lines = [f"    {run.description['command']}" for group in groups for run in group.runs]
         made_by = "\n".join(["\n\nMade by", "", *lines]) if commands else ""
-        title = f"{scenario[:1].upper()}{scenario[1:]}."
+        title = " ".join(f"{scenario[:1].upper()}{scenario[1:]}." for scenario in scenarios)
         told = [says.replace("*", r"\*") for says in _signs(table.rows)]
         legend = "".join(f"\n\n{says}." for says in told)
         parts.append(f"{title}\n\n{markdown_table(*table)}{legend}{made_by}")
@@ -244,13 +256,13 @@ def as_csv(runs: Sequence[Run]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["scenario", "method", "measure", "mean", "deviation", "n"])
-    for scenario, groups in _by_scenario(runs).items():
+    for scenarios, groups in _by_stream(runs):
         every = [run for group in groups for run in group.runs]
         for group in groups:
             for title, cell in cells_of(group, every).items():
                 if cell is not None:
                     deviation = "" if cell.deviation is None else f"{cell.deviation:.4f}"
-                    start = [scenario, group.name, title]
+                    start = ["; ".join(scenarios), group.name, title]
                     writer.writerow([*start, f"{cell.mean:.4f}", deviation, cell.n])
     return text.getvalue()
 
@@ -258,10 +270,11 @@ def as_csv(runs: Sequence[Run]) -> str:
 def latex(runs: Sequence[Run]) -> str:
     """A `tabular` per stream, the scenario in the caption."""
     parts = []
-    for scenario, groups in _by_scenario(runs).items():
+    for scenarios, groups in _by_stream(runs):
         header, rows = method_table(groups, {})
         told = "".join(f"; {says}" for says in _signs(rows))
-        caption = f"{_escaped(scenario)}; mean and standard deviation of $n$ seeds{told}."
+        told = f"mean and standard deviation of $n$ seeds{told}."
+        caption = "; ".join([*map(_escaped, scenarios), told])
         lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (header, *rows)]
         parts += [
             r"\begin{table}",
@@ -278,8 +291,7 @@ def latex(runs: Sequence[Run]) -> str:
 
 
 def _escaped(text: str) -> str:
-    escaped = "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
-    return escaped.replace("±", r"$\pm$")
+    return text.translate(_LATEX)
 
 
 def _with_spread(value: Spread | None) -> str:

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -231,7 +231,7 @@ def groups(runs: Sequence[Run]) -> list[Group]:
                 f"{first.path} and {second.path} have the same settings and seed {first.seed}, so "
                 "that they are no two trials: name one of them"
             )
-    names = _names([_identity(found[0]) for found in gathered])
+    names = _names([_identity(found[0]) for found in gathered], _stream(runs[0]) if runs else ())
     return [Group(name, tuple(found)) for name, found in zip(names, gathered, strict=True)]
 
 
@@ -239,34 +239,54 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _identity(run: Run) -> dict[str, Any]:
-    """All that a group's runs have in common, by which one is told from others of its method."""
+def stream_key(run: Run) -> str:
+    """The same text for runs on the same images and tasks, whatever the order of the classes."""
+    return run.scenario if run.is_open else _as_text(_stream(run))
+
+
+def _stream(run: Run) -> dict[str, Any]:
+    """What tells a stream's images and tasks from others, except for a folder's name."""
     classes = [len(task) for task in run.task_classes]
     sizes = f"{classes[0]} each" if len(set(classes)) == 1 else str(classes)
     return {
-        "method": run.method,
-        "data": run.dataset,
         "image shape": run.stream["image_shape"],
         "validation fraction": run.stream["validation_fraction"],
         "tasks": f"{run.tasks} of {sizes}",
-        **{key: value for key, value in run.settings.items() if key != "seed"},
         # The same name may stand for other images; whatever the seed, the fingerprint is the same.
         "images": run.fingerprint,
     }
 
 
-def _names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Methods, with the data, and the settings on the same data, in which groups of one differ."""
+def _identity(run: Run) -> dict[str, Any]:
+    """All that a group's runs have in common, by which one is told from others of its method."""
+    settings = {key: value for key, value in run.settings.items() if key != "seed"}
+    return {"method": run.method, "data": run.dataset, **_stream(run), **settings}
+
+
+def _names(identities: Sequence[Mapping[str, Any]], of_stream: Collection[str]) -> list[str]:
+    """Methods, with what sets groups apart that stand together.
+
+    That is the data; and on the same data the tasks and whatever else is `of_stream`, and the
+    settings in which groups of one method differ.
+    """
     names = []
     for identity in identities:
-        of_method = [other for other in identities if other["method"] == identity["method"]]
-        of_data = [other for other in of_method if other["data"] == identity["data"]]
-        several_data = len(of_data) < len(of_method)
+        of_data = [each for each in identities if _same_data(identity, each)]
+        of_method = [other for other in of_data if other["method"] == identity["method"]]
         differing = [
             f"{key} {identity.get(key)}"
-            for key in dict.fromkeys(key for other in of_data for key in other)
-            if len({_as_text(other.get(key)) for other in of_data}) > 1
+            for key in dict.fromkeys(key for other in of_method for key in other if key != "data")
+            if _differ(of_data if key in of_stream else of_method, key)
         ]
-        data = [f"data {identity['data']}"] if several_data else []
+        data = [f"data {identity['data']}"] if len(of_data) < len(identities) else []
         names.append(", ".join([identity["method"], *data, *differing]))
     return names
+
+
+def _same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs are on one data set; a folder that was moved has another name."""
+    return any(one[key] == other[key] for key in ("data", "images"))
+
+
+def _differ(identities: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return len({_as_text(identity.get(key)) for identity in identities}) > 1

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,10 +81,11 @@ class Run:
         return self.stream["task_classes"]
 
     @property
-    def fingerprint(self) -> Any:
-        """What tells these images from others."""
+    def fingerprint(self) -> str:
+        """What tells these images from others, in hex."""
         if self.is_open:
-            return [row.get("fingerprints") for row in self.rows]
+            of_classes = json.dumps([row.get("fingerprints") for row in self.rows])
+            return hashlib.sha256(of_classes.encode()).hexdigest()[:16]
         return self.stream["fingerprint"]
 
     @property

@@ -87,8 +87,8 @@ def test_the_same_images_in_another_place_by_other_names_are_the_same_data(tmp_p
     shutil.copy(next((tmp_path / "moved" / "dogs").iterdir()), tmp_path / "moved" / "dogs" / "copy")
     moved = from_folder(tmp_path / "moved", image_size=SIDE)
     assert moved.fingerprint == first.fingerprint
-    assert moved.remarks == ("copies of other files in their class, not counted: 1",)
-    with pytest.raises(InputError, match=r"larger than a class.*copies of other files.*: 1\)$"):
+    assert moved.remarks == ("images that are copies in their class, not counted: 1",)
+    with pytest.raises(InputError, match=r"larger than a class.*copies in their class.*: 1\)$"):
         class_incremental(moved).check_batch(1000)
 
 

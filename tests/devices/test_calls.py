@@ -22,6 +22,17 @@ def test_an_answer_comes_back_and_the_port_is_free_at_the_end(address):
         assert answers == [{"twice": 2 * number, "text": "ü"} for number in range(20)]
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_an_address_may_be_of_version_6(everywhere):
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+            address = f"[::1]:{free.getsockname()[1]}"
+    except OSError:
+        pytest.skip("this machine has no such address")
+    with calls.answered(address, lambda call: call, everywhere=everywhere):
+        assert calls.ask(address, {"number": 1}, 5.0) == {"number": 1}
+
+
 @pytest.mark.parametrize(
     "said",
     [b"", b"{}\n", b"[]\n", b"3\n", b"\xff\n", b"[" * 10**6 + b"\n", b"HTTP/1.1 400\r\n\r\n"],

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dgm_tf.data import image_file
 from dgm_tf.data.image_file import GREY
-from dgm_tf.data.image_folder import ClassImages
+from dgm_tf.data.image_folder import ClassImages, from_folder
 from dgm_tf.data.task import TaskClosed
 from dgm_tf.experiments.open_stream import OpenStream
 from tests.class_folders import write
@@ -198,6 +198,19 @@ def test_train_and_test_folders_are_the_two_parts(tmp_path):
     ]
 
 
+def test_copies_among_test_images_are_said(tmp_path):
+    folder = write(tmp_path / "one", {"a": 100, "b": 120})
+    tests = write(tmp_path / "tests", {"a": 50, "b": 60})
+    for copy in ("a/copy.png", "b/0.png"):
+        shutil.copy(tests / "a" / "1.png", tests / copy)
+    said = [
+        "test images that are copies in their class, not counted: 1",
+        "test images that are in more than one class: 1",
+    ]
+    assert opened(folder, test_images=tests).remarks == said
+    assert list(from_folder(folder, test_images=tests).remarks) == said
+
+
 def test_what_is_not_taken_is_a_remark(tmp_path):
     folder = write(tmp_path / "one", {"a": 100})
     (folder / "a" / "x.heic").write_bytes(b"?")
@@ -205,7 +218,7 @@ def test_what_is_not_taken_is_a_remark(tmp_path):
     shutil.copytree(folder / "a", folder / "b")
     assert opened(folder).remarks == [
         f"{folder}: 22 images taken; passed over: .heic (2)",
-        "copies of other files in their class, not counted: 2",
+        "images that are copies in their class, not counted: 2",
         "images that are in more than one class: 10",
     ]
 

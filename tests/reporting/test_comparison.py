@@ -71,6 +71,12 @@ def test_the_gap_to_joint_is_the_distance_to_joint_training_of_the_same_stream_a
     assert rows_by_learner(root)["dgm-w"]["gap to joint"].mean == pytest.approx((15 + 9) / 2)
 
 
+def test_of_two_joint_trainings_by_other_settings_none_is_the_bound(root):
+    rows = [row(task, generates=False) for task in range(1, TASKS + 1)]
+    write_run(root / "x" / "y" / "seed0", rows, description(tasks=TASKS, learner="joint", epochs=9))
+    assert rows_by_learner(root)["dgm-w"]["gap to joint"] is None
+
+
 def test_growth_and_drift(root):
     # Widths 9 and 2 against 6 times 4 and 2; nothing has drifted.
     found = rows_by_learner(root)["dgm-w"]
@@ -90,6 +96,21 @@ def test_unfinished_runs_are_compared_where_all_of_a_method_are(root):
     found = cells_with(3)
     assert found["minutes"].mean == pytest.approx(3) and found["A5"] is None
     assert cells_with(0) == {}
+
+
+def test_bytes_and_audits_are_those_after_the_last_task_that_all_have(root):
+    run(root, "dgm-w", 1, learnt=3)
+    for seed, learnt in ((0, 5), (1, 3)):
+        saved = root / "toys-5" / "dgm-w" / f"seed{seed}" / "checkpoints"
+        for task in range(1, learnt + 1):
+            (saved / f"task-{task:02}").mkdir(parents=True)
+            for name in ("finished", "arrays"):
+                (saved / f"task-{task:02}" / f"{name}.safetensors").write_bytes(bytes(1_000_000))
+    runs = [read_run(root / f"toys-5/dgm-w/seed{seed}") for seed in (0, 1)]
+    table = comparison.compared(groups(runs))
+    cells = dict(zip(table.header, table.rows[0], strict=True))
+    # Each has 3 finished tasks and the arrays of one, and has audited 2 earlier tasks.
+    assert (cells["kept, MB"], cells["exact memories"]) == ("4.00", "4 of 4")
 
 
 def test_a_number_that_one_seed_lacks_is_na(root):
@@ -133,6 +154,33 @@ def test_of_a_method_that_is_not_known_it_is_not_claimed_that_it_is_private(root
     assert (
         "| elsewhere ? |" in text
         and text.count("DGM_METHODS=MODULE before the command makes it known") == 1
+    )
+
+
+def test_seeds_that_shuffle_the_classes_are_one_row_below_their_scenarios(tmp_path):
+    for seed, order in ((0, "0, 1"), (1, "1, 0")):
+        described = description(tasks=2, seed=seed)
+        described["scenario"] = f"order {order}"
+        described["stream"]["task_classes"] = [[int(order[0])], [int(order[-1])]]
+        rows = [row(task, average_accuracy=0.5 + 0.2 * seed) for task in (1, 2)]
+        write_run(tmp_path / str(seed), rows, described)
+    runs = comparison.in_order(map(read_run, tmp_path.iterdir()))
+    lines = comparison.as_text(runs).splitlines()
+    assert lines[:2] == ["order 0, 1", "order 1, 0"] and len(lines) == 4
+    assert lines[3].split()[:5] == ["DGMw", "2", "60.00", "±", "14.14"]
+    assert comparison.markdown(runs).startswith("Order 0, 1. Order 1, 0.\n\n| method | n |")
+    assert "order 0, 1; order 1, 0; mean and standard" in comparison.latex(runs)
+    cell = next(csv.DictReader(io.StringIO(comparison.as_csv(runs))))
+    assert (cell["scenario"], cell["n"]) == ("order 0, 1; order 1, 0", "2")
+
+
+def test_no_name_is_a_command_to_latex(tmp_path):
+    described = description(tasks=2)
+    described["scenario"] = r"folder a^b~{c}\d 5%_#&$"
+    write_run(tmp_path, [row(1), row(2)], described)
+    assert (
+        r"\caption{folder a\^{}b\~{}\{c\}\textbackslash{}d 5\%\_\#\&\$; mean and"
+        in comparison.latex([read_run(tmp_path)])
     )
 
 

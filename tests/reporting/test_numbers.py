@@ -10,6 +10,7 @@ from dgm_tf.data.stream import class_incremental
 from dgm_tf.reporting import numbers
 from dgm_tf.reporting.numbers import Spread
 from dgm_tf.reporting.run import Run
+from dgm_tf.runs.run_format import OPEN
 from tests.refusals import refused
 from tests.reporting.example import description, row
 
@@ -160,6 +161,27 @@ class TestSeveralRuns:
         assert [group.name for group in found] == [
             "DGMw, data toys, lr None", "DGMw, data more toys", "DGMw, data toys, lr 0.5",
         ]  # fmt: skip
+
+    def test_methods_on_several_streams_say_which(self):
+        other = run(learner="joint")
+        other.description["stream"] |= {"name": "more toys", "fingerprint": "f01"}
+        longer = run(learner="ewc")
+        longer.description["stream"]["task_classes"] = [[0], [1], [2], [3]]
+        assert [group.name for group in numbers.groups([run(), other, longer])] == [
+            "DGMw, data toys, tasks 3 of 1 each", "joint training, data more toys",
+            "EWC, data toys, tasks 4 of 1 each",
+        ]  # fmt: skip
+
+    def test_a_memory_next_to_its_longer_copy_has_a_short_name(self):
+        rows = [row(task, fingerprints=[f"{task:016x}"]) for task in range(1, 7)]
+        runs = [run(rows=rows), run(rows=rows[:4])]
+        for each in runs:
+            each.description["stream"]["kind"] = OPEN
+        names = [group.name for group in numbers.groups(runs)]
+        assert [name.partition(", images ")[0] for name in names] == [
+            "DGMw, tasks 6 of 1 each", "DGMw, tasks 4 of 1 each",
+        ]  # fmt: skip
+        assert max(map(len, names)) < 60
 
     def test_the_same_images_from_a_folder_that_was_moved_are_one_group(self):
         moved = run(seed=1)

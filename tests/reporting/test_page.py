@@ -236,7 +236,7 @@ class TestSeveralRuns:
         assert "4 runs on toys" in shown and "n = 1, 2 runs per method" in shown
         # After task 2: 98 % of both; 8 units each of 18 in the worst case; 180 and 240 seconds.
         assert re.search(
-            r"DGMw 2 98\.00 ± 0\.00 .*44\.44 ± 0\.00 3\.50 ± 0\.71 2 of 3 20 n/a 3 of 3", shown
+            r"DGMw 2 98\.00 ± 0\.00 .*44\.44 ± 0\.00 3\.50 ± 0\.71 2 of 3 20 n/a 2 of 2", shown
         )
         assert "DGMw (n = 2)" in shown and "joint training (upper bound, n = 1)" in shown
         for seed in (0, 1):

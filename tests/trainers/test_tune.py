@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from dgm_tf.devices import onednn
 from dgm_tf.tuning.space import RANGES, Aim, Plan
+from tests.class_folders import write
 from trainers import split_digits, tune
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +73,22 @@ def test_what_cannot_be_done_is_said_in_one_line_before_any_work(
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
     assert wanted in captured.err and captured.out == ""
     assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_quiet_search_of_two_classes_says_nothing_of_its_data(
+    quiet, tmp_path, monkeypatch, capsys
+):
+    folder = write(tmp_path / "images", {"a": 100, "b": 120})
+    shutil.copy(folder / "a" / "0.png", folder / "a" / "copy.png")
+    plans = []
+    monkeypatch.setattr("dgm_tf.tuning.search.search", lambda *given, **_: plans.append(given[2]))
+    monkeypatch.setattr(onednn, "advise", lambda: print("advice"))
+    flags = [f"--images={folder}", "--batch_size=2", f"--search_dir={tmp_path}/search"]
+    assert tune.main(["--dataset=folder", *flags, *["--quiet"] * quiet]) == 0
+    said = "images that are copies in their class, not counted: 1\nadvice\n"
+    assert capsys.readouterr().out == ("" if quiet else said)
+    assert [plan.max_tasks for plan in plans] == [2]  # and not 3, which two classes are too few for
 
 
 def test_a_search_is_not_kept_among_the_images(tmp_path, capsys):
