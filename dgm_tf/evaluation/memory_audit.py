@@ -34,6 +34,9 @@ Generate = Callable[..., Any]
 _FIRST_SEED = 20181
 _IMAGES_PER_CLASS = 16
 
+# On the scale of -1 to 1: by so much another machine or build may round images otherwise.
+ROUNDING = 1e-6
+
 _REMEDY = "restore it or begin a new run folder"
 
 
@@ -76,9 +79,18 @@ def remember(
         InputError: the folder cannot be written.
     """
     record = recorded(classes, generate)
+    write(folder, task, record)
+    return record
+
+
+def write(folder: str | os.PathLike[str], task: int, record: Record) -> None:
+    """Keeps a record, in the place of an earlier one of the task.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     content = pack({**vars(record), "sha256": _bytes(record)})
     write_atomically(record_path(folder, task), content)
-    return record
 
 
 def recorded(classes: Sequence[int], generate: Generate) -> Record:

@@ -166,7 +166,7 @@ class Follower:
                 raise stopping.Stopped("stopped with the chief, who says how to resume")
 
     def _follow(self) -> None:
-        tasks, task = None, None
+        tasks = None
         while (assignment := self._next()).task:
             differences = _checks.differences(assignment.run, self._run, list(self._run))
             if differences:
@@ -174,13 +174,12 @@ class Follower:
                     "this process was started for another run than the chief: "
                     f"{'; '.join(differences)}"
                 )
-            if task is None or task.index != assignment.task:
-                tasks = tasks or self._stream.tasks(start=assignment.task, last=self._last)
-                if (task := next(tasks, None)) is None:
-                    raise InputError(
-                        f"the chief learns task {assignment.task}, this process was to stop after "
-                        f"task {self._last}: give all the same --max_tasks"
-                    )
+            tasks = tasks or self._stream.tasks(start=assignment.task, last=self._last)
+            if (task := next(tasks, None)) is None:
+                raise InputError(
+                    f"the chief learns task {assignment.task}, this process was to stop after "
+                    f"task {self._last}: give all the same --max_tasks"
+                )
             with used(self._place), self._place.watching_peers():
                 self._learn(task, assignment)
 

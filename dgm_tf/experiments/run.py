@@ -23,6 +23,7 @@ from dgm_tf.evaluation.sampling import AUDITED, some_of
 from dgm_tf.experiments.followers import Follower, State, crew
 from dgm_tf.experiments.options import EPOCHS, FOLDER, QUIET, TASKS, RunOptions, StreamOptions
 from dgm_tf.experiments.summary import task_summary
+from dgm_tf.learners.generating_learner import GeneratingLearner
 from dgm_tf.learners.learner import Learner
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
 from dgm_tf.methods.registry import new_learner, reading_state
@@ -31,6 +32,7 @@ from dgm_tf.reporting import page, pictures, tables, tensorboard
 from dgm_tf.reporting.run import read_run
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.runs.run_format import origin
 from dgm_tf.serving.export import version_folder
 from dgm_tf.storage import paths
 from dgm_tf.storage.files import check_writable
@@ -131,6 +133,7 @@ class Run:
         self.path = self._folder.path
         self._crew = crew(place or distribution.present(), identity(stream, learner))
         self._oracle: Oracle | None = None
+        self._rounded_here: dict[int, memory_audit.Record] = {}
 
     @property
     def accuracy(self) -> AccuracyMatrix:
@@ -195,9 +198,33 @@ class Run:
         next_task = finished + 1 if generates and finished < self._last else 1
         for each in _audited_after(next_task):
             self._record(each)
+        if generates and self.rows and finished < self._last:
+            self._take_over()
         if self.options.oracle and generates and finished < self._last:
             self._oracle = Oracle.of(self.stream, say=self._say)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
+
+    def _take_over(self) -> None:
+        """On another machine than before, has the audit compare with images as it rounds them.
+
+        What differs by more than rounding is not taken over. The records are written with the next
+        task: until then the folder is the other machine's.
+        """
+        moved = provenance.elsewhere(origin(self._folder.description(), self.rows))
+        if not moved:
+            return
+        pixels = 0
+        for task in range(1, len(self.rows) + 1):
+            then = self._record(task)
+            now = memory_audit.recorded(then.classes, self.learner.generate)
+            found = memory_audit.difference(now.images, then.images)
+            if found.furthest <= memory_audit.ROUNDING:
+                self._rounded_here[task] = now
+                pixels += found.pixels
+        if isinstance(self.learner, GeneratingLearner):
+            self.learner.audit_as_rounded_here(self._rounded_here)
+        if pixels:
+            self._say(f"{moved}; from now on the audit compares with those made here")
 
     def _greeting(self) -> str:
         finished = len(self.rows)
@@ -301,10 +328,18 @@ class Run:
         }
 
     def _record(self, task: int) -> memory_audit.Record:
+        if task in self._rounded_here:
+            return self._rounded_here[task]
         return memory_audit.read(memory_audit.record_path(self._folder.audit, task))
 
     def _commit(self, task: Task, row: dict[str, Any], log: tensorboard.TaskLog | None) -> None:
         """Makes the task a finished one."""
+        for each, record in self._rounded_here.items():
+            memory_audit.write(self._folder.audit, each, record)
+        self._rounded_here.clear()
+        here = {"versions": provenance.versions(), "machine": provenance.machine()}
+        if provenance.elsewhere(self._folder.description()):
+            row = row | here
         samples = self._folder.sample_file(task.index)
         if self.learner.generates:
             shown = pictures.shown_classes(self.learner.classes_seen, task.classes)

@@ -14,7 +14,7 @@ from typing import Any
 from dgm_tf import _checks, memories
 from dgm_tf.errors import InputError
 from dgm_tf.evaluation import memory_audit
-from dgm_tf.evaluation.memory_audit import Difference
+from dgm_tf.evaluation.memory_audit import ROUNDING, Difference
 from dgm_tf.evaluation.sampling import AUDITED, some_of
 from dgm_tf.experiments.generator_audit import GeneratorFindings, inspect
 from dgm_tf.learners.dgm import DGM
@@ -25,9 +25,7 @@ from dgm_tf.reporting import tables
 from dgm_tf.reporting.run import Run
 from dgm_tf.runs import provenance
 from dgm_tf.runs.run_folder import RunFolder
-
-# On the scale of -1 to 1: by so much another machine or build may round images otherwise.
-_ROUNDING = 1e-6
+from dgm_tf.runs.run_format import origin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,8 +295,8 @@ class _Inspection:
             for task, found in self._changed.items()
         ]
         furthest = [one.furthest for found in self._changed.values() for one in found.values()]
-        elsewhere = provenance.elsewhere(self._description)
-        if elsewhere and not self._faults and all(one <= _ROUNDING for one in furthest):
+        elsewhere = provenance.elsewhere(origin(self._description, self._rows))
+        if elsewhere and not self._faults and all(one <= ROUNDING for one in furthest):
             self._remarks += lines
             return f"not exact here, by at most {max(furthest):.2g}: {elsewhere}"
         self._faults += lines
@@ -321,11 +319,13 @@ class _Inspection:
             each = "every task generates"
             if count > 1:
                 each = f"in each of {count} checkpoints {each}"
-            if count < len(self._saved) or (count > AUDITED and not self._every):
+            if count < len(self._saved):
                 each = f"every task, and in {count - 1} earlier checkpoints some, generate"
+            # Whether a weight has moved is seen from one checkpoint to the next.
+            gated = "gated weights, " if count > 1 else ""
             return (
-                f"exact: {each} the images on record, bit for bit; gated weights, masks, free "
-                "capacity and log hold"
+                f"exact: {each} the images on record, bit for bit; {gated}masks, free capacity and "
+                "log hold"
             )
         return (
             "log and checkpoints hold; this method drifts, at its last task by "

@@ -22,6 +22,7 @@ from dgm_tf.reporting.page import Shown
 from dgm_tf.reporting.run import Run, read_run
 from dgm_tf.runs import provenance, saved
 from dgm_tf.runs.run_folder import RunFolder
+from dgm_tf.runs.run_format import origin
 
 IMAGES = 16  # of a class, as in the audit's records
 MOST_TASKS_KEPT = 2  # earlier states that are held in memory
@@ -186,7 +187,7 @@ class Memory:
             f"Different: {found.pixels} of {found.of} pixels are not the same {since}; they "
             f"differ by up to {found.furthest:.3g} on the scale of -1 to 1."
         )
-        other = provenance.elsewhere(self._run.description())
+        other = provenance.elsewhere(origin(self._run.description(), self._run.rows()))
         return f"{line} {other}." if other else line
 
     def _by_digest(self, task: int) -> str:

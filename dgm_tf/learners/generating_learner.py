@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,15 +86,20 @@ class GeneratingLearner(ClassifierLearner):
             printing.warn(line)
         return found
 
+    def audit_as_rounded_here(self, tasks: Collection[int]) -> None:
+        """Has `audit` compare with images of finished tasks as this machine generates them."""
+        self._audit = [
+            self._entry(entry["task"], entry["classes"]) if entry["task"] in tasks else entry
+            for entry in self._audit
+        ]
+
     # For subclasses.
 
     def remember(self, task: Task) -> None:
-        entry = {
-            "task": self.finished_tasks,
-            "classes": list(task.classes),
-            "sha256": _digest(task.classes, self.generate),
-        }
-        self._audit = [*self._audit, entry]
+        self._audit = [*self._audit, self._entry(self.finished_tasks, list(task.classes))]
+
+    def _entry(self, task: int, classes: list[int]) -> dict[str, Any]:
+        return {"task": task, "classes": classes, "sha256": _digest(classes, self.generate)}
 
     def task_learnt(self, task: Any, classifier: Critic | OwnClassifier) -> None:
         super().task_learnt(task, classifier)

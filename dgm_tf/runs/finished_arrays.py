@@ -72,10 +72,9 @@ def _content(task: int, folder: Path) -> bytes:
 
 
 def _lost(task: int, folder: Path, why: str) -> DamagedError:
-    why = " ".join(why.split())[:200]
     return DamagedError(
-        f"{folder / FILE} does not hold what task {task} has left for all later ones ({why}): "
-        "restore it"
+        f"{folder / FILE} does not hold what task {task} has left for all later ones "
+        f"({_checks.one_line(why, 200)}): restore it"
     )
 
 

@@ -29,6 +29,7 @@ from dgm_tf.runs.run_format import (
     OPEN,
     check_rows,
     class_names,
+    origin,
     read_description,
     read_rows,
 )
@@ -278,8 +279,8 @@ class RunFolder:
         """The learner as it was after a task, by default the last one finished.
 
         Returns:
-            The run's description, the learner's dictionary and its arrays, those of finished tasks
-            included.
+            The run's description with the origin of the task's images, the learner's dictionary and
+            its arrays, those of finished tasks included.
 
         Raises:
             InputError: there is no run here, or it has not finished that task.
@@ -291,16 +292,18 @@ class RunFolder:
                 "its command again if that was stopped"
             )
         if task is not None and task not in finished:
+            there = _checks.listed(map(str, finished))
             raise InputError(
-                f"expected a task from {finished[0]} to {finished[-1]}, received {task}"
+                f"expected a task with a checkpoint in {self.path} (there are those of {there}), "
+                f"received {task}"
             )
         if task is None and (lost := self._task_without_checkpoint(finished)):
             warn(
                 f"{self.path} has results of task {lost}, and the last checkpoint is that of task "
                 f"{finished[-1]}: it is taken"
             )
-        _, meta, arrays = self.saved(task or finished[-1])
-        return description, meta, arrays
+        row, meta, arrays = self.saved(task or finished[-1])
+        return {**description, **origin(description, [row or {}])}, meta, arrays
 
     def write_reduced(self, folder: str | Path) -> None:
         """Writes a copy that is as large as it has to be: it is used and audited, not continued.
@@ -406,7 +409,7 @@ class RunFolder:
 
     def sample_file(self, task: int) -> Path:
         """The file of the pictures made after a task (from 1)."""
-        return self.samples / f"task-{task:02d}.png"
+        return self.samples / f"{_task_name(task)}.png"
 
     def _checkpoint(self, task: int) -> Path:
         return self.path / "checkpoints" / _task_name(task)

@@ -76,7 +76,7 @@ _ROW = {
     **dict.fromkeys(("class_names?", "fingerprints?"), [LINE]),
     "not_measured?": [_COUNT],
     "held_out?": {ANY: TEXT},
-    "settings?": {},
+    **dict.fromkeys(("settings?", "versions?", "machine?"), {}),
     "newest_class_share": {"predictions": _MEASURE, "test_set": _MEASURE},
     **dict.fromkeys(
         (
@@ -124,6 +124,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in text.splitlines()]
     check_rows(rows, tasks=len(rows))
     return rows
+
+
+def origin(
+    description: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The `versions` and the `machine` that the images on record were made by.
+
+    Args:
+        description: the content of `settings.json`, where a run began.
+        rows: of `metrics.jsonl`; one that was learnt elsewhere says where.
+    """
+    newest = rows[-1] if rows else {}
+    return {key: newest.get(key, description[key]) for key in ("versions", "machine")}
 
 
 def class_names(

@@ -34,8 +34,8 @@ def save(learner: Any, path: str | os.PathLike[str]) -> Path:
             )
         if os.path.lexists(folder) and not _may_be_replaced(folder):
             raise InputError(
-                f"{folder} exists and is no saved learner, so it is not replaced: name another "
-                "folder"
+                f"{folder} exists and is no saved learner, or a damaged one, so it is not "
+                "replaced: name another folder, or delete it"
             )
         meta, arrays = learner.state()
         origin = learner.origin or {
@@ -88,25 +88,47 @@ def load(
     if to_recover(folder):
         with locked_name(folder):
             recover(folder)
+    found = None
+    while found is None:
+        before = _mark(folder)
+        try:
+            found = _read(path, folder, task)
+        except InputError:
+            if _mark(folder) == before:
+                raise
+    origin, meta, arrays = found
+    options = {} if classifier is None else {"classifier": classifier}
+    learner = registry.load_state(meta, arrays, stream=stream, **options)
+    learner.origin = origin
+    return learner
+
+
+def _mark(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from one that has taken its place while it was read."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
+
+
+def _read(path: Any, folder: Path, task: int | None) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Where a learner's images were made, its dictionary and its arrays."""
     if (folder / checkpoint.STATE_FILE).is_file():
         meta, arrays = _saved(folder, task)
         if (origin := meta.pop(_ORIGIN, None)) is not None:
             with registry.reading_state():
                 schema.check(origin, {"versions": {}, "machine": {}})
-    elif (folder / "settings.json").is_file():
-        origin, meta, arrays = RunFolder(folder).state_after(task)
-    else:
-        data = f"; the data set {path} is read by dgm_tf.load_data" if str(path) in NAMES else ""
-        if any(folder.glob("saved_model.pb")) or any(folder.glob("*/saved_model.pb")):
-            data = "; an exported model is read by dgm_tf.load_exported"
-        raise InputError(
-            f"expected the folder of a saved learner or of a run, {folder} is neither: name one "
-            f"that model.save or a trainer has written{data}"
-        )
-    options = {} if classifier is None else {"classifier": classifier}
-    learner = registry.load_state(meta, arrays, stream=stream, **options)
-    learner.origin = origin
-    return learner
+        return origin, meta, arrays
+    if (folder / "settings.json").is_file():
+        return RunFolder(folder).state_after(task)
+    data = f"; the data set {path} is read by dgm_tf.load_data" if str(path) in NAMES else ""
+    if any(folder.glob("saved_model.pb")) or any(folder.glob("*/saved_model.pb")):
+        data = "; an exported model is read by dgm_tf.load_exported"
+    raise InputError(
+        f"expected the folder of a saved learner or of a run, {folder} is neither: name one "
+        f"that model.save or a trainer has written{data}"
+    )
 
 
 def _saved(folder: Path, task: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -126,7 +148,7 @@ def _saved(folder: Path, task: int | None) -> tuple[dict[str, Any], dict[str, An
 
 
 def _may_be_replaced(folder: Path) -> bool:
-    """Returns whether there is a save, damaged or not, or an empty folder."""
+    """Returns whether there is a save, whole or with damaged arrays, or an empty folder."""
     if not folder.is_dir() or folder.is_symlink():
         return False
     if not any(folder.iterdir()):

@@ -242,6 +242,11 @@ def load_exported(path: str | Path) -> ExportedModel:
         print(dgm_tf.load_exported("exported"))
         ```
     """
+    return ExportedModel(*opened(path))
+
+
+def opened(path: str | Path) -> tuple[Path, dict[str, Any], Any]:
+    """The folder, the description and the SavedModel of an export; see `load_exported`."""
     folder = newest_version(path)
     description = read_description(folder)
     determinism.ensure()  # the learner's own images on a GPU, too
@@ -256,7 +261,7 @@ def load_exported(path: str | Path) -> ExportedModel:
             f"{export.DESCRIPTION} of {folder} is of another model: it says noise and images of "
             f"shapes {wanted}, the model next to it has {found}; export again"
         )
-    return ExportedModel(folder, description, model)
+    return folder, description, model
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -42,7 +42,6 @@ from mlserver.utils import get_model_uri
 
 from dgm_tf.data import image_file, inputs
 from dgm_tf.data.pixels import to_float
-from dgm_tf.devices import determinism
 from dgm_tf.errors import InputError
 from dgm_tf.serving import loading, warmup
 from dgm_tf.serving.merging import Arrays, Merging
@@ -79,11 +78,8 @@ class DGMRuntime(MLModel):
         super().__init__(settings.model_copy(update=changed))
 
     async def load(self) -> bool:
-        folder = loading.newest_version(await get_model_uri(self.settings))
-        description = loading.read_description(folder)
-        determinism.ensure()  # the learner's own images on a GPU, too
-        label = description["classes"][0]["label"]
-        model = await asyncio.to_thread(_warm, folder, label)
+        path = await get_model_uri(self.settings)
+        folder, description, model = await asyncio.to_thread(_warmed, path)
         self._model = model  # only a reference to it keeps its variables alive
         self._export = folder.name
         self._image_shape = description["image"]["shape"]
@@ -191,12 +187,13 @@ class _Signature:
         return {name: value.numpy() for name, value in self._function(**tensors).items()}
 
 
-def _warm(folder: Path, label: int) -> Any:
-    """A loaded export, each of whose signatures has been called once, for a class it knows."""
-    model = tf.saved_model.load(str(folder))
+def _warmed(path: str) -> tuple[Path, dict[str, Any], Any]:
+    """An export, each of whose signatures has been called once, for a class it knows."""
+    folder, description, model = loading.opened(path)
+    label = description["classes"][0]["label"]
     for name, call in warmup.requests(model.signatures, label).items():
         model.signatures[name](**call)
-    return model
+    return folder, description, model
 
 
 def _as_floats(tensors: Sequence[RequestInput], image_shape: Sequence[int]) -> np.ndarray:

@@ -30,6 +30,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    missing = _missing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -38,6 +39,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             # Without this the new name can outlive a power cut that the bytes did not.
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        for folder in (path.parent, *(each.parent for each in missing)):
+            _sync(folder)
     except OSError as error:
         raise _not_written(path, error) from error
     finally:
@@ -138,12 +141,14 @@ def refuse_links_out(folder: str | os.PathLike[str]) -> None:
     folder = pathlib.Path(folder)
     try:
         home = folder.resolve()
-        for path in folder.rglob("*"):
-            if path.is_symlink() and not path.resolve().is_relative_to(home):
-                raise InputError(
-                    f"{path} is a link that leaves the folder {folder}; put what it leads to in "
-                    "its place"
-                )
+        # It passes over folders that have gone: a run removes what it needs no more.
+        for parent, folders, files in os.walk(folder):
+            for path in (pathlib.Path(parent, name) for name in (*folders, *files)):
+                if path.is_symlink() and not path.resolve().is_relative_to(home):
+                    raise InputError(
+                        f"{path} is a link that leaves the folder {folder}; put what it leads to "
+                        "in its place"
+                    )
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise InputError(
             f"the folder {folder} cannot be listed: {_checks.reason(error)}"
@@ -169,7 +174,7 @@ def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iter
     """
     path = pathlib.Path(path)
     aside = _hidden(path, "writing")
-    missing = [parent for parent in path.parents if not parent.exists()]
+    missing = _missing(path)
     try:
         if replace:
             recover(path)
@@ -181,6 +186,8 @@ def whole_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iter
         if path.exists() and not replace:  # An empty folder would be replaced by the rename.
             raise FileExistsError(errno.EEXIST, "it is there already")
         _rename_into_place(aside, path)
+        for each in missing:
+            _sync(each.parent)
     except OSError as error:
         raise _not_written(path, error) from error
     finally:
@@ -236,6 +243,11 @@ def recover(path: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def _missing(path: pathlib.Path) -> list[pathlib.Path]:
+    """The folders above a path that are still to be made, from the innermost."""
+    return [parent for parent in path.parents if not parent.exists()]
+
+
 def _sync(path: pathlib.Path) -> None:
     """Makes a file, or the names in a folder, last through a power cut."""
     folder = path.is_dir()
@@ -280,7 +292,7 @@ def locked_name(path: str | os.PathLike[str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(file: pathlib.Path, at: pathlib.Path) -> Iterator[None]:
     lock = filelock.FileLock(file, blocking=False)
-    missing = [parent for parent in file.parents if not parent.exists()]
+    missing = _missing(file)
     made = not file.exists()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

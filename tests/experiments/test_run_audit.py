@@ -6,12 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
+import dgm_tf
 from dgm_tf.evaluation import memory_audit
 from dgm_tf.experiments import run_audit
 from dgm_tf.experiments.generator_audit import inspect
 from dgm_tf.experiments.run_audit import audit_run
 from dgm_tf.methods.registry import load_state
-from dgm_tf.runs import finished_arrays
+from dgm_tf.runs import finished_arrays, provenance
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.arrays import pack, unpack
@@ -461,3 +462,58 @@ def test_images_that_a_checkpoint_cannot_generate_are_one_line(run, monkeypatch)
 
     monkeypatch.setattr(memory_audit, "compare", broken)
     assert "its checkpoint cannot generate the images of task 1 (no such class)" in faults(run)
+
+
+# A run that is continued on another machine.
+
+
+def moved_run(folder, by):
+    """Two tasks, made on another machine, which rounds an image of the second one otherwise."""
+    tiny_run.run(folder, tiny_run.MovedDGM(variant="w"), tasks=2)
+    edit_json(folder / "settings.json", lambda s: s["machine"].update(cpu="Setun"))
+    change_record(folder, by)
+    edit_state(folder, 2, lambda meta, arrays: meta["audit"][1].update(sha256="0" * 64))
+    assert dgm_tf.load(folder).audit() == {1: True, 2: False}
+    return folder
+
+
+def test_what_another_machine_rounds_otherwise_is_taken_over(tmp_path, capsys):
+    folder = moved_run(tmp_path / "run", 4e-7)
+    told = "images can differ because this is another machine or build: cpu Setun then"
+    tiny_run.run(folder, tiny_run.MovedDGM(variant="w"), verbosity=1)
+    assert told in capsys.readouterr().out
+    rows = rows_of(folder)
+    assert rows[2]["audit"] == {"1": 0, "2": 0}
+    assert rows[2]["machine"]["cpu"] != "Setun" and "machine" not in rows[1]
+    assert command.main([str(folder)]) == 0
+    assert "verdict: exact: in each of 3 checkpoints" in capsys.readouterr().out
+    learner = dgm_tf.load(folder)
+    assert learner.audit() == {1: True, 2: True, 3: True}
+    assert learner.origin["machine"]["cpu"] != "Setun"
+    # And on the first machine it is the images made here that are rounded otherwise.
+    change_record(folder, 4e-7)
+    edit_json(folder / "settings.json", lambda s: s.update(machine=provenance.machine()))
+    rows[2]["machine"]["cpu"] = "Setun"
+    write_rows(folder, rows)
+    edit_state(folder, 3, lambda meta, arrays: meta["row"].update(rows[2]))
+    assert "not exact here, by at most 4e-07" in audit_run(folder).verdict
+
+
+def test_what_differs_by_more_than_rounding_is_not_taken_over(tmp_path):
+    folder = moved_run(tmp_path / "run", 2e-6)
+    tiny_run.run(folder, tiny_run.MovedDGM(variant="w"))
+    assert rows_of(folder)[2]["audit"] == {"1": 0, "2": 1}
+    assert audit_run(folder).verdict.startswith("WRONG")
+
+
+def test_a_run_that_is_stopped_elsewhere_stays_that_of_its_machine(tmp_path, monkeypatch):
+    folder = moved_run(tmp_path / "run", 4e-7)
+    before = memory_audit.read(memory_audit.record_path(folder / "audit", 2)).digest()
+    monkeypatch.setattr(tiny_run.MovedDGM, "learn_task", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run.run(folder, tiny_run.MovedDGM(variant="w"))
+    assert memory_audit.read(memory_audit.record_path(folder / "audit", 2)).digest() == before
+
+
+def stopped(*_, **__):
+    raise KeyboardInterrupt

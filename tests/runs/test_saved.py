@@ -201,7 +201,7 @@ def test_a_save_takes_the_place_of_a_save_and_of_nothing_else(model, copy, tmp_p
     run_checkpoint = checkpoint.save(tmp_path / "task-01", *model.state())
     os.symlink(tmp_path / "nowhere", tmp_path / "link")
     for name in ("photos", "file", "task-01", "link"):
-        with pytest.raises(InputError, match="is no saved learner, so it is not replaced"):
+        with pytest.raises(InputError, match="is no saved learner, or a damaged one, so it is not"):
             model.save(tmp_path / name)
     assert (tmp_path / "photos" / "cat.png").exists()
     assert checkpoint.load(run_checkpoint)[0]["method"] == "dgm"
@@ -247,6 +247,21 @@ def test_a_damaged_save_is_refused(copy):
         dgm_tf.load(copy)
 
 
+def test_a_save_that_another_replaces_while_it_is_read_is_read_again(model, copy, monkeypatch):
+    load, read = checkpoint.load, []
+
+    def load_between(folder):
+        read.append(folder)
+        if len(read) == 1:
+            model.save(copy)
+            raise checkpoint.DamagedError("half of it is another save's")
+        return load(folder)
+
+    monkeypatch.setattr(checkpoint, "load", load_between)
+    assert_same_state(dgm_tf.load(copy).state(), model.state())
+    assert len(read) == 2
+
+
 def test_what_is_no_learner_is_refused(model, kept, tmp_path):
     with pytest.raises(InputError, match="is neither.*has written$"):
         dgm_tf.load(tmp_path / "nowhere")
@@ -282,7 +297,7 @@ def test_a_run_is_loaded_after_any_of_its_tasks(tmp_path):
         loaded = dgm_tf.load(run, task=task)
         assert_same_state(loaded.state(), state)
         assert loaded.finished_tasks == task and all(loaded.audit().values())
-    with pytest.raises(InputError, match="from 1 to 3"):
+    with pytest.raises(InputError, match="there are those of 1, 2, 3"):
         dgm_tf.load(run, task=4)
 
 

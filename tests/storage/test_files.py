@@ -1,6 +1,7 @@
 """Files and folders are there whole or not at all, and locked folders are one process's."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from dgm_tf.errors import InputError
-from dgm_tf.storage.files import locked, locked_name, recover, whole_folder, write_atomically
+from dgm_tf.storage import files
+from dgm_tf.storage.files import (
+    locked,
+    locked_name,
+    recover,
+    refuse_links_out,
+    whole_folder,
+    write_atomically,
+)
 from tests.damages import full_disk
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +41,33 @@ def test_a_write_that_fails_leaves_the_former_file_and_nothing_else(tmp_path, mo
     with pytest.raises(InputError, match="No space left on device; free some space or name"):
         write_atomically(path, b"new")
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"former"]
+
+
+def test_the_names_of_what_is_made_are_synced(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "_sync", synced.append)
+    write_atomically(tmp_path / "a" / "b" / "file.txt", b"new")
+    assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b"} == {*synced}
+    synced.clear()
+    with whole_folder(tmp_path / "c" / "d"):
+        pass
+    assert {tmp_path, tmp_path / "c"} < {*synced}
+
+
+def test_links_are_looked_for_while_others_remove_folders(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / "home" / name).mkdir(parents=True)
+    is_symlink = Path.is_symlink
+
+    def is_symlink_while_b_goes(path):
+        shutil.rmtree(tmp_path / "home" / "b", ignore_errors=True)
+        return is_symlink(path)
+
+    monkeypatch.setattr(Path, "is_symlink", is_symlink_while_b_goes)
+    refuse_links_out(tmp_path / "home")
+    (tmp_path / "home" / "a" / "link").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="link is a link that leaves the folder"):
+        refuse_links_out(tmp_path / "home")
 
 
 def test_a_folder_takes_its_name_once_it_is_filled(tmp_path):

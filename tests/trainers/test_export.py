@@ -92,7 +92,7 @@ def test_a_sample_is_made_by_an_export(run, tmp_path, capsys):
     ("command", "arguments", "wanted"),
     [
         (export, ["--memory={tmp_path}"], "expected the folder of a run"),
-        (export, ["--memory={run}/run", "--task=3"], "expected a task from 1 to 2, received 3"),
+        (export, ["--memory={run}/run", "--task=3"], "(there are those of 1, 2), received 3"),
         (export, ["--epochs=3"], "unknown command line flag 'epochs'"),
         (sample, ["--memory={tmp_path}"], "is none of them"),
         (sample, ["--memory={run}/memory", "--labels=3,,7"], "expected texts such as 3,7"),
