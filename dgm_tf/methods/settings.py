@@ -277,7 +277,7 @@ class LearnerSettings(MethodSettings):
     )
     consolidation_start: str = _classifier_start(CLASSIFIER_STARTS)
     augmentation: str = setting(
-        "none",
+        "light",
         "distortions of the classifier's images, next to the small rotations, zooms, shifts and "
         "noise that all get: "
         "none, light (contrast, brightness and tint vary), photo (light, and half of the images "

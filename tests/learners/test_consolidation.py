@@ -31,7 +31,7 @@ def phase(classes=4, *, steps=2, teacher=None, **weights):
     classifier.build()
     return ClassifierPhase(
         classifier,
-        DGMSettings(),
+        DGMSettings(augmentation="none"),
         positions=tf.range(classes),
         steps=steps,
         seed=randomness.pair(0, "test"),

@@ -252,6 +252,11 @@ def test_data_without_a_preset_are_seen_in_other_light(method):
     assert settings_for(None, method, preset="paper").augmentation == "none"
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_defaults_of_a_settings_class_are_those_of_data_without_a_preset(method):
+    assert METHODS[method].settings() == settings_for(None, method)
+
+
 @pytest.mark.parametrize("name", RECIPE_CHOICES)
 def test_a_recipe_of_ones_own_has_constants_that_there_are(name):
     with pytest.raises(InputError, match=f"{name} .hinge.*{RECIPE_CHOICES[name][0]}"):
