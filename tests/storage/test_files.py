@@ -55,17 +55,19 @@ def test_the_names_of_what_is_made_are_synced(tmp_path, monkeypatch):
 
 
 def test_links_are_looked_for_while_others_remove_folders(tmp_path, monkeypatch):
-    for name in ("a", "b"):
+    for name in ("a/inner", "b/inner"):
         (tmp_path / "home" / name).mkdir(parents=True)
     is_symlink = Path.is_symlink
 
-    def is_symlink_while_b_goes(path):
-        shutil.rmtree(tmp_path / "home" / "b", ignore_errors=True)
+    def is_symlink_while_the_other_goes(path):
+        if path.name == "inner":
+            other = {"a": "b", "b": "a"}[path.parent.name]
+            shutil.rmtree(tmp_path / "home" / other, ignore_errors=True)
         return is_symlink(path)
 
-    monkeypatch.setattr(Path, "is_symlink", is_symlink_while_b_goes)
+    monkeypatch.setattr(Path, "is_symlink", is_symlink_while_the_other_goes)
     refuse_links_out(tmp_path / "home")
-    (tmp_path / "home" / "a" / "link").symlink_to(tmp_path)
+    (tmp_path / "home" / "link").symlink_to(tmp_path)
     with pytest.raises(InputError, match="link is a link that leaves the folder"):
         refuse_links_out(tmp_path / "home")
 
