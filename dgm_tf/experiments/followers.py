@@ -193,4 +193,4 @@ class Follower:
         checkpoint = TaskCheckpoint(lambda *_: None, Every(), found=assignment.found, stops=False)
         # Of a divergence the chief sees the same numbers, and says what follows.
         with contextlib.suppress(Diverged):
-            self._learner.learn_task(task, callbacks=[checkpoint, NumbersWatch()])
+            self._learner.learn_task(task, callbacks=[checkpoint, NumbersWatch(task)])

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
+from dgm_tf import _checks
 from dgm_tf.devices import distribution
 from dgm_tf.layers.kept_arrays import KeptArrays
 
@@ -49,7 +50,7 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.momentum = momentum
+        self.momentum = _checks.fraction(momentum, "momentum", zero=True)
         self.epsilon = epsilon
         self.finished = tuple(int(units) for units in finished)
 
@@ -120,7 +121,12 @@ class TaskBatchNormalization(KeptArrays, keras.layers.Layer):
 
         Args:
             units: new number of units.
+
+        Raises:
+            InputError: fewer units than there are, or the layer is not built.
         """
+        self._check_built()
+        _checks.integer(units, "units", low=self.gamma.shape[0])
         return self._successor(units=units, finish=False)
 
     def _successor(self, *, units: int | None = None, finish: bool) -> "TaskBatchNormalization":

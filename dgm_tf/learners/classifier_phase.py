@@ -31,7 +31,8 @@ class ConsolidationImages:
         known: number of classes learnt before the real images' classes.
         real_weight: weight of real images in the whole loss, 0 to 1.
         weight_in_class: instead of that, their weight in the loss of their own classes, 0 to 1;
-            generated images of these classes have the rest, and each class weighs the same.
+            generated images of these classes have the rest. Together these classes weigh as much as
+            so many others; among them real images weigh by their number.
         margins: fraction of the generated images that get margins of real ones, 0 to 1; see
             `dgm_tf.data.augmentation.with_real_margins`.
     """
@@ -164,8 +165,11 @@ class ClassifierPhase(Phase):
                 )
             for added in self.classifier.losses:  # by its own layers, such as regularisation
                 loss += added
+        # A layer of one's own may leave a weight out, and Keras variables have no zeros.
         gradients = tape.gradient(
-            loss, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            loss,
+            [variable.value for variable in self._variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         self._optimizer.apply(gradients, self._variables)
         hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == positions, tf.float32)

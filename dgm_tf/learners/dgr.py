@@ -83,12 +83,9 @@ class Mixed(Protection):
         count = images.shape[0]
         rows = distribution.count() * count
         old = round(rows * (1.0 - self._new_fraction))
-        # The generator has no use for the positions; theirs are kept.
-        if rows == count:
-            noise = randomness.normal([old, self._old.latent_dim], seed)
-            return tf.concat([self._old.recall(0, noise), images[old:]], axis=0), positions
         noise = distribution.part_drawn(randomness.normal, [count, self._old.latent_dim], seed)
-        # By turns, so that each replica gets its share of both.
+        # By turns, so that each replica, and the penalty on the first images, get their share of
+        # both. The generator has no use for the positions; theirs are kept.
         turn = distribution.part(tf.range(rows) * old % rows < old)[:, None, None, None]
         return tf.where(turn, self._old.recall(0, noise), images), positions
 

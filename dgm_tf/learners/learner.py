@@ -201,7 +201,8 @@ class Learner(ImageClassifier):
         before, number, learnt = self.__dict__, self.finished_tasks + 1, copy.copy(self)
         with self._task_of(data) as task, progress.shown(verbose, str(task)) as shown:
             with quiet.without_chatter():
-                history = learnt.learn_task(task, callbacks=[*shown, *callbacks, NumbersWatch()])
+                watch = NumbersWatch(task)
+                history = learnt.learn_task(task, callbacks=[*shown, *callbacks, watch])
             history = self._checked_history(history)
             learnt._check_counted(task, number)
             learnt.remember(task)

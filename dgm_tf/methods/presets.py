@@ -330,7 +330,7 @@ def changed(settings: Any, method: str, changes: Mapping[str, Any]) -> Any:
         InputError: a setting that the method does not have, or a value out of range.
     """
     _check_names(method, changes)
-    if "steps" in changes:
+    if "steps" in changes and "epochs" in setting_names(type(settings)):
         changes = {"epochs": 0, **changes}
     return dataclasses.replace(settings, **changes)
 

@@ -174,6 +174,10 @@ def register_method(method: Method) -> None:
         raise InputError(f"there is a method {method.name} already: name it otherwise")
     if isinstance(method.learner, type):
         _check_learner(method.name, method.learner)
+        # A class that was made before its method was known; see `Learner.__init_subclass__`.
+        from dgm_tf.learners import arguments
+
+        method.learner.__signature__ = arguments.signature(method.learner.__init__, kind)
     METHODS[method.name] = method
 
 

@@ -260,7 +260,8 @@ class LearnerSettings(MethodSettings):
     steps: int = setting(
         1200,
         "training steps for each class of a task where --epochs is 0, rounded up to whole passes "
-        "over its images; where --epochs gives fewer, a warning says so",
+        "over its images; a warning says where --epochs gives a class fewer than 300 "
+        "(or than steps, where these are fewer)",
         low=1,
         flag=True,
         later=True,
@@ -327,7 +328,7 @@ def _checked(field: dataclasses.Field, kind: Any, value: Any) -> Any:
     elif kind is float:
         value = _checks.number(value, field.name, low=low, high=high)
     elif kind == tuple[int, ...]:
-        if not isinstance(value, tuple):
+        if not isinstance(value, tuple | list):  # JSON has only lists.
             raise InputError(f"{field.name} must be a list of integers, not {value!r}")
         value = tuple(_checks.integer(each, f"each of {field.name}", low=low) for each in value)
     elif not isinstance(value, kind):
@@ -455,11 +456,6 @@ class DGMSettings(ReplaySettings):
         high=1,
         later=True,
     )
-
-    def __post_init__(self) -> None:
-        if isinstance(self.generator_widths, list):  # from JSON
-            object.__setattr__(self, "generator_widths", tuple(self.generator_widths))
-        super().__post_init__()
 
     def check_task(self, *, side: int, classes: int) -> None:
         self.first_widths(side)

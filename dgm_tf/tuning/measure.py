@@ -66,7 +66,7 @@ def measure(
     accuracies = []
     for task in stream.tasks(last=tasks):
         try:
-            learner.learn_task(task, callbacks=[NumbersWatch(), *callbacks])
+            learner.learn_task(task, callbacks=[NumbersWatch(task), *callbacks])
             seen = list(stream.seen_validation(task))
             _check_generated(learner, task, seen)
             accuracies.append(learner.evaluate(seen).average_accuracy)

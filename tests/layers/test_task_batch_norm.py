@@ -106,6 +106,17 @@ def test_a_task_that_is_not_finished_cannot_be_asked_for(task):
         built().finish_task()(IMAGES, task=task)
 
 
+@pytest.mark.parametrize("units", [2, "x", 3.5])
+def test_a_width_that_is_none_is_refused(units):
+    with pytest.raises(InputError, match="units must be an integer of at least 4, got"):
+        built().widen(units)
+
+
+def test_a_momentum_out_of_range_is_refused():
+    with pytest.raises(InputError, match="momentum must be a number of at least 0 and below 1"):
+        TaskBatchNormalization(momentum=7.0)
+
+
 @pytest.mark.parametrize("change", [lambda it: it.finish_task(), lambda it: it.widen(3)])
 def test_a_layer_without_weights_has_no_successor(change):
     with pytest.raises(InputError, match="no weights yet: call it or build it first"):

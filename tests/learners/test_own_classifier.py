@@ -12,7 +12,9 @@ import tensorflow as tf
 import dgm_tf
 from dgm_tf.learners.dgr import DGR
 from dgm_tf.learners.joint import JointClassifier
+from dgm_tf.learners.shared_gan import FineTune
 from dgm_tf.learners.task_checkpoint import TaskCheckpoint
+from dgm_tf.methods import registry
 from dgm_tf.methods.registry import load_state
 from dgm_tf.methods.settings import JointSettings
 from dgm_tf.networks import Critic, OwnClassifier
@@ -282,6 +284,39 @@ def test_only_with_the_function_a_saved_learner_learns_on(dgm):
     on = load_state(*dgm.state(), classifier=with_dropout)
     on.learn(third)
     assert on.classifier.classes == 4
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithAnIdleWeight(keras.layers.Dense):
+    def build(self, shape):
+        super().build(shape)
+        self.idle = self.add_weight(shape=(2,), initializer="ones", name="idle")
+
+
+def with_an_idle_weight(image_shape, classes):
+    return keras.Sequential(
+        [keras.Input(image_shape), keras.layers.Flatten(), WithAnIdleWeight(classes)]
+    )
+
+
+def test_a_weight_that_nothing_uses_stays_as_it_is():
+    model = taught(joint(with_an_idle_weight))
+    assert values(model.classifier)[-1].tolist() == [1, 1]
+    assert np.abs(values(model.classifier)[0]).max() > 0
+
+
+class OwnGAN(FineTune):
+    method = "own_gan"
+
+
+def test_a_method_of_ones_own_takes_and_reopens_it(tmp_path, request):
+    request.addfinalizer(lambda: registry.METHODS.pop("own_gan"))
+    about = dgm_tf.Method("own_gan", "own", registry.METHODS["fine_tune"].settings, OwnGAN, "")
+    dgm_tf.register_method(dataclasses.replace(about, preset="gan"))
+    model = taught(OwnGAN.from_preset("digits", classifier=with_dropout, **TINY))
+    again = dgm_tf.load(model.save(tmp_path / "own"), classifier=with_dropout)
+    again.learn(next(stream().tasks(start=3)), verbose=0)
+    assert again.classifier.classes == 4
 
 
 def test_another_generating_learner_judges_with_it_too():

@@ -1,5 +1,7 @@
 """Training that goes wrong is noticed in its epoch, and what was good is kept."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from dgm_tf.errors import Diverged
 from dgm_tf.experiments.options import QUIET, RunOptions
 from dgm_tf.experiments.run import Run
 from dgm_tf.learners.dgm import DGM
-from dgm_tf.learners.watch import found_wrong
+from dgm_tf.learners.watch import NumbersWatch, found_wrong
 from dgm_tf.runs.run_folder import RunFolder
 from dgm_tf.storage import checkpoint
 from dgm_tf.storage.checkpoint import Every
@@ -35,8 +37,19 @@ HEALTHY = {"critic_loss": -3.0, "sample_spread": 0.2, "old_as_newest": 0.3}
     ],
 )
 def test_what_is_wrong_with_an_epoch_is_said(changes, past, wanted):
-    found = found_wrong({**HEALTHY, **changes}, past=past)
+    found = found_wrong({**HEALTHY, **changes}, past=past, real_spread=lambda: 0.2)
     assert found.startswith(wanted) and bool(found) == bool(wanted)
+
+
+@pytest.mark.parametrize(("levels", "collapsed"), [(1, False), (3, False), (100, True)])
+def test_images_as_alike_as_the_real_ones_are_no_collapse(levels, collapsed):
+    images = np.random.RandomState(0).randint(0, levels, [64, 16, 16, 1]).astype(np.uint8)
+    stream = class_incremental((images, np.arange(64) % 2, images, np.arange(64) % 2))
+    watch = NumbersWatch(next(iter(stream)))
+    watch.set_params({"epochs": 10})
+    watch.on_epoch_end(9, HEALTHY)
+    with contextlib.nullcontext() if not collapsed else pytest.raises(Diverged, match="real ones"):
+        watch.on_epoch_end(9, {**HEALTHY, "sample_spread": 0.0008})
 
 
 class Breaking(tiny_phases.TinyLearner):

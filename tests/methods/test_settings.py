@@ -200,6 +200,10 @@ def test_a_setting_of_ones_own_has_a_range_and_a_type():
     assert most(k=50).k == 50
     with refused("k must be an integer from 1 to 50, got 51"):
         most(k=51)
+    several = class_("Several", [("k", tuple[int, ...], setting((1,), ""))], **base)
+    assert several(**json.loads(json.dumps(several(k=(8, 4)).as_json()))).k == (8, 4)
+    with refused("k must be a list of integers, not 3"):
+        several(k=3)
     for kind, default in ((tuple[float, ...], setting((), "")), (int, 3)):
         with refused("the setting k must be made by dgm_tf.setting and be an int"):
             class_("Odd", [("k", kind, default)], **base)()
