@@ -14,6 +14,7 @@ from dgm_tf.methods.settings import (
     RECIPE_CHOICES,
     RECIPES,
     DGMSettings,
+    JointSettings,
     MethodSettings,
     Recipe,
     setting,
@@ -242,8 +243,10 @@ def test_xla_goes_with_one_device():
 def test_all_methods_are_measured_by_the_same_classifier(method, preset):
     for dataset in DATASETS:
         mine, dgms = (settings_for(dataset, name, preset=preset) for name in (method, "dgm"))
-        for name in ("critic_size", "augmentation"):
-            assert getattr(mine, name) == getattr(dgms, name)
+        assert mine.critic_size == dgms.critic_size
+        # Light brings generated photographs of things more variety; real ones have it.
+        real = isinstance(mine, JointSettings) and (dataset, preset) == ("cifar10", "tuned")
+        assert mine.augmentation == ("mirror" if real else dgms.augmentation)
         for name in ("critic_initializer", "consolidation_learning_rate"):
             assert getattr(mine.details, name) == getattr(dgms.details, name)
 
