@@ -72,7 +72,16 @@ class Learner(ImageClassifier):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if (method := METHODS.get(getattr(cls, "method", ""))) is not None:
-            cls.__signature__ = arguments.signature(cls.__init__, method.settings)
+            cls.name_arguments(method.settings)
+
+    @classmethod
+    def name_arguments(cls, settings: type[MethodSettings]) -> None:
+        """Names the constructor's arguments in `inspect.signature`, as a known method has them.
+
+        Args:
+            settings: the method's settings class.
+        """
+        cls.__signature__ = arguments.signature(cls.__init__, settings)
 
     def __init__(self, settings: MethodSettings | None = None, **changes: Any):
         changes = arguments.given(changes)

@@ -174,10 +174,7 @@ def register_method(method: Method) -> None:
         raise InputError(f"there is a method {method.name} already: name it otherwise")
     if isinstance(method.learner, type):
         _check_learner(method.name, method.learner)
-        # A class that was made before its method was known; see `Learner.__init_subclass__`.
-        from dgm_tf.learners import arguments
-
-        method.learner.__signature__ = arguments.signature(method.learner.__init__, kind)
+        method.learner.name_arguments(kind)  # It was made before its method was known.
     METHODS[method.name] = method
 
 
@@ -190,6 +187,8 @@ def _is_again(method: Method, known: Method) -> bool:
 
 
 def _check_learner(name: str, learner: Any) -> None:
+    if not hasattr(learner, "name_arguments"):
+        raise InputError(f"the learner {learner.__name__} must be a class on dgm_tf.Learner")
     if getattr(learner, "method", "") != name:
         raise InputError(
             f"the method {name} has a learner {learner.__name__} whose method is "
