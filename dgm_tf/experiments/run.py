@@ -337,9 +337,8 @@ class Run:
         for each, record in self._rounded_here.items():
             memory_audit.write(self._folder.audit, each, record)
         self._rounded_here.clear()
-        here = {"versions": provenance.versions(), "machine": provenance.machine()}
         if provenance.elsewhere(self._folder.description()):
-            row = row | here
+            row = row | {"versions": provenance.versions(), "machine": provenance.machine()}
         samples = self._folder.sample_file(task.index)
         if self.learner.generates:
             shown = pictures.shown_classes(self.learner.classes_seen, task.classes)
