@@ -198,9 +198,10 @@ class Run:
         next_task = finished + 1 if generates and finished < self._last else 1
         for each in _audited_after(next_task):
             self._record(each)
-        if generates and self.rows and finished < self._last:
-            self._take_over()
-        if self.options.oracle and generates and finished < self._last:
+        if not generates or finished >= self._last:
+            return
+        self._take_over()
+        if self.options.oracle:
             self._oracle = Oracle.of(self.stream, say=self._say)
             self._say(f"oracle: {100 * self._oracle.test_accuracy:.2f} % on real test images")
 
